@@ -1,0 +1,25 @@
+"""The errors a user can cause, each told in one line that names the file and the position."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TracemendError(Exception):
+    """Anything the command line reports in one line with exit code 1."""
+
+
+class TraceError(TracemendError):
+    """A trace that can't be read: ``path:line: message`` (line numbers start at 1, 0 means the whole file)."""
+
+    def __init__(self, path: str | Path, line: int, message: str) -> None:
+        self.path, self.line, self.message = str(path), line, message
+        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
+
+
+class OutputError(TracemendError):
+    """An output that can't be written: it exists, is the input, or its folder refuses."""
+
+
+class ModelError(TracemendError):
+    """A model, vocabulary or recipe that can't be loaded or doesn't fit."""

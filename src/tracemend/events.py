@@ -1,0 +1,222 @@
+"""Events, gaps and traces: what every format reads into and everything later works on.
+
+Axis legend: E events of a trace (rows of the table), G gaps.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHASES = ("enter", "exit", "instant")
+ENTER, EXIT, INSTANT = range(3)
+Phase = Literal["enter", "exit", "instant"]
+
+#: One row an event. ``cpu`` and ``tid`` are -1 where the format doesn't record them. ``line`` is the line of the
+#: source text (from 1), or the index in the sequence (from 0) for formats without lines.
+SCHEMA = pa.schema(
+    [
+        pa.field("time_ns", pa.int64(), nullable=False),
+        pa.field("cpu", pa.int32(), nullable=False),
+        pa.field("tid", pa.int32(), nullable=False),
+        pa.field("comm", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("phase", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+        pa.field("args", pa.string()),
+        pa.field("ret", pa.string()),
+        pa.field("line", pa.int64(), nullable=False),
+    ]
+)
+
+#: How a gap is known: the tracer's mark with a count, its mark without one, or a suspicion of ours (no mark at all).
+Known = Literal["counted", "uncounted", "suspected"]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Events lost on one stream (the ring buffer of one cpu) between two surviving events of that stream.
+
+    ``before`` and ``after`` are rows of the trace's table, None where the stream has no event on that side.
+    ``begin_ns`` and ``end_ns`` bound the gap in the trace's clock; where a side is open they fall back on the
+    first or last event of the whole trace. ``count`` is the tracer's number of lost events, None if it gave none.
+    """
+
+    number: int
+    cpu: int
+    before: int | None
+    after: int | None
+    begin_ns: int
+    end_ns: int
+    count: int | None
+    known: Known
+    line: int
+
+    @property
+    def duration_ns(self) -> int:
+        return self.end_ns - self.begin_ns
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "gap": self.number,
+            "cpu": self.cpu,
+            "begin_ns": self.begin_ns,
+            "end_ns": self.end_ns,
+            "count": self.count,
+            "known": self.known,
+            "line": self.line,
+            "open_begin": self.before is None,
+            "open_end": self.after is None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A loss as the tracer wrote it: on ``cpu``, before row ``row`` of the table (the number of events above it)."""
+
+    cpu: int
+    row: int
+    count: int | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A recorded trace: events in file order, the gaps in it, and where it came from."""
+
+    path: Path | None
+    format: str
+    table: pa.Table
+    gaps: tuple[Gap, ...] = ()
+    #: Events the tracer says it overwrote before the first one it kept (ftrace's ``trace`` header), not per cpu.
+    overwritten: int = 0
+    #: ``ns`` for a clock in nanoseconds, ``index`` where the format has no times and positions stand in for them.
+    clock: Literal["ns", "index"] = "ns"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def time_ns(self) -> NDArray[np.int64]:
+        return self.table["time_ns"].to_numpy()
+
+    @cached_property
+    def cpu(self) -> NDArray[np.int32]:
+        return self.table["cpu"].to_numpy()
+
+    @cached_property
+    def tid(self) -> NDArray[np.int32]:
+        return self.table["tid"].to_numpy()
+
+    @cached_property
+    def line(self) -> NDArray[np.int64]:
+        return self.table["line"].to_numpy()
+
+    @cached_property
+    def phase(self) -> NDArray[np.int8]:
+        """Phase codes, indices into PHASES (E,)."""
+        codes, names = self._codes("phase")
+        return np.array([PHASES.index(n) for n in names], np.int8)[codes] if len(names) else codes.astype(np.int8)
+
+    @cached_property
+    def names(self) -> tuple[NDArray[np.int32], list[str]]:
+        """Codes into the list of distinct event names (E,), and the list."""
+        return self._codes("name")
+
+    @cached_property
+    def comms(self) -> tuple[NDArray[np.int32], list[str]]:
+        """Codes into the list of distinct commands (E,), and the list; code -1 where there is none."""
+        return self._codes("comm")
+
+    def _codes(self, column: str) -> tuple[NDArray[np.int32], list[str]]:
+        array = self.table[column].combine_chunks()
+        if isinstance(array, pa.ChunkedArray):
+            array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
+        codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        return codes, array.dictionary.to_pylist()
+
+    @cached_property
+    def streams(self) -> dict[int, NDArray[np.int64]]:
+        """Rows of each cpu's events, in file order."""
+        order = np.argsort(self.cpu, kind="stable")
+        cpus, starts = np.unique(self.cpu[order], return_index=True)
+        parts = np.split(order, starts[1:])
+        return {int(c): p for c, p in zip(cpus, parts, strict=True)} if len(cpus) else {}
+
+    @cached_property
+    def threads(self) -> dict[int, NDArray[np.int64]]:
+        """Rows of each thread's events, in file order."""
+        order = np.argsort(self.tid, kind="stable")
+        tids, starts = np.unique(self.tid[order], return_index=True)
+        return {int(t): p for t, p in zip(tids, np.split(order, starts[1:]), strict=True)} if len(tids) else {}
+
+    @property
+    def lost(self) -> int:
+        """Events lost by the tracer's own counts."""
+        return sum(g.count or 0 for g in self.gaps)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The events as a data frame (needs pandas)."""
+        return self.table.to_pandas()
+
+    def with_gaps(self, gaps: tuple[Gap, ...]) -> Trace:
+        return replace(self, gaps=gaps)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in g.as_dict().values()) + "</tr>"
+            for g in self.gaps[:20]
+        )
+        head = "".join(f"<th>{k}</th>" for k in (self.gaps[0].as_dict() if self.gaps else {}))
+        more = f"<p>… and {len(self.gaps) - 20} more gaps</p>" if len(self.gaps) > 20 else ""
+        return (
+            f"<p><b>Trace</b> {html.escape(str(self.path))} ({self.format}): {len(self):,} events, "
+            f"{len(self.gaps)} gaps, {self.lost:,} events lost by the tracer's counts</p>"
+            f"<table><tr>{head}</tr>{rows}</table>{more}"
+        )
+
+
+def gaps_from_marks(cpu: NDArray[np.int32], time_ns: NDArray[np.int64], marks: list[Mark]) -> tuple[Gap, ...]:
+    """Place each mark between the events of its cpu that surround it; marks with no event between them are one gap.
+
+    cpu (E,), time_ns (E,): the events in file order. A merged gap has a count only if all its marks have one.
+    """
+    rows: dict[int, NDArray[np.int64]] = {}
+    merged: dict[tuple[int, int], Mark] = {}
+    for mark in marks:
+        if mark.cpu not in rows:
+            rows[mark.cpu] = np.flatnonzero(cpu == mark.cpu)
+        at = int(np.searchsorted(rows[mark.cpu], mark.row))
+        held = merged.get((mark.cpu, at))
+        if held is not None:
+            count = None if held.count is None or mark.count is None else held.count + mark.count
+            mark = replace(held, count=count)
+        merged[mark.cpu, at] = mark
+    gaps = []
+    lo, hi = (int(time_ns.min()), int(time_ns.max())) if len(time_ns) else (0, 0)
+    for number, ((c, at), mark) in enumerate(sorted(merged.items(), key=lambda kv: kv[1].line)):
+        stream = rows[c]
+        before = int(stream[at - 1]) if at else None
+        after = int(stream[at]) if at < len(stream) else None
+        begin = int(time_ns[before]) if before is not None else lo
+        end = int(time_ns[after]) if after is not None else hi
+        known: Known = "uncounted" if mark.count is None else "counted"
+        gaps.append(Gap(number, c, before, after, min(begin, end), end, mark.count, known, mark.line))
+    return tuple(gaps)
+
+
+def iter_events(trace: Trace, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
+    """The given rows as plain dictionaries, in the given order."""
+    yield from trace.table.take(pa.array(rows)).to_pylist()

@@ -1,0 +1,150 @@
+"""What a format is, and the builder that every reader fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.errors import TraceError
+from tracemend.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
+from tracemend.syscalls import DEFAULT_ARCH
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to read. ``skip_malformed``: pass over lines that can't be read (counted in the trace's warnings)."""
+
+    arch: str = DEFAULT_ARCH
+    skip_malformed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way a trace lies on disk.
+
+    ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError.
+    """
+
+    name: str
+    title: str
+    recognise: Callable[[bytes], bool]
+    read: Callable[[Path, Options], Trace]
+
+
+class Interner:
+    """Strings to codes in order of first sight."""
+
+    def __init__(self, names: tuple[str, ...] = ()) -> None:
+        self.codes: dict[str, int] = {n: i for i, n in enumerate(names)}
+
+    def __call__(self, name: str) -> int:
+        return self.codes.setdefault(name, len(self.codes))
+
+    def dictionary(self) -> pa.Array:
+        return pa.array(list(self.codes), pa.string())
+
+
+@dataclass
+class Builder:
+    """Collects batches of events and marks in file order; ``finish`` makes the trace.
+
+    Name and command codes come from ``names`` and ``comms``, so that all batches share one dictionary.
+    """
+
+    path: Path
+    format: str
+    options: Options
+    names: Interner = field(default_factory=Interner)
+    comms: Interner = field(default_factory=Interner)
+    marks: list[Mark] = field(default_factory=list)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    overwritten: int = 0
+    rows: int = 0
+    malformed: int = 0
+    _batches: list[list[pa.Array]] = field(default_factory=list)
+    _latest: dict[int, int] = field(default_factory=dict)
+
+    def bad(self, line: int, message: str) -> None:
+        """A line that can't be read: raises TraceError, or counts it where the caller asked to skip such lines."""
+        if not self.options.skip_malformed:
+            raise TraceError(self.path, line, message)
+        self.malformed += 1
+
+    def add(
+        self,
+        time_ns: NDArray[np.int64],
+        cpu: NDArray[np.int32],
+        tid: NDArray[np.int32],
+        comm: NDArray[np.int32],
+        name: NDArray[np.int32],
+        phase: NDArray[np.int8],
+        args: pa.Array,
+        ret: pa.Array,
+        line: NDArray[np.int64],
+    ) -> None:
+        """Append one batch of E events, in file order. Raises TraceError where time runs backwards on one cpu."""
+        self._check_times(time_ns, cpu, line)
+        self.rows += len(time_ns)
+        codes = pa.array(np.where(comm < 0, 0, comm), pa.int32(), mask=comm < 0)
+        self._batches.append(
+            [
+                pa.array(time_ns),
+                pa.array(cpu.astype(np.int32)),
+                pa.array(tid.astype(np.int32)),
+                codes,
+                pa.array(name.astype(np.int32)),
+                pa.array(phase.astype(np.int8)),
+                args,
+                ret,
+                pa.array(line),
+            ]
+        )
+
+    def _check_times(self, time_ns: NDArray[np.int64], cpu: NDArray[np.int32], line: NDArray[np.int64]) -> None:
+        for c in np.unique(cpu).tolist():
+            rows = np.flatnonzero(cpu == c)
+            times = time_ns[rows]
+            back = np.flatnonzero(np.diff(times, prepend=self._latest.get(c, times[0])) < 0)
+            if len(back):
+                row = rows[back[0]]
+                where = f" on cpu {c}" if c >= 0 else ""
+                raise TraceError(self.path, int(line[row]), f"time goes backwards{where}")
+            self._latest[c] = int(times[-1])
+
+    def finish(self, clock: str = "ns") -> Trace:
+        """The trace; raises TraceError if it has neither events nor marks."""
+        if not self.rows and not self.marks:
+            raise TraceError(self.path, 0, f"no events found (read as {self.format})")
+        names, comms = self.names.dictionary(), self.comms.dictionary()
+        phases = pa.array(PHASES, pa.string())
+        batches = []
+        for c in self._batches:
+            arrays = [
+                *c[:3],
+                pa.DictionaryArray.from_arrays(c[3], comms),
+                pa.DictionaryArray.from_arrays(c[4], names),
+                pa.DictionaryArray.from_arrays(c[5], phases),
+                *c[6:],
+            ]
+            batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        table = pa.Table.from_batches(batches, SCHEMA)
+        gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
+        if self.malformed:
+            self.warnings.append(f"{self.malformed} malformed lines were passed over")
+        return Trace(
+            path=self.path,
+            format=self.format,
+            table=table,
+            gaps=gaps,
+            overwritten=self.overwritten,
+            clock="index" if clock == "index" else "ns",
+            provenance=self.provenance,
+            warnings=tuple(self.warnings),
+        )

@@ -1,0 +1,70 @@
+"""ftrace's text: ``trace_pipe``, ``trace`` and ``trace-cmd report`` (with and without ``-t``).
+
+Losses: ``CPU:n [LOST k EVENTS]`` (trace_pipe) and ``CPU:n [k EVENTS DROPPED]`` (trace-cmd), each also without a number,
+stand before the first surviving event of that cpu. The ``trace`` file's header tells how many events were written and
+how many are left.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tracemend.errors import TraceError
+from tracemend.events import Mark, Trace
+from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.kernel import Layout, read_chunk
+from tracemend.formats.text import Lines, chunks, decode
+
+EVENT = re.compile(
+    rb"\s*(?P<comm>.*?)-(?P<tid>\d+)\s+(?:\(\s*[\d-]+\)\s*)?\[(?P<cpu>\d{1,5})\]\s+(?:[^\s:]+\s+)?"
+    rb"(?P<time>\d+(?:\.\d+)?):\s+(?P<event>\S.*)"
+)
+MARK = re.compile(rb"CPU:(?P<cpu>\d{1,5}) \[(?:LOST )?(?P<count>\d+ )?EVENTS(?: DROPPED)?\]\s*$")
+WRITTEN = re.compile(rb"# entries-in-buffer/entries-written: (\d+)/(\d+)")
+#: Lines that carry no event: comments, blank lines, trace-cmd's preamble, ``buffer started`` of the trace file.
+SILENT = re.compile(rb"#|\s*$|cpus=\d+|version = |CPU \d+ is empty|trace-cmd|\S+: \d+ events? lost|\s*=> |\s*<stack trace>")
+#: More lost events than this in one mark is damage, not a loss: no buffer runs over by 2^40 events.
+MOST_LOST = 1 << 40
+
+LAYOUT = Layout(separator=ord("-"), pattern=EVENT)
+
+
+def recognise(head: bytes) -> bool:
+    for line in head.splitlines()[:2000]:
+        if line.startswith(b"# tracer:") or MARK.match(line) or re.match(rb"cpus=\d+$", line):
+            return True
+        if line and not SILENT.match(line):
+            return EVENT.match(line) is not None
+    return False
+
+
+def parse_count(builder: Builder, line: int, text: bytes) -> int | None:
+    """A mark's number of lost events; raises TraceError when no buffer can have lost so many."""
+    count = int(text) if len(text) < 20 else MOST_LOST
+    if count >= MOST_LOST:
+        raise TraceError(builder.path, line, f"a loss of {decode(text.strip())} events can't be true")
+    return count
+
+
+def read(path: Path, options: Options) -> Trace:
+    builder = Builder(path, "ftrace", options)
+
+    def other(row: int, line: int, text: bytes) -> None:
+        mark = MARK.match(text)
+        if mark:
+            count = parse_count(builder, line, mark["count"]) if mark["count"] else None
+            builder.marks.append(Mark(int(mark["cpu"]), row, count, line))
+            return
+        written = WRITTEN.match(text)
+        if written:
+            builder.overwritten = max(0, int(written[2]) - int(written[1]))
+        elif not SILENT.match(text):
+            builder.bad(line, f"no ftrace line: {decode(text[:80])!r}")
+
+    for chunk, first in chunks(path):
+        read_chunk(Lines(chunk, first), LAYOUT, builder, other)
+    return builder.finish()
+
+
+FORMAT = Format("ftrace", "ftrace text (trace_pipe, trace, trace-cmd report)", recognise, read)

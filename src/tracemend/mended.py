@@ -1,0 +1,107 @@
+"""The result of mending: inferred events beside the trace they belong to, never in it.
+
+Axis legend: I inferred events, G gaps.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from tracemend.events import Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: One row an inferred event, in order of gap and time. ``tid`` is -1 and ``comm`` null for a thread that nothing in
+#: the trace identifies. ``name`` and ``phase`` are as in a trace's events.
+INFERRED = pa.schema(
+    [
+        pa.field("gap", pa.int32(), nullable=False),
+        pa.field("cpu", pa.int32(), nullable=False),
+        pa.field("time_ns", pa.int64(), nullable=False),
+        pa.field("tid", pa.int32(), nullable=False),
+        pa.field("comm", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("phase", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+    ]
+)
+
+Status = Literal["filled", "refused", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What became of one gap.
+
+    ``filled``: ``events`` were inferred (``estimated`` if the tracer gave no count). ``refused``: the confidence was
+    below what the caller asked for. ``left``: nothing was tried; ``reason`` says why. ``confidence`` is the mean over
+    the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
+    and that the gap's count has no room to close.
+    """
+
+    gap: int
+    status: Status
+    events: int
+    confidence: float | None
+    estimated: bool = False
+    reason: str = ""
+    unmet: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "status": self.status,
+            "events": self.events,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "estimated": self.estimated,
+            "reason": self.reason,
+            "unmet": self.unmet,
+        }
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A trace, its inferred events, what became of each of its gaps, and how it was made.
+
+    ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
+    options (dict).
+    """
+
+    trace: Trace
+    inferred: pa.Table
+    fills: tuple[Fill, ...]
+    provenance: dict[str, Any]
+
+    @property
+    def filled(self) -> int:
+        return sum(f.status == "filled" for f in self.fills)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Gaps by status."""
+        return Counter(f.status for f in self.fills)
+
+    def gap_table(self) -> list[dict[str, Any]]:
+        """Each gap and what became of it, one dictionary a gap."""
+        return [g.as_dict() | f.as_dict() for g, f in zip(self.trace.gaps, self.fills, strict=True)]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The inferred events as a data frame (needs pandas)."""
+        return self.inferred.to_pandas()
+
+    def _repr_html_(self) -> str:
+        rows = self.gap_table()
+        head = "".join(f"<th>{k}</th>" for k in (rows[0] if rows else {}))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in r.values()) + "</tr>" for r in rows[:20]
+        )
+        return (
+            f"<p><b>Mended</b> {html.escape(str(self.trace.path))}: {self.inferred.num_rows:,} inferred events in "
+            f"{self.filled} of {len(self.fills)} gaps. Inferred events are no evidence.</p>"
+            f"<table><tr>{head}</tr>{body}</table>"
+        )

@@ -1,0 +1,56 @@
+"""System-call tables: number to name per architecture, and the names under which tracers show one and the same call."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+
+DEFAULT_ARCH = "x86_64"
+
+#: The kernel's own function names, which ftrace's ``syscalls`` events show, where they differ from the call's name
+#: (fs/stat.c, kernel/sys.c and the like: SYSCALL_DEFINE names against the tables' names).
+KERNEL_NAMES = {
+    "newuname": "uname",
+    "newstat": "stat",
+    "newlstat": "lstat",
+    "newfstat": "fstat",
+    "sendfile64": "sendfile",
+    "umount": "umount2",
+    "sysctl": "_sysctl",
+    "llseek": "_llseek",
+    "sched_setaffinity_new": "sched_setaffinity",
+    "pread": "pread64",
+    "pwrite": "pwrite64",
+}
+
+
+@cache
+def _document() -> dict[str, dict[str, dict[str, int]]]:
+    return json.loads(resources.files("tracemend.data").joinpath("syscalls.json").read_text())
+
+
+def architectures() -> list[str]:
+    return list(_document()["tables"])
+
+
+@cache
+def table(arch: str = DEFAULT_ARCH) -> dict[int, str]:
+    """Number to name; raises KeyError for an architecture without a table."""
+    return {number: name for name, number in _document()["tables"][arch].items()}
+
+
+def call_name(number: int, arch: str = DEFAULT_ARCH) -> str:
+    """The call's name, or ``syscall_N`` for a number outside the table."""
+    return table(arch).get(number, f"syscall_{number}")
+
+
+@cache
+def all_names() -> tuple[str, ...]:
+    """Every call of every architecture, sorted: the universal vocabulary's order."""
+    return tuple(sorted({name for arch in architectures() for name in _document()["tables"][arch]}))
+
+
+def canonical(kernel_name: str) -> str:
+    """The table's name of a call that a tracepoint shows under the kernel's function name."""
+    return KERNEL_NAMES.get(kernel_name, kernel_name)
