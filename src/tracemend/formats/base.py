@@ -68,6 +68,7 @@ class Builder:
     overwritten: int = 0
     rows: int = 0
     malformed: int = 0
+    inferred: int = 0
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
 
@@ -79,6 +80,7 @@ class Builder:
 
     def add(
         self,
+        *,
         time_ns: NDArray[np.int64],
         cpu: NDArray[np.int32],
         tid: NDArray[np.int32],
@@ -108,15 +110,18 @@ class Builder:
         )
 
     def _check_times(self, time_ns: NDArray[np.int64], cpu: NDArray[np.int32], line: NDArray[np.int64]) -> None:
-        for c in np.unique(cpu).tolist():
-            rows = np.flatnonzero(cpu == c)
-            times = time_ns[rows]
-            back = np.flatnonzero(np.diff(times, prepend=self._latest.get(c, times[0])) < 0)
-            if len(back):
-                row = rows[back[0]]
-                where = f" on cpu {c}" if c >= 0 else ""
-                raise TraceError(self.path, int(line[row]), f"time goes backwards{where}")
-            self._latest[c] = int(times[-1])
+        order = np.argsort(cpu, kind="stable")
+        streams, times = cpu[order], time_ns[order]
+        first = np.flatnonzero(np.diff(streams, prepend=streams[:1] - 1))
+        last = np.append(first[1:], len(order)) - 1
+        before = np.concatenate([times[:1], times[:-1]])
+        before[first] = [self._latest.get(c, t) for c, t in zip(streams[first].tolist(), times[first], strict=True)]
+        back = np.flatnonzero(times < before)
+        if len(back):
+            row = order[back[0]]
+            where = f" on cpu {cpu[row]}" if cpu[row] >= 0 else ""
+            raise TraceError(self.path, int(line[row]), f"time goes backwards{where}")
+        self._latest.update(zip(streams[first].tolist(), times[last].tolist(), strict=True))
 
     def finish(self, clock: str = "ns") -> Trace:
         """The trace; raises TraceError if it has neither events nor marks."""
@@ -138,6 +143,8 @@ class Builder:
         gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
         if self.malformed:
             self.warnings.append(f"{self.malformed} malformed lines were passed over")
+        if self.inferred:
+            self.warnings.append(f"{self.inferred} inferred events of an earlier mending were passed over")
         return Trace(
             path=self.path,
             format=self.format,

@@ -10,45 +10,52 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tracemend.errors import TraceError
 from tracemend.events import Mark, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
 
 EVENT = re.compile(
-    rb"\s*(?P<comm>.*?)-(?P<tid>\d+)\s+(?:\(\s*[\d-]+\)\s*)?\[(?P<cpu>\d{1,5})\]\s+(?:[^\s:]+\s+)?"
-    rb"(?P<time>\d+(?:\.\d+)?):\s+(?P<event>\S.*)"
+    rb"\s*+(?P<comm>.*?)-(?P<tid>\d++)\s++(?:\(\s*+[\d-]++\)\s++)?\[(?P<cpu>\d{1,5})\]\s++(?:[^\s:]++\s++)?"
+    rb"(?P<time>\d++(?:\.\d++)?):\s++(?P<event>\S)"
 )
-MARK = re.compile(rb"CPU:(?P<cpu>\d{1,5}) \[(?:LOST )?(?P<count>\d+ )?EVENTS(?: DROPPED)?\]\s*$")
-WRITTEN = re.compile(rb"# entries-in-buffer/entries-written: (\d+)/(\d+)")
-#: Lines that carry no event: comments, blank lines, trace-cmd's preamble, ``buffer started`` of the trace file.
-SILENT = re.compile(rb"#|\s*$|cpus=\d+|version = |CPU \d+ is empty|trace-cmd|\S+: \d+ events? lost|\s*=> |\s*<stack trace>")
+MARK = re.compile(rb"CPU:(?P<cpu>\d{1,5}) \[(?:LOST )?(?:(?P<count>\d+) )?EVENTS(?: DROPPED)?\]\s*$")
+WRITTEN = re.compile(rb"# entries-in-buffer/entries-written: (\d{1,18})/(\d{1,18})\b")
+#: Lines that carry no event: comments, blank lines, trace-cmd's preamble, stack traces of the trace file.
+SILENT = re.compile(
+    rb"#|\s*$|cpus=\d+$|version = |CPU \d+ is empty|trace-cmd|\S+: \d+ events? lost|\s*=> |\s*<(?:user )?stack"
+)
 #: More lost events than this in one mark is damage, not a loss: no buffer runs over by 2^40 events.
 MOST_LOST = 1 << 40
+#: A file may begin with the rest of a line that was cut off: so many lines are looked at for the first event.
+LOOKED_AT = 50
 
-LAYOUT = Layout(separator=ord("-"), pattern=EVENT)
+LAYOUT = Layout(EVENT)
 
 
 def recognise(head: bytes) -> bool:
-    for line in head.splitlines()[:2000]:
-        if line.startswith(b"# tracer:") or MARK.match(line) or re.match(rb"cpus=\d+$", line):
+    """Whether one of the first lines is an event, a mark or the header of ``trace``."""
+    looked = 0
+    for line in head.splitlines():
+        if MARK.match(line) or LAYOUT.match(line) or line.startswith(b"# tracer:"):
             return True
-        if line and not SILENT.match(line):
-            return EVENT.match(line) is not None
+        looked += not SILENT.match(line)
+        if looked > LOOKED_AT:
+            break
     return False
 
 
 def parse_count(builder: Builder, line: int, text: bytes) -> int | None:
-    """A mark's number of lost events; raises TraceError when no buffer can have lost so many."""
+    """A mark's number of lost events; None, once reported as a bad line, when no buffer can have lost so many."""
     count = int(text) if len(text) < 20 else MOST_LOST
-    if count >= MOST_LOST:
-        raise TraceError(builder.path, line, f"a loss of {decode(text.strip())} events can't be true")
-    return count
+    if count < MOST_LOST:
+        return count
+    builder.bad(line, f"a loss of {decode(text[:40])} events can't be true")
+    return None
 
 
-def read(path: Path, options: Options) -> Trace:
-    builder = Builder(path, "ftrace", options)
+def fill(builder: Builder, text: Path) -> None:
+    """Read the lines of ``text`` into the builder; raises TraceError."""
 
     def other(row: int, line: int, text: bytes) -> None:
         mark = MARK.match(text)
@@ -62,8 +69,14 @@ def read(path: Path, options: Options) -> Trace:
         elif not SILENT.match(text):
             builder.bad(line, f"no ftrace line: {decode(text[:80])!r}")
 
-    for chunk, first in chunks(path):
+    for chunk, first in chunks(text):
         read_chunk(Lines(chunk, first), LAYOUT, builder, other)
+
+
+def read(path: Path, options: Options) -> Trace:
+    """Read ftrace's text; raises TraceError."""
+    builder = Builder(path, "ftrace", options)
+    fill(builder, path)
     return builder.finish()
 
 

@@ -1,7 +1,7 @@
 """Lines of text as columns: the scanning that all line formats share.
 
 A chunk of the file is one array of bytes. Each field of all its lines is found at once by array operations, which is
-what makes reading fast; lines that don't have the usual form are handed back, to be read one by one.
+what makes reading fast.
 
 Axis legend: D bytes of a chunk, N lines of it.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -29,6 +30,9 @@ CHUNK = 1 << 19
 LONGEST_LINE = 1 << 20
 _PAD = 64  # zero bytes behind a chunk, so that look-ahead never leaves the array
 
+#: What unpacking a damaged file raises.
+UNPACKING = (EOFError, OSError, lzma.LZMAError, zlib.error)
+
 
 def open_binary(path: Path) -> IO[bytes]:
     """Open a file for reading; gzip, bzip2 and xz are seen by their magic numbers and unpacked on the way."""
@@ -43,6 +47,15 @@ def open_binary(path: Path) -> IO[bytes]:
     return open(path, "rb")
 
 
+def read_head(path: Path, size: int = 1 << 16) -> bytes:
+    """The file's first bytes, unpacked; raises TraceError where it is packed and damaged."""
+    try:
+        with open_binary(path) as f:
+            return f.read(size)
+    except UNPACKING as e:
+        raise TraceError(path, 0, f"can't read it: {e}") from e
+
+
 def chunks(path: Path, size: int = CHUNK) -> Iterator[tuple[bytes, int]]:
     """The file in pieces of about ``size`` bytes that end at a line's end, each with the number of its first line.
 
@@ -54,19 +67,19 @@ def chunks(path: Path, size: int = CHUNK) -> Iterator[tuple[bytes, int]]:
         while True:
             try:
                 block = f.read(size)
-            except (EOFError, OSError, lzma.LZMAError) as e:
+            except UNPACKING as e:
                 raise TraceError(path, line, f"can't read on: {e}") from e
             if not block:
                 break
             cut = block.rfind(b"\n") + 1
+            if len(rest) + (block.find(b"\n") if cut else len(block)) > LONGEST_LINE:
+                raise TraceError(path, line, "a line of more than 1 MiB: this is no text trace")
             if not cut:
                 rest += block
-                if len(rest) > LONGEST_LINE:
-                    raise TraceError(path, line, "a line of more than 1 MiB: this is no text trace")
                 continue
             piece, rest = rest + block[:cut], block[cut:]
             yield piece, line
-            line += piece.count(b"\n")
+            line += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == 10))  # much faster than bytes.count
     if rest:
         yield rest, line
 
@@ -74,7 +87,8 @@ def chunks(path: Path, size: int = CHUNK) -> Iterator[tuple[bytes, int]]:
 class Lines:
     """A chunk of text, cut into lines.
 
-    ``data`` (D + padding,) bytes; ``start``, ``end`` (N,) each line's span without its line end.
+    ``data`` (D + padding,) bytes; ``start``, ``end`` (N,) each line's span without its line end. ``cut``: the last
+    line has no line end, which at the end of a file may mean that the rest of it is missing.
     """
 
     def __init__(self, chunk: bytes, first: int) -> None:
@@ -84,7 +98,8 @@ class Lines:
         data[:size] = np.frombuffer(chunk, np.uint8)
         self.data: Bytes = data
         newline = np.flatnonzero(data[:size] == 10)
-        if size and data[size - 1] != 10:
+        self.cut = bool(size) and data[size - 1] != 10
+        if self.cut:
             newline = np.append(newline, size)
         self.end: Ints = newline
         self.start: Ints = np.concatenate([[0], newline[:-1] + 1]) if len(newline) else newline
@@ -99,56 +114,34 @@ class Lines:
     def text(self, i: int) -> bytes:
         return self.raw[int(self.start[i]) : int(self.end[i])]
 
-    def find(self, byte: int) -> Ints:
-        """All places of a byte, in order."""
-        return np.flatnonzero(self.data[: len(self.raw)] == byte)
+    def holding(self, needle: bytes) -> Ints:
+        """The lines that contain ``needle``, in order."""
+        found, at = [], self.raw.find(needle)
+        while at >= 0:
+            found.append(at)
+            at = self.raw.find(needle, at + 1)
+        return np.unique(np.searchsorted(self.start, found, side="right") - 1)
 
 
-def first_at(places: Ints, at: Ints, otherwise: int) -> Ints:
-    """For each entry of ``at`` (N,) the first of the sorted ``places`` not before it, else ``otherwise``."""
-    if not len(places):
-        return np.full(len(at), otherwise, np.int64)
-    i = np.searchsorted(places, at)
-    return np.where(i < len(places), places[np.minimum(i, len(places) - 1)], otherwise)
-
-
-def skip(data: Bytes, at: Ints, byte: int, most: int = 64, step: int = 1) -> Ints:
-    """Move each position of ``at`` (N,) over a run of ``byte``, at most ``most`` times, forwards or backwards."""
+def skip(data: Bytes, at: Ints, byte: int, most: int = 64) -> Ints:
+    """Move each position of ``at`` (N,) over a run of ``byte``, at most ``most`` times."""
     at = at.copy()
     for _ in range(most):
         same = data[at] == byte
         if not same.any():
             break
-        at += step * same
+        at += same
     return at
 
 
-def digits_before(data: Bytes, end: Ints, most: int = 19) -> tuple[Ints, Ints]:
-    """The decimal number that ends just before each position ``end`` (N,), and where it starts (start == end: none)."""
-    value = np.zeros(len(end), np.int64)
-    start = end.copy()
-    alive = np.ones(len(end), bool)
-    scale = 1
-    for k in range(1, most + 1):
-        digit = data[np.maximum(end - k, 0)].astype(np.int64) - 48
-        alive &= (digit >= 0) & (digit <= 9) & (end >= k)
-        if not alive.any():
-            break
-        value += np.where(alive, digit, 0) * scale
-        start -= alive
-        if k < most:
-            scale *= 10
-    return value, start
-
-
-def digits_at(data: Bytes, start: Ints, most: int = 19) -> tuple[Ints, Ints]:
+def digits_at(data: Bytes, start: Ints, most: int = 18) -> tuple[Ints, Ints]:
     """The decimal number that starts at each position ``start`` (N,), and where it ends (end == start: none)."""
     value = np.zeros(len(start), np.int64)
     end = start.copy()
     alive = np.ones(len(start), bool)
     for _ in range(most):
-        digit = data[end].astype(np.int64) - 48
-        alive &= (digit >= 0) & (digit <= 9)
+        digit = data[end] - np.uint8(48)  # wraps: anything but a digit is above 9
+        alive &= digit <= 9
         if not alive.any():
             break
         value = np.where(alive, value * 10 + digit, value)
@@ -156,29 +149,29 @@ def digits_at(data: Bytes, start: Ints, most: int = 19) -> tuple[Ints, Ints]:
     return value, end
 
 
-def substrings(data: Bytes, start: Ints, end: Ints, valid: Bools | None = None) -> pa.Array:
-    """The spans [start, end) (N,) as Arrow strings; rows not ``valid`` are null. Spans must not overlap.
+def spans(raw: bytes, start: Ints, end: Ints, valid: Bools | None = None) -> pa.Array:
+    """The bytes [start, end) (N,) of ``raw`` as Arrow binary; rows not ``valid`` are null.
 
-    Bytes that are no UTF-8 are kept as Latin-1 characters.
+    Spans must be in order and must not overlap: together with what lies between them they are one Arrow array that
+    borrows ``raw`` as it is, of which every second value is picked.
     """
-    if valid is not None:
-        start, end = np.where(valid, start, 0), np.where(valid, end, 0)
-    length = np.maximum(end - start, 0)
-    offsets = np.zeros(len(start) + 1, np.int64)
-    np.cumsum(length, out=offsets[1:])
-    edge = np.zeros(len(data) + 1, np.int8)
-    some = length > 0
-    edge[start[some]] += 1  # no two spans share a start, nor an end
-    edge[end[some]] -= 1
-    picked = data[np.cumsum(edge[:-1], dtype=np.int8).view(bool)]
-    ascii_only = not (picked & 0x80).any()
-    nulls = None if valid is None else pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    offsets = np.empty(2 * len(start), np.int32)
+    offsets[0::2], offsets[1::2] = start, end
+    both = pa.Array.from_buffers(
+        pa.binary(), max(0, len(offsets) - 1), [None, pa.py_buffer(offsets), pa.py_buffer(raw)]
+    )
+    wanted = np.arange(0, len(offsets), 2, dtype=np.int32)
+    return both.take(pa.array(wanted, mask=None if valid is None else ~valid))
+
+
+def as_strings(array: pa.Array, ascii_only: bool = False) -> pa.Array:
+    """Arrow binary as Arrow strings; values that are no UTF-8 are kept as Latin-1 characters."""
     if ascii_only:
-        buffers = [nulls, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(picked)]
-        return pa.Array.from_buffers(pa.string(), len(start), buffers)
-    values = [bytes(picked[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    texts = [decode(v) for v in values]
-    return pa.array([t if valid is None or valid[i] else None for i, t in enumerate(texts)], pa.string())
+        return array.view(pa.string())
+    try:
+        return array.cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([None if v is None else decode(v) for v in array.to_pylist()], pa.string())
 
 
 def decode(raw: bytes) -> str:

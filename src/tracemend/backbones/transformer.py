@@ -1,0 +1,85 @@
+"""A plain pre-norm transformer with rotary positions: every position sees the whole window, both sides of the gap.
+
+Axis legend: B batch, L length, H width, A heads, D width of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Transformer(nn.Module):
+    """(x_BHL, cond_BHL, time_BH) -> _BHL.
+
+    Rotary position embedding after Su et al., "RoFormer" (2021), eq. 34: only the distance of two positions counts,
+    so any length works.
+    """
+
+    def __init__(self, width: int, *, layers: int = 6, heads: int = 4, dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x_BHL: Tensor, cond_BHL: Tensor, time_BH: Tensor) -> Tensor:
+        x = (x_BHL + cond_BHL + time_BH[:, :, None]).transpose(1, 2)
+        rotation = None
+        for block in self.blocks:
+            if rotation is None:
+                rotation = rotary(x.shape[1], block.head_width, x.device)
+            x = block(x, rotation)
+        return self.norm(x).transpose(1, 2)
+
+
+class Block(nn.Module):
+    """Attention over the window, then a gated feed-forward part, each on the normalised input and added to it."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.head_width, self.dropout = heads, width // heads, dropout
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.down.weight)
+        nn.init.zeros_(self.down.bias)
+
+    def forward(self, x_BLH: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        B, L, H = x_BLH.shape
+        q, k, v = self.qkv(self.norm1(x_BLH)).view(B, L, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, rotation).to(v.dtype), rotate(k, rotation).to(v.dtype)
+        mixed = attention(q, k, v).transpose(1, 2).reshape(B, L, H)
+        x = x_BLH + functional.dropout(self.out(mixed), self.dropout, self.training)
+        hidden = functional.relu(self.up(self.norm2(x))).square()  # So et al., "Primer" (2021), section 4
+        return x + functional.dropout(self.down(hidden), self.dropout, self.training)
+
+
+def attention(q_BALD: Tensor, k_BALD: Tensor, v_BALD: Tensor) -> Tensor:
+    """Softmax attention (Vaswani et al. 2017, eq. 1).
+
+    The fused kernel is used where no gradient is needed; its backward pass is several times slower on CPUs than the
+    plain products at these lengths.
+    """
+    if not torch.is_grad_enabled() or q_BALD.is_cuda:
+        return functional.scaled_dot_product_attention(q_BALD, k_BALD, v_BALD)
+    scores = (q_BALD * q_BALD.shape[-1] ** -0.5) @ k_BALD.transpose(-1, -2)
+    return scores.softmax(dim=-1).to(v_BALD.dtype) @ v_BALD
+
+
+def rotary(length: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosines and sines (L, D / 2) of the rotary embedding."""
+    frequency = 10_000 ** (-torch.arange(0, width, 2, device=device) / width)
+    angle = torch.arange(length, device=device)[:, None] * frequency
+    return angle.cos(), angle.sin()
+
+
+def rotate(x_BALD: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair of channels by its position's angle."""
+    cos, sin = rotation
+    a, b = x_BALD.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)

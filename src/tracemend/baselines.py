@@ -1,0 +1,305 @@
+"""Menders without a network: two-sided lookup, copy, most frequent. Every table of results shows them.
+
+Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), K context events,
+U distinct ids, T thread slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from tracemend.mender import CANDIDATES, Proposal, Proposer, certain
+from tracemend.vocabulary import BREAK, OTHER
+from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, to_slots
+
+Ints = NDArray[np.int64]
+
+#: Lengths of context that are indexed; a query backs off from the longest.
+ORDERS = (32, 16, 8, 4, 2, 1)
+CONTEXT = ORDERS[0]
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Consecutive hidden positions [begin, end) of a window, with the contexts up to the next BREAK or hidden one."""
+
+    begin: int
+    end: int
+    left: Ints
+    right: Ints
+    left_threads: Ints
+    right_threads: Ints
+
+    def __len__(self) -> int:
+        return self.end - self.begin
+
+
+def hidden_runs(window: Window) -> list[Run]:
+    """The runs of hidden positions, in order."""
+    known = window.known_L
+    edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
+    events, threads = window.ids_LC[:, 0], window.ids_LC[:, 1]
+    barrier = ~known | (events == BREAK)
+    runs = []
+    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+        before = np.flatnonzero(barrier[:begin])
+        after = np.flatnonzero(barrier[end:])
+        a = int(before[-1]) + 1 if len(before) else 0
+        b = end + int(after[0]) if len(after) else len(known)
+        runs.append(Run(begin, end, events[a:begin], events[end:b], threads[a:begin], threads[end:b]))
+    return runs
+
+
+class Lookup(Proposer):
+    """Two-sided context lookup with back-off.
+
+    Every place of the indexed streams whose left context matches the events before the gap, or whose right context
+    matches those after it at the gap's exact distance, votes with what follows (or stands) there. A place's vote at a
+    position grows with the lengths of its matches and falls with the distance from the matching edge; a place that
+    matches on both sides at the exact distance counts the product of both and doesn't fall off.
+    """
+
+    name = "lookup"
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        *,
+        power: float = 3.0,
+        reach: float = 24.0,
+        doubt: float = 8.0,
+        most_sites: int = 192,
+    ) -> None:
+        """power: exponent of (1 + match length) in a vote. reach: events until a one-sided vote has lost half its
+        exponent. doubt: votes that speak for something else altogether. most_sites: votes that are heard."""
+        self.power, self.reach, self.doubt, self.most_sites = power, reach, doubt, most_sites
+        separator = np.full(CONTEXT, -1, np.int64)
+        nothing = np.full(CONTEXT, -1, np.int64)
+        parts = [separator, *(x for s in streams for x in (s.ids, separator))]
+        tids = [nothing, *(x for s in streams for x in (s.tids, nothing))]
+        self.ids: Ints = np.concatenate(parts).astype(np.int64)
+        self.tids: Ints = np.concatenate(tids).astype(np.int64)
+        real = self.ids >= 0
+        #: for each position the end of the stretch of real events it lies in
+        ends = np.flatnonzero(real & ~np.append(real[1:], False)) + 1
+        self.stretch_end = np.append(ends, len(self.ids))[np.searchsorted(ends, np.arange(len(self.ids)), "right")]
+        self.events = int(real.sum())
+        self._index = {k: _sorted_hashes(self.ids, k) for k in ORDERS}
+        present, number = np.unique(self.ids[real], return_counts=True)
+        self.common: Ints = present[np.argsort(-number)][:CANDIDATES] if len(present) else np.array([OTHER])
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        """Deterministic: ``seed`` isn't used."""
+        return [self._propose(w)[0] for w in windows]
+
+    def propose_with_support(self, window: Window) -> tuple[Proposal, NDArray[np.float32]]:
+        """The proposal and, for each hidden position, the sum of all votes: how much the lookup has to go by."""
+        return self._propose(window)
+
+    def _propose(self, window: Window) -> tuple[Proposal, NDArray[np.float32]]:
+        runs = [self._run(run, window) for run in hidden_runs(window)]
+        if not runs:
+            return certain(np.empty(0, np.int64), np.empty(0, np.int64)), np.empty(0, np.float32)
+        proposal = Proposal(
+            np.concatenate([p.events_NM for p, _ in runs]),
+            np.concatenate([p.p_NM for p, _ in runs]),
+            np.concatenate([p.threads_NT for p, _ in runs]),
+        )
+        return proposal, np.concatenate([s for _, s in runs])
+
+    def _sites(self, context: Ints, side: int) -> Ints:
+        """Places whose events before (side -1) or from there on (side 1) match the context, longest matches included.
+
+        Backs off to shorter contexts until there are enough places to vote.
+        """
+        for k in ORDERS:
+            if k > len(context):
+                continue
+            hashes, places = self._index[k]
+            key = _hash(context[-k:] if side < 0 else context[:k])
+            lo, hi = np.searchsorted(hashes, key, "left"), np.searchsorted(hashes, key, "right")
+            if hi - lo >= 48 or (k == 1 and hi > lo):
+                found = places[lo:hi]
+                if len(found) > 4096:  # evenly over the trace
+                    found = found[np.linspace(0, len(found) - 1, 4096).astype(np.int64)]
+                return found if side < 0 else found - k
+        return np.empty(0, np.int64)
+
+    def _run(self, run: Run, window: Window) -> tuple[Proposal, NDArray[np.float32]]:
+        n = len(run)
+        begin = self._sites(run.left, -1)
+        end = self._sites(run.right, 1)
+        sites = np.unique(np.concatenate([begin, end - n]))
+        sites = sites[(sites > -n) & (sites < len(self.ids))]
+        if not len(sites):
+            return self._nothing(n), np.zeros(n, np.float32)
+        left = _match(self.ids, sites, run.left[::-1][:CONTEXT], -1)
+        right = _match(self.ids, sites + n, run.right[:CONTEXT], 1)
+        whole = (sites >= 0) & (self.stretch_end[np.maximum(sites, 0)] >= sites + n)
+        both = whole & (left > 0) & (right > 0)
+        room = int(np.clip(400_000 // n, 8, self.most_sites))
+        strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
+        keep = np.argsort(-strength, kind="stable")[:room]
+        sites, left, right, both = sites[keep], left[keep], right[keep], both[keep]
+        offset = np.arange(n)
+        at = sites[:, None] + offset
+        inside = (at >= 0) & (at < len(self.ids))
+        at = np.where(inside, at, 0)
+        # a one-sided vote holds only on its own stretch of events
+        from_left = (left > 0)[:, None] & inside & (at < self.stretch_end[np.maximum(sites - 1, 0)][:, None])
+        last = np.minimum(sites + n, len(self.ids) - 1)
+        from_right = (right > 0)[:, None] & inside & (self.stretch_end[at] >= self.stretch_end[last][:, None])
+        sure = both[:, None] & (np.minimum(left, right) >= 2)[:, None]
+        fade_left = np.where(sure, 1.0, 1 / (1 + offset / self.reach))
+        fade_right = np.where(sure, 1.0, 1 / (1 + (n - 1 - offset) / self.reach))
+        evidence = from_left * np.log1p(left)[:, None] * fade_left + from_right * np.log1p(right)[:, None] * fade_right
+        vote = np.where((from_left | from_right) & (self.ids[at] >= 0), np.expm1(self.power * evidence), 0.0)
+        distinct, inverse = np.unique(self.ids[at], return_inverse=True)
+        inverse = inverse.reshape(at.shape)
+        table = np.zeros((n, len(distinct)))
+        np.add.at(table, (np.broadcast_to(offset, at.shape), inverse), vote)
+        table[:, distinct < 0] = 0
+        support = table.sum(axis=1)
+        m = min(CANDIDATES, len(distinct))
+        order = np.argsort(-table, axis=1, kind="stable")[:, :m]
+        p = np.take_along_axis(table, order, 1) / (support + self.doubt)[:, None]
+        events = np.where(p > 0, distinct[order], -1)
+        threads = self._threads(run, window, sites, at, vote)
+        return self._padded(events, p, threads, support)
+
+    def _threads(self, run: Run, window: Window, sites: Ints, at: Ints, vote: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Votes for thread slots: threads at a site are ranked by recency there, and the ranks stand for each other."""
+        n = len(run)
+        depth_left, depth_right = max(len(run.left), 1), len(run.right)
+        threads = np.zeros((n, SLOTS))
+        here = _ranks(run.left_threads, run.right_threads)
+        best = np.argsort(-vote.sum(axis=1), kind="stable")[:24]
+        for s in best.tolist():
+            site = int(sites[s])
+            left = self.tids[max(site - depth_left, 0) : max(site, 0)]
+            right = self.tids[site + n : site + n + depth_right] if site + n >= 0 else self.tids[:0]
+            rank = to_slots(self.tids[at[s]], slots_by_recency(left, right))
+            slot = np.where(rank < len(here), here[np.minimum(rank, len(here) - 1)], UNKNOWN_THREAD)
+            threads[np.arange(n), slot] += vote[s]
+        if len(here) > 1:
+            threads[:, here[1]] += 1e-3 + self.doubt * (threads.sum(axis=1) == 0)
+        else:
+            threads[:, UNKNOWN_THREAD] += 1e-3
+        return threads / threads.sum(axis=1, keepdims=True)
+
+    def _padded(
+        self, events: Ints, p: NDArray[np.float64], threads: NDArray[np.float64], support: NDArray[np.float64]
+    ) -> tuple[Proposal, NDArray[np.float32]]:
+        """Candidates filled up with the commonest events, which share what doubt leaves."""
+        wide = np.full((len(events), CANDIDATES), -1, np.int64)
+        wide_p = np.zeros((len(events), CANDIDATES), np.float32)
+        wide[:, : events.shape[1]] = events
+        wide_p[:, : events.shape[1]] = p
+        empty = wide[:, 0] < 0
+        wide[empty, 0] = self.common[0]
+        wide_p[empty, 0] = 0.05
+        return Proposal(wide, wide_p, threads.astype(np.float32)), support.astype(np.float32)
+
+    def _nothing(self, n: int) -> Proposal:
+        events = np.broadcast_to(self.common, (n, len(self.common)))
+        p = np.full(events.shape, 0.5 / len(self.common), np.float32)
+        wide = np.full((n, CANDIDATES), -1, np.int64)
+        wide_p = np.zeros((n, CANDIDATES), np.float32)
+        wide[:, : events.shape[1]], wide_p[:, : events.shape[1]] = events, p
+        threads = np.zeros((n, SLOTS), np.float32)
+        threads[:, 1] = 1
+        return Proposal(wide, wide_p, threads)
+
+
+def _ranks(left_threads: Ints, right_threads: Ints) -> Ints:
+    """Slots in order of recency within these contexts, 0 first."""
+    return slots_by_recency(
+        np.where(left_threads > 0, left_threads, -1), np.where(right_threads > 0, right_threads, -1)
+    ).clip(0)
+
+
+def _hash(context: Ints) -> np.uint64:
+    value = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for x in context:
+            value = value * _BASE + np.uint64(x + 1)
+            value ^= value >> np.uint64(29)
+    return value
+
+
+def _sorted_hashes(ids: Ints, k: int) -> tuple[NDArray[np.uint64], Ints]:
+    """Hashes of all runs of k real events, sorted, and the position behind each run."""
+    if len(ids) < k:
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    value = np.zeros(len(ids) - k + 1, np.uint64)
+    with np.errstate(over="ignore"):
+        for j in range(k):
+            value = value * _BASE + (ids[j : len(ids) - k + 1 + j] + 1).astype(np.uint64)
+            value ^= value >> np.uint64(29)
+    real = np.cumsum(np.append(0, ids < 0))
+    behind = np.flatnonzero(real[k:] == real[:-k]) + k
+    value = value[behind - k]
+    order = np.argsort(value, kind="stable")
+    return value[order], behind[order]
+
+
+def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:
+    """How many events of the context (nearest first) stand next to each site, before it (side -1) or from it on (1)."""
+    if not len(context):
+        return np.zeros(len(sites), np.int64)
+    k = len(context)
+    padded = np.concatenate([np.full(k, -2), ids, np.full(k, -2)])
+    windows = sliding_window_view(padded, k)
+    clipped = np.clip(sites, -k, len(ids))
+    near = windows[np.clip(clipped, 0, None)][:, ::-1] if side < 0 else windows[np.clip(clipped + k, 0, len(ids) + k)]
+    same = near == context
+    length = np.where(same.all(axis=1), k, same.argmin(axis=1))
+    return np.where((sites < 0) | (sites > len(ids)), 0, length)
+
+
+class Copy(Proposer):
+    """Repeats the events just before the gap (or, with none there, those after it) until it is full."""
+
+    name = "copy"
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        """Deterministic: ``seed`` isn't used."""
+        return [self._propose(w) for w in windows]
+
+    def _propose(self, window: Window) -> Proposal:
+        events, threads = [], []
+        for run in hidden_runs(window):
+            source, slots = (run.left, run.left_threads) if len(run.left) else (run.right, run.right_threads)
+            if not len(source):
+                source, slots = np.array([OTHER]), np.array([UNKNOWN_THREAD])
+            n = len(run)
+            tail = min(n, len(source))
+            events.append(np.resize(source[-tail:], n))
+            threads.append(np.resize(slots[-tail:], n))
+        if not events:
+            return certain(np.empty(0, np.int64), np.empty(0, np.int64))
+        return certain(np.concatenate(events), np.concatenate(threads), 0.5)
+
+
+class MostFrequent(Proposer):
+    """The commonest event of the window's known part, everywhere."""
+
+    name = "most frequent"
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        """Deterministic: ``seed`` isn't used."""
+        proposals = []
+        for w in windows:
+            seen = w.ids_LC[w.known_L & (w.ids_LC[:, 0] != BREAK)]
+            ids, number = np.unique(seen[:, 0], return_counts=True)
+            best = ids[number.argmax()] if len(ids) else OTHER
+            slot = seen[-1, 1] if len(seen) else UNKNOWN_THREAD
+            share = number.max() / number.sum() if len(ids) else 0.0
+            proposals.append(certain(np.full(w.hidden, best), np.full(w.hidden, slot), float(share)))
+        return proposals

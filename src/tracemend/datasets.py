@@ -1,0 +1,55 @@
+"""The project's own recordings as data: read from Parquet, split as experiments/workloads.toml says."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tracemend.errors import TraceError
+from tracemend.events import PHASES, SCHEMA, Trace
+
+Part = Literal["train", "validation", "test"]
+
+
+def read_parquet(path: Path) -> Trace:
+    """A complete recording as scripts/record_corpus.py stores it. Raises TraceError."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as e:
+        raise TraceError(path, 0, f"no recording: {e}") from e
+    rows = table.num_rows
+    phases = pa.array(PHASES, pa.string())
+    phase = pc.index_in(table["phase"].combine_chunks(), value_set=phases).cast(pa.int8())
+    columns = {
+        "time_ns": table["time_ns"].cast(pa.int64()),
+        "cpu": table["cpu"].cast(pa.int32()),
+        "tid": table["tid"].cast(pa.int32()),
+        "comm": table["comm"].combine_chunks().dictionary_encode(),
+        "name": table["name"].combine_chunks().dictionary_encode(),
+        "phase": pa.DictionaryArray.from_arrays(phase, phases),
+        "args": pa.nulls(rows, pa.string()),
+        "ret": pa.nulls(rows, pa.string()),
+        "line": pa.array(np.arange(rows), pa.int64()),
+    }
+    return Trace(path, "parquet", pa.table(columns, schema=SCHEMA))
+
+
+def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
+    """The recordings of one part. ``split``: experiments/workloads.toml."""
+    document = tomllib.loads(split.read_text())["split"]
+    result = []
+    for path in sorted(folder.glob("*.parquet")):
+        workload, _, run = path.stem.rpartition("-")
+        if workload in document["test"]:
+            belongs = "test"
+        else:
+            belongs = "validation" if int(run) == document["validation_run"] else "train"
+        if belongs == part:
+            result.append(read_parquet(path))
+    return result

@@ -1,0 +1,75 @@
+"""``perf script``: with and without ``--ns``, with ``comm tid`` or ``comm pid/tid``, with and without the cpu.
+
+Losses: with ``--show-lost-events`` a line ``PERF_RECORD_LOST lost k`` stands at the end of its gap, before the first
+surviving event of that cpu's ring. ``PERF_RECORD_LOST_SAMPLES`` counts all that an event lost over the whole recording,
+what the other marks count included; what it counts beyond them was lost at the end, on a cpu that nothing tells.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tracemend.events import Mark, Trace
+from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.ftrace import LOOKED_AT, parse_count
+from tracemend.formats.kernel import Layout, read_chunk
+from tracemend.formats.text import Lines, chunks, decode
+
+#: A counted event has its count in front of its name: ``250000 cycles:``.
+EVENT = re.compile(
+    rb"\s*+(?:(?P<comm>\S.{0,63}?)\s++)??(?:\d++/)?(?P<tid>-1|\d++)\s++(?:\[(?P<cpu>\d{1,5})\]\s++)?"
+    rb"(?P<time>\d++\.\d++):\s++(?:\d++\s++)?(?P<event>\S)"
+)
+REMARK = b"PERF_RECORD_"
+LOST = re.compile(rb"PERF_RECORD_LOST(?P<samples>_SAMPLES)? .*?lost (?:samples ?:? ?)?(?P<count>\d+)\s*$")
+#: Comments of ``--header``, blank lines, the frames of a call chain (address, symbol, file) and perf's own remarks.
+SILENT = re.compile(rb"#|\s*$|\s+[0-9a-f]{1,16} \S|\s*PERF_RECORD_|Warning:|Processed \d+|Check IO/CPU overload")
+
+LAYOUT = Layout(EVENT, REMARK)
+
+
+def recognise(head: bytes) -> bool:
+    """Whether one of the first lines is an event."""
+    looked = 0
+    for line in head.splitlines():
+        if LAYOUT.match(line):
+            return True
+        looked += not SILENT.match(line)
+        if looked > LOOKED_AT:
+            break
+    return False
+
+
+def fill(builder: Builder, text: Path) -> None:
+    """Read the lines of ``text`` into the builder; raises TraceError."""
+    samples = 0
+
+    def other(row: int, line: int, text: bytes) -> None:
+        nonlocal samples
+        event = LAYOUT.match(text)
+        lost = LOST.match(text, event.start("event") if event else len(text) - len(text.lstrip()))
+        if lost:
+            count = parse_count(builder, line, lost["count"])
+            if lost["samples"]:
+                samples += count or 0
+            elif event:
+                builder.marks.append(Mark(int(event["cpu"] or -1), row, count, line))
+        elif not event and not SILENT.match(text):
+            builder.bad(line, f"no line of perf script: {decode(text[:80])!r}")
+
+    for chunk, first in chunks(text):
+        read_chunk(Lines(chunk, first), LAYOUT, builder, other)
+    beyond = samples - sum(m.count or 0 for m in builder.marks)
+    if beyond > 0:
+        builder.warnings.append(f"{beyond} events more were lost at the end of the recording, which no mark places")
+
+
+def read(path: Path, options: Options) -> Trace:
+    """Read perf script's text; raises TraceError."""
+    builder = Builder(path, "perf", options)
+    fill(builder, path)
+    return builder.finish()
+
+
+FORMAT = Format("perf", "perf script text (--ns --show-lost-events)", recognise, read)

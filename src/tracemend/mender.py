@@ -1,0 +1,171 @@
+"""Menders: whatever can say what stood at hidden positions. Networks, lookups and baselines all look the same.
+
+Axis legend: B batch, L length, C channels (event, thread), N hidden positions of a window in order, M candidates,
+T thread slots, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tracemend.denoiser import Denoiser
+from tracemend.errors import ModelError
+from tracemend.recipes import Recipe, build
+from tracemend.sampler import unmask
+from tracemend.vocabulary import BREAK, MASK, OTHER, Vocabulary
+from tracemend.windows import HIDDEN_THREAD, SLOTS, Window, batch
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int64]
+
+#: Candidates a network's distribution over events is cut down to.
+CANDIDATES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Beliefs about the N hidden positions of one window.
+
+    events_NM: candidate ids, likeliest first, -1 where there are fewer; p_NM: their probabilities (a row's sum may be
+    below 1: the rest is spread over everything else). threads_NT: probabilities of the thread slots, rows sum to 1.
+    """
+
+    events_NM: Ints
+    p_NM: Floats
+    threads_NT: Floats
+
+    def __len__(self) -> int:
+        return len(self.events_NM)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """ids of the same shape as given in, hidden positions filled; confidence_BL in [0, 1], 1 where observed."""
+
+    ids: Ints
+    confidence_BL: Floats
+
+
+class Mender(Protocol):
+    """What evaluation and mending see."""
+
+    name: str
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        """Beliefs about the hidden positions of each window, each window for itself."""
+        ...
+
+    def restore(self, ids: ArrayLike, known: ArrayLike, seed: int = 0) -> Restored:
+        """Fill windows: ids (B, L) of events or (B, L, 2) of events and thread slots, known_BL True where observed."""
+        ...
+
+
+class Proposer:
+    """``restore`` for every mender that can propose: the likeliest candidate of each position."""
+
+    name = ""
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        raise NotImplementedError
+
+    def restore(self, ids: ArrayLike, known: ArrayLike, seed: int = 0) -> Restored:
+        """See Mender. Raises ValueError for shapes that don't fit."""
+        given = np.asarray(ids, np.int64)
+        known_BL = np.asarray(known, bool)
+        if given.ndim not in (2, 3) or given.shape[:2] != known_BL.shape or (given.ndim == 3 and given.shape[2] != 2):
+            raise ValueError(f"ids of shape {given.shape} and known of shape {known_BL.shape} don't fit")
+        full = given if given.ndim == 3 else np.stack([given, np.ones_like(given)], axis=-1)
+        full = np.where(known_BL[..., None], full, np.array([MASK, HIDDEN_THREAD]))
+        slots = np.arange(-1, SLOTS - 1)
+        windows = [Window(w, k, slots) for w, k in zip(full, known_BL, strict=True)]
+        result, confidence = full.copy(), np.ones(known_BL.shape, np.float32)
+        for b, proposal in enumerate(self.propose(windows, seed)):
+            hidden = ~known_BL[b]
+            result[b, hidden, 0] = proposal.events_NM[:, 0]
+            result[b, hidden, 1] = proposal.threads_NT.argmax(axis=1)
+            confidence[b, hidden] = proposal.p_NM[:, 0]
+        return Restored(result if given.ndim == 3 else result[..., 0], confidence)
+
+
+class Restorer(Proposer):
+    """A trained network with its recipe and vocabulary; a folder of plain files on disk.
+
+    recipe.json, vocabulary.json, weights.safetensors (half precision), calibration.json if there is one.
+    """
+
+    def __init__(self, recipe: Recipe, vocabulary: Vocabulary, network: Denoiser, digest: str = "") -> None:
+        self.recipe, self.vocabulary, self.network, self.digest = recipe, vocabulary, network, digest
+        self.process, _ = build(recipe, len(vocabulary)) if recipe.process else (None, None)
+        self.name = recipe.name
+        self.network.eval().requires_grad_(False)
+
+    def propose(self, windows: Sequence[Window], seed: int = 0, *, at_once: int = 16) -> list[Proposal]:
+        """Windows of like length are run together. Deterministic: ``seed`` isn't used, the likeliest ids are kept."""
+        proposals: list[Proposal | None] = [None] * len(windows)
+        order = sorted(range(len(windows)), key=lambda i: len(windows[i].known_L))
+        with torch.inference_mode():
+            for a in range(0, len(order), at_once):
+                chosen = order[a : a + at_once]
+                ids, known = batch([windows[i] for i in chosen])
+                ids[..., 0][ids[..., 0] >= len(self.vocabulary)] = OTHER
+                for i, proposal in zip(chosen, self._run(ids, known), strict=True):
+                    proposals[i] = proposal
+        return [p for p in proposals if p is not None]
+
+    def _run(self, ids: Ints, known: NDArray[np.bool_]) -> list[Proposal]:
+        state = torch.from_numpy(ids)
+        _, logp = unmask(self.process, self.network, state, torch.from_numpy(known), self.recipe.steps, None)
+        events, threads = logp
+        events[..., [MASK, BREAK]] = -torch.inf
+        top = events.topk(min(CANDIDATES, events.shape[-1]), dim=-1)
+        p, candidates = top.values.exp().numpy(), top.indices.numpy()
+        slots = threads.exp().numpy()
+        return [
+            Proposal(candidates[b][~k], p[b][~k].astype(np.float32), slots[b][~k].astype(np.float32))
+            for b, k in enumerate(known)
+        ]
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files; existing ones are replaced."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.json").write_text(json.dumps(self.recipe.as_dict(), indent=1) + "\n")
+        self.vocabulary.save(folder / "vocabulary.json")
+        half = {k: v.half().contiguous() for k, v in self.network.state_dict().items()}
+        save_file(half, folder / "weights.safetensors")
+
+    @staticmethod
+    def load(folder: Path) -> Restorer:
+        """Raises ModelError for a folder that holds no model, or one whose parts don't fit together."""
+        try:
+            recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
+            weights = load_file(folder / "weights.safetensors")
+            digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
+        except (OSError, ValueError, SafetensorError) as e:
+            raise ModelError(f"{folder}: no model ({e})") from e
+        vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        _, network = build(recipe, len(vocabulary))
+        try:
+            network.load_state_dict({k: v.float() for k, v in weights.items()})
+        except RuntimeError as e:
+            first = str(e).splitlines()[-1].strip()
+            raise ModelError(f"{folder}: the weights don't fit recipe and vocabulary: {first}") from e
+        return Restorer(recipe, vocabulary, network, digest)
+
+
+def certain(events: Ints, threads: Ints, p: float | Floats = 1.0) -> Proposal:
+    """A proposal of one candidate a position."""
+    n = len(events)
+    table = np.zeros((n, SLOTS), np.float32)
+    table[np.arange(n), np.clip(threads, 0, SLOTS - 1)] = 1
+    return Proposal(events[:, None].astype(np.int64), np.broadcast_to(np.float32(p), n)[:, None].copy(), table)

@@ -1,0 +1,118 @@
+"""The outputs: what leaves the program after mending, one file each, one entry here.
+
+They go into one folder that appears whole or not at all. The input is only ever read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tracemend.errors import OutputError
+from tracemend.mended import Mended
+from tracemend.outputs import merged, overlay, perfetto, report
+from tracemend.outputs.overlay import read_overlay
+from tracemend.outputs.strip import strip
+
+__all__ = ["DEFAULT", "OUTPUTS", "read_overlay", "strip", "write"]
+
+#: Each writes its files into a folder and returns their paths; it raises OutputError or OSError.
+OUTPUTS: dict[str, Callable[[Mended, Path], list[Path]]] = {
+    "overlay": overlay.write,
+    "report": report.write,
+    "merged": merged.write,
+    "perfetto": perfetto.write,
+}
+DEFAULT = ("overlay", "report")
+
+#: The names that an output folder may hold; one with anything else in it is never replaced.
+_OURS = re.compile(
+    "|".join([*map(re.escape, (overlay.JSONL, overlay.PARQUET, report.NAME, perfetto.NAME)), rf"{merged.STEM}\.[^/]+"])
+)
+
+
+def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bool = False) -> list[Path]:
+    """Write the folder ``out`` with the named outputs (the overlay always) and return the paths of its files.
+
+    The folder is written under another name beside ``out``, brought to disk and renamed. ``force`` replaces an ``out``
+    that is an output folder of tracemend's with nothing else in it. Raises OutputError: an unknown output, an ``out``
+    that exists, is, holds or lies in the input, a disk that is full or refuses, and what the outputs raise. Then
+    nothing is left behind, and an ``out`` that was there is as it was.
+    """
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown:
+        raise OutputError(f"no such output: {', '.join(unknown)}; one of {', '.join(OUTPUTS)}")
+    try:
+        target = out.resolve()
+        _refuse_input(mended, out, target)
+        _refuse_existing(out, target, force)
+        work = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+        work.mkdir()
+        try:
+            chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
+            paths = [path for name in chosen for path in OUTPUTS[name](mended, work)]
+            for path in [*paths, work]:
+                _sync(path)
+            _put(work, target)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        _sync(target.parent)
+    except OSError as e:
+        raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
+    return [out / path.name for path in paths]
+
+
+def _refuse_input(mended: Mended, out: Path, target: Path) -> None:
+    source = mended.trace.path or mended.provenance.get("input")
+    if source is None:
+        return
+    source = Path(source).resolve()
+    if target == source or target in source.parents or source in target.parents:
+        raise OutputError(f"{out}: is, holds or lies in the input {source.name}; choose another folder")
+
+
+def _refuse_existing(out: Path, target: Path, force: bool) -> None:
+    if not target.exists():
+        return
+    if not force:
+        raise OutputError(f"{out}: exists already; --force replaces an output folder")
+    if not target.is_dir():
+        raise OutputError(f"{out}: is not a folder; not replaced")
+    held = sorted(p.name for p in target.iterdir())
+    if not held:
+        return
+    try:
+        overlay.read_header(target / overlay.JSONL)
+    except OutputError:
+        raise OutputError(f"{out}: is no output folder of tracemend's; not replaced") from None
+    foreign = [name for name in held if not _OURS.fullmatch(name)]
+    if foreign:
+        raise OutputError(f"{out}: holds {foreign[0]}, which tracemend didn't write; not replaced")
+
+
+def _put(work: Path, target: Path) -> None:
+    """Rename ``work`` to ``target``; what is there goes only once the new folder stands in its place."""
+    if not target.exists():
+        work.rename(target)
+        return
+    old = work.with_name(f"{work.name}.old")
+    target.rename(old)
+    try:
+        work.rename(target)
+    except BaseException:
+        old.rename(target)
+        raise
+    shutil.rmtree(old)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,350 @@
+"""The trace with its inferred events in place, every one of them marked, and the way back to the original.
+
+Lines of the original stay as they are. In front of them all comes one comment that says what the file is; each inferred
+event is one line more, right before its gap's first surviving event, and ends in `` tracemend_inferred gap=G
+confidence=C``. Decisions behind the spelling of these lines:
+
+* Arguments and results are unknown: a ``?`` stands for them, never a number. There is no closing parenthesis, because
+  Trace Compass stops reading at a line that has anything behind one; for the same reason a call of the ``syscalls``
+  events is spelled by its tracepoint (``sys_enter_openat: ?``), which all readers of ftrace text know, and not as
+  ``sys_openat(?)``.
+* A thread that nothing identifies is ``<...>-2147483647``: ftrace's own spelling of an unknown command, and a number
+  above every thread number that Linux gives (2^22), yet one that fits the 32 bits consumers have for it.
+* perf's consumers count lines as samples, so in perf's text an inferred event is a comment (``#`` in front).
+* The comment at the top holds ``# tracer: ftrace`` within its first 64 bytes where the trace is ftrace's: that is where
+  Perfetto looks for it.
+* In a sequence, the inferred names follow the run of ``?`` that they stand for, each with a ``~`` in front; where the
+  next name begins a line, they are lines of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+
+from tracemend.errors import OutputError
+from tracemend.events import ENTER, EXIT, Gap, Trace
+from tracemend.formats import sequence
+from tracemend.mended import Mended
+from tracemend.outputs.overlay import NOTE
+from tracemend.syscalls import DEFAULT_ARCH, table
+
+STEM = "merged"
+HEADER = b"# tracemend merged:"
+MARKER = b" tracemend_inferred gap="
+UNKNOWN_COMM = "<...>"
+UNKNOWN_TID = 2**31 - 1
+
+_RAW = re.compile(rb"\bsys_(?:enter|exit):\s+NR ")
+
+#: What lies where in a line of each tracer; the inferred lines copy its widths.
+_FTRACE = re.compile(
+    rb"(?P<comm>.*?)-(?P<tid>\d+\s+)(?P<tgid>\(\s*[\d-]+\)\s*)?(?P<cpu>\[\d+\])(?P<flags>\s+[^\s:]+(?=\s))?"
+    rb"(?P<time>\s+\d+(?P<fraction>\.\d+)?):\s+\S"
+)
+_PERF = re.compile(
+    rb"(?P<comm>.*?)(?P<tid>\s+\d+(?:/\d+)?)\s+(?P<cpu>\[\d+\])?(?P<time>\s*\d+(?P<fraction>\.\d+)?):\s+\S"
+)
+
+
+def write(mended: Mended, folder: Path) -> list[Path]:
+    """Write ``merged`` with the input's suffix into the folder.
+
+    Raises OutputError if the input is no text that can be merged, has changed since it was read, or holds inferred
+    events already.
+    """
+    trace = mended.trace
+    path = trace.path
+    if path is None:
+        raise OutputError("a trace that was not read from a file can't be merged")
+    if trace.format not in _MERGERS or not path.is_file() or not _is_text(path):
+        known = ", ".join(_MERGERS)
+        raise OutputError(f"{path}: only uncompressed text of the formats {known} can be merged; use the overlay")
+    out = folder / f"{STEM}{path.suffix or '.txt'}"
+    with open(path, "rb") as source, open(out, "wb") as sink:
+        digest = _MERGERS[trace.format](mended, source, sink)
+    if digest != mended.provenance["input_sha256"]:
+        raise OutputError(f"{path}: changed since it was read; not merged")
+    return [out]
+
+
+def header(mended: Mended) -> bytes:
+    """The comment at the top of a merged file, without a line end."""
+    made = mended.provenance
+    facts = {k: made.get(k) for k in ("tracemend", "model", "model_sha256", "seed", "input_sha256", "format")}
+    hint = b" (# tracer: ftrace)" if mended.trace.format == "ftrace" else b""
+    return HEADER + hint + f" {NOTE} ".encode() + json.dumps(facts).encode()
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """What the top of a merged file says; raises OutputError for a file that is none."""
+    try:
+        with open(path, "rb") as f:
+            line = f.readline()
+        if not line.startswith(HEADER):
+            raise ValueError
+        found = json.loads(line[line.index(b"{") :])
+        return {"input_sha256": str(found["input_sha256"]), "format": str(found["format"])}
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror or e}") from e
+    except (ValueError, KeyError, TypeError) as e:
+        raise OutputError(f"{path}: no merged trace of tracemend's") from e
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """How one kind of text holds inferred events.
+
+    ``marked`` finds out whether a line of the original has some already; ``whole`` matches a line that is one, ``part``
+    one within a line. ``column`` says where on a line the n-th event (from 0) begins, 0 if nothing is in front of it.
+    """
+
+    marked: re.Pattern[bytes]
+    whole: re.Pattern[bytes]
+    part: re.Pattern[bytes] | None
+    column: Callable[[bytes, int], int]
+
+
+def _name_column(line: bytes, ordinal: int) -> int:
+    at = [m.start() for m in re.finditer(rb"\S+", line) if sequence.NAME.fullmatch(m[0])][ordinal]
+    return at if line[:at].strip() else 0
+
+
+LINES = Grammar(
+    marked=re.compile(re.escape(MARKER)),
+    whole=re.compile(rb" tracemend_inferred gap=\d+ confidence=[01]\.\d\d\r?\n?\Z"),
+    part=None,
+    column=lambda line, ordinal: 0,
+)
+NAMES = Grammar(
+    marked=re.compile(rb"\A(?!#)(?:.*\s)?~", re.DOTALL),
+    whole=re.compile(rb"\A~\S+\r?\n?\Z"),
+    part=re.compile(rb"(?<=\s)~\S+ "),
+    column=_name_column,
+)
+
+
+def original(merged: IO[bytes], format: str) -> Iterator[bytes]:
+    """The original's bytes, piece by piece, out of a merged file's."""
+    grammar = NAMES if format == "sequence" else LINES
+    merged.readline()
+    held = b""  # the last line's end: it is ours if an inferred line without one closes the file
+    for line in merged:
+        if grammar.whole.search(line):
+            if not line.endswith(b"\n"):
+                held = b""
+            continue
+        yield held
+        held = b"\n" if line.endswith(b"\n") else b""
+        kept = line.removesuffix(b"\n")
+        yield grammar.part.sub(b"", kept) if grammar.part and not kept.startswith(b"#") else kept
+    yield held
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where inferred events go: before event ``ordinal`` (from 0) of the original's line ``line`` (from 1)."""
+
+    line: float
+    ordinal: int
+    texts: Iterable[bytes]
+
+
+def interleave(
+    source: Iterable[bytes], sink: IO[bytes], header: bytes, places: Iterator[Place], grammar: Grammar
+) -> str:
+    """Copy the lines of ``source`` with inferred events in between; returns the SHA-256 of what was read.
+
+    ``places`` come in order. Inferred events become lines of their own, except before an event that is not the first
+    thing on its line. Raises OutputError if the source has inferred events already.
+    """
+    digest = hashlib.sha256()
+    end = b"\n"
+    line = b""
+    place = next(places, None)
+    for number, line in enumerate(source, 1):
+        digest.update(line)
+        if grammar.marked.search(line) or (number == 1 and line.startswith(HEADER)):
+            raise OutputError(f"line {number} of the input is an inferred event already: strip it first")
+        if line.endswith(b"\n"):
+            end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
+        if number == 1:
+            sink.write(header + end)
+        written = 0
+        while place is not None and place.line <= number:
+            at = grammar.column(line, place.ordinal)
+            sink.write(line[written:at])
+            sink.writelines(text + (b" " if at else end) for text in place.texts)
+            written = at
+            place = next(places, None)
+        sink.write(line[written:])
+    while place is not None:
+        # A last line without an end stays without one: the end goes in front of each line that follows it.
+        sink.writelines(text + end if line.endswith(b"\n") else b"\n" + text for text in place.texts)
+        place = next(places, None)
+    return digest.hexdigest()
+
+
+def _is_text(path: Path) -> bool:
+    with open(path, "rb") as f:
+        head = f.read(1 << 16)
+    return b"\0" not in head and not head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x93NUMPY", b"PK\x03\x04"))
+
+
+def _merge_lines(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
+    style = _Style.of(mended)
+    trace = mended.trace
+
+    def where(gap: Gap) -> tuple[float, int]:
+        return (gap.line + 1 if gap.after is None else int(trace.line[gap.after])), 0
+
+    places = _places(mended, where, style.lines)
+    return interleave(source, sink, header(mended), places, LINES)
+
+
+def _places(
+    mended: Mended, where: Callable[[Gap], tuple[float, int]], texts: Callable[[pa.Table], Iterable[bytes]]
+) -> Iterator[Place]:
+    """The places of all gaps with inferred events, in order; their texts are made only when they are asked for."""
+    numbers = mended.inferred["gap"].to_numpy()
+    found = []
+    for gap in mended.trace.gaps:
+        start, stop = np.searchsorted(numbers, [gap.number, gap.number + 1]).tolist()
+        if stop > start:
+            found.append((*where(gap), gap.number, start, stop))
+    for line, ordinal, _, start, stop in sorted(found):
+        yield Place(line, ordinal, texts(mended.inferred.slice(start, stop - start)))
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How the lines of one trace are laid out: widths in characters, time with ``digits`` after the point."""
+
+    perf: bool
+    comm: int = 16
+    tid: int = 8
+    tgid: str = ""
+    cpu: int = 3
+    flags: str = " ....."
+    time: int = 14
+    digits: int = 6
+    raw: bool = False
+    arch: str = DEFAULT_ARCH
+
+    @classmethod
+    def of(cls, mended: Mended) -> _Style:
+        """The layout of the trace's first event, and the spelling of its first calls."""
+        trace = mended.trace
+        perf = trace.format == "perf"
+        first, *calls = _samples(trace)
+        raw = any(_RAW.search(line) for line in calls)
+        arch = str((mended.provenance.get("options") or {}).get("arch", DEFAULT_ARCH))
+        match = (_PERF if perf else _FTRACE).match(first)
+        if match is None:
+            return cls(perf, raw=raw, arch=arch, flags="" if perf else " .....")
+        group = {k: (v or b"").decode("latin-1") for k, v in match.groupdict().items()}
+        return cls(
+            perf=perf,
+            comm=len(group["comm"]),
+            tid=len(group["tid"]),
+            tgid=re.sub(r"[\d-]|(?<=\() +", lambda m: "-" * len(m[0]), group.get("tgid", "")),
+            cpu=len(group["cpu"]) - 2,
+            flags=re.sub(r"\S", ".", group.get("flags", "")),
+            time=len(group["time"]),
+            digits=max(0, len(group["fraction"]) - 1),
+            raw=raw,
+            arch=arch,
+        )
+
+    def lines(self, inferred: pa.Table) -> Iterator[bytes]:
+        """The inferred events as lines, without line ends."""
+        thread, event = cache(self._thread), cache(self._event)
+        columns = [inferred[c].to_pylist() for c in ("gap", "cpu", "time_ns", "tid", "confidence")]
+        strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("comm", "name", "phase")]
+        for gap, cpu, time, tid, sure, comm, name, phase in zip(*columns, *strings, strict=True):
+            yield (
+                f"{thread(tid, comm, cpu)}{self._time(time)}: {event(name, phase)}"
+                f" tracemend_inferred gap={gap} confidence={sure:.2f}"
+            ).encode()
+
+    def _thread(self, tid: int, comm: str | None, cpu: int) -> str:
+        """Everything in front of the time."""
+        command, number = comm or UNKNOWN_COMM, str(UNKNOWN_TID if tid < 0 else tid)
+        at = f"[{cpu:0{self.cpu}d}]" if self.cpu > 0 else ""
+        if self.perf:
+            return f"# {command:>{self.comm}}{' ' + number:>{self.tid}} {at}"
+        return f"{command:>{self.comm}}-{number + ' ':<{self.tid}}{self.tgid}{at}{self.flags}"
+
+    def _time(self, ns: int) -> str:
+        seconds, rest = divmod(ns, 1_000_000_000)
+        fraction = f".{rest:09d}"[: self.digits + 1] if self.digits else ""
+        return f" {seconds}{fraction}".rjust(self.time)
+
+    def _event(self, name: str, phase: str) -> str:
+        """Everything behind the time."""
+        if phase == "instant":
+            return f"{name}: ?"
+        number = _numbers(self.arch).get(name, name.removeprefix("syscall_"))
+        if self.raw and str(number).isdigit():
+            call = f"sys_{phase}: NR {number} {'?' if phase == 'enter' else '= ?'}"
+            return f"raw_syscalls:{call}" if self.perf else call
+        call = f"sys_{phase}_{name}: ?"
+        return f"syscalls:{call}" if self.perf else call
+
+
+@cache
+def _numbers(arch: str) -> dict[str, int]:
+    return {name: number for number, name in table(arch).items()}
+
+
+def _samples(trace: Trace) -> list[bytes]:
+    """The source's lines of the first event and, where there are any, of the first call entered and the first left."""
+    rows = [0, *(int(np.argmax(trace.phase == p)) for p in (ENTER, EXIT) if (trace.phase == p).any())]
+    wanted = [int(trace.line[r]) for r in rows if r < len(trace)]
+    if not wanted or trace.path is None:
+        return [b""]
+    found: dict[int, bytes] = {}
+    with open(trace.path, "rb") as f:
+        for number, line in enumerate(f, 1):
+            if number in wanted:
+                found[number] = line
+            if number >= max(wanted):
+                break
+    return [found.get(number, b"") for number in wanted]
+
+
+def _merge_sequence(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
+    trace = mended.trace
+    numbers = any(token.isdigit() for token in _samples(trace)[0].split())
+
+    def where(gap: Gap) -> tuple[float, int]:
+        """Before the gap's first surviving event, which is right behind the run; or at the file's end."""
+        if gap.after is None:
+            return math.inf, 0
+        line = int(trace.line[gap.after])
+        return line, gap.after - int(np.searchsorted(trace.line, line))
+
+    def texts(inferred: pa.Table) -> Iterator[bytes]:
+        strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("name", "phase")]
+        for name, phase in zip(*strings, strict=True):
+            bare = name.removeprefix("id_") if numbers else name  # as the reader names the number
+            yield f"~{bare}{'' if phase == 'instant' else f':{phase}'}".encode()
+
+    return interleave(source, sink, header(mended), _places(mended, where, texts), NAMES)
+
+
+_MERGERS: dict[str, Callable[[Mended, IO[bytes], IO[bytes]], str]] = {
+    "ftrace": _merge_lines,
+    "perf": _merge_lines,
+    "sequence": _merge_sequence,
+}

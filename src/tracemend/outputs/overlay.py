@@ -1,0 +1,128 @@
+"""The overlay: the inferred events beside the trace, as lines of JSON and as Parquet, each flagged as inferred.
+
+``overlay.jsonl`` begins with one line that says how the events were made and lists the gaps; every further line is one
+inferred event. ``overlay.parquet`` holds the same rows, with that header in the schema's metadata. Neither holds a date
+or a path of the writing program's own, so the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.json
+import pyarrow.parquet
+
+from tracemend.errors import OutputError
+from tracemend.mended import INFERRED, Mended
+
+JSONL = "overlay.jsonl"
+PARQUET = "overlay.parquet"
+NOTE = "inferred events are no evidence"
+
+#: What ``read_overlay`` gives: an inferred event's columns and the flag that it is one.
+OVERLAY = INFERRED.append(pa.field("inferred", pa.bool_(), nullable=False))
+
+_LINES_AT_ONCE = 1 << 14
+
+
+def header(mended: Mended) -> dict[str, Any]:
+    """How the events were made, and every gap with what became of it."""
+    made = mended.provenance
+    return {
+        "tracemend": made["tracemend"],
+        "kind": "overlay",
+        **{key: made.get(key) for key in ("model", "model_sha256", "seed", "input", "input_sha256", "format")},
+        "options": made.get("options") or {},
+        "note": NOTE,
+        "gaps": mended.gap_table(),
+    }
+
+
+def write(mended: Mended, folder: Path) -> list[Path]:
+    """Write both files into the folder; raises OSError."""
+    lines, parquet = folder / JSONL, folder / PARQUET
+    with open(lines, "w", encoding="ascii", newline="\n") as f:
+        f.write(json.dumps(header(mended), allow_nan=False) + "\n")
+        events = _lines(mended.inferred)
+        while part := list(islice(events, _LINES_AT_ONCE)):
+            f.writelines(part)
+    table = mended.inferred.append_column(OVERLAY.field("inferred"), pa.repeat(True, mended.inferred.num_rows))
+    metadata = {"tracemend": json.dumps(header(mended), allow_nan=False)}
+    table = _rounded(table).replace_schema_metadata(metadata)
+    pyarrow.parquet.write_table(table, parquet, compression="zstd")
+    return [lines, parquet]
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The first line of an ``overlay.jsonl``; raises OutputError for anything that is none."""
+    try:
+        with open(path, "rb") as f:
+            found = json.loads(f.readline())
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror or e}") from e
+    except ValueError as e:
+        raise OutputError(f"{path}: no overlay of tracemend's") from e
+    if not isinstance(found, dict) or found.get("kind") != "overlay" or "tracemend" not in found:
+        raise OutputError(f"{path}: no overlay of tracemend's")
+    return found
+
+
+def read_overlay(path: str | Path) -> tuple[dict[str, Any], pa.Table]:
+    """The header and the inferred events (schema OVERLAY) of an output folder, an ``overlay.jsonl`` or a ``.parquet``.
+
+    Raises OutputError for anything else, and for a damaged one.
+    """
+    path = Path(path)
+    if path.is_dir():
+        path /= JSONL
+    try:
+        if path.suffix == ".parquet":
+            table = pyarrow.parquet.ParquetFile(path).read()
+            found = json.loads((table.schema.metadata or {})[b"tracemend"])
+        else:
+            found = read_header(path)
+            with open(path, "rb") as f:
+                f.readline()
+                table = _read_lines(f.read())
+        return found, table.select(OVERLAY.names).cast(OVERLAY)
+    except (pa.ArrowException, KeyError, ValueError) as e:
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise OutputError(f"{path}: the overlay is damaged: {reason}") from e
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror or e}") from e
+
+
+def _read_lines(lines: bytes) -> pa.Table:
+    plain = pa.schema(
+        [pa.field(c.name, c.type.value_type if pa.types.is_dictionary(c.type) else c.type) for c in OVERLAY]
+    )
+    if not lines:
+        return plain.empty_table()
+    options = pyarrow.json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error")
+    return pyarrow.json.read_json(pa.BufferReader(lines), parse_options=options)
+
+
+def _rounded(table: pa.Table) -> pa.Table:
+    at = table.schema.get_field_index("confidence")
+    four = np.round(table["confidence"].to_numpy().astype(np.float64), 4).astype(np.float32)
+    return table.set_column(at, OVERLAY.field("confidence"), pa.array(four))
+
+
+def _lines(inferred: pa.Table) -> Iterator[str]:
+    """One line of JSON an event. Put together by hand: a general encoder takes several times as long."""
+    text = cache(json.dumps)
+    confidence = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4)
+    columns = [inferred[c].to_pylist() for c in ("gap", "cpu", "time_ns", "tid")]
+    strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("comm", "name", "phase")]
+    for gap, cpu, time, tid, comm, name, phase, sure in zip(*columns, *strings, confidence.tolist(), strict=True):
+        yield (
+            f'{{"gap": {gap}, "cpu": {cpu}, "time_ns": {time}, "tid": {tid}, "comm": {text(comm)}, '
+            f'"name": {text(name)}, "phase": {text(phase)}, "confidence": {sure}, "inferred": true}}\n'
+        )

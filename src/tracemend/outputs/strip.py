@@ -1,0 +1,79 @@
+"""The way back: the original, byte for byte, out of a merged file or an output folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from tracemend.errors import OutputError
+from tracemend.outputs import merged, overlay
+
+_PIECE = 1 << 20
+
+
+def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
+    """Write the original that ``out``, a merged file or an output folder, was made from.
+
+    What is written is checked against the SHA-256 that ``out`` records before the first byte of it is written. From a
+    folder without a merged file the original itself is copied, from the path that the overlay records. ``force``
+    replaces a ``to`` that exists. Raises OutputError; then nothing was written.
+    """
+    try:
+        source, wanted, merged_as = _source(out)
+        if _digest(_pieces(source, merged_as)) != wanted:
+            which = "the merged file was changed" if merged_as else "it was changed since it was mended"
+            raise OutputError(f"{source}: {which}: it doesn't give back the original")
+        if not isinstance(to, Path):
+            for piece in _pieces(source, merged_as):
+                to.write(piece)
+            return
+        if to.exists() and not force:
+            raise OutputError(f"{to}: exists already")
+        work = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
+        try:
+            with open(work, "xb") as f:
+                f.writelines(_pieces(source, merged_as))
+                f.flush()
+                os.fsync(f.fileno())
+            work.replace(to)
+        except BaseException:
+            work.unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise OutputError(f"{e.filename or to}: {e.strerror or e}") from e
+
+
+def _source(out: Path) -> tuple[Path, str, str | None]:
+    """The file to read, the SHA-256 of the original, and the format if the file is a merged one."""
+    if not out.is_dir():
+        head = merged.read_header(out)
+        return out, head["input_sha256"], head["format"]
+    head = overlay.read_header(out / overlay.JSONL)
+    for path in sorted(out.glob(f"{merged.STEM}.*")):
+        return path, head["input_sha256"], merged.read_header(path)["format"]
+    if not head.get("input"):
+        raise OutputError(f"{out}: has no merged file, and records no path of the original")
+    path = Path(head["input"])
+    if not path.is_file():
+        raise OutputError(f"{out}: has no merged file, and the original is no longer at {path}")
+    return path, head["input_sha256"], None
+
+
+def _pieces(source: Path, merged_as: str | None) -> Iterator[bytes]:
+    with open(source, "rb") as f:
+        if merged_as:
+            yield from merged.original(f, merged_as)
+        else:
+            while piece := f.read(_PIECE):
+                yield piece
+
+
+def _digest(pieces: Iterator[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()

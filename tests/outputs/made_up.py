@@ -1,0 +1,54 @@
+"""Mended traces for the tests of the outputs. Their inferred events are made up by a random generator, by no model."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tracemend.events import Trace
+from tracemend.formats import read
+from tracemend.mended import INFERRED, Fill, Mended, Status
+
+RAW = Path(__file__).parent / "data" / "ftrace_raw.txt"
+UNCOUNTED = 6  # events made up for a gap without a count
+
+
+def mended(path: Path = RAW, *, seed: int = 0, statuses: tuple[Status, ...] = ("filled",), most: int = 5000) -> Mended:
+    """The trace with made-up events: names, threads and times drawn at random; gaps take ``statuses`` in turn."""
+    return made_up(read(path), seed=seed, statuses=statuses, most=most)
+
+
+def made_up(trace: Trace, *, seed: int = 0, statuses: tuple[Status, ...] = ("filled",), most: int = 5000) -> Mended:
+    rng = np.random.default_rng(seed)
+    tids = [-1, *{int(t) for t in trace.tid if t > 0}]
+    comms = {int(t): c for t, c in zip(trace.tid, trace.table["comm"].cast(pa.string()).to_pylist(), strict=True)}
+    rows: dict[str, list[object]] = {name: [] for name in INFERRED.names}
+    fills = []
+    for gap in trace.gaps:
+        status = statuses[gap.number % len(statuses)]
+        count = min(most, UNCOUNTED if gap.count is None else gap.count) if status == "filled" else 0
+        sure = rng.uniform(0.2, 1, count).astype(np.float32)
+        for time, confidence in zip(np.sort(rng.integers(gap.begin_ns, gap.end_ns + 1, count)), sure, strict=True):
+            tid = int(rng.choice(tids))
+            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), str(rng.choice(["openat", "read", "close"])))
+            phase = str(rng.choice(["enter", "exit"]))
+            for name, value in zip(INFERRED.names, (*values, phase, float(confidence)), strict=True):
+                rows[name].append(value)
+        mean = float(sure.mean()) if count else 0.31 if status == "refused" else None
+        reason = {"filled": "", "refused": "confidence 0.31 is below 0.5", "left": "longer than the limit"}[status]
+        fills.append(Fill(gap.number, status, count, mean, gap.count is None and status == "filled", reason))
+    path = trace.path
+    provenance = {
+        "tracemend": "0.1.0",
+        "model": "made up",
+        "model_sha256": "0" * 64,
+        "seed": seed,
+        "input": None if path is None else str(path),
+        "input_sha256": None if path is None or path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest(),
+        "format": trace.format,
+        "options": {"arch": "x86_64"},
+    }
+    return Mended(trace, pa.table(rows, INFERRED), tuple(fills), provenance)
