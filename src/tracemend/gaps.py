@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from tracemend.events import Gap, Trace
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Stream, Window, to_slots, window
 
@@ -58,3 +59,40 @@ class Loss:
             ids = np.concatenate([ids, [BREAK], stream.ids[far]])
             tids = np.concatenate([tids, [-1], stream.tids[far]])
         return ids[:most], tids[:most]
+
+
+def lose(
+    trace: Trace, rng: Generator, *, share: float = 0.3, shortest: int = 1, longest: int = 600
+) -> tuple[Trace, list[NDArray[np.int64]]]:
+    """Take events out of a complete trace as a ring buffer would: runs of one cpu's stream, log-uniform lengths.
+
+    About ``share`` of the events go. Returns the lossy trace, its gaps with exact counts, and for each gap the rows
+    of ``trace`` that are missing.
+    """
+    gone = np.zeros(len(trace), bool)
+    cuts: list[tuple[int, NDArray[np.int64]]] = []
+    for cpu, rows in sorted(trace.streams.items()):
+        at = 0
+        while True:
+            n = int(np.exp(rng.uniform(np.log(shortest), np.log(longest + 1))))
+            at += 8 + int(rng.exponential(n * (1 - share) / share))
+            if at + n + 8 >= len(rows):
+                break
+            gone[rows[at : at + n]] = True
+            cuts.append((cpu, rows[at : at + n]))
+            at += n
+    new_row = np.cumsum(~gone) - 1
+    kept = np.flatnonzero(~gone)
+    cuts.sort(key=lambda c: int(c[1][-1]))
+    gaps = []
+    for number, (cpu, lost) in enumerate(cuts):
+        rows = trace.streams[cpu]
+        first = int(np.searchsorted(rows, lost[0]))
+        before, after = int(rows[first - 1]), int(rows[first + len(lost)])
+        begin, end = int(trace.time_ns[before]), int(trace.time_ns[after])
+        row_after = int(new_row[after])
+        gaps.append(
+            Gap(number, cpu, int(new_row[before]), row_after, begin, end, len(lost), "counted", int(trace.line[after]))
+        )
+    lossy = replace(trace, table=trace.table.take(kept), gaps=tuple(gaps))
+    return lossy, [lost for _, lost in cuts]

@@ -203,7 +203,7 @@ def record_pair(
 ) -> Pair:
     """Record ``command`` twice at once, as ``lossy.txt`` and ``complete.txt`` in ``folder``.
 
-    delay_ms: mean pause of the small buffer's reader between two reads (exponential, seeded).
+    delay_ms: mean pause of the small buffer's reader after it has read all there was (exponential, seeded).
     Raises RecordError if the marks, the kernel's overrun counter and the missing events don't agree.
     """
     _ready()
@@ -238,13 +238,11 @@ def _read_slowly(small: Instance, text: Path, delay_ms: float, seed: int, done: 
         os.set_blocking(pipe.fileno(), False)
         while True:
             finished = done.is_set()
-            block = pipe.read(4096)
-            if block:
+            while block := pipe.read(1 << 16):
                 out.write(block)
-            elif finished:
+            if finished:
                 return
-            if not finished:
-                time.sleep(rng.expovariate(1 / delay_ms) / 1000)
+            time.sleep(rng.expovariate(1 / delay_ms) / 1000)
 
 
 def _keys(trace: Trace) -> NDArray[np.object_]:

@@ -7,7 +7,7 @@ confidence=C``. Decisions behind the spelling of these lines:
 * Arguments and results are unknown: a ``?`` stands for them, never a number. There is no closing parenthesis, because
   Trace Compass stops reading at a line that has anything behind one; for the same reason a call of the ``syscalls``
   events is spelled by its tracepoint (``sys_enter_openat: ?``), which all readers of ftrace text know, and not as
-  ``sys_openat(?)``.
+  ``sys_openat(?)``. Perfetto takes such lines; a tool that insists on numbers (TRAPpy) refuses them: strip first.
 * A thread that nothing identifies is ``<...>-2147483647``: ftrace's own spelling of an unknown command, and a number
   above every thread number that Linux gives (2^22), yet one that fits the 32 bits consumers have for it.
 * perf's consumers count lines as samples, so in perf's text an inferred event is a comment (``#`` in front).
@@ -105,10 +105,12 @@ def read_header(path: Path) -> dict[str, Any]:
 class Grammar:
     """How one kind of text holds inferred events.
 
-    ``marked`` finds out whether a line of the original has some already; ``whole`` matches a line that is one, ``part``
-    one within a line. ``column`` says where on a line the n-th event (from 0) begins, 0 if nothing is in front of it.
+    ``hint`` is in every line that has some. ``marked`` finds out whether a line of the original has some already;
+    ``whole`` matches a line that is one, ``part`` one within a line. ``column`` says where on a line the n-th event
+    (from 0) begins, 0 if nothing is in front of it.
     """
 
+    hint: bytes
     marked: re.Pattern[bytes]
     whole: re.Pattern[bytes]
     part: re.Pattern[bytes] | None
@@ -121,12 +123,14 @@ def _name_column(line: bytes, ordinal: int) -> int:
 
 
 LINES = Grammar(
+    hint=MARKER,
     marked=re.compile(re.escape(MARKER)),
     whole=re.compile(rb" tracemend_inferred gap=\d+ confidence=[01]\.\d\d\r?\n?\Z"),
     part=None,
     column=lambda line, ordinal: 0,
 )
 NAMES = Grammar(
+    hint=b"~",
     marked=re.compile(rb"\A(?!#)(?:.*\s)?~", re.DOTALL),
     whole=re.compile(rb"\A~\S+\r?\n?\Z"),
     part=re.compile(rb"(?<=\s)~\S+ "),
@@ -140,14 +144,18 @@ def original(merged: IO[bytes], format: str) -> Iterator[bytes]:
     merged.readline()
     held = b""  # the last line's end: it is ours if an inferred line without one closes the file
     for line in merged:
-        if grammar.whole.search(line):
+        if grammar.hint in line and grammar.whole.search(line):
             if not line.endswith(b"\n"):
                 held = b""
             continue
-        yield held
-        held = b"\n" if line.endswith(b"\n") else b""
-        kept = line.removesuffix(b"\n")
-        yield grammar.part.sub(b"", kept) if grammar.part and not kept.startswith(b"#") else kept
+        cut = grammar.part if grammar.hint in line and not line.startswith(b"#") else None
+        kept = cut.sub(b"", line) if cut else line
+        if kept.endswith(b"\n"):
+            yield held + kept[:-1]
+            held = b"\n"
+        else:
+            yield held + kept
+            held = b""
     yield held
 
 
@@ -169,30 +177,37 @@ def interleave(
     thing on its line. Raises OutputError if the source has inferred events already.
     """
     digest = hashlib.sha256()
-    end = b"\n"
-    line = b""
+    line = last = b""
     place = next(places, None)
     for number, line in enumerate(source, 1):
         digest.update(line)
-        if grammar.marked.search(line) or (number == 1 and line.startswith(HEADER)):
+        if grammar.hint in line and grammar.marked.search(line):
             raise OutputError(f"line {number} of the input is an inferred event already: strip it first")
-        if line.endswith(b"\n"):
-            end = b"\r\n" if line.endswith(b"\r\n") else b"\n"
         if number == 1:
-            sink.write(header + end)
+            if line.startswith(HEADER):
+                raise OutputError("the input is a merged trace already: strip it first")
+            sink.write(header + _end(line))
         written = 0
-        while place is not None and place.line <= number:
-            at = grammar.column(line, place.ordinal)
-            sink.write(line[written:at])
-            sink.writelines(text + (b" " if at else end) for text in place.texts)
-            written = at
-            place = next(places, None)
-        sink.write(line[written:])
+        if place is not None and place.line <= number:
+            end = _end(line if line.endswith(b"\n") else last)
+            while place is not None and place.line <= number:
+                at = grammar.column(line, place.ordinal)
+                sink.write(line[written:at])
+                sink.writelines(text + (b" " if at else end) for text in place.texts)
+                written = at
+                place = next(places, None)
+        sink.write(line[written:] if written else line)
+        last = line
     while place is not None:
         # A last line without an end stays without one: the end goes in front of each line that follows it.
+        end = _end(line)
         sink.writelines(text + end if line.endswith(b"\n") else b"\n" + text for text in place.texts)
         place = next(places, None)
     return digest.hexdigest()
+
+
+def _end(line: bytes) -> bytes:
+    return b"\r\n" if line.endswith(b"\r\n") else b"\n"
 
 
 def _is_text(path: Path) -> bool:
@@ -216,10 +231,12 @@ def _places(
     mended: Mended, where: Callable[[Gap], tuple[float, int]], texts: Callable[[pa.Table], Iterable[bytes]]
 ) -> Iterator[Place]:
     """The places of all gaps with inferred events, in order; their texts are made only when they are asked for."""
+    gaps = mended.trace.gaps
     numbers = mended.inferred["gap"].to_numpy()
+    own = np.array([gap.number for gap in gaps], numbers.dtype)
+    starts, stops = (np.searchsorted(numbers, own, side).tolist() for side in ("left", "right"))
     found = []
-    for gap in mended.trace.gaps:
-        start, stop = np.searchsorted(numbers, [gap.number, gap.number + 1]).tolist()
+    for gap, start, stop in zip(gaps, starts, stops, strict=True):
         if stop > start:
             found.append((*where(gap), gap.number, start, stop))
     for line, ordinal, _, start, stop in sorted(found):

@@ -168,15 +168,15 @@ def _marks(gaps: list[dict[str, Any]], begin: int, span: int) -> dict[str, Any]:
     alone, crowds = [], dict.fromkeys(STATUSES, "")
     for which, run in groupby(range(COLUMNS), key=lambda x: tuple(held[x])):
         columns = list(run)
-        x, width = columns[0] * COLUMN, len(columns) * COLUMN
+        left, width = columns[0] * COLUMN, len(columns) * COLUMN
         if len(which) == 1:
-            alone.append(gaps[which[0]] | {"x": x, "width": width, "title": _title(gaps[which[0]])})
+            alone.append(gaps[which[0]] | {"x": left, "width": width, "title": _title(gaps[which[0]])})
         y = 22.0
         for status in STATUSES if len(which) > 1 else ():
             share = 24 * sum(gaps[i]["status"] == status for i in which) / len(which)
             if share:
                 y -= share
-                crowds[status] += f"M{x:g} {y:.3g}h{width:g}v{share:.3g}h-{width:g}z"
+                crowds[status] += f"M{left:g} {y:.3g}h{width:g}v{share:.3g}h-{width:g}z"
     return {"marks": alone, "crowds": {status: path for status, path in crowds.items() if path}}
 
 

@@ -1,0 +1,126 @@
+"""The library's front: read, mend, train, load. ``import tracemend`` shows these names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracemend.baselines import Lookup
+from tracemend.errors import ModelError
+from tracemend.events import Trace
+from tracemend.formats import read
+from tracemend.mending import LOOKUP, Unknown, mend_trace
+from tracemend.mended import Mended
+from tracemend.mender import Mender, Restorer
+from tracemend.recipes import Recipe, recipe
+from tracemend.training import Step, Training, streams
+from tracemend.vocabulary import Vocabulary, numbered, universal
+from tracemend.windows import Stream
+
+#: The model that ships with the package.
+DEFAULT_MODEL = "default"
+
+
+def load(path: str | Path = DEFAULT_MODEL) -> Restorer:
+    """A trained model from its folder, or the one shipped with the package. Raises ModelError."""
+    if str(path) == DEFAULT_MODEL:
+        with resources.as_file(resources.files("tracemend") / "models" / DEFAULT_MODEL) as folder:
+            return Restorer.load(folder)
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: no such model folder (the shipped model is called {DEFAULT_MODEL!r})")
+    return Restorer.load(folder)
+
+
+def mend(
+    trace: Trace | str | Path,
+    model: Restorer | Mender | str | Path | None = DEFAULT_MODEL,
+    *,
+    seed: int = 0,
+    unknown: Unknown = "leave",
+    refuse: float = 0.0,
+    examples: Sequence[Trace] = (),
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Mended:
+    """Fill a trace's gaps; the trace itself stays as it is.
+
+    model: a folder, a loaded model (used together with a lookup in the trace's intact part), any other Mender (used
+    alone), or None / "lookup" for the lookup alone. unknown: "leave" or "estimate" gaps without a count. refuse: gaps
+    whose mean confidence is below this stay unfilled. examples: complete traces that the lookup may copy from.
+    Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded.
+    """
+    if not isinstance(trace, Trace):
+        trace = read(trace)
+    if isinstance(model, str | Path) and str(model) != LOOKUP:
+        model = load(model)
+    elif isinstance(model, str | Path):
+        model = None
+    return mend_trace(
+        trace, model, examples=examples, seed=seed, unknown=unknown, refuse=refuse, progress=progress
+    )
+
+
+def train(
+    traces: Iterable[Trace],
+    *,
+    recipe_name: str = "masked-transformer",
+    vocabulary: Vocabulary | None = None,
+    steps: int = 1000,
+    seed: int = 0,
+    held_out: Iterable[Trace] = (),
+    log: Callable[[Step], Any] = lambda step: None,
+) -> Restorer:
+    """Train a model on complete traces (or the intact parts of lossy ones). ``log`` is called after every step.
+
+    For a run that is saved and taken up again use ``tracemend.training.Training``, or the command ``tracemend train``.
+    """
+    chosen = vocabulary or universal()
+    data = [s for t in traces for s in streams(t, chosen)]
+    if not data:
+        raise ModelError("no intact stretch of 32 events or more to train on")
+    run = Training(recipe(recipe_name), chosen, total=steps, seed=seed)
+    for step in run.steps(data, [s for t in held_out for s in streams(t, chosen)]):
+        log(step)
+    return Restorer(run.recipe, chosen, run.averaged())
+
+
+class Imputer:
+    """Fill windows of ids, in the manner of scikit-learn: ``fit(windows)``, then ``impute(ids, known)``.
+
+    model: "lookup", or the name of a recipe to train. The windows are arrays (B, L) of ids from 0.
+    """
+
+    def __init__(self, model: str = LOOKUP, *, steps: int = 1000, seed: int = 0) -> None:
+        self.model, self.steps, self.seed = model, steps, seed
+        self._mender: Mender | None = None
+        self._first = 0
+
+    def fit(self, windows: ArrayLike) -> Imputer:
+        """Learn from complete windows (B, L) of ids. Raises ValueError for anything else, ModelError for the model."""
+        ids = np.asarray(windows, np.int64)
+        if ids.ndim != 2 or not ids.size or ids.min() < 0:
+            raise ValueError(f"windows must be an array (B, L) of ids from 0, not of shape {ids.shape}")
+        vocabulary = numbered(int(ids.max()) + 1)
+        self._first = len(vocabulary) - int(ids.max()) - 1
+        data = [Stream(row + self._first, np.zeros_like(row)) for row in ids]
+        if self.model == LOOKUP:
+            self._mender = Lookup(data)
+            return self
+        chosen: Recipe = recipe(self.model)
+        run = Training(chosen, vocabulary, total=self.steps, seed=self.seed)
+        for _ in run.steps(data):
+            pass
+        self._mender = Restorer(chosen, vocabulary, run.averaged())
+        return self
+
+    def impute(self, ids: ArrayLike, known: ArrayLike) -> NDArray[np.int64]:
+        """The windows (B, L) with the positions filled at which known (B, L) is False."""
+        if self._mender is None:
+            raise ModelError("fit before impute")
+        restored = self._mender.restore(np.asarray(ids, np.int64) + self._first, known, self.seed)
+        return np.asarray(np.maximum(restored.ids - self._first, 0), np.int64)

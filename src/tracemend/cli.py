@@ -1,0 +1,403 @@
+"""The command line: one verb a job. stdout is data, stderr is narration.
+
+Exit codes: 0 clean, 1 error, 2 usage, 3 gaps found (scan).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tracemend import __version__
+from tracemend.errors import OutputError, TracemendError
+from tracemend.events import Trace
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Find what a tracer lost, say so, and reconstruct it with every event flagged as inferred.",
+)
+# a report of 80 columns in a pipe would cut tables off; people's terminals say how wide they are
+WIDTH = None if sys.stdout.isatty() else 120
+out = Console(width=WIDTH, highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False)
+
+GAPS_FOUND = 3
+
+TraceArgument = Annotated[Path, typer.Argument(help="The trace; its format is recognised by content.", metavar="TRACE")]
+FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
+ArchOption = Annotated[str, typer.Option(help="Architecture whose table names raw system-call numbers.")]
+SkipOption = Annotated[bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; whatever a user can cause ends in one line on stderr."""
+    try:
+        app()
+    except TracemendError as e:
+        err.print(f"tracemend: {e}", markup=False, soft_wrap=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # whoever read our output has gone; keep the interpreter from complaining about it once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("tracemend: interrupted")
+        sys.exit(130)
+    except MemoryError:
+        err.print("tracemend: out of memory")
+        sys.exit(1)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"tracemend {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+def _read(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+    from tracemend.formats import FORMATS, read
+    from tracemend.syscalls import architectures
+
+    if format is not None and format not in FORMATS:
+        raise typer.BadParameter(f"unknown format {format!r}; one of {', '.join(FORMATS)}", param_hint="--format")
+    if arch not in architectures():
+        raise typer.BadParameter(f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch")
+    trace = read(path, format, arch=arch, skip_malformed=skip_malformed)
+    for warning in trace.warnings:
+        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
+    return trace
+
+
+def _json(document: object) -> None:
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+def _duration(ns: float) -> str:
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("known", "where", "command", "call", "lost") else "right")
+    return table
+
+
+@app.command()
+def scan(
+    trace: TraceArgument,
+    format: FormatOption = None,
+    arch: ArchOption = "x86_64",
+    skip_malformed: SkipOption = False,
+    suspect: Annotated[
+        bool, typer.Option("--suspect", help="Look for losses without a mark, too (ftrace in drop mode).")
+    ] = False,
+    json_: JsonOption = False,
+    most: Annotated[int, typer.Option(help="Gaps and open calls to list.")] = 10,
+) -> None:
+    """Say what was lost: where, how many, whose. Exit code 3 when there are gaps."""
+    from tracemend.scanning import scan as find
+
+    findings = find(_read(trace, format, arch, skip_malformed), suspected=suspect)
+    if json_:
+        _json(findings.as_dict())
+    else:
+        _print_scan(findings, most)
+    if findings.broken:
+        raise typer.Exit(GAPS_FOUND)
+
+
+def _print_scan(findings: Any, most: int) -> None:
+    trace = findings.trace
+    index = trace.clock == "index"
+    span = int(trace.time_ns.max() - trace.time_ns.min()) if len(trace) else 0
+    length = f"{span} positions" if index else _duration(span)
+    out.print(f"{trace.path}: {trace.format}, {len(trace):,} events in {length}", markup=False)
+    if not findings.broken:
+        out.print("No gap: the tracer marks no loss.")
+        return
+    uncounted = sum(g.count is None for g in findings.gaps)
+    more = f", {uncounted} of them without a count" if uncounted else ""
+    out.print(
+        f"{len(findings.gaps):,} gaps{more}; {findings.lost:,} events lost by the tracer's counts, "
+        f"{findings.share_lost:.1%} of all"
+    )
+    if trace.overwritten:
+        out.print(f"{trace.overwritten:,} events were overwritten before the first one that is left")
+    table = _table("", "cpu", "events", "gaps", "lost", "share lost", "largest gap", "longest", "time lost")
+    for row in findings.cpus():
+        times = ("-", "-") if index else (_duration(row["longest_ns"]), _duration(row["lost_ns"]))
+        counts = (f"{row['events']:,}", f"{row['gaps']:,}", f"{row['lost']:,}", f"{row['share_lost']:.1%}")
+        table.add_row(str(row["cpu"]), *counts, f"{row['largest']:,}", *times)
+    out.print(table)
+    over_time = findings.over_time()
+    if any(over_time):
+        bars = " ▁▂▃▄▅▆▇█"
+        top = max(over_time)
+        out.print("\nlost over time  [" + "".join(bars[-(-c * 8 // top)] for c in over_time) + "]", markup=False)
+    if findings.gaps:
+        largest = sorted(findings.gaps, key=lambda g: (-(g.count or 0), -g.duration_ns))[:most]
+        table = _table(f"\nlargest gaps ({len(largest)} of {len(findings.gaps)})", "gap", "cpu", "lost", "known",
+                       "duration", "line", "where", "command")
+        comm_codes, comms = trace.comms
+        threads = trace.threads
+        for g in largest:
+            tids = findings.threads(g)
+            names = dict.fromkeys(comms[comm_codes[threads[t][-1]]] for t in tids if comm_codes[threads[t][-1]] >= 0)
+            count = "?" if g.count is None else f"{g.count:,}"
+            begin = str(g.begin_ns) if index else f"{g.begin_ns / 1e9:.6f} s"
+            table.add_row(str(g.number), str(g.cpu), count, g.known, "-" if index else _duration(g.duration_ns),
+                          str(g.line), begin, _few(list(names), 3) + f" ({len(tids)} threads)")
+        out.print(table)
+    if findings.open_calls:
+        shown = findings.open_calls[:most]
+        table = _table(f"\nsystem calls that lost a side ({len(shown)} of {len(findings.open_calls)})",
+                       "gap", "thread", "command", "call", "lost")
+        for c in shown:
+            table.add_row(str(c.gap), str(c.tid), c.comm or "-", c.name, c.lost)
+        out.print(table)
+
+
+def _few(names: list[str], most: int) -> str:
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
+
+
+@app.command()
+def advise(
+    trace: TraceArgument,
+    format: FormatOption = None,
+    arch: ArchOption = "x86_64",
+    skip_malformed: SkipOption = False,
+    buffer_kb: Annotated[int, typer.Option(help="The per-cpu buffer of the recording, in KiB, if you know it.")] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Say what buffer size would have sufficed at the observed rates."""
+    from tracemend.scanning import advise as ask
+
+    read_trace = _read(trace, format, arch, skip_malformed)
+    advice = ask(read_trace)
+    if json_:
+        _json({"input": str(trace), "buffer_kb": buffer_kb, "cpus": [a.as_dict(buffer_kb) for a in advice]})
+        return
+    if not advice:
+        out.print("No marked gap: the buffer sufficed.")
+        return
+    table = _table("", "cpu", "lost", "events/s in gaps", "bytes an event", "missing KiB", "sufficient KiB")
+    for a in advice:
+        row = a.as_dict(buffer_kb)
+        least = "" if a.complete else "at least "
+        table.add_row(str(a.cpu), f"{a.lost:,}", f"{row['events_per_second']:,}", str(row["bytes_per_event"]),
+                      f"{least}{row['missing_kb']:,}", f"{least}{row['sufficient_kb']:,}")
+    out.print(table)
+    kb = max(a.sufficient_kb(buffer_kb) for a in advice)
+    unknown = "" if buffer_kb else " (on top of the size it had: give it with --buffer-kb)"
+    out.print(f"\nA per-cpu buffer of {kb:,} KiB would have held the largest backlog{unknown}:")
+    for hint in (f"echo {kb} > /sys/kernel/tracing/buffer_size_kb", f"trace-cmd record -b {kb} ...",
+                 f"perf record -m {max(1, kb // 4)} ...", f"lttng enable-channel --subbuf-size={kb // 4}k --num-subbuf=4 ..."):
+        out.print(f"  {hint}", markup=False)
+    out.print("Or lose less by tracing fewer events: name the system calls or the process.")
+
+
+@contextmanager
+def _progress(title: str, quiet: bool) -> Iterator[Any]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=err, transient=True, disable=quiet) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+@app.command()
+def mend(
+    trace: TraceArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; it appears whole or not at all.")],
+    model: Annotated[
+        str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
+    ] = "default",
+    examples: Annotated[
+        list[Path] | None, typer.Option("--example", help="A trace the lookup may copy from, too; repeatable.")
+    ] = None,
+    unknown: Annotated[
+        Literal["leave", "estimate"], typer.Option(help="What to do with gaps that have no count.")
+    ] = "leave",
+    refuse: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave gaps whose mean confidence is below this unfilled.")
+    ] = 0.0,
+    suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
+    merged: Annotated[bool, typer.Option("--merged", help="Also the trace's text with marked inferred lines.")] = False,
+    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also a trace for the Perfetto UI.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output folder of an earlier run.")] = False,
+    seed: Annotated[int, typer.Option(help="The one source of chance: same seed, same bytes.")] = 0,
+    format: FormatOption = None,
+    arch: ArchOption = "x86_64",
+    skip_malformed: SkipOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Fill the gaps with inferred events, beside the trace; the trace itself is never touched."""
+    from tracemend.api import mend as fill
+    from tracemend.outputs import write
+    from tracemend.scanning import scan as find
+
+    if output.exists() and not force:
+        raise OutputError(f"{output}: exists already; --force replaces an output folder")
+    broken = _read(trace, format, arch, skip_malformed)
+    if suspect:
+        broken = broken.with_gaps(find(broken, suspected=True).gaps)
+    others = [_read(p, None, arch, skip_malformed) for p in examples or []]
+    outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
+    quiet = not sys.stderr.isatty()
+    with _progress("mending", quiet) as progress:
+        mended = fill(broken, model, seed=seed, unknown=unknown, refuse=refuse, examples=others, progress=progress)
+    paths = write(mended, output, outputs, force)
+    counts = mended.counts
+    if json_:
+        _json({"output": str(output), "files": [str(p) for p in paths], "events": mended.inferred.num_rows,
+               "gaps": mended.gap_table(), "provenance": mended.provenance})
+        return
+    out.print(f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "
+              f"{counts['refused']:,} refused, {counts['left']:,} left")
+    for f in [f for f in mended.fills if f.status != "filled"][:10]:
+        out.print(f"  gap {f.gap}: {f.status}: {f.reason}", markup=False)
+    if mended.inferred.num_rows:
+        mean = sum(mended.inferred["confidence"].to_pylist()) / mended.inferred.num_rows
+        unmet = sum(f.unmet for f in mended.fills)
+        note = f"; {unmet} open calls found no room in their gap" if unmet else ""
+        out.print(f"mean confidence {mean:.2f}{note}. Inferred events are no evidence.")
+    for p in paths:
+        out.print(f"  {p}", markup=False)
+
+
+@app.command()
+def strip(
+    mended: Annotated[Path, typer.Argument(help="An output folder of mend, or a merged file.", metavar="OUT")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout if not given.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Give back the original, byte for byte."""
+    from tracemend.outputs import strip as undo
+
+    if output is None:
+        undo(mended, sys.stdout.buffer)
+        return
+    if output.exists() and not force:
+        raise OutputError(f"{output}: exists already; --force replaces it")
+    undo(mended, output)
+
+
+@app.command()
+def train(
+    traces: Annotated[
+        list[Path] | None, typer.Argument(help="Traces to learn from: what lies between their gaps.", metavar="TRACES...")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")] = Path("run"),
+    recipe: Annotated[str, typer.Option(help="What to train (tracemend recipes).")] = "masked-transformer",
+    steps: Annotated[int, typer.Option(min=1)] = 5000,
+    seed: Annotated[int, typer.Option()] = 0,
+    validate: Annotated[list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A folder of recordings (scripts/record_corpus.py) instead of TRACES.")
+    ] = None,
+    split: Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")] = Path("experiments/workloads.toml"),
+    every: Annotated[int, typer.Option(min=1, help="Steps between measurements and saves.")] = 250,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Take up the run in the output folder.")] = False,
+    arch: ArchOption = "x86_64",
+) -> None:
+    """Train a model on traces; it can be stopped and taken up again."""
+    from tracemend.mender import Restorer
+    from tracemend.recipes import recipe as find
+    from tracemend.training import Training, keep_memory, streams
+    from tracemend.vocabulary import universal
+
+    chosen = find(recipe)
+    if output.exists() and not resume:
+        raise OutputError(f"{output}: exists already; --resume takes up the run in it")
+    if bool(traces) == bool(corpus):
+        raise typer.BadParameter("name traces or a --corpus, not both", param_hint="TRACES")
+    if corpus:
+        from tracemend.datasets import corpus as recordings
+
+        learn, held_out = recordings(corpus, "train", split), recordings(corpus, "validation", split)
+    else:
+        learn = [_read(p, None, arch, False) for p in traces or []]
+        held_out = [_read(p, None, arch, False) for p in validate or []]
+    vocabulary = universal()
+    data = [s for t in learn for s in streams(t, vocabulary)]
+    check = [s for t in held_out for s in streams(t, vocabulary)]
+    if not data:
+        raise TracemendError("no intact stretch of 32 events or more to train on")
+    keep_memory()
+    run = Training.resume(output, vocabulary) if resume else Training(chosen, vocabulary, total=steps, seed=seed)
+    output.mkdir(parents=True, exist_ok=True)
+    if compile:
+        run.network.compile(dynamic=False)
+    parameters = sum(p.numel() for p in run.network.parameters())
+    err.print(f"{run.recipe.name}: {parameters:,} parameters, {sum(map(len, data)):,} events to learn from")
+    with open(output / "log.jsonl", "a") as log, _progress("training", not sys.stderr.isatty()) as progress:
+        loss = 0.0
+        for step in run.steps(data, check, every=every):
+            loss = step.loss if not loss else 0.98 * loss + 0.02 * step.loss
+            progress(step.number, run.total, f"loss {loss:.3f}")
+            if step.number % every == 0 or step.number == run.total:
+                row = {"step": step.number, "loss": round(loss, 4), "rate": step.rate, "accuracy": step.validation}
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                run.save(output)
+    Restorer(run.recipe, vocabulary, run.averaged()).save(output)
+    out.print(str(output), markup=False)
+
+
+@app.command()
+def formats(json_: JsonOption = False) -> None:
+    """List the formats that can be read."""
+    from tracemend.formats import FORMATS
+
+    if json_:
+        _json({f.name: f.title for f in FORMATS.values()})
+        return
+    for f in FORMATS.values():
+        out.print(f"{f.name:12} {f.title}", markup=False)
+
+
+@app.command()
+def recipes(json_: JsonOption = False) -> None:
+    """List the models that can be trained."""
+    from tracemend.recipes import RECIPES
+
+    if json_:
+        _json({r.name: r.as_dict() for r in RECIPES.values()})
+        return
+    for r in RECIPES.values():
+        out.print(f"{r.name:28} {r.source}", markup=False)
+
+
+if __name__ == "__main__":
+    main()

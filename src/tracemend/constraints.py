@@ -1,0 +1,219 @@
+"""What a fill must satisfy, and the search for the likeliest fill that does.
+
+A thread is in one place at a time: between two of its events on other cpus it may run on this one. Its system calls
+alternate: an enter is followed by the exit of the same call. What survives on both sides of a gap says how each thread
+goes in (a call pending or not) and how it must come out.
+
+Axis legend: N hidden positions, M candidates, T threads (the window's slots, then threads with obligations only).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.events import ENTER, EXIT
+from tracemend.vocabulary import Vocabulary
+
+#: States of a thread besides the id of the pending enter (which is never negative).
+CLOSED, FREE, ENDED = -1, -2, -3
+#: Calls after which a thread is gone.
+LAST_CALLS = ("exit", "exit_group")
+#: Log-probability of what no candidate speaks for.
+FLOOR = -14.0
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """How a thread may take part in a gap: its state before, the state it must have behind (FREE: any), and the
+    positions [first, last) at which it isn't known to be elsewhere."""
+
+    tid: int
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
+def state_after(event: int, before: int, phase: int, last_calls: frozenset[int]) -> int:
+    """A thread's state after an event (id and phase code) in state ``before``."""
+    if phase == ENTER:
+        return ENDED if event in last_calls else event
+    return CLOSED if phase == EXIT else before
+
+
+def need(state: int, end: int) -> int:
+    """The fewest events that bring a thread from ``state`` to ``end`` (a large number if nothing can)."""
+    if end == FREE or state == end:
+        return 0
+    if state == ENDED:
+        return 1 << 30
+    if end == CLOSED:
+        return 0 if state == FREE else 1
+    return 2 if state >= 0 else 1  # an enter must be pending: close the other one first
+
+
+def drop_impossible(threads: Sequence[Thread], count: int) -> tuple[list[Thread], int]:
+    """Free threads of their obligations, the last in the list first, until the gap has room for what is left.
+
+    Room: for any stretch of positions, the threads bound to it need no more events than it has (Hall's condition).
+    Returns the threads and how many obligations were dropped.
+    """
+    kept = list(threads)
+    dropped = 0
+    for i, t in enumerate(kept):
+        if need(t.begin, t.end) > max(0, t.last - t.first):
+            kept[i] = Thread(t.tid, t.begin, FREE, t.first, t.last)
+            dropped += 1
+    while not _fits(kept, 0, count):
+        i = max(i for i, t in enumerate(kept) if need(t.begin, t.end) > 0)
+        t = kept[i]
+        kept[i] = Thread(t.tid, t.begin, FREE, t.first, t.last)
+        dropped += 1
+    return kept, dropped
+
+
+def _fits(threads: Sequence[Thread], at: int, count: int) -> bool:
+    bound = [(max(t.first, at), t.last, need(t.begin, t.end)) for t in threads]
+    bound = [b for b in bound if b[2]]
+    return _room(bound, at)
+
+
+def _room(bound: list[tuple[int, int, int]], at: int) -> bool:
+    """Hall's condition for (first, last, events needed): every interval has as many positions as it must hold."""
+    for a in {b[0] for b in bound}:
+        for z in {b[1] for b in bound}:
+            if sum(n for first, last, n in bound if first >= a and last <= z) > max(0, z - max(a, at)):
+                return False
+    return True
+
+
+@dataclass(slots=True)
+class _Beam:
+    score: float
+    states: list[int]
+    path: tuple[object, ...]  # (event, thread, confidence, path so far), linked so that beams share their past
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """ids_N, threads_N (index into the threads), confidence_N."""
+
+    ids: NDArray[np.int64]
+    threads: NDArray[np.int64]
+    confidence: NDArray[np.float32]
+
+
+def decode(
+    events_NM: NDArray[np.int64],
+    p_NM: NDArray[np.float32],
+    threads_NT: NDArray[np.float32],
+    threads: Sequence[Thread],
+    vocabulary: Vocabulary,
+    *,
+    usual: Sequence[int] = (),
+    width: int = 8,
+) -> Decoded:
+    """The likeliest fill, by beam search, among those in which every thread alternates and ends as it must.
+
+    events_NM, p_NM: candidates and probabilities; threads_NT: probability of each thread. Index 0 is the unknown
+    thread: free on both sides and never absent, so there is always a fill once ``drop_impossible`` was asked.
+    ``usual``: ids of enters to fall back on where no candidate is allowed.
+    """
+    phase, partner = vocabulary.phase, vocabulary.partner
+    last_calls = frozenset(vocabulary.id(c, ENTER) for c in LAST_CALLS)
+    N, T = threads_NT.shape
+    log_p = np.log(np.maximum(p_NM, 1e-9))
+    log_t = np.log(np.maximum(threads_NT, np.exp(FLOOR))).tolist()
+    anywhere = all(t.first == 0 and t.last == N for t in threads)
+    ends = [t.end for t in threads]
+    firsts, lasts = [t.first for t in threads], [t.last for t in threads]
+    beams = [_Beam(0.0, [t.begin for t in threads], ())]
+    likely_threads = np.argsort(-threads_NT, axis=1, kind="stable")[:, :3].tolist()
+    for i in range(N):
+        candidates = [
+            (int(e), float(lp), float(p))
+            for e, lp, p in zip(events_NM[i], log_p[i], p_NM[i], strict=True)
+            if e >= 0 and p > 1e-6
+        ]
+        by_id = {e: (lp, p) for e, lp, p in candidates}
+        exits = sum(p for e, _, p in candidates if phase[e] == EXIT)
+        left = N - i - 1
+        expanded: list[tuple[float, _Beam, int, int, int, float]] = []
+        for beam in beams:
+            states = beam.states
+            needs = [need(s, e) for s, e in zip(states, ends, strict=True)]
+            total = sum(needs)
+            tries = dict.fromkeys(likely_threads[i])
+            tries[0] = None
+            if total:
+                tries.update((t, None) for t in range(T) if needs[t])
+            for t in tries:
+                if not firsts[t] <= i < lasts[t]:
+                    continue
+                state = states[t]
+                if state == ENDED:
+                    continue
+                options = candidates
+                if state >= 0:  # a pending call: its own exit, or an event that is no system call
+                    exit_id = int(partner[state])
+                    options = [c for c in candidates if c[0] == exit_id or phase[c[0]] not in (ENTER, EXIT)]
+                    if exit_id >= 0 and exit_id not in by_id:
+                        options = [*options, (exit_id, FLOOR, max(0.02, exits * 0.1))]
+                else:
+                    if state == CLOSED:
+                        options = [c for c in candidates if phase[c[0]] != EXIT]
+                    if ends[t] >= 0 and ends[t] not in by_id:
+                        options = [*options, (ends[t], FLOOR, 0.02)]
+                    if not options:
+                        options = [(e, FLOOR, 0.02) for e in usual]
+                allowed = sum(c[2] for c in options) or 1.0
+                for event, lp, p in options:
+                    after = state_after(event, state, int(phase[event]), last_calls)
+                    if t == 0 and after == ENDED:  # another unknown thread can take its place
+                        after = FREE
+                    rest = total - needs[t] + need(after, ends[t])
+                    if rest > left:
+                        continue
+                    if not anywhere and rest and not _still_fits(states, needs, t, after, ends, firsts, lasts, i + 1):
+                        continue
+                    sure = min(1.0, p / allowed) if state >= 0 else p
+                    expanded.append((beam.score + lp + log_t[i][t], beam, event, t, after, max(p, sure)))
+        expanded.sort(key=lambda x: -x[0])
+        beams, seen = [], set()
+        for score, beam, event, t, after, p in expanded:
+            states = beam.states.copy()
+            states[t] = after
+            key = (event, *states)
+            if key in seen:
+                continue
+            seen.add(key)
+            beams.append(_Beam(score, states, (event, t, p, beam.path)))
+            if len(beams) == width:
+                break
+    ids, chosen, confidence = np.empty(N, np.int64), np.empty(N, np.int64), np.empty(N, np.float32)
+    path = beams[0].path
+    for i in range(N - 1, -1, -1):
+        ids[i], chosen[i], confidence[i], path = path  # type: ignore[call-overload,assignment]
+    return Decoded(ids, chosen, confidence)
+
+
+def _still_fits(
+    states: list[int],
+    needs: list[int],
+    moved: int,
+    after: int,
+    ends: list[int],
+    firsts: list[int],
+    lasts: list[int],
+    at: int,
+) -> bool:
+    bound = []
+    for t, n in enumerate(needs):
+        n = need(after, ends[t]) if t == moved else n  # noqa: PLW2901
+        if n:
+            bound.append((max(firsts[t], at), lasts[t], n))
+    return _room(bound, at)

@@ -1,0 +1,518 @@
+"""Mending: for every gap that can be filled, exactly as many events as were lost, in place, in order, within reason.
+
+The steps: contexts of all gaps -> proposals (batched over gaps, long gaps block by block from both ends inward) ->
+gap by gap, in order of time: the likeliest fill that satisfies the constraints, and times within the gap's span.
+
+Axis legend: E events of the trace, S events of a stream, N positions of a gap, T threads.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend import __version__
+from tracemend.baselines import Lookup
+from tracemend.blend import Blend
+from tracemend.constraints import (
+    CLOSED,
+    ENDED,
+    FREE,
+    LAST_CALLS,
+    Decoded,
+    Thread,
+    decode,
+    drop_impossible,
+    need,
+    state_after,
+)
+from tracemend.events import ENTER, PHASES, Gap, Trace
+from tracemend.mended import INFERRED, Fill, Mended
+from tracemend.mender import Mender, Proposal, Restorer
+from tracemend.training import streams
+from tracemend.vocabulary import BREAK, Vocabulary, universal
+from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, window
+
+Ints = NDArray[np.int64]
+
+#: Events of context on each side of a gap, and hidden events a window may have; longer gaps are filled in blocks.
+CONTEXT = 96
+BLOCK = 64
+LONGEST_WINDOW = 128
+#: A fill of more events than this isn't tried: its memory would be hundreds of megabytes and its worth nothing.
+LONGEST_FILL = 2_000_000
+
+#: The name under which the lookup without a network is asked for.
+LOOKUP = "lookup"
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """All that is known of one thread: its events' times, cpus and states after them, in order of time."""
+
+    times: list[int] = field(default_factory=list)
+    cpus: list[int] = field(default_factory=list)
+    states: list[int] = field(default_factory=list)
+    #: for each event the state the thread must have had before it (FREE: it doesn't tell)
+    required: list[int] = field(default_factory=list)
+
+    def insert(self, time: int, cpu: int, state: int, required: int) -> None:
+        at = bisect.bisect_right(self.times, time)
+        self.times.insert(at, time)
+        self.cpus.insert(at, cpu)
+        self.states.insert(at, state)
+        self.required.insert(at, required)
+
+
+class Mending:
+    """One run of mending over one trace. Use ``mend``."""
+
+    def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
+        self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
+        self.ids = vocabulary.encode(trace).astype(np.int64)
+        self.last_calls = frozenset(vocabulary.id(c, ENTER) for c in LAST_CALLS)
+        self.timelines = self._timelines()
+        self.breaks = {cpu: self._breaks(cpu) for cpu in {g.cpu for g in trace.gaps}}
+        self.steps = self._steps()
+        tid_comm: dict[int, int] = {}
+        for tid, rows in trace.threads.items():
+            tid_comm[tid] = int(trace.comms[0][rows[-1]])
+        self.comm_of = tid_comm
+        phases = vocabulary.phase[self.ids]
+        entering = np.bincount(self.ids[phases == ENTER], minlength=len(vocabulary))
+        self.usual: list[int] = np.argsort(-entering, kind="stable")[:3].tolist()
+        self.enters_only = bool((phases == ENTER).any()) and not bool((phases == 1).any())
+
+    # ------------------------------------------------------------------ what the trace knows
+
+    def _timelines(self) -> dict[int, _Timeline]:
+        phase = self.vocabulary.phase[self.ids]
+        partner = self.vocabulary.partner
+        result: dict[int, _Timeline] = {}
+        time, cpu = self.trace.time_ns, self.trace.cpu
+        for tid, rows in self.trace.threads.items():
+            if tid < 0:
+                continue
+            calls = rows[(phase[rows] == 0) | (phase[rows] == 1)]
+            line = result[tid] = _Timeline()
+            line.times = time[calls].tolist()
+            line.cpus = cpu[calls].tolist()
+            ids = self.ids[calls]
+            entering = phase[calls] == ENTER
+            ended = np.isin(ids, list(self.last_calls)) & entering
+            line.states = np.where(entering, np.where(ended, ENDED, ids), CLOSED).tolist()
+            line.required = np.where(entering, CLOSED, np.where(partner[ids] >= 0, partner[ids], FREE)).tolist()
+        return result
+
+    def _breaks(self, cpu: int) -> tuple[Ints, list[int]]:
+        """The stream's rows, and the positions in it before which events are missing."""
+        rows = self.trace.streams.get(cpu, np.empty(0, np.int64))
+        at = sorted(
+            int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows)
+            for g in self.trace.gaps
+            if g.cpu == cpu
+        )
+        return rows, at
+
+    def _steps(self) -> NDArray[np.float64]:
+        """For every id (V,) the median time to the stream's next event, in ns: how a fill is spread over its span."""
+        total = np.full(len(self.vocabulary), np.nan)
+        every = []
+        for cpu, rows in self.trace.streams.items():
+            cuts = set(self.breaks[cpu][1]) if cpu in self.breaks else set()
+            keep = np.ones(max(len(rows) - 1, 0), bool)
+            keep[[c - 1 for c in cuts if 0 < c < len(rows)]] = False
+            every.append(np.stack([self.ids[rows[:-1]][keep], np.diff(self.trace.time_ns[rows])[keep]]))
+        pairs = np.concatenate(every, axis=1) if every else np.empty((2, 0), np.int64)
+        order = np.argsort(pairs[0], kind="stable")
+        ids, starts = np.unique(pairs[0][order], return_index=True)
+        for i, part in zip(ids.tolist(), np.split(pairs[1][order], starts[1:]), strict=True) if len(ids) else ():
+            total[i] = np.median(part)
+        typical = float(np.median(pairs[1])) if pairs.shape[1] else 1.0
+        return np.maximum(np.where(np.isnan(total), typical, total), 1.0)
+
+    def context(self, gap: Gap) -> tuple[Stream, Stream]:
+        """Up to CONTEXT events on each side, BREAK where another gap lies or the stream ends."""
+        rows, breaks = self.breaks[gap.cpu]
+        at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
+        left = self._side(rows, np.arange(at - 1, -1, -1), {b for b in breaks if b < at}, before=True)
+        right = self._side(rows, np.arange(at, len(rows)), {b for b in breaks if b > at}, before=False)
+        return Stream(left.ids[::-1].copy(), left.tids[::-1].copy()), right
+
+    def _side(self, rows: Ints, positions: Ints, breaks: set[int], *, before: bool) -> Stream:
+        positions = positions[:CONTEXT]
+        ids, tids = [], []
+        for p in positions.tolist():
+            if not before and p in breaks:
+                ids.append(BREAK)
+                tids.append(-1)
+            ids.append(int(self.ids[rows[p]]))
+            tids.append(int(self.trace.tid[rows[p]]))
+            if before and p in breaks:
+                ids.append(BREAK)
+                tids.append(-1)
+        if len(positions) < CONTEXT:
+            ids.append(BREAK)
+            tids.append(-1)
+        return Stream(np.array(ids, np.int64), np.array(tids, np.int64))
+
+    # ------------------------------------------------------------------ proposals
+
+    def propose(self, gaps: Sequence[tuple[Gap, int]], seed: int, progress: Progress) -> list[_Beliefs]:
+        """Beliefs for each gap with its count, in blocks where it is long; all gaps' blocks of a round run together."""
+        work = [_Blocks(*self.context(gap), count) for gap, count in gaps]
+        total, done = sum(n for _, n in gaps), 0
+        while True:
+            open_blocks = [(w, part) for w in work for part in w.next_blocks()]
+            if not open_blocks:
+                return [w.beliefs() for w in work]
+            windows = [part.window for _, part in open_blocks]
+            for (w, part), proposal in zip(open_blocks, self.mender.propose(windows, seed), strict=True):
+                w.take(part, proposal)
+                done += len(proposal)
+            progress(done, total)
+
+    # ------------------------------------------------------------------ one gap
+
+    def threads_of(self, gap: Gap, tids: Ints, count: int, times: Ints, later: Sequence[int]) -> list[Thread]:
+        """How each thread may take part: the given ones (index 0 unknown), then all others with a call to settle.
+
+        times (N,): nominal times of the positions; later: begins of gaps that are still to be filled.
+        """
+        threads = [Thread(-1, FREE, FREE, 0, count)]
+        listed = [int(t) for t in tids[1:]]
+        rest = []
+        for tid, line in self.timelines.items():
+            if tid in listed:
+                continue
+            t = self._thread(gap, tid, line, times, later)
+            if t.end not in (FREE, t.begin) and t.last > t.first:
+                at = bisect.bisect_right(line.times, gap.begin_ns)
+                rest.append((abs(line.times[max(at - 1, 0)] - gap.begin_ns), t))
+        for tid in listed:
+            known = self.timelines.get(tid)
+            threads.append(
+                self._thread(gap, tid, known, times, later) if known else Thread(tid, FREE, FREE, 0, count)
+            )
+        return threads + [t for _, t in sorted(rest, key=lambda x: (x[0], x[1].tid))]
+
+    def _thread(self, gap: Gap, tid: int, line: _Timeline, times: Ints, later: Sequence[int]) -> Thread:
+        n = len(times)
+        a = bisect.bisect_right(line.times, gap.begin_ns)
+        b = max(a, bisect.bisect_left(line.times, gap.end_ns))
+        # stretches between the thread's events elsewhere during the gap; each has a state before and one behind
+        inner = list(range(a, b))
+        if not inner:
+            k, first, last = a, 0, n
+        else:
+            here_before = a > 0 and line.cpus[a - 1] == gap.cpu
+            here_after = b < len(line.times) and line.cpus[b] == gap.cpu
+            bounds = [gap.begin_ns, *(line.times[i] for i in inner), gap.end_ns]
+            widths = np.diff(bounds)
+            if here_before and not here_after:
+                pick = 0
+            elif here_after and not here_before:
+                pick = len(widths) - 1
+            else:
+                pick = int(widths.argmax())
+            k = a + pick
+            first = int(np.searchsorted(times, bounds[pick], "right"))
+            last = int(np.searchsorted(times, bounds[pick + 1], "left"))
+        begin = line.states[k - 1] if k > 0 else FREE
+        if k >= len(line.times):
+            return Thread(tid, begin, FREE, first, last)
+        # what the thread's next event asks for must hold now only if no other open gap comes before it
+        elsewhere = any(line.times[k - 1] < g < line.times[k] for g in later) if k > 0 else bool(later)
+        end = FREE if elsewhere else line.required[k]
+        return Thread(tid, begin, end, first, max(first, last))
+
+    def fill(self, gap: Gap, count: int, beliefs: _Beliefs, later: Sequence[int]) -> tuple[_Filled, int]:
+        nominal = spread(np.ones(count), gap.begin_ns, gap.end_ns)
+        threads, unmet = drop_impossible(self.threads_of(gap, beliefs.tids, count, nominal, later), count)
+        table = np.zeros((count, len(threads)), np.float32)
+        table[:, : beliefs.threads.shape[1]] = beliefs.threads[:, : len(threads)]
+        events, p = beliefs.events, beliefs.p
+        if self.enters_only:
+            threads = [Thread(t.tid, FREE, FREE, t.first, t.last) for t in threads]
+            p = np.where((events >= 0) & (self.vocabulary.phase[events] == ENTER), p, 0)
+            if not (p > 1e-6).any(axis=1).all():
+                fallback = int(np.bincount(self.ids).argmax())
+                events = np.concatenate([events, np.full((count, 1), fallback)], axis=1)
+                p = np.concatenate([p, np.full((count, 1), 1e-4, p.dtype)], axis=1)
+            decoded = _without_pairs(events, p, table)
+        else:
+            decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
+        times = self._times(gap, decoded.ids, decoded.threads, threads, nominal)
+        tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
+        self._remember(gap, decoded.ids, tids, times)
+        return _Filled(gap, decoded.ids, tids, times, decoded.confidence), unmet
+
+    def _times(self, gap: Gap, ids: Ints, chosen: Ints, threads: Sequence[Thread], nominal: Ints) -> Ints:
+        """Times spread by how long each event usually takes, held within what its thread's events elsewhere allow."""
+        before = self.ids[gap.before] if gap.before is not None else None
+        weights = self.steps[ids]
+        first = self.steps[before] if before is not None else float(np.median(self.steps[ids]))
+        times = spread(np.concatenate([[first], weights[:-1]]), gap.begin_ns, gap.end_ns, last=float(weights[-1]))
+        free = [t.first == 0 and t.last == len(ids) for t in threads]
+        if all(free[t] for t in set(chosen.tolist())):
+            return times
+        # a bound position keeps to the nominal times of its thread's stretch, and everything between follows in order
+        lower = np.full(len(ids), gap.begin_ns, np.int64)
+        upper = np.full(len(ids), gap.end_ns, np.int64)
+        for i, t in enumerate(chosen.tolist()):
+            if not free[t]:
+                lower[i] = nominal[threads[t].first]
+                upper[i] = nominal[threads[t].last - 1]
+        lower = np.maximum.accumulate(lower)
+        upper = np.minimum.accumulate(upper[::-1])[::-1]
+        return np.maximum.accumulate(np.clip(times, lower, upper))
+
+    def _remember(self, gap: Gap, ids: Ints, tids: Ints, times: Ints) -> None:
+        phase, partner = self.vocabulary.phase, self.vocabulary.partner
+        for event, tid, time in zip(ids.tolist(), tids.tolist(), times.tolist(), strict=True):
+            line = self.timelines.get(tid)
+            if line is None or phase[event] not in (0, 1):
+                continue
+            state = state_after(event, CLOSED, int(phase[event]), self.last_calls)
+            required = CLOSED if phase[event] == ENTER else int(partner[event])
+            line.insert(time, gap.cpu, state, required)
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    gap: Gap
+    ids: Ints
+    tids: Ints
+    times: Ints
+    confidence: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Beliefs:
+    """A gap's proposals: events (N, M), p (N, M), threads (N, T) with the thread id of each column."""
+
+    events: Ints
+    p: NDArray[np.float32]
+    threads: NDArray[np.float32]
+    tids: Ints
+
+
+@dataclass(slots=True)
+class _Part:
+    window: Window
+    begin: int
+    end: int
+
+
+class _Blocks:
+    """A gap on its way: blocks from both ends inward, each seeing what was put beside it."""
+
+    def __init__(self, left: Stream, right: Stream, count: int) -> None:
+        self.left, self.right, self.count = left, right, count
+        self.begin, self.end = 0, count
+        whole = window(left.ids, left.tids, right.ids, right.tids, 0)
+        self.tids = whole.tids
+        self.events: list[tuple[int, Proposal, Ints]] = []
+
+    def next_blocks(self) -> list[_Part]:
+        """The windows to propose for next: the whole of what is left, or one block at each end of it."""
+        room = self.end - self.begin
+        if room <= 0:
+            return []
+        if room <= LONGEST_WINDOW:
+            w = window(*self._left(), *self._right(), room)
+            return [_Part(w, self.begin, self.end)]
+        # beyond a block lie events of which nothing is known yet: a BREAK
+        l_ids, l_tids = self._left()
+        r_ids, r_tids = self._right()
+        gone, nobody = np.array([BREAK]), np.array([-1])
+        ahead = window(l_ids, l_tids, np.concatenate([gone, r_ids]), np.concatenate([nobody, r_tids]), BLOCK)
+        behind = window(np.concatenate([l_ids, gone]), np.concatenate([l_tids, nobody]), r_ids, r_tids, BLOCK)
+        return [
+            _Part(ahead, self.begin, self.begin + BLOCK),
+            _Part(behind, self.end - BLOCK, self.end),
+        ]
+
+    def _left(self) -> tuple[Ints, Ints]:
+        return self.left.ids[-CONTEXT - 1 :], self.left.tids[-CONTEXT - 1 :]
+
+    def _right(self) -> tuple[Ints, Ints]:
+        return self.right.ids[: CONTEXT + 1], self.right.tids[: CONTEXT + 1]
+
+    def take(self, part: _Part, proposal: Proposal) -> None:
+        """Keep a block's proposal, and its likeliest events as context of the next one."""
+        self.events.append((part.begin, proposal, part.window.tids))
+        tids = part.window.tids
+        slots = proposal.threads_NT.argmax(axis=1)
+        guess = np.where(slots < len(tids), tids[np.minimum(slots, len(tids) - 1)], -1)
+        best = proposal.events_NM[:, 0]
+        if part.begin == self.begin:
+            self.left = Stream(np.concatenate([self.left.ids, best]), np.concatenate([self.left.tids, guess]))
+            self.begin = part.end
+        else:
+            self.right = Stream(np.concatenate([best, self.right.ids]), np.concatenate([guess, self.right.tids]))
+            self.end = part.begin
+
+    def beliefs(self) -> _Beliefs:
+        parts = sorted(self.events, key=lambda x: x[0])
+        threads = np.zeros((self.count, len(self.tids)), np.float32)
+        place = {int(t): i for i, t in enumerate(self.tids)}
+        for begin, proposal, tids in parts:  # a block numbers threads its own way
+            rows = slice(begin, begin + len(proposal))
+            for slot in range(SLOTS):
+                tid = int(tids[slot]) if slot < len(tids) else -1
+                threads[rows, place.get(tid, UNKNOWN_THREAD)] += proposal.threads_NT[:, slot]
+        return _Beliefs(
+            np.concatenate([p.events_NM for _, p, _ in parts]),
+            np.concatenate([p.p_NM for _, p, _ in parts]),
+            threads,
+            self.tids,
+        )
+
+
+def spread(steps: NDArray[np.float64], begin: int, end: int, last: float = 1.0) -> Ints:
+    """Times (N,) strictly inside (begin, end), in proportion to ``steps``; ``last`` is the step behind the last one.
+
+    Increasing by at least a nanosecond where the span has room for that, else never decreasing.
+    """
+    n = len(steps)
+    span = end - begin
+    share = np.cumsum(steps) / (steps.sum() + last)
+    if span <= n:
+        return np.asarray(begin + np.minimum((share * span).astype(np.int64), span), np.int64)
+    # n whole nanoseconds are set aside, one for each event, and the rest is spread
+    return np.asarray(begin + 1 + np.arange(n) + np.floor(share * (span - n - 1)).astype(np.int64), np.int64)
+
+
+def _without_pairs(events: Ints, p: NDArray[np.float32], threads: NDArray[np.float32]) -> Decoded:
+    best = p.argmax(axis=1)
+    rows = np.arange(len(p))
+    return Decoded(events[rows, best], threads.argmax(axis=1).astype(np.int64), p[rows, best].astype(np.float32))
+
+
+Unknown = Literal["leave", "estimate"]
+
+
+def estimate(mending: Mending, gap: Gap) -> int:
+    """A gap's count where the tracer gave none: its span at the rate of the stream's intact events beside it, and at
+    least one event for every call that the surviving events leave open."""
+    rows, breaks = mending.breaks[gap.cpu]
+    time = mending.trace.time_ns[rows]
+    at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
+    inside = np.diff(time)
+    usable = np.ones(len(inside), bool)
+    usable[[b - 1 for b in breaks if 0 < b <= len(inside)]] = False
+    near = np.zeros(len(inside), bool)
+    near[max(0, at - 500) : at + 500] = True
+    steps = inside[usable & near]
+    if not len(steps):
+        return 0
+    rate_count = round(gap.duration_ns / max(1.0, float(steps.mean()))) - 1
+    nominal = spread(np.ones(1), gap.begin_ns, max(gap.end_ns, gap.begin_ns + 2))
+    threads = mending.threads_of(gap, np.array([-1]), 1, nominal, [])
+    return min(LONGEST_FILL, max(0, rate_count, sum(need(t.begin, t.end) for t in threads if t.begin != ENDED)))
+
+
+def mend_trace(
+    trace: Trace,
+    model: Restorer | Mender | None = None,
+    *,
+    examples: Sequence[Trace] = (),
+    seed: int = 0,
+    unknown: Unknown = "leave",
+    refuse: float = 0.0,
+    progress: Progress = lambda done, total: None,
+) -> Mended:
+    """Fill the trace's gaps (``tracemend.mend`` is this with loading).
+
+    A Restorer works together with a lookup in the trace's intact part and in ``examples``; another Mender works
+    alone; None is the lookup alone.
+    """
+    network = model if isinstance(model, Restorer) else None
+    vocabulary = (network.vocabulary if network else universal()).extended(trace)
+    if model is None or network:
+        intact = [s for t in (trace, *examples) for s in streams(t, vocabulary, shortest=2)]
+        lookup = Lookup(intact)
+        mender: Mender = Blend(lookup, network) if network else lookup
+    else:
+        mender = model
+    run = Mending(trace, mender, vocabulary)
+    counts: dict[int, int] = {}
+    fills: dict[int, Fill] = {}
+    for gap in trace.gaps:
+        if gap.count is None and unknown == "leave":
+            fills[gap.number] = Fill(gap.number, "left", 0, None, reason="the tracer gave no count")
+            continue
+        count = gap.count if gap.count is not None else estimate(run, gap)
+        if count > LONGEST_FILL:
+            reason = f"a gap of {count} events is too long to fill (at most {LONGEST_FILL})"
+            fills[gap.number] = Fill(gap.number, "left", 0, None, reason=reason)
+        elif count == 0:
+            fills[gap.number] = Fill(gap.number, "left", 0, None, reason="no event is missed", estimated=gap.count is None)
+        else:
+            counts[gap.number] = count
+    todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.begin_ns, g.end_ns, g.number))
+    beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
+    parts: list[_Filled] = []
+    unfilled = [g.begin_ns for g in trace.gaps if g.number not in counts]
+    for i, gap in enumerate(todo):
+        later = [g.begin_ns for g in todo[i + 1 :]] + unfilled
+        if refuse > 0:
+            mean = float(beliefs[i].p[:, 0].mean())
+            if mean < refuse:
+                reason = f"mean confidence {mean:.2f} is below {refuse:g}"
+                fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
+                unfilled.append(gap.begin_ns)
+                continue
+        filled, unmet = run.fill(gap, counts[gap.number], beliefs[i], later)
+        parts.append(filled)
+        fills[gap.number] = Fill(
+            gap.number, "filled", len(filled.ids), float(filled.confidence.mean()), gap.count is None, "", unmet
+        )
+    provenance = {
+        "tracemend": __version__,
+        "model": mender.name,
+        "model_sha256": network.digest if network else "",
+        "seed": seed,
+        "input": str(trace.path) if trace.path else "",
+        "input_sha256": trace.provenance.get("sha256", ""),
+        "format": trace.format,
+        "options": {"unknown": unknown, "refuse": refuse, "examples": [str(t.path) for t in examples]},
+    }
+    ordered = tuple(fills[g.number] for g in trace.gaps)
+    return Mended(trace, _table(run, sorted(parts, key=lambda f: f.gap.number)), ordered, provenance)
+
+
+def _table(run: Mending, parts: Sequence[_Filled]) -> pa.Table:
+    if not parts:
+        return INFERRED.empty_table()
+    ids = np.concatenate([f.ids for f in parts])
+    tids = np.concatenate([f.tids for f in parts])
+    comms = [*run.trace.comms[1]]
+    comm = np.array([run.comm_of.get(t, -1) for t in tids.tolist()], np.int32)
+    entries = [run.vocabulary.entry(i) or ("unknown", 2) for i in range(len(run.vocabulary))]
+    names = list(dict.fromkeys(n for n, _ in entries))
+    place = {n: i for i, n in enumerate(names)}
+    name_of = np.array([place[n] for n, _ in entries], np.int32)
+    phase_of = np.array([p for _, p in entries], np.int8)
+    columns = [
+        pa.array(np.repeat([f.gap.number for f in parts], [len(f.ids) for f in parts]), pa.int32()),
+        pa.array(np.repeat([f.gap.cpu for f in parts], [len(f.ids) for f in parts]), pa.int32()),
+        pa.array(np.concatenate([f.times for f in parts]), pa.int64()),
+        pa.array(tids, pa.int32()),
+        pa.DictionaryArray.from_arrays(
+            pa.array(np.maximum(comm, 0), pa.int32(), mask=comm < 0), pa.array(comms, pa.string())
+        ),
+        pa.DictionaryArray.from_arrays(pa.array(name_of[ids], pa.int32()), pa.array(names, pa.string())),
+        pa.DictionaryArray.from_arrays(pa.array(phase_of[ids], pa.int8()), pa.array(PHASES, pa.string())),
+        pa.array(np.clip(np.concatenate([f.confidence for f in parts]), 0, 1), pa.float32()),
+    ]
+    return pa.Table.from_arrays(columns, schema=INFERRED)

@@ -1,0 +1,235 @@
+"""What a trace lost: where, how many, whose; and what buffer would have held it.
+
+Axis legend: E events, G gaps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.events import ENTER, EXIT, Gap, Trace
+from tracemend.suspect import suspect, unpaired
+
+#: Slices of the trace's time in which losses are counted for the view over time.
+SLICES = 60
+#: Events beside a gap whose threads are named as concerned.
+NEIGHBOURS = 32
+#: Bytes of a ring-buffer record with its header: raw_syscalls' enter and exit as ftrace stores them, and a middling
+#: guess for everything else.
+ENTER_BYTES, EXIT_BYTES, OTHER_BYTES = 68, 28, 48
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A system call of which a gap took one side: ``lost`` is "exit" or "enter"."""
+
+    gap: int
+    tid: int
+    comm: str | None
+    name: str
+    lost: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"gap": self.gap, "tid": self.tid, "comm": self.comm, "name": self.name, "lost": self.lost}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The findings. ``gaps`` are the marked ones and, if asked for, the suspected ones behind them."""
+
+    trace: Trace
+    gaps: tuple[Gap, ...]
+    open_calls: tuple[OpenCall, ...]
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.gaps) or self.trace.overwritten > 0
+
+    @property
+    def lost(self) -> int:
+        return sum(g.count or 0 for g in self.gaps)
+
+    @property
+    def share_lost(self) -> float:
+        """Lost events by the tracer's counts, of all that happened; a lower bound where a gap has no count."""
+        return self.lost / max(1, self.lost + len(self.trace))
+
+    def cpus(self) -> list[dict[str, Any]]:
+        """One dictionary a cpu, in order."""
+        streams = self.trace.streams
+        rows = []
+        for cpu in sorted({*streams, *(g.cpu for g in self.gaps)}):
+            gaps = [g for g in self.gaps if g.cpu == cpu]
+            events, lost = len(streams.get(cpu, ())), sum(g.count or 0 for g in gaps)
+            rows.append(
+                {
+                    "cpu": cpu,
+                    "events": events,
+                    "gaps": len(gaps),
+                    "lost": lost,
+                    "uncounted": sum(g.count is None for g in gaps),
+                    "share_lost": lost / max(1, events + lost),
+                    "largest": max((g.count or 0 for g in gaps), default=0),
+                    "longest_ns": max((g.duration_ns for g in gaps), default=0),
+                    "lost_ns": sum(g.duration_ns for g in gaps),
+                }
+            )
+        return rows
+
+    def over_time(self) -> list[int]:
+        """Lost events by slice of the trace's time, each gap's count spread evenly over its span."""
+        if not len(self.trace) or not self.gaps:
+            return []
+        lo, hi = int(self.trace.time_ns.min()), int(self.trace.time_ns.max())
+        width = max(1, hi - lo) / SLICES
+        counts = np.zeros(SLICES)
+        edges = lo + width * np.arange(SLICES + 1)
+        for g in self.gaps:
+            begin, end = g.begin_ns, max(g.end_ns, g.begin_ns + 1)
+            overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None)
+            if overlap.sum() == 0:
+                overlap[min(SLICES - 1, int((begin - lo) / width))] = 1
+            counts += (g.count or 0) * overlap / overlap.sum()
+        return [round(c) for c in counts]
+
+    def threads(self, gap: Gap) -> list[int]:
+        """Threads seen just before or after the gap on its cpu."""
+        rows = self.trace.streams.get(gap.cpu, np.empty(0, np.int64))
+        at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
+        near = rows[max(0, at - NEIGHBOURS) : at + NEIGHBOURS]
+        return [int(t) for t in np.unique(self.trace.tid[near]) if t >= 0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for ``--json``."""
+        return {
+            "input": str(self.trace.path),
+            "sha256": self.trace.provenance.get("sha256"),
+            "format": self.trace.format,
+            "events": len(self.trace),
+            "gaps": [g.as_dict() | {"threads": self.threads(g)} for g in self.gaps],
+            "lost": self.lost,
+            "share_lost": round(self.share_lost, 6),
+            "overwritten_before_begin": self.trace.overwritten,
+            "cpus": self.cpus(),
+            "over_time": self.over_time(),
+            "open_calls": [c.as_dict() for c in self.open_calls],
+            "warnings": list(self.trace.warnings),
+        }
+
+
+def scan(trace: Trace, *, suspected: bool = False) -> Scan:
+    """Find what was lost. ``suspected``: look for losses without a mark, too (ftrace in drop mode)."""
+    gaps = trace.gaps
+    if suspected:
+        found = suspect(trace)
+        gaps = gaps + tuple(
+            Gap(len(gaps) + i, g.cpu, g.before, g.after, g.begin_ns, g.end_ns, None, "suspected", g.line)
+            for i, g in enumerate(found)
+        )
+    return Scan(trace, gaps, _open_calls(trace, gaps))
+
+
+def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:
+    """Calls with one side missing where a gap lies between the two events that should have been neighbours."""
+    if not gaps:
+        return ()
+    by_cpu: dict[int, list[Gap]] = {}
+    for g in sorted(gaps, key=lambda g: g.begin_ns):
+        by_cpu.setdefault(g.cpu, []).append(g)
+    begins = {cpu: np.array([g.begin_ns for g in held]) for cpu, held in by_cpu.items()}
+    (codes, names), (comm_codes, comms) = trace.names, trace.comms
+    found = []
+    for p, q in zip(*(rows.tolist() for rows in unpaired(trace)), strict=True):
+        held = _between(by_cpu, begins, trace, p, q)
+        if held is None:
+            continue
+        for row, phase, lost in ((p, ENTER, "exit"), (q, EXIT, "enter")):
+            if trace.phase[row] == phase:
+                comm = comms[comm_codes[row]] if comm_codes[row] >= 0 else None
+                found.append(OpenCall(held.number, int(trace.tid[row]), comm, names[codes[row]], lost))
+    return tuple(sorted(found, key=lambda c: (c.gap, c.tid)))
+
+
+def _between(
+    by_cpu: dict[int, list[Gap]], begins: dict[int, NDArray[np.int64]], trace: Trace, p: int, q: int
+) -> Gap | None:
+    """The first gap that overlaps the time between rows p and q, on their cpus first, then on any."""
+    low, high = int(trace.time_ns[p]), int(trace.time_ns[q])
+    own = [int(trace.cpu[p]), int(trace.cpu[q])]
+    for cpu in dict.fromkeys([*own, *by_cpu]):
+        if cpu not in by_cpu:
+            continue
+        for at in range(max(0, int(np.searchsorted(begins[cpu], low, "right")) - 1), len(by_cpu[cpu])):
+            gap = by_cpu[cpu][at]
+            if gap.begin_ns > high:
+                break
+            if gap.end_ns >= low:
+                return gap
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What one cpu's buffer lacked: ``missing_bytes`` more would have held the largest backlog.
+
+    ``rate`` is the highest rate of events a second over any gap; ``complete`` is False if some gap has no count.
+    """
+
+    cpu: int
+    lost: int
+    rate: float
+    event_bytes: float
+    missing_bytes: int
+    complete: bool
+
+    def sufficient_kb(self, current_kb: int) -> int:
+        """A buffer of ``current_kb`` grown by what was missing and a quarter more, as a power of two of KiB."""
+        need = current_kb + self.missing_bytes * 1.25 / 1024
+        return int(2 ** math.ceil(math.log2(max(need, 4))))
+
+    def as_dict(self, current_kb: int) -> dict[str, Any]:
+        return {
+            "cpu": self.cpu,
+            "lost": self.lost,
+            "events_per_second": round(self.rate),
+            "bytes_per_event": round(self.event_bytes, 1),
+            "missing_kb": math.ceil(self.missing_bytes / 1024),
+            "sufficient_kb": self.sufficient_kb(current_kb),
+            "complete": self.complete,
+        }
+
+
+def advise(trace: Trace) -> list[Advice]:
+    """For each cpu with a gap, how many bytes its buffer was short of.
+
+    The reader's pace is taken from what survived: bytes of surviving events over the time of the cpu's stream. Lost
+    events would have queued up behind them; the backlog grows by what a gap lost and falls whenever events come more
+    slowly than the reader reads. Its peak is what the buffer lacked.
+    """
+    result = []
+    size = np.where(trace.phase == ENTER, ENTER_BYTES, np.where(trace.phase == EXIT, EXIT_BYTES, OTHER_BYTES))
+    for cpu in sorted({g.cpu for g in trace.gaps}):
+        rows = trace.streams.get(cpu, np.empty(0, np.int64))
+        gaps = sorted((g for g in trace.gaps if g.cpu == cpu), key=lambda g: g.end_ns)
+        mean = float(size[rows].mean()) if len(rows) else (ENTER_BYTES + EXIT_BYTES) / 2
+        kept = np.concatenate([[0], np.cumsum(size[rows])])
+        begin = min([int(trace.time_ns[rows[0]])] if len(rows) else [], default=gaps[0].begin_ns)
+        end = max(int(trace.time_ns[rows[-1]]) if len(rows) else 0, gaps[-1].end_ns)
+        pace = float(kept[-1]) / max(1, end - begin)
+        backlog = peak = 0.0
+        seen, at = 0, begin
+        for g in gaps:
+            row = int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows)
+            backlog += float(kept[row] - kept[seen]) - pace * (g.end_ns - at)
+            backlog = max(0.0, backlog) + (g.count or 0) * mean
+            peak = max(peak, backlog)
+            seen, at = row, g.end_ns
+        rate = max((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in gaps)
+        complete = all(g.count is not None for g in gaps)
+        result.append(Advice(cpu, sum(g.count or 0 for g in gaps), rate, mean, math.ceil(peak), complete))
+    return result
