@@ -103,7 +103,7 @@ def _duration(ns: float) -> str:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="left" if name in ("known", "where", "command", "call", "lost") else "right")
+        table.add_column(name, justify="left" if name in ("known", "where", "command", "call", "side", "mender") else "right")
     return table
 
 
@@ -176,7 +176,7 @@ def _print_scan(findings: Any, most: int) -> None:
     if findings.open_calls:
         shown = findings.open_calls[:most]
         table = _table(f"\nsystem calls that lost a side ({len(shown)} of {len(findings.open_calls)})",
-                       "gap", "thread", "command", "call", "lost")
+                       "gap", "thread", "command", "call", "side")
         for c in shown:
             table.add_row(str(c.gap), str(c.tid), c.comm or "-", c.name, c.lost)
         out.print(table)
@@ -293,6 +293,37 @@ def mend(
         out.print(f"mean confidence {mean:.2f}{note}. Inferred events are no evidence.")
     for p in paths:
         out.print(f"  {p}", markup=False)
+
+
+@app.command()
+def evaluate(
+    lossy: Annotated[Path, typer.Argument(help="The trace with gaps.", metavar="LOSSY")],
+    complete: Annotated[Path, typer.Argument(help="The complete recording of the same run.", metavar="COMPLETE")],
+    model: Annotated[str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")] = "default",
+    seed: Annotated[int, typer.Option()] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Compare the menders on a trace whose truth is known, by gap length."""
+    from tracemend.api import load
+    from tracemend.evaluate import compare
+    from tracemend.mending import LOOKUP
+    from tracemend.record import align
+
+    pair = align(_read(lossy, None, "x86_64", False), _read(complete, None, "x86_64", False))
+    rows = compare(pair, None if model == LOOKUP else load(model), seed=seed)
+    if json_:
+        _json({"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed, "rows": rows})
+        return
+    out.print(f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
+              f"checked against the complete recording. Call and phase right, by gap length:")
+    table = _table("", "length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds")
+    for name in dict.fromkeys(r["length"] for r in rows):
+        for r in (r for r in rows if r["length"] == name):
+            low, high = r["interval"]
+            table.add_row(name, str(r["gaps"]), r["mender"], f"{r['accuracy']:.3f}", f"{low:.3f}-{high:.3f}",
+                          f"{r['perfect']:.3f}", f"{r['rouge_l']:.3f}", f"{r['threads']:.3f}",
+                          f"{r['calibration_error']:.3f}", f"{r['seconds']:.1f}")
+    out.print(table)
 
 
 @app.command()

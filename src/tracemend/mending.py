@@ -35,6 +35,7 @@ from tracemend.constraints import (
 from tracemend.events import ENTER, PHASES, Gap, Trace
 from tracemend.mended import INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
+from tracemend.syscalls import DEFAULT_ARCH
 from tracemend.training import streams
 from tracemend.vocabulary import BREAK, Vocabulary, universal
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, window
@@ -425,6 +426,7 @@ def mend_trace(
     trace: Trace,
     model: Restorer | Mender | None = None,
     *,
+    lookup: bool = True,
     examples: Sequence[Trace] = (),
     seed: int = 0,
     unknown: Unknown = "leave",
@@ -433,15 +435,15 @@ def mend_trace(
 ) -> Mended:
     """Fill the trace's gaps (``tracemend.mend`` is this with loading).
 
-    A Restorer works together with a lookup in the trace's intact part and in ``examples``; another Mender works
-    alone; None is the lookup alone.
+    A Restorer works together with a lookup in the trace's intact part and in ``examples`` (alone if not ``lookup``);
+    another Mender works alone; None is the lookup alone.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
-    if model is None or network:
-        intact = [s for t in (trace, *examples) for s in streams(t, vocabulary, shortest=2)]
-        lookup = Lookup(intact)
-        mender: Mender = Blend(lookup, network) if network else lookup
+    mender: Mender
+    if model is None or (network and lookup):
+        found = Lookup([s for t in (trace, *examples) for s in streams(t, vocabulary, shortest=2)])
+        mender = Blend(found, network) if network else found
     else:
         mender = model
     run = Mending(trace, mender, vocabulary)
@@ -485,7 +487,12 @@ def mend_trace(
         "input": str(trace.path) if trace.path else "",
         "input_sha256": trace.provenance.get("sha256", ""),
         "format": trace.format,
-        "options": {"unknown": unknown, "refuse": refuse, "examples": [str(t.path) for t in examples]},
+        "options": {
+            "unknown": unknown,
+            "refuse": refuse,
+            "examples": [str(t.path) for t in examples],
+            "arch": trace.provenance.get("arch", DEFAULT_ARCH),
+        },
     }
     ordered = tuple(fills[g.number] for g in trace.gaps)
     return Mended(trace, _table(run, sorted(parts, key=lambda f: f.gap.number)), ordered, provenance)

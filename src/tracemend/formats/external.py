@@ -39,8 +39,11 @@ class Tool:
         """Whether the file starts with the magic number."""
         return head.startswith(self.magic)
 
-    def text_of(self, path: Path, folder: Path) -> Path:
-        """The trace as a file of text in ``folder``; raises TraceError if the tool is missing or fails."""
+    def print_text(self, path: Path, folder: Path) -> tuple[Path, str]:
+        """The trace as a file of text in ``folder``, and the last line of what the tool had to say about it.
+
+        Raises TraceError if the tool is missing, fails or hangs.
+        """
         if shutil.which(self.command[0]) is None:
             raise TraceError(path, 0, f"reading this file takes {self.command[0]}, which is not installed")
         text, complaints = folder / "text", folder / "complaints"
@@ -58,10 +61,10 @@ class Tool:
                 raise TraceError(path, 0, f"{self.name} took longer than {PATIENCE:g} s") from None
             except OSError as e:
                 raise TraceError(path, 0, f"{self.name} can't be run: {e.strerror or e}") from e
+        complaint = "".join(decode(complaints.read_bytes()[-2000:]).strip().splitlines()[-1:])
         if done.returncode:
-            last = decode(complaints.read_bytes()[-2000:]).strip().splitlines()[-1:]
-            raise TraceError(path, 0, f"{self.name} failed ({done.returncode}): {''.join(last) or 'it gave no reason'}")
-        return text
+            raise TraceError(path, 0, f"{self.name} failed ({done.returncode}): {complaint or 'it gave no reason'}")
+        return text, complaint
 
     def _unpacked(self, path: Path, folder: Path) -> Path:
         """The file itself, or a copy in ``folder`` where it is compressed: the tools don't unpack."""
@@ -80,11 +83,13 @@ class Tool:
         """Let the tool print the trace and read what it prints; raises TraceError."""
         builder = Builder(path, self.format, options)
         with tempfile.TemporaryDirectory(prefix="tracemend-") as folder:
-            text = self.text_of(path, Path(folder))
+            text, complaint = self.print_text(path, Path(folder))
             try:
                 self.fill(builder, text)
             except TraceError as e:  # whatever is wrong with the text, the user knows only the file it was made from
                 raise TraceError(path, e.line, e.message) from None
+        if complaint and not builder.rows and not builder.marks:
+            raise TraceError(path, 0, f"{self.name} printed no events: {complaint}")
         builder.provenance["read_by"] = " ".join(self.command)
         return builder.finish()
 

@@ -41,7 +41,7 @@ RAW_ENTER, RAW_EXIT, NAMED, NAMED_ENTER, NAMED_EXIT, OTHER = range(6)
 #: perf's letters behind the colon of a counted event (``cycles:u``), which belong to no name.
 MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 #: The last line of a file that ends within it: an opened parenthesis never closed, a result never given.
-CUT = re.compile(rb"\s(?:\S*:)?sys_(?:enter: (?!.*\)$)|exit: (?!NR -?\d+ = -?\d+$)|\w+(?:\([^)]*| -> (?:0x)?| -)$)")
+CUT = re.compile(rb"(?:[^\s(]*:)?sys_(?:enter: (?!.*\)$)|exit: (?!NR -?\d+ = -?\d+$)|\w+(?:\([^)]*| -> (?:0x)?| -)$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,12 @@ def read_chunk(lines: Lines, layout: Layout, builder: Builder, other: Callable[[
     builder.inferred += len(silent)
     wanted = lines.end > lines.start
     wanted[silent] = False
-    if lines.cut and wanted[-1] and CUT.search(lines.text(len(lines) - 1)):
-        builder.bad(lines.first + len(lines) - 1, "the line is cut short")
-        wanted[-1] = False
+    if lines.cut and wanted[-1]:
+        last = lines.text(len(lines) - 1)
+        event = layout.match(last)
+        if event and CUT.match(last, event.start("event")):
+            builder.bad(lines.first + len(lines) - 1, "the line is cut short")
+            wanted[-1] = False
     fields = _locate(lines, layout, builder, np.flatnonzero(wanted))
     if layout.remark and layout.remark in lines.raw:
         for i in lines.holding(layout.remark).tolist():

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tracemend.errors import TraceError
 from tracemend.events import INSTANT, PHASES, Mark, Trace
 from tracemend.formats.base import Builder, Format, Options
-from tracemend.formats.text import Ints, chunks, decode, open_binary
+from tracemend.formats.text import Ints, chunks, decode, open_binary, read_head
 from tracemend.syscalls import all_names
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
@@ -68,10 +68,8 @@ def _plausible(lines: list[list[bytes]]) -> bool:
 
 def read(path: Path, options: Options) -> Trace:
     """Read a sequence; raises TraceError."""
-    with open_binary(path) as f:
-        magic = f.read(len(NPY))
     builder = Builder(path, "sequence", options)
-    if magic.startswith((NPY, ZIP)):
+    if read_head(path, len(NPY)).startswith((NPY, ZIP)):
         _read_arrays(builder)
     else:
         _read_text(builder)

@@ -33,7 +33,7 @@ RESULT = re.compile(rb"(?P<args>.*)\)\s+= (?P<ret>\S.*?)(?: <(?P<took>\d{1,9}\.\
 UNFINISHED = re.compile(rb" *<unfinished \.\.\.>(?:\)?\s+= \?)?$")
 #: Signals, deaths, strace's own words, stack frames of ``-k``, blank lines.
 SILENT = re.compile(rb" *(?:---.*---|\+\+\+.*\+\+\+|(?:/\S+/)?strace: .*|Process \d+ .*| ?> .*|#.*)?$")
-ATTACHED = re.compile(rb"(?P<cut>.*?)(?:strace: )?Process (?P<pid>\d{1,9}) attached(?: \(.*\))?$")
+ATTACHED = re.compile(rb"(?P<cut>.*?)(?:strace: )?Process (?P<pid>\d{1,9}) attached(?: \(.{0,80}\))?$")
 PID = re.compile(rb"^\[pid +(\d{1,9})\]|Process (\d{1,9}) attached", re.MULTILINE)
 
 #: Seconds below this are no date (it was 1973): they are ``-r``'s distances.

@@ -1,0 +1,47 @@
+# Everything runs in an environment of its own, .venv, made from the project's files alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The CPU build is enough everywhere; a looser requirement may bring gigabytes of CUDA along.
+TORCH ?= torch==2.13.0
+DEMO := recordings/deploy
+
+.PHONY: demo test lint fmt types docs env corpus clean
+
+demo: $(VENV)/ready ## set up, mend a really lossy recording, compare with the complete one
+	@rm -rf out/demo && mkdir -p out
+	-$(BIN)/tracemend scan $(DEMO)/lossy.txt
+	$(BIN)/tracemend mend $(DEMO)/lossy.txt -o out/demo --merged --perfetto
+	$(BIN)/tracemend strip out/demo | cmp - $(DEMO)/lossy.txt && echo "strip gives back the original, byte for byte"
+	$(BIN)/tracemend evaluate $(DEMO)/lossy.txt $(DEMO)/complete.txt.xz
+	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace opens in ui.perfetto.dev"
+
+test: $(VENV)/ready ## all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready ## style, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: $(VENV)/ready ## put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/ready ## write the tables of README and docs again from the results files
+	$(BIN)/python scripts/make_docs.py
+
+corpus: $(VENV)/ready ## record the training data again (root, tracefs, the packages of --packages)
+	$(BIN)/python scripts/record_corpus.py
+
+env: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) out

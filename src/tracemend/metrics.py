@@ -1,0 +1,61 @@
+"""How right a fill is.
+
+Axis legend: N events of one gap.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq
+
+Ints = NDArray[np.int64]
+
+#: Bins of gap length in which results are reported: (from, to), both inclusive.
+LENGTH_BINS = ((1, 1), (2, 10), (11, 40), (41, 200), (201, 1000), (1001, 5000), (5001, 1 << 62))
+
+
+def bin_name(low: int, high: int) -> str:
+    """A bin as people write it."""
+    if high >= 1 << 62:
+        return f"over {low - 1}"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def accuracy(restored_N: Ints, truth_N: Ints) -> float:
+    """Share of positions right (Janecek et al. 2025, eq. 6 and 7). Raises ValueError for unequal lengths."""
+    if len(restored_N) != len(truth_N):
+        raise ValueError(f"{len(restored_N)} restored events for {len(truth_N)}")
+    return float((restored_N == truth_N).mean()) if len(truth_N) else 1.0
+
+
+def perfect(restored_N: Ints, truth_N: Ints) -> bool:
+    """Is the whole gap right? The share of such gaps is the perfect rate (Janecek et al. 2025, eq. 8)."""
+    return len(restored_N) == len(truth_N) and bool((restored_N == truth_N).all())
+
+
+def rouge_l(restored_N: Ints, truth_N: Ints) -> float:
+    """Length of the longest common subsequence over that of the truth (Janecek et al. 2025, eq. 9)."""
+    if not len(truth_N):
+        return 1.0
+    return float(LCSseq.similarity(restored_N.tolist(), truth_N.tolist()) / len(truth_N))
+
+
+def calibration_error(confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_], bins: int = 10) -> float:
+    """Expected calibration error over equal-width bins (Guo et al. 2017, eq. 5)."""
+    if not len(right_N):
+        return 0.0
+    at = np.minimum((confidence_N * bins).astype(np.int64), bins - 1)
+    count = np.bincount(at, minlength=bins)
+    gap = np.abs(np.bincount(at, confidence_N, bins) - np.bincount(at, right_N.astype(float), bins))
+    return float(gap[count > 0].sum() / len(right_N))
+
+
+def interval(values: NDArray[np.float64], rng: Generator, *, draws: int = 1000) -> tuple[float, float]:
+    """A 95 % percentile bootstrap interval of the mean (Efron 1979), over gaps."""
+    if len(values) < 2:
+        return float(values.mean()), float(values.mean())
+    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
