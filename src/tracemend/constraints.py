@@ -10,7 +10,7 @@ Axis legend: N hidden positions, M candidates, T threads (the window's slots, th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,13 +29,16 @@ FLOOR = -14.0
 @dataclass(frozen=True, slots=True)
 class Thread:
     """How a thread may take part in a gap: its state before, the state it must have behind (FREE: any), and the
-    positions [first, last) at which it isn't known to be elsewhere."""
+    positions [first, last) at which it isn't known to be elsewhere, by its events at low_ns and high_ns (None: the gap
+    itself is the bound)."""
 
     tid: int
     begin: int
     end: int
     first: int
     last: int
+    low_ns: int | None = None
+    high_ns: int | None = None
 
 
 def state_after(event: int, before: int, phase: int, last_calls: frozenset[int]) -> int:
@@ -66,12 +69,11 @@ def drop_impossible(threads: Sequence[Thread], count: int) -> tuple[list[Thread]
     dropped = 0
     for i, t in enumerate(kept):
         if need(t.begin, t.end) > max(0, t.last - t.first):
-            kept[i] = Thread(t.tid, t.begin, FREE, t.first, t.last)
+            kept[i] = replace(t, end=FREE)
             dropped += 1
     while not _fits(kept, 0, count):
         i = max(i for i, t in enumerate(kept) if need(t.begin, t.end) > 0)
-        t = kept[i]
-        kept[i] = Thread(t.tid, t.begin, FREE, t.first, t.last)
+        kept[i] = replace(kept[i], end=FREE)
         dropped += 1
     return kept, dropped
 

@@ -1,7 +1,7 @@
 """Mending: for every gap that can be filled, exactly as many events as were lost, in place, in order, within reason.
 
 The steps: contexts of all gaps -> proposals (batched over gaps, long gaps block by block from both ends inward) ->
-gap by gap, in order of time: the likeliest fill that satisfies the constraints, and times within the gap's span.
+gap by gap, in order of their ends: the likeliest fill that satisfies the constraints, and times within the gap's span.
 
 Axis legend: E events of the trace, S events of a stream, N positions of a gap, T threads.
 """
@@ -183,71 +183,86 @@ class Mending:
 
     # ------------------------------------------------------------------ one gap
 
-    def threads_of(self, gap: Gap, tids: Ints, count: int, times: Ints, later: Sequence[int]) -> list[Thread]:
-        """How each thread may take part: the given ones (index 0 unknown), then all others with a call to settle.
+    def threads_of(
+        self, gap: Gap, tids: Ints, times: Ints, later: Sequence[tuple[int, int]]
+    ) -> tuple[list[Thread], list[int]]:
+        """How each thread may take part, and for each entry the index of its thread in ``tids`` (-1: not among them).
 
-        times (N,): nominal times of the positions; later: begins of gaps that are still to be filled.
+        First the given ones (index 0 unknown), then what else of them or of any other thread has a call to settle: a
+        thread that comes and goes has an entry for each stretch of time in which it may be here. times (N,): nominal
+        times of the positions; later: spans of gaps that are still to be filled.
         """
-        threads = [Thread(-1, FREE, FREE, 0, count)]
-        listed = [int(t) for t in tids[1:]]
-        rest = []
+        count = len(times)
+        threads, columns = [Thread(-1, FREE, FREE, 0, count)], [0]
+        listed = {int(t): i for i, t in enumerate(tids) if i}
+        rest: list[tuple[int, int, Thread]] = []
+        for tid, column in listed.items():
+            line = self.timelines.get(tid)
+            stretches = self._stretches(gap, tid, line, times, later) if line else [Thread(tid, FREE, FREE, 0, count)]
+            threads.append(stretches[0])
+            columns.append(column)
+            rest += [(column - len(listed) - 1, column, t) for t in stretches[1:]]
         for tid, line in self.timelines.items():
-            if tid in listed:
-                continue
-            t = self._thread(gap, tid, line, times, later)
-            if t.end not in (FREE, t.begin) and t.last > t.first:
-                at = bisect.bisect_right(line.times, gap.begin_ns)
-                rest.append((abs(line.times[max(at - 1, 0)] - gap.begin_ns), t))
-        for tid in listed:
-            known = self.timelines.get(tid)
-            threads.append(
-                self._thread(gap, tid, known, times, later) if known else Thread(tid, FREE, FREE, 0, count)
-            )
-        return threads + [t for _, t in sorted(rest, key=lambda x: (x[0], x[1].tid))]
+            if tid not in listed:
+                for t in self._stretches(gap, tid, line, times, later):
+                    if need(t.begin, t.end):
+                        at = bisect.bisect_right(line.times, gap.begin_ns)
+                        rest.append((abs(line.times[max(at - 1, 0)] - gap.begin_ns), -1, t))
+        for _, column, t in sorted(rest, key=lambda x: (x[0], x[2].tid, x[2].first)):
+            threads.append(t)
+            columns.append(column)
+        return threads, columns
 
-    def _thread(self, gap: Gap, tid: int, line: _Timeline, times: Ints, later: Sequence[int]) -> Thread:
+    def _stretches(
+        self, gap: Gap, tid: int, line: _Timeline, times: Ints, later: Sequence[tuple[int, int]]
+    ) -> list[Thread]:
+        """The stretches of the gap between a thread's events elsewhere, the likeliest one first, then every other one
+        in which the thread has a call to settle."""
         n = len(times)
         a = bisect.bisect_right(line.times, gap.begin_ns)
         b = max(a, bisect.bisect_left(line.times, gap.end_ns))
-        # stretches between the thread's events elsewhere during the gap; each has a state before and one behind
-        inner = list(range(a, b))
-        if not inner:
-            k, first, last = a, 0, n
+        bounds = [gap.begin_ns, *line.times[a:b], gap.end_ns]
+        here_before = a > 0 and line.cpus[a - 1] == gap.cpu
+        here_after = b < len(line.times) and line.cpus[b] == gap.cpu
+        if here_before and not here_after:
+            likeliest = 0
+        elif here_after and not here_before:
+            likeliest = b - a
         else:
-            here_before = a > 0 and line.cpus[a - 1] == gap.cpu
-            here_after = b < len(line.times) and line.cpus[b] == gap.cpu
-            bounds = [gap.begin_ns, *(line.times[i] for i in inner), gap.end_ns]
-            widths = np.diff(bounds)
-            if here_before and not here_after:
-                pick = 0
-            elif here_after and not here_before:
-                pick = len(widths) - 1
-            else:
-                pick = int(widths.argmax())
-            k = a + pick
-            first = int(np.searchsorted(times, bounds[pick], "right"))
-            last = int(np.searchsorted(times, bounds[pick + 1], "left"))
-        begin = line.states[k - 1] if k > 0 else FREE
-        if k >= len(line.times):
-            return Thread(tid, begin, FREE, first, last)
-        # what the thread's next event asks for must hold now only if no other open gap comes before it
-        elsewhere = any(line.times[k - 1] < g < line.times[k] for g in later) if k > 0 else bool(later)
-        end = FREE if elsewhere else line.required[k]
-        return Thread(tid, begin, end, first, max(first, last))
+            likeliest = int(np.diff(bounds).argmax())
+        result = []
+        for i in [likeliest, *(i for i in range(b - a + 1) if i != likeliest)]:
+            k = a + i  # the thread's next event behind this stretch
+            begin = line.states[k - 1] if k > 0 else FREE
+            end = line.required[k] if k < len(line.times) else FREE
+            if i != likeliest and not need(begin, end):
+                continue
+            # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
+            if end != FREE and i == b - a and any(g0 < line.times[k] and g1 > gap.end_ns for g0, g1 in later):
+                end = FREE
+                if i != likeliest:
+                    continue
+            first = int(np.searchsorted(times, bounds[i], "right")) if i else 0
+            last = int(np.searchsorted(times, bounds[i + 1], "left")) if i < b - a else n
+            low, high = (bounds[i] if i else None), (bounds[i + 1] if i < b - a else None)
+            result.append(Thread(tid, begin, end, first, max(first, last), low, high))
+        return result
 
-    def fill(self, gap: Gap, count: int, beliefs: _Beliefs, later: Sequence[int]) -> tuple[_Filled, int]:
+    def fill(
+        self, gap: Gap, count: int, beliefs: _Beliefs, later: Sequence[tuple[int, int]]
+    ) -> tuple[_Filled, int]:
+        """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
         nominal = spread(np.ones(count), gap.begin_ns, gap.end_ns)
-        threads, unmet = drop_impossible(self.threads_of(gap, beliefs.tids, count, nominal, later), count)
-        table = np.zeros((count, len(threads)), np.float32)
-        table[:, : beliefs.threads.shape[1]] = beliefs.threads[:, : len(threads)]
+        wanted, columns = self.threads_of(gap, beliefs.tids, nominal, later)
+        threads, unmet = drop_impossible(wanted, count)
+        table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
         events, p = beliefs.events, beliefs.p
         if self.enters_only:
-            threads = [Thread(t.tid, FREE, FREE, t.first, t.last) for t in threads]
             p = np.where((events >= 0) & (self.vocabulary.phase[events] == ENTER), p, 0)
             if not (p > 1e-6).any(axis=1).all():
-                fallback = int(np.bincount(self.ids).argmax())
-                events = np.concatenate([events, np.full((count, 1), fallback)], axis=1)
+                events = np.concatenate([events, np.full((count, 1), self.usual[0])], axis=1)
                 p = np.concatenate([p, np.full((count, 1), 1e-4, p.dtype)], axis=1)
+            threads, unmet = [Thread(t.tid, FREE, FREE, 0, count) for t in wanted], 0
             decoded = _without_pairs(events, p, table)
         else:
             decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
@@ -262,16 +277,15 @@ class Mending:
         weights = self.steps[ids]
         first = self.steps[before] if before is not None else float(np.median(self.steps[ids]))
         times = spread(np.concatenate([[first], weights[:-1]]), gap.begin_ns, gap.end_ns, last=float(weights[-1]))
-        free = [t.first == 0 and t.last == len(ids) for t in threads]
-        if all(free[t] for t in set(chosen.tolist())):
-            return times
-        # a bound position keeps to the nominal times of its thread's stretch, and everything between follows in order
+        # between a thread's events elsewhere; the nominal times, by which the fill was found, satisfy all this
         lower = np.full(len(ids), gap.begin_ns, np.int64)
         upper = np.full(len(ids), gap.end_ns, np.int64)
         for i, t in enumerate(chosen.tolist()):
-            if not free[t]:
-                lower[i] = nominal[threads[t].first]
-                upper[i] = nominal[threads[t].last - 1]
+            low, high = threads[t].low_ns, threads[t].high_ns
+            if low is not None:
+                lower[i] = min(low + 1, nominal[i])
+            if high is not None:
+                upper[i] = max(high - 1, nominal[i])
         lower = np.maximum.accumulate(lower)
         upper = np.minimum.accumulate(upper[::-1])[::-1]
         return np.maximum.accumulate(np.clip(times, lower, upper))
@@ -418,7 +432,7 @@ def estimate(mending: Mending, gap: Gap) -> int:
         return 0
     rate_count = round(gap.duration_ns / max(1.0, float(steps.mean()))) - 1
     nominal = spread(np.ones(1), gap.begin_ns, max(gap.end_ns, gap.begin_ns + 2))
-    threads = mending.threads_of(gap, np.array([-1]), 1, nominal, [])
+    threads, _ = mending.threads_of(gap, np.array([-1]), nominal, [])
     return min(LONGEST_FILL, max(0, rate_count, sum(need(t.begin, t.end) for t in threads if t.begin != ENDED)))
 
 
@@ -461,18 +475,18 @@ def mend_trace(
             fills[gap.number] = Fill(gap.number, "left", 0, None, reason="no event is missed", estimated=gap.count is None)
         else:
             counts[gap.number] = count
-    todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.begin_ns, g.end_ns, g.number))
+    todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
     beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
     parts: list[_Filled] = []
-    unfilled = [g.begin_ns for g in trace.gaps if g.number not in counts]
+    unfilled = [(g.begin_ns, g.end_ns) for g in trace.gaps if g.number not in counts]
     for i, gap in enumerate(todo):
-        later = [g.begin_ns for g in todo[i + 1 :]] + unfilled
+        later = [(g.begin_ns, g.end_ns) for g in todo[i + 1 :]] + unfilled
         if refuse > 0:
             mean = float(beliefs[i].p[:, 0].mean())
             if mean < refuse:
                 reason = f"mean confidence {mean:.2f} is below {refuse:g}"
                 fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
-                unfilled.append(gap.begin_ns)
+                unfilled.append((gap.begin_ns, gap.end_ns))
                 continue
         filled, unmet = run.fill(gap, counts[gap.number], beliefs[i], later)
         parts.append(filled)

@@ -133,17 +133,18 @@ def test_a_duration_ends_before_the_next_line(tmp_path: Path) -> None:
     ],
 )
 def test_lines(tmp_path: Path, text: str, expected: list[tuple[object, ...]]) -> None:
-    for head in ("", "12 ", "12 1700000000.5 ", "12 10:00:00.5 ", "[pid    12] "):
-        if text.startswith(" >") and head or "strace:" in text and head:
-            continue
-        clocked = "5 " in head
-        trace = made_up(tmp_path, f"{head}{text}\n12 {'1700000001.5 ' if '17' in head else '10:00:01 ' if clocked else ''}brk(0) = 0\n")
+    heads = {"": "", "12 ": "12 ", "12 1700000000.5 ": "12 1700000001.5 ", "[pid    12] 10:00:00 ": "10:00:01 "}
+    for head, later in heads.items():
+        if head and text.startswith((" >", "strace:")):
+            continue  # these lines have none
+        trace = made_up(tmp_path, f"{head}{text}\n{later}brk(0) = 0\n")
         got = [(e[2], e[3], e[4], e[5]) for e in events(trace)]
         assert got == [*expected, ("brk", "enter", "0", None), ("brk", "exit", None, "0")]
 
 
 def test_a_line_broken_by_an_attached_process_is_joined(tmp_path: Path) -> None:
-    text = "clone(flags=SIGCHLDstrace: Process 8 attached\n, child_tidptr=0x1) = 8\n[pid     7] wait4(-1,  <unfinished ...>\n"
+    text = "clone(flags=SIGCHLDstrace: Process 8 attached\n, child_tidptr=0x1) = 8\n"
+    text += "[pid     7] wait4(-1,  <unfinished ...>\n"
     trace = made_up(tmp_path, text)
     assert events(trace) == [
         (0, 7, "clone", "enter", "flags=SIGCHLD, child_tidptr=0x1", None, 2),
@@ -153,7 +154,8 @@ def test_a_line_broken_by_an_attached_process_is_joined(tmp_path: Path) -> None:
 
 
 def test_the_last_one_alive_loses_its_prefix(tmp_path: Path) -> None:
-    text = "[pid 7] getpid() = 7\nstrace: Process 8 attached\n[pid 8] exit(0) = ?\n[pid 8] +++ exited with 0 +++\nbrk(0) = 0\n"
+    text = "[pid 7] getpid() = 7\nstrace: Process 8 attached\n[pid 8] exit(0) = ?\n"
+    text += "[pid 8] +++ exited with 0 +++\nbrk(0) = 0\n"
     assert made_up(tmp_path, text).tid.tolist() == [7, 7, 8, 7, 7]
     text = "[pid 7] exit(0) = ?\nstrace: Process 8 attached\n[pid 7] +++ exited with 0 +++\nbrk(0) = 0\n"
     assert made_up(tmp_path, text).tid.tolist() == [7, 8, 8]

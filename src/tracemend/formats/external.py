@@ -40,7 +40,7 @@ class Tool:
         return head.startswith(self.magic)
 
     def print_text(self, path: Path, folder: Path) -> tuple[Path, str]:
-        """The trace as a file of text in ``folder``, and the last line of what the tool had to say about it.
+        """The trace as a file of text in ``folder``, and what else the tool had to say.
 
         Raises TraceError if the tool is missing, fails or hangs.
         """
@@ -61,7 +61,8 @@ class Tool:
                 raise TraceError(path, 0, f"{self.name} took longer than {PATIENCE:g} s") from None
             except OSError as e:
                 raise TraceError(path, 0, f"{self.name} can't be run: {e.strerror or e}") from e
-        complaint = "".join(decode(complaints.read_bytes()[-2000:]).strip().splitlines()[-1:])
+        words = decode(complaints.read_bytes()[-2000:]).splitlines()
+        complaint = "; ".join(w.strip() for w in words if w.strip())
         if done.returncode:
             raise TraceError(path, 0, f"{self.name} failed ({done.returncode}): {complaint or 'it gave no reason'}")
         return text, complaint

@@ -41,7 +41,9 @@ RAW_ENTER, RAW_EXIT, NAMED, NAMED_ENTER, NAMED_EXIT, OTHER = range(6)
 #: perf's letters behind the colon of a counted event (``cycles:u``), which belong to no name.
 MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 #: The last line of a file that ends within it: an opened parenthesis never closed, a result never given.
-CUT = re.compile(rb"(?:[^\s(]*:)?sys_(?:enter: (?!.*\)$)|exit: (?!NR -?\d+ = -?\d+$)|\w+(?:\([^)]*| -> (?:0x)?| -)$)")
+CUT = re.compile(
+    rb"(?:[^\s(]*:)?sys_(?:enter:\s++(?!.*\)$)|exit:\s++(?!NR -?\d+ = -?\d+$)|\w+(?:\([^)]*| -> (?:0x)?| -)$)"
+)
 
 
 @dataclass(frozen=True, slots=True)

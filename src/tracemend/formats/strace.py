@@ -1,4 +1,4 @@
-"""strace's text, timed by ``-ttt``, ``-tt``, ``-t``, ``-r`` or not; ``-f`` to a file (``123 ...``) or not (``[pid 123] ...``).
+"""strace's text, timed (``-ttt``, ``-tt``, ``-t``, ``-r``) or not, with or without the process (``12``, ``[pid 12]``).
 
 A call is two events. One that returns on its own line enters at the line's time and exits at that time plus its
 duration (``-T``); without ``-T`` both have the line's time, because strace tells no other. A call that is
@@ -10,7 +10,6 @@ program and never loses an event, so its traces have no gaps; it records no cpu.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +25,7 @@ HEAD = re.compile(
     rb"(?:\s*(?:(?P<clock>\d\d:\d\d:\d\d)(?P<part>\.\d{1,9})?|(?P<seconds>\d{1,10}(?:\.\d{1,9})?)) )?"
     rb"(?:\[ *[0-9a-fx?]+\] )*"
 )
-CALL = re.compile(rb" *(?P<name>[a-z_]\w*|\?\?\?)\((?P<args>.*)")
-RESUMED = re.compile(rb" *<\.\.\. (?P<name>[a-z_]\w*|\?\?\?) resumed>(?P<args>.*)")
+CALL = re.compile(rb" *(?:(?P<name>[a-z_]\w*|\?\?\?)\(|<\.\.\. (?P<resumed>[a-z_]\w*|\?\?\?) resumed>)(?P<rest>.*)")
 #: The end of a call that is over: the last closing parenthesis, an equals sign, the result, the time it took.
 RESULT = re.compile(rb"(?P<args>.*)\)\s+= (?P<ret>\S.*?)(?: <(?P<took>\d{1,9}\.\d{1,9})>)?$")
 UNFINISHED = re.compile(rb" *<unfinished \.\.\.>(?:\)?\s+= \?)?$")
@@ -64,20 +62,9 @@ def _add(builder: Builder, events: list[_Event]) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Return:
-    """The exit of a call, kept until the next line tells how late it can have been: durations are rounded."""
-
-    entered_ns: int
-    time_ns: int
-    tid: int
-    name: int
-    ret: str
-    line: int
-
-    def event(self, latest_ns: int) -> _Event:
-        time_ns = max(self.entered_ns, min(self.time_ns, latest_ns))
-        return time_ns, self.tid, self.name, EXIT, None, self.ret, self.line
+def _exit(entered: int, exited: int, tid: int, name: int, ret: bytes, line: int, *, latest_ns: int) -> _Event:  # noqa: PLR0917
+    """A call's exit, no later than the next line: durations are rounded."""
+    return max(entered, min(exited, latest_ns)), tid, name, EXIT, None, decode(ret), line
 
 
 class _Clock:
@@ -113,9 +100,7 @@ def recognise(head: bytes) -> bool:
     for text in head.splitlines()[:LOOKED_AT]:
         at = HEAD.match(text).end()  # type: ignore[union-attr]  # every part of HEAD may be absent
         call = CALL.match(text, at)
-        if call and (UNFINISHED.search(text) or RESULT.match(call["args"])):
-            return True
-        if RESUMED.match(text, at):
+        if call and (call["resumed"] or UNFINISHED.search(text) or RESULT.match(call["rest"])):
             return True
         if not SILENT.match(text, at) and not ATTACHED.match(text):
             return False
@@ -146,7 +131,8 @@ def read(path: Path, options: Options) -> Trace:
     clock = _Clock()
     timed: bool | None = None
     index = 0
-    returned: _Return | None = None
+    returned: tuple[int, int, int, int, bytes, int] | None = None  # entered, exited, thread, name, result, line
+    names: dict[bytes, int] = {}
     cut = b""  # a line that strace broke off to say that it attached a process
     for chunk, first in chunks(path):
         events: list[_Event] = []
@@ -162,7 +148,7 @@ def read(path: Path, options: Options) -> Trace:
             assert head is not None  # every part of it may be absent
             time = clock.read(head)  # whatever the line tells: -r counts from line to line
             pid = int(head["pid"] or head["column"] or alone)
-            call = CALL.match(text, head.end()) or RESUMED.match(text, head.end())
+            call = CALL.match(text, head.end())
             if call is None:
                 if not SILENT.match(text, head.end()):
                     builder.bad(line, f"no line of strace: {decode(text[:80])!r}")
@@ -170,10 +156,10 @@ def read(path: Path, options: Options) -> Trace:
                     alive.discard(pid)
                     alone = next(iter(alive)) if len(alive) == 1 else main
                 continue
-            rest = call["args"]
+            entering, resumed, rest = call.groups()
             result = RESULT.match(rest)
-            never = result is None or result["ret"] == b"?"
-            unfinished = UNFINISHED.search(rest) if never else None
+            args, ret, took = result.groups() if result else (rest, b"?", None)
+            unfinished = UNFINISHED.search(rest) if ret == b"?" else None
             if result is None and unfinished is None:
                 builder.bad(line, f"the call has no result: {decode(text[:80])!r}")
                 continue
@@ -186,23 +172,25 @@ def read(path: Path, options: Options) -> Trace:
                 builder.bad(line, "the time is beyond what 64 bits of nanoseconds hold")
                 continue
             alive.add(pid)
-            name = builder.names(decode(call["name"]))
+            name = names.get(entering or resumed)
+            if name is None:
+                name = names[entering or resumed] = builder.names(decode(entering or resumed))
             now = index if time is None else time
             if returned is not None:
-                events.append(returned.event(now))
+                events.append(_exit(*returned, latest_ns=now))
                 returned = None
-            if call.re is CALL:
-                args = rest[: unfinished.start()] if unfinished else result["args"] if result else rest
+            if entering:
+                if unfinished:
+                    args = rest[: unfinished.start()]
                 events.append((now, pid, name, ENTER, decode(args.strip()), None, line))
                 index += 1
-            if result is not None and not never:
-                took = _nanoseconds(result["took"]) if result["took"] and call.re is CALL else 0
-                after = index if time is None else now + took
-                returned = _Return(now, after, pid, name, decode(result["ret"]), line)
+            if ret != b"?":
+                after = index if time is None else now + (_nanoseconds(took) if took and entering else 0)
+                returned = now, after, pid, name, ret, line
                 index += 1
         _add(builder, events)
     if returned is not None:
-        _add(builder, [returned.event(returned.time_ns)])
+        _add(builder, [_exit(*returned, latest_ns=returned[1])])
     return builder.finish("ns" if timed else "index")
 
 

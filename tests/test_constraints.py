@@ -1,0 +1,105 @@
+"""The decoder against brute force, and its conditions."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracemend.constraints import CLOSED, ENDED, FREE, Thread, decode, drop_impossible, need, state_after
+from tracemend.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary([("a", 0), ("a", 1), ("b", 0), ("b", 1), ("tick", 2)])
+A, A_, B, B_, TICK = range(3, 8)
+NOTHING: frozenset[int] = frozenset()
+
+
+def fits(events: tuple[int, ...], who: tuple[int, ...], threads: list[Thread]) -> bool:
+    """Is it a fill that the threads allow? Written apart from the decoder."""
+    states = [t.begin for t in threads]
+    for i, (event, t) in enumerate(zip(events, who, strict=True)):
+        if not threads[t].first <= i < threads[t].last or states[t] == ENDED:
+            return False
+        name_phase = VOCABULARY.entry(event)
+        assert name_phase is not None
+        _, phase = name_phase
+        if phase == 0 and states[t] >= 0:
+            return False
+        if phase == 1 and not (states[t] == FREE or (states[t] >= 0 and VOCABULARY.partner[states[t]] == event)):
+            return False
+        states[t] = state_after(event, states[t], phase, NOTHING)
+    return all(t.end in (FREE, s) or (t.end == CLOSED and s == FREE) for s, t in zip(states, threads, strict=True))
+
+
+state = st.sampled_from([A, B, CLOSED])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_decode_finds_the_likeliest_fill_that_fits(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 4))
+    threads = [Thread(-1, FREE, FREE, 0, n)]
+    for tid in range(data.draw(st.integers(1, 2))):
+        first = data.draw(st.integers(0, n - 1))
+        last = data.draw(st.integers(first + 1, n))
+        threads.append(Thread(tid, data.draw(state), data.draw(st.one_of(state, st.just(FREE))), first, last))
+    threads, _ = drop_impossible(threads, n)
+    seed = data.draw(st.integers(0, 2**31))
+    rng = np.random.default_rng(seed)
+    ids = np.array([A, A_, B, B_, TICK])
+    events = np.broadcast_to(ids, (n, 5)).copy()
+    p = rng.dirichlet(np.ones(5), n).astype(np.float32)
+    q = rng.dirichlet(np.ones(len(threads)), n).astype(np.float32)
+    best, score = None, -np.inf
+    for fill in itertools.product(range(5), repeat=n):
+        for who in itertools.product(range(len(threads)), repeat=n):
+            if fits(tuple(ids[list(fill)].tolist()), who, threads):
+                s = float(np.log(p[np.arange(n), fill]).sum() + np.log(q[np.arange(n), who]).sum())
+                if s > score:
+                    best, score = (fill, who), s
+    decoded = decode(events, p, q, threads, VOCABULARY, usual=[A, B], width=400)
+    assert fits(tuple(decoded.ids.tolist()), tuple(decoded.threads.tolist()), threads)
+    assert best is not None
+    place = {int(e): i for i, e in enumerate(ids)}
+    found = [place[int(e)] for e in decoded.ids]
+    got = float(np.log(p[np.arange(n), found]).sum() + np.log(q[np.arange(n), decoded.threads]).sum())
+    assert got >= score - 1e-4
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_narrow_beam_still_obeys(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 30))
+    threads = [Thread(-1, FREE, FREE, 0, n)]
+    for tid in range(data.draw(st.integers(0, 6))):
+        first = data.draw(st.integers(0, n - 1))
+        last = data.draw(st.integers(first + 1, n))
+        begin = data.draw(st.sampled_from([A, B, CLOSED, FREE, ENDED]))
+        threads.append(Thread(tid, begin, data.draw(st.sampled_from([A, B, CLOSED, FREE])), first, last))
+    threads, _ = drop_impossible(threads, n)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    events = rng.choice([A, A_, B, B_, TICK], (n, 2))
+    p = rng.dirichlet(np.ones(2), n).astype(np.float32)
+    q = rng.dirichlet(np.ones(len(threads)), n).astype(np.float32)
+    decoded = decode(events, p, q, threads, VOCABULARY, usual=[A], width=2)
+    assert fits(tuple(decoded.ids.tolist()), tuple(decoded.threads.tolist()), threads)
+    assert ((decoded.confidence >= 0) & (decoded.confidence <= 1)).all()
+
+
+def test_need_is_the_shortest_way() -> None:
+    """Against a search over all ways."""
+    for begin, end in itertools.product([A, B, CLOSED, FREE], [A, B, CLOSED, FREE]):
+        thread = [Thread(0, begin, end, 0, 9)]
+        for n in range(4):
+            if any(fits(f, (0,) * n, thread) for f in itertools.product([A, A_, B, B_], repeat=n)):
+                assert need(begin, end) == n
+                break
+
+
+def test_obligations_without_room_are_dropped_and_counted() -> None:
+    threads = [Thread(-1, FREE, FREE, 0, 2), *(Thread(t, A, CLOSED, 0, 2) for t in range(4))]
+    kept, dropped = drop_impossible(threads, 2)
+    assert dropped == 2
+    assert [t.end for t in kept] == [FREE, CLOSED, CLOSED, FREE, FREE]

@@ -1,0 +1,194 @@
+"""Properties of every fill: counts, places, order, constraints, determinism."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import DEMO, make_trace, odd_pairs, rng, threads_on_cpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracemend
+from tracemend.baselines import Copy, MostFrequent
+from tracemend.events import Gap, Trace
+from tracemend.gaps import lose
+from tracemend.mended import Mended
+from tracemend.mender import Mender
+from tracemend.mending import mend_trace, spread
+
+MENDERS: dict[str, Callable[[], Mender | None]] = {
+    "lookup": lambda: None,
+    "copy": Copy,
+    "most frequent": MostFrequent,
+}
+
+
+def check_places(trace: Trace, mended: Mended) -> None:
+    """Counts equal the tracer's; events lie inside their gap, in order, on its cpu."""
+    table = mended.inferred
+    number, cpu, time = (table[c].to_numpy() for c in ("gap", "cpu", "time_ns"))
+    for gap, fill in zip(trace.gaps, mended.fills, strict=True):
+        at = number == gap.number
+        assert fill.status == "filled"
+        assert at.sum() == fill.events == gap.count
+        assert (cpu[at] == gap.cpu).all()
+        steps = np.diff(time[at])
+        if gap.duration_ns > 2 * at.sum():
+            assert (time[at] > gap.begin_ns).all()
+            assert (time[at] < gap.end_ns).all()
+        else:
+            assert (time[at] >= gap.begin_ns).all()
+            assert (time[at] <= gap.end_ns).all()
+        assert (steps >= 0).all()
+
+
+@pytest.mark.parametrize("name", MENDERS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), cpus=st.integers(1, 3), threads=st.integers(1, 6), longest=st.integers(1, 150))
+def test_every_gap_is_filled_within_reason(name: str, seed: int, cpus: int, threads: int, longest: int) -> None:
+    complete = threads_on_cpus(rng(seed), 400, threads=threads, cpus=cpus)
+    assert odd_pairs(complete) == []
+    lossy, _ = lose(complete, rng(seed + 1), longest=longest)
+    mended = mend_trace(lossy, MENDERS[name]())
+    check_places(lossy, mended)
+    if all(f.unmet == 0 for f in mended.fills):
+        assert odd_pairs(lossy, mended) == []
+
+
+def test_most_obligations_are_met() -> None:
+    """The property above says nothing where obligations are unmet, so those must be rare."""
+    unmet = events = 0
+    for seed in range(12):
+        lossy, _ = lose(threads_on_cpus(rng(seed), 600), rng(seed), longest=60)
+        mended = mend_trace(lossy)
+        unmet += sum(f.unmet for f in mended.fills)
+        events += mended.inferred.num_rows
+    assert events > 1000
+    assert unmet < 0.01 * events
+
+
+def test_a_pending_call_is_closed_and_an_orphaned_exit_opened() -> None:
+    """Made up: read is open when the gap begins, write's exit survives behind it."""
+    rows = []
+    time = 0
+    for _ in range(20):
+        for name in ("read", "write"):
+            for phase in (0, 1):
+                rows.append((time := time + 1000, 0, 7, name, phase))
+    complete = make_trace(rows)
+    lossy = replace(
+        make_trace([r for i, r in enumerate(rows) if i not in (41, 42)]),
+        gaps=(Gap(0, 0, 40, 41, rows[40][0], rows[43][0], 2, "counted", 42),),
+    )
+    mended = mend_trace(lossy)
+    assert mended.inferred["name"].to_pylist() == ["read", "write"]
+    assert mended.inferred["phase"].to_pylist() == ["exit", "enter"]
+    assert mended.inferred["tid"].to_pylist() == [7, 7]
+    assert odd_pairs(complete) == odd_pairs(lossy, mended) == []
+
+
+def test_a_thread_that_runs_elsewhere_is_not_put_into_the_gap() -> None:
+    """Made up: thread 8 has events on cpu 1 all through cpu 0's gap, so it can't be in it."""
+    rows = []
+    for i in range(200):
+        rows.append((i * 1000, 0, 7, "read", i % 2))
+        rows.append((i * 1000 + 500, 1, 8, "write", i % 2))
+    lost = [i for i, r in enumerate(rows) if r[1] == 0 and 50_000 <= r[0] < 150_000]
+    kept = [r for i, r in enumerate(rows) if i not in lost]
+    before = max(i for i, r in enumerate(kept) if r[1] == 0 and r[0] < 50_000)
+    after = min(i for i, r in enumerate(kept) if r[1] == 0 and r[0] >= 150_000)
+    gap = Gap(0, 0, before, after, kept[before][0], kept[after][0], len(lost), "counted", 1)
+    mended = mend_trace(replace(make_trace(kept), gaps=(gap,)))
+    assert set(mended.inferred["tid"].to_pylist()) == {7}
+    assert odd_pairs(make_trace(kept), mended) == []
+
+
+def test_gaps_without_a_count_are_left_or_estimated() -> None:
+    complete = threads_on_cpus(rng(3), 800)
+    lossy, missing = lose(complete, rng(4), longest=80)
+    unknown = replace(lossy, gaps=tuple(replace(g, count=None, known="uncounted") for g in lossy.gaps))
+    left = mend_trace(unknown)
+    assert {f.status for f in left.fills} == {"left"}
+    assert left.inferred.num_rows == 0
+    guessed = mend_trace(unknown, unknown="estimate")
+    assert all(f.estimated for f in guessed.fills if f.status == "filled")
+    true = sum(len(m) for m in missing)
+    assert 0.5 * true < guessed.inferred.num_rows < 2 * true
+
+
+def test_refusal_leaves_out_what_is_below() -> None:
+    lossy, _ = lose(threads_on_cpus(rng(5), 800), rng(6), longest=200)
+    everything = mend_trace(lossy)
+    some = mend_trace(lossy, refuse=0.97)
+    refused = [f for f in some.fills if f.status == "refused"]
+    assert refused
+    assert len(refused) < len(some.fills)
+    assert all(f.reason and f.events == 0 for f in refused)
+    assert some.inferred.num_rows < everything.inferred.num_rows
+
+
+def test_the_same_seed_gives_the_same_events() -> None:
+    lossy, _ = lose(threads_on_cpus(rng(7), 500), rng(8))
+    assert mend_trace(lossy, seed=3).inferred.equals(mend_trace(lossy, seed=3).inferred)
+
+
+def test_a_trace_of_enters_only_gets_enters_only() -> None:
+    rows = [(i * 1000, 0, 7, ("read", "write", "close")[i % 3], 0) for i in range(90)]
+    lossy = replace(
+        make_trace(rows[:40] + rows[50:]), gaps=(Gap(0, 0, 39, 40, rows[39][0], rows[50][0], 10, "counted", 1),)
+    )
+    mended = mend_trace(lossy)
+    assert set(mended.inferred["phase"].to_pylist()) == {"enter"}
+    assert mended.inferred["name"].to_pylist() == [r[3] for r in rows[40:50]]
+
+
+def test_open_ended_gaps_are_filled() -> None:
+    """A mark before the first event of its cpu, and one that nothing follows."""
+    rows = [(10_000 + i * 1000, i % 2, 7 + i % 2, "read", (i // 2) % 2) for i in range(60)]
+    trace = make_trace(rows)
+    first = Gap(0, 0, None, 0, 10_000, 10_000, 5, "counted", 1)
+    last = Gap(1, 1, 59, None, 69_000, 69_000, 4, "counted", 60)
+    mended = mend_trace(replace(trace, gaps=(first, last)))
+    check_places(replace(trace, gaps=(first, last)), mended)
+
+
+def test_a_gap_beyond_all_reason_is_left() -> None:
+    rows = [(i * 1000, 0, 7, "read", i % 2) for i in range(60)]
+    gap = Gap(0, 0, 29, 30, 29_000, 30_000, 10**9, "counted", 31)
+    mended = mend_trace(replace(make_trace(rows), gaps=(gap,)))
+    assert mended.fills[0].status == "left"
+    assert "too long" in mended.fills[0].reason
+
+
+@given(
+    steps=st.lists(st.floats(1, 1e9), min_size=1, max_size=200), begin=st.integers(0, 2**60), span=st.integers(0, 10**10)
+)
+def test_spread_stays_inside_and_in_order(steps: list[float], begin: int, span: int) -> None:
+    times = spread(np.array(steps), begin, begin + span)
+    assert (np.diff(times) >= 0).all()
+    assert (times >= begin).all()
+    assert (times <= begin + span).all()
+    if span > len(steps) + 1:
+        assert (np.diff(times) > 0).all()
+        assert (times > begin).all()
+        assert (times < begin + span).all()
+
+
+@pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
+def test_the_recording_of_the_demonstration() -> None:
+    """A really lossy trace: exact counts, everything in place, the lookup above both baselines."""
+    from tracemend.evaluate import judge
+    from tracemend.record import align
+
+    pair = align(tracemend.read(DEMO / "lossy.txt"), tracemend.read(DEMO / "complete.txt.xz"))
+    assert all(len(m) == g.count for m, g in zip(pair.missing, pair.lossy.gaps, strict=True))
+    mean = {}
+    for name, make in MENDERS.items():
+        mended = mend_trace(pair.lossy, make())
+        check_places(pair.lossy, mended)
+        mean[name] = np.mean([s.accuracy for s in judge(mended, pair)])
+    assert mean["lookup"] > mean["copy"]
+    assert mean["lookup"] > mean["most frequent"]
