@@ -1,0 +1,82 @@
+"""The lookup: its index against brute force, and what it must get right."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracemend.baselines import CONTEXT, ORDERS, Lookup, _match
+from tracemend.vocabulary import BREAK
+from tracemend.windows import Stream, window
+
+small = st.lists(st.integers(3, 6), min_size=1, max_size=80)
+
+
+def stream(ids: list[int]) -> Stream:
+    return Stream(np.array(ids), np.zeros(len(ids), np.int64))
+
+
+@settings(max_examples=100, deadline=None)
+@given(parts=st.lists(small, min_size=1, max_size=4), context=small, side=st.sampled_from([-1, 1]))
+def test_sites_are_those_that_brute_force_finds(parts: list[list[int]], context: list[int], side: int) -> None:
+    lookup = Lookup([stream(p) for p in parts])
+    found = set(lookup._sites(np.array(context), side).tolist())
+    ids = lookup.ids.tolist()
+    for k in ORDERS:
+        if k > len(context):
+            continue
+        key = context[-k:] if side < 0 else context[:k]
+        places = {i + (k if side < 0 else 0) for i in range(len(ids) - k + 1) if ids[i : i + k] == key}
+        if len(places) >= 48 or k == 1:
+            assert found == places
+            return
+
+
+@settings(max_examples=100, deadline=None)
+@given(ids=small, context=small, side=st.sampled_from([-1, 1]))
+def test_match_lengths_are_those_that_brute_force_finds(ids: list[int], context: list[int], side: int) -> None:
+    near = np.array(context[::-1] if side < 0 else context)[:CONTEXT]
+    sites = np.arange(len(ids) + 1)
+    for site, length in zip(sites, _match(np.array(ids), sites, near, side), strict=True):
+        n = 0
+        while n < len(near):
+            at = site - 1 - n if side < 0 else site + n
+            if not (0 <= at < len(ids)) or ids[at] != near[n]:
+                break
+            n += 1
+        assert n == length
+
+
+def test_an_exact_repeat_is_restored() -> None:
+    rng = np.random.default_rng(0)
+    text = rng.integers(3, 60, 400)
+    lookup = Lookup([Stream(np.concatenate([text, text[:150]]), np.zeros(550, np.int64))])
+    w = window(text[100:140], np.full(40, 7), text[200:240], np.full(40, 7), 60)
+    proposal = lookup.propose([w])[0]
+    assert (proposal.events_NM[:, 0] == text[140:200]).all()
+    assert (proposal.p_NM[:, 0] > 0.95).all()
+    assert (proposal.threads_NT.argmax(axis=1) == 1).all()
+
+
+def test_nothing_is_matched_across_the_streams_end_or_a_break() -> None:
+    lookup = Lookup([stream([3, 4, 5]), stream([6, 7, 8])])
+    w = window(np.array([3, 4, 5]), np.full(3, 1), np.array([BREAK, 8]), np.array([-1, 1]), 2)
+    assert lookup.propose([w])[0].p_NM[:, 0].max() < 0.5
+    assert len(lookup._sites(np.array([5, 6]), -1)) == 1  # only the 6
+
+
+def test_an_empty_index_still_answers() -> None:
+    w = window(np.array([3]), np.array([1]), np.array([4]), np.array([1]), 3)
+    proposal = Lookup([]).propose([w])[0]
+    assert len(proposal) == 3
+
+
+def test_threads_are_followed_by_their_rank() -> None:
+    """Made up: two threads take turns; at the gap they have other ids than at the site."""
+    ids = np.tile([3, 4, 5, 6], 30)
+    tids = np.tile([11, 11, 12, 12], 30)
+    lookup = Lookup([Stream(ids, tids)])
+    w = window(ids[:40], np.tile([21, 21, 22, 22], 10), ids[44:84], np.tile([21, 21, 22, 22], 10), 4)
+    slots = lookup.propose([w])[0].threads_NT.argmax(axis=1)
+    assert w.tids[slots].tolist() == [21, 21, 22, 22]

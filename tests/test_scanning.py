@@ -1,0 +1,62 @@
+"""Scan and advise on small traces whose losses are known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from conftest import make_trace, rng, threads_on_cpus
+
+from tracemend.events import Gap
+from tracemend.gaps import lose
+from tracemend.scanning import SLICES, advise, scan
+
+
+def test_a_complete_trace_is_clean() -> None:
+    findings = scan(threads_on_cpus(rng(0), 300))
+    assert not findings.broken
+    assert findings.lost == 0
+    assert findings.open_calls == ()
+
+
+def test_sums_agree_however_they_are_cut() -> None:
+    lossy, missing = lose(threads_on_cpus(rng(1), 2000, cpus=3), rng(2))
+    findings = scan(lossy)
+    total = sum(map(len, missing))
+    assert findings.broken
+    assert findings.lost == total
+    assert sum(r["lost"] for r in findings.cpus()) == total
+    assert sum(r["gaps"] for r in findings.cpus()) == len(missing)
+    assert sum(r["events"] for r in findings.cpus()) == len(lossy)
+    assert abs(sum(findings.over_time()) - total) <= SLICES
+    assert len(findings.as_dict()["gaps"]) == len(missing)
+
+
+def test_calls_that_lost_a_side_are_named() -> None:
+    """Made up: read's exit and write's enter are lost."""
+    calls = [("read", 0), ("read", 1), ("write", 0), ("write", 1), ("read", 0), ("write", 1), ("read", 0)]
+    rows = [(t, 0, 7, name, phase) for t, (name, phase) in zip((0, 1, 2, 3, 4, 9, 10), calls, strict=True)]
+    trace = replace(make_trace(rows), gaps=(Gap(0, 0, 4, 5, 4, 9, 2, "counted", 6),))
+    assert [(c.name, c.lost, c.tid) for c in scan(trace).open_calls] == [("read", "exit", 7), ("write", "enter", 7)]
+
+
+def test_advice_covers_the_backlog() -> None:
+    """Made up: 100 events/ms come for 10 ms, of which the reader takes every second one: half pile up."""
+    rows, gaps = [], []
+    time = 0
+    for burst in range(10):
+        for _ in range(50):
+            rows.append((time, 0, 7, "read", len(rows) % 2))
+            time += 10_000
+        begin, time = rows[-1][0], time + 500_000
+        gaps.append(Gap(burst, 0, len(rows) - 1, len(rows), begin, time, 50, "counted", 1))
+    rows.append((time, 0, 7, "read", 0))
+    (a,) = advise(replace(make_trace(rows), gaps=tuple(gaps)))
+    assert a.lost == 500
+    # at the reader's pace everything that was lost would still have been waiting: at least one gap's worth of bytes
+    assert a.missing_bytes >= 50 * 48
+    assert a.sufficient_kb(8) >= 8 + a.missing_bytes / 1024
+    assert a.complete
+
+
+def test_no_gap_needs_no_advice() -> None:
+    assert advise(threads_on_cpus(rng(0), 100)) == []
