@@ -1,4 +1,4 @@
-"""Write src/tracemend/data/syscalls.json from the tables of the PyPI package ``system-calls`` (hrw/syscalls-table, MIT).
+"""Write src/tracemend/data/syscalls.json from the tables of the PyPI package ``system-calls`` (MIT).
 
 That package is generated from the Linux sources at every release. Run: pip install system-calls, then this script.
 """
@@ -23,7 +23,7 @@ OUT = Path(__file__).parents[1] / "src" / "tracemend" / "data" / "syscalls.json"
 tables = {}
 for name, module in ARCHITECTURES.items():
     table = getattr(importlib.import_module(f"system_calls.tables.{module}"), f"syscalls_{module}")
-    tables[name] = {call: number for call, number in sorted(table.items(), key=lambda kv: kv[1])}
+    tables[name] = dict(sorted(table.items(), key=lambda kv: kv[1]))
 document = {"source": "system-calls (PyPI), generated from the Linux sources", "linux": linux_version, "tables": tables}
 OUT.write_text(json.dumps(document, indent=0, separators=(",", ":")) + "\n")
 print(OUT, {a: len(t) for a, t in tables.items()})

@@ -7,7 +7,6 @@ isn't complete is refused, never kept. Times have microseconds (ftrace's text); 
 """
 
 import argparse
-
 import shutil
 import subprocess
 import sys
@@ -59,14 +58,27 @@ def main() -> None:
                 shutil.rmtree(folder, ignore_errors=True)
             table = trace.table.select(COLUMNS).slice(0, options.most)
             table = table.set_column(0, "time_ns", pa.array(trace.time_ns[: options.most] - trace.time_ns[0]))
-            table = pa.table({c: table[c].combine_chunks().dictionary_decode() if c in ("comm", "name", "phase")
-                              else table[c] for c in COLUMNS})
+            table = pa.table(
+                {
+                    c: table[c].combine_chunks().dictionary_decode() if c in ("comm", "name", "phase") else table[c]
+                    for c in COLUMNS
+                }
+            )
             path = options.out / f"{workload['name']}-{run}.parquet"
-            pq.write_table(table, path, compression="zstd", compression_level=19, store_schema=False,
-                           use_dictionary=["comm", "name", "phase", "cpu", "tid"],
-                           column_encoding={"time_ns": "DELTA_BINARY_PACKED"})
-            print(f"{path.name:24} {len(trace):8} events, {table.num_rows} kept, {len(trace.threads)} threads, "
-                  f"{path.stat().st_size >> 10} KiB", flush=True)
+            pq.write_table(
+                table,
+                path,
+                compression="zstd",
+                compression_level=19,
+                store_schema=False,
+                use_dictionary=["comm", "name", "phase", "cpu", "tid"],
+                column_encoding={"time_ns": "DELTA_BINARY_PACKED"},
+            )
+            print(
+                f"{path.name:24} {len(trace):8} events, {table.num_rows} kept, {len(trace.threads)} threads, "
+                f"{path.stat().st_size >> 10} KiB",
+                flush=True,
+            )
     sys.exit(bool(failed))
 
 

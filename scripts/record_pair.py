@@ -25,5 +25,7 @@ complete = options.out / "complete.txt"
 (options.out / "complete.txt.xz").write_bytes(lzma.compress(complete.read_bytes(), preset=9))
 complete.unlink()
 lengths = sorted(len(m) for m in pair.missing)
-print(f"{options.out}: {len(pair.lossy)} of {len(pair.complete)} events survived, {len(lengths)} gaps, "
-      f"lengths {lengths[:1]} to {lengths[-1:]}, median {lengths[len(lengths) // 2] if lengths else 0}")
+print(
+    f"{options.out}: {len(pair.lossy)} of {len(pair.complete)} events survived, {len(lengths)} gaps, "
+    f"lengths {lengths[:1]} to {lengths[-1:]}, median {lengths[len(lengths) // 2] if lengths else 0}"
+)

@@ -45,9 +45,7 @@ def make_trace(rows: list[tuple[int, int, int, str, int]], path: Path | None = N
 
 def threads_on_cpus(rng: Generator, events: int, *, threads: int = 4, cpus: int = 2) -> Trace:
     """A made-up complete trace: threads run loops of calls and move between cpus; every call is entered and left."""
-    loops = {
-        100 + t: [CALLS[i] for i in rng.integers(0, len(CALLS), rng.integers(2, 6))] for t in range(threads)
-    }
+    loops = {100 + t: [CALLS[i] for i in rng.integers(0, len(CALLS), rng.integers(2, 6))] for t in range(threads)}
     state = dict.fromkeys(loops, 0)
     inside: dict[int, bool] = dict.fromkeys(loops, False)
     running = list(loops)
@@ -80,9 +78,7 @@ def odd_pairs(trace: Trace, mended: Mended | None = None) -> list[str]:
     ]
     if mended is not None:
         m = mended.inferred
-        rows += list(
-            zip(*(m[c].to_pylist() for c in ("time_ns", "tid", "name", "phase")), strict=True)
-        )
+        rows += list(zip(*(m[c].to_pylist() for c in ("time_ns", "tid", "name", "phase")), strict=True))
     rows.sort(key=lambda r: r[0])
     open_call: dict[int, str | None] = {}
     found = []

@@ -164,7 +164,9 @@ def test_a_gap_beyond_all_reason_is_left() -> None:
 
 
 @given(
-    steps=st.lists(st.floats(1, 1e9), min_size=1, max_size=200), begin=st.integers(0, 2**60), span=st.integers(0, 10**10)
+    steps=st.lists(st.floats(1, 1e9), min_size=1, max_size=200),
+    begin=st.integers(0, 2**60),
+    span=st.integers(0, 10**10),
 )
 def test_spread_stays_inside_and_in_order(steps: list[float], begin: int, span: int) -> None:
     times = spread(np.array(steps), begin, begin + span)

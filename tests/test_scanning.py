@@ -41,7 +41,8 @@ def test_calls_that_lost_a_side_are_named() -> None:
 
 def test_advice_covers_the_backlog() -> None:
     """Made up: 100 events/ms come for 10 ms, of which the reader takes every second one: half pile up."""
-    rows, gaps = [], []
+    rows: list[tuple[int, int, int, str, int]] = []
+    gaps = []
     time = 0
     for burst in range(10):
         for _ in range(50):

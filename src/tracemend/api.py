@@ -14,9 +14,9 @@ from tracemend.baselines import Lookup
 from tracemend.errors import ModelError
 from tracemend.events import Trace
 from tracemend.formats import read
-from tracemend.mending import LOOKUP, Unknown, mend_trace
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
+from tracemend.mending import LOOKUP, Unknown, mend_trace
 from tracemend.recipes import Recipe, recipe
 from tracemend.training import Step, Training, streams
 from tracemend.vocabulary import Vocabulary, numbered, universal
@@ -60,9 +60,7 @@ def mend(
         model = load(model)
     elif isinstance(model, str | Path):
         model = None
-    return mend_trace(
-        trace, model, examples=examples, seed=seed, unknown=unknown, refuse=refuse, progress=progress
-    )
+    return mend_trace(trace, model, examples=examples, seed=seed, unknown=unknown, refuse=refuse, progress=progress)
 
 
 def train(

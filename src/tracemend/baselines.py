@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tracemend.calibration import of_lookup
 from tracemend.mender import CANDIDATES, Proposal, Proposer, certain
 from tracemend.vocabulary import BREAK, OTHER
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, to_slots
@@ -78,6 +79,7 @@ class Lookup(Proposer):
     ) -> None:
         """power: exponent of (1 + match length) in a vote. reach: events until a one-sided vote has lost half its
         exponent. doubt: votes that speak for something else altogether. most_sites: votes that are heard."""
+        self.calibration = of_lookup()
         self.power, self.reach, self.doubt, self.most_sites = power, reach, doubt, most_sites
         separator = np.full(CONTEXT, -1, np.int64)
         nothing = np.full(CONTEXT, -1, np.int64)
@@ -173,8 +175,10 @@ class Lookup(Proposer):
         threads = self._threads(run, window, sites, at, vote)
         return self._padded(events, p, threads, support)
 
-    def _threads(self, run: Run, window: Window, sites: Ints, at: Ints, vote: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Votes for thread slots: threads at a site are ranked by recency there, and the ranks stand for each other."""
+    def _threads(
+        self, run: Run, window: Window, sites: Ints, at: Ints, vote: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Votes for thread slots: ranked by recency at a site and here, equal ranks stand for each other."""
         n = len(run)
         depth_left, depth_right = max(len(run.left), 1), len(run.right)
         threads = np.zeros((n, SLOTS))
@@ -191,7 +195,7 @@ class Lookup(Proposer):
             threads[:, here[1]] += 1e-3 + self.doubt * (threads.sum(axis=1) == 0)
         else:
             threads[:, UNKNOWN_THREAD] += 1e-3
-        return threads / threads.sum(axis=1, keepdims=True)
+        return np.asarray(threads / threads.sum(axis=1, keepdims=True))
 
     def _padded(
         self, events: Ints, p: NDArray[np.float64], threads: NDArray[np.float64], support: NDArray[np.float64]

@@ -21,11 +21,10 @@ class Blend(Proposer):
     support: the lookup's votes at the position; trust: the votes at which both count the same.
     """
 
-    name = "lookup + network"
-
     def __init__(self, lookup: Lookup, network: Restorer, *, trust: float = 2000.0) -> None:
         self.lookup, self.network, self.trust = lookup, network, trust
         self.name = f"lookup + {network.name}"
+        self.calibration = network.blend_calibration
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Both menders' beliefs, mixed position by position."""

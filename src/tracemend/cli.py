@@ -82,7 +82,9 @@ def _read(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Tr
     if format is not None and format not in FORMATS:
         raise typer.BadParameter(f"unknown format {format!r}; one of {', '.join(FORMATS)}", param_hint="--format")
     if arch not in architectures():
-        raise typer.BadParameter(f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch")
+        raise typer.BadParameter(
+            f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch"
+        )
     trace = read(path, format, arch=arch, skip_malformed=skip_malformed)
     for warning in trace.warnings:
         err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
@@ -103,7 +105,9 @@ def _duration(ns: float) -> str:
 def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
-        table.add_column(name, justify="left" if name in ("known", "where", "command", "call", "side", "mender") else "right")
+        table.add_column(
+            name, justify="left" if name in ("known", "where", "command", "call", "side", "mender") else "right"
+        )
     return table
 
 
@@ -161,8 +165,17 @@ def _print_scan(findings: Any, most: int) -> None:
         out.print("\nlost over time  [" + "".join(bars[-(-c * 8 // top)] for c in over_time) + "]", markup=False)
     if findings.gaps:
         largest = sorted(findings.gaps, key=lambda g: (-(g.count or 0), -g.duration_ns))[:most]
-        table = _table(f"\nlargest gaps ({len(largest)} of {len(findings.gaps)})", "gap", "cpu", "lost", "known",
-                       "duration", "line", "where", "command")
+        table = _table(
+            f"\nlargest gaps ({len(largest)} of {len(findings.gaps)})",
+            "gap",
+            "cpu",
+            "lost",
+            "known",
+            "duration",
+            "line",
+            "where",
+            "command",
+        )
         comm_codes, comms = trace.comms
         threads = trace.threads
         for g in largest:
@@ -170,13 +183,27 @@ def _print_scan(findings: Any, most: int) -> None:
             names = dict.fromkeys(comms[comm_codes[threads[t][-1]]] for t in tids if comm_codes[threads[t][-1]] >= 0)
             count = "?" if g.count is None else f"{g.count:,}"
             begin = str(g.begin_ns) if index else f"{g.begin_ns / 1e9:.6f} s"
-            table.add_row(str(g.number), str(g.cpu), count, g.known, "-" if index else _duration(g.duration_ns),
-                          str(g.line), begin, _few(list(names), 3) + f" ({len(tids)} threads)")
+            table.add_row(
+                str(g.number),
+                str(g.cpu),
+                count,
+                g.known,
+                "-" if index else _duration(g.duration_ns),
+                str(g.line),
+                begin,
+                _few(list(names), 3) + f" ({len(tids)} threads)",
+            )
         out.print(table)
     if findings.open_calls:
         shown = findings.open_calls[:most]
-        table = _table(f"\nsystem calls that lost a side ({len(shown)} of {len(findings.open_calls)})",
-                       "gap", "thread", "command", "call", "side")
+        table = _table(
+            f"\nsystem calls that lost a side ({len(shown)} of {len(findings.open_calls)})",
+            "gap",
+            "thread",
+            "command",
+            "call",
+            "side",
+        )
         for c in shown:
             table.add_row(str(c.gap), str(c.tid), c.comm or "-", c.name, c.lost)
         out.print(table)
@@ -210,22 +237,38 @@ def advise(
     for a in advice:
         row = a.as_dict(buffer_kb)
         least = "" if a.complete else "at least "
-        table.add_row(str(a.cpu), f"{a.lost:,}", f"{row['events_per_second']:,}", str(row["bytes_per_event"]),
-                      f"{least}{row['missing_kb']:,}", f"{least}{row['sufficient_kb']:,}")
+        table.add_row(
+            str(a.cpu),
+            f"{a.lost:,}",
+            f"{row['events_per_second']:,}",
+            str(row["bytes_per_event"]),
+            f"{least}{row['missing_kb']:,}",
+            f"{least}{row['sufficient_kb']:,}",
+        )
     out.print(table)
     kb = max(a.sufficient_kb(buffer_kb) for a in advice)
     unknown = "" if buffer_kb else " (on top of the size it had: give it with --buffer-kb)"
     out.print(f"\nA per-cpu buffer of {kb:,} KiB would have held the largest backlog{unknown}:")
-    for hint in (f"echo {kb} > /sys/kernel/tracing/buffer_size_kb", f"trace-cmd record -b {kb} ...",
-                 f"perf record -m {max(1, kb // 4)} ...", f"lttng enable-channel --subbuf-size={kb // 4}k --num-subbuf=4 ..."):
+    for hint in (
+        f"echo {kb} > /sys/kernel/tracing/buffer_size_kb",
+        f"trace-cmd record -b {kb} ...",
+        f"perf record -m {max(1, kb // 4)} ...",
+        f"lttng enable-channel --subbuf-size={kb // 4}k --num-subbuf=4 ...",
+    ):
         out.print(f"  {hint}", markup=False)
     out.print("Or lose less by tracing fewer events: name the system calls or the process.")
 
 
 @contextmanager
 def _progress(title: str, quiet: bool) -> Iterator[Any]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-               TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=err, transient=True, disable=quiet) as bar:
         task = bar.add_task(title, total=None, note="")
 
@@ -279,11 +322,20 @@ def mend(
     paths = write(mended, output, outputs, force)
     counts = mended.counts
     if json_:
-        _json({"output": str(output), "files": [str(p) for p in paths], "events": mended.inferred.num_rows,
-               "gaps": mended.gap_table(), "provenance": mended.provenance})
+        _json(
+            {
+                "output": str(output),
+                "files": [str(p) for p in paths],
+                "events": mended.inferred.num_rows,
+                "gaps": mended.gap_table(),
+                "provenance": mended.provenance,
+            }
+        )
         return
-    out.print(f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "
-              f"{counts['refused']:,} refused, {counts['left']:,} left")
+    out.print(
+        f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "
+        f"{counts['refused']:,} refused, {counts['left']:,} left"
+    )
     for f in [f for f in mended.fills if f.status != "filled"][:10]:
         out.print(f"  gap {f.gap}: {f.status}: {f.reason}", markup=False)
     if mended.inferred.num_rows:
@@ -299,7 +351,9 @@ def mend(
 def evaluate(
     lossy: Annotated[Path, typer.Argument(help="The trace with gaps.", metavar="LOSSY")],
     complete: Annotated[Path, typer.Argument(help="The complete recording of the same run.", metavar="COMPLETE")],
-    model: Annotated[str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")] = "default",
+    model: Annotated[
+        str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
+    ] = "default",
     seed: Annotated[int, typer.Option()] = 0,
     json_: JsonOption = False,
 ) -> None:
@@ -314,15 +368,28 @@ def evaluate(
     if json_:
         _json({"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed, "rows": rows})
         return
-    out.print(f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
-              f"checked against the complete recording. Call and phase right, by gap length:")
-    table = _table("", "length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds")
+    out.print(
+        f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
+        f"checked against the complete recording. Call and phase right, by gap length:"
+    )
+    table = _table(
+        "", "length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds"
+    )
     for name in dict.fromkeys(r["length"] for r in rows):
         for r in (r for r in rows if r["length"] == name):
             low, high = r["interval"]
-            table.add_row(name, str(r["gaps"]), r["mender"], f"{r['accuracy']:.3f}", f"{low:.3f}-{high:.3f}",
-                          f"{r['perfect']:.3f}", f"{r['rouge_l']:.3f}", f"{r['threads']:.3f}",
-                          f"{r['calibration_error']:.3f}", f"{r['seconds']:.1f}")
+            table.add_row(
+                name,
+                str(r["gaps"]),
+                r["mender"],
+                f"{r['accuracy']:.3f}",
+                f"{low:.3f}-{high:.3f}",
+                f"{r['perfect']:.3f}",
+                f"{r['rouge_l']:.3f}",
+                f"{r['threads']:.3f}",
+                f"{r['calibration_error']:.3f}",
+                f"{r['seconds']:.1f}",
+            )
     out.print(table)
 
 
@@ -346,19 +413,28 @@ def strip(
 @app.command()
 def train(
     traces: Annotated[
-        list[Path] | None, typer.Argument(help="Traces to learn from: what lies between their gaps.", metavar="TRACES...")
+        list[Path] | None,
+        typer.Argument(help="Traces to learn from: what lies between their gaps.", metavar="TRACES..."),
     ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")] = Path("run"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")
+    ] = Path("run"),
     recipe: Annotated[str, typer.Option(help="What to train (tracemend recipes).")] = "masked-transformer",
     steps: Annotated[int, typer.Option(min=1)] = 5000,
     seed: Annotated[int, typer.Option()] = 0,
-    validate: Annotated[list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")] = None,
+    validate: Annotated[
+        list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
+    ] = None,
     corpus: Annotated[
         Path | None, typer.Option(help="A folder of recordings (scripts/record_corpus.py) instead of TRACES.")
     ] = None,
-    split: Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")] = Path("experiments/workloads.toml"),
+    split: Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")] = Path(
+        "experiments/workloads.toml"
+    ),
     every: Annotated[int, typer.Option(min=1, help="Steps between measurements and saves.")] = 250,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Take up the run in the output folder.")] = False,
     arch: ArchOption = "x86_64",
 ) -> None:

@@ -50,7 +50,7 @@ def state_after(event: int, before: int, phase: int, last_calls: frozenset[int])
 
 def need(state: int, end: int) -> int:
     """The fewest events that bring a thread from ``state`` to ``end`` (a large number if nothing can)."""
-    if end == FREE or state == end:
+    if end in (FREE, state):
         return 0
     if state == ENDED:
         return 1 << 30

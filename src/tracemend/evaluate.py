@@ -87,9 +87,7 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
                 "perfect": round(float(np.mean([s.perfect for s in held])), 4),
                 "rouge_l": round(float(np.mean([s.rouge_l for s in held])), 4),
                 "threads": round(float(np.mean([s.threads for s in held])), 4),
-                "calibration_error": round(
-                    calibration_error(np.concatenate([s.confidence for s in held]), right), 4
-                ),
+                "calibration_error": round(calibration_error(np.concatenate([s.confidence for s in held]), right), 4),
             }
         )
     return rows

@@ -110,19 +110,19 @@ class Trace:
 
     @cached_property
     def time_ns(self) -> NDArray[np.int64]:
-        return self.table["time_ns"].to_numpy()
+        return np.asarray(self.table["time_ns"].to_numpy(), np.int64)
 
     @cached_property
     def cpu(self) -> NDArray[np.int32]:
-        return self.table["cpu"].to_numpy()
+        return np.asarray(self.table["cpu"].to_numpy(), np.int32)
 
     @cached_property
     def tid(self) -> NDArray[np.int32]:
-        return self.table["tid"].to_numpy()
+        return np.asarray(self.table["tid"].to_numpy(), np.int32)
 
     @cached_property
     def line(self) -> NDArray[np.int64]:
-        return self.table["line"].to_numpy()
+        return np.asarray(self.table["line"].to_numpy(), np.int64)
 
     @cached_property
     def phase(self) -> NDArray[np.int8]:
@@ -150,17 +150,12 @@ class Trace:
     @cached_property
     def streams(self) -> dict[int, NDArray[np.int64]]:
         """Rows of each cpu's events, in file order."""
-        order = np.argsort(self.cpu, kind="stable")
-        cpus, starts = np.unique(self.cpu[order], return_index=True)
-        parts = np.split(order, starts[1:])
-        return {int(c): p for c, p in zip(cpus, parts, strict=True)} if len(cpus) else {}
+        return rows_by(self.cpu)
 
     @cached_property
     def threads(self) -> dict[int, NDArray[np.int64]]:
         """Rows of each thread's events, in file order."""
-        order = np.argsort(self.tid, kind="stable")
-        tids, starts = np.unique(self.tid[order], return_index=True)
-        return {int(t): p for t, p in zip(tids, np.split(order, starts[1:]), strict=True)} if len(tids) else {}
+        return rows_by(self.tid)
 
     @property
     def lost(self) -> int:
@@ -169,7 +164,8 @@ class Trace:
 
     def to_pandas(self) -> pd.DataFrame:
         """The events as a data frame (needs pandas)."""
-        return self.table.to_pandas()
+        frame: pd.DataFrame = self.table.to_pandas()
+        return frame
 
     def with_gaps(self, gaps: tuple[Gap, ...]) -> Trace:
         return replace(self, gaps=gaps)
@@ -188,26 +184,34 @@ class Trace:
         )
 
 
+def rows_by(key: NDArray[np.int32]) -> dict[int, NDArray[np.int64]]:
+    """Rows of each distinct value of ``key`` (E,), in order."""
+    order = np.argsort(key, kind="stable")
+    values, starts = np.unique(key[order], return_index=True)
+    parts = np.split(order, starts[1:]) if len(values) else []
+    return {int(v): p for v, p in zip(values, parts, strict=True)}
+
+
 def gaps_from_marks(cpu: NDArray[np.int32], time_ns: NDArray[np.int64], marks: list[Mark]) -> tuple[Gap, ...]:
     """Place each mark between the events of its cpu that surround it; marks with no event between them are one gap.
 
     cpu (E,), time_ns (E,): the events in file order. A merged gap has a count only if all its marks have one.
     """
-    rows: dict[int, NDArray[np.int64]] = {}
+    rows = rows_by(cpu) if marks else {}
+    none = np.empty(0, np.int64)
     merged: dict[tuple[int, int], Mark] = {}
     for mark in marks:
-        if mark.cpu not in rows:
-            rows[mark.cpu] = np.flatnonzero(cpu == mark.cpu)
-        at = int(np.searchsorted(rows[mark.cpu], mark.row))
+        at = int(np.searchsorted(rows.get(mark.cpu, none), mark.row))
         held = merged.get((mark.cpu, at))
         if held is not None:
             count = None if held.count is None or mark.count is None else held.count + mark.count
-            mark = replace(held, count=count)
-        merged[mark.cpu, at] = mark
+            merged[mark.cpu, at] = replace(held, count=count)
+        else:
+            merged[mark.cpu, at] = mark
     gaps = []
     lo, hi = (int(time_ns.min()), int(time_ns.max())) if len(time_ns) else (0, 0)
     for number, ((c, at), mark) in enumerate(sorted(merged.items(), key=lambda kv: kv[1].line)):
-        stream = rows[c]
+        stream = rows.get(c, none)
         before = int(stream[at - 1]) if at else None
         after = int(stream[at]) if at < len(stream) else None
         begin = int(time_ns[before]) if before is not None else lo

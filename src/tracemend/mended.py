@@ -92,7 +92,8 @@ class Mended:
 
     def to_pandas(self) -> pd.DataFrame:
         """The inferred events as a data frame (needs pandas)."""
-        return self.inferred.to_pandas()
+        frame: pd.DataFrame = self.inferred.to_pandas()
+        return frame
 
     def _repr_html_(self) -> str:
         rows = self.gap_table()

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from tracemend.calibration import Calibration
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.recipes import Recipe, build
@@ -61,6 +62,8 @@ class Mender(Protocol):
     """What evaluation and mending see."""
 
     name: str
+    #: Turns beliefs into confidence; None if nobody has measured how far they can be trusted.
+    calibration: Calibration | None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Beliefs about the hidden positions of each window, each window for itself."""
@@ -75,6 +78,7 @@ class Proposer:
     """``restore`` for every mender that can propose: the likeliest candidate of each position."""
 
     name = ""
+    calibration: Calibration | None = None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         raise NotImplementedError
@@ -101,13 +105,15 @@ class Proposer:
 class Restorer(Proposer):
     """A trained network with its recipe and vocabulary; a folder of plain files on disk.
 
-    recipe.json, vocabulary.json, weights.safetensors (half precision), calibration.json if there is one.
+    recipe.json, vocabulary.json, weights.safetensors (half precision), and calibration.json if it was calibrated: a
+    curve for the network alone and one for its blend with a lookup.
     """
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary, network: Denoiser, digest: str = "") -> None:
         self.recipe, self.vocabulary, self.network, self.digest = recipe, vocabulary, network, digest
-        self.process, _ = build(recipe, len(vocabulary)) if recipe.process else (None, None)
+        self.process, _ = build(recipe, len(vocabulary))
         self.name = recipe.name
+        self.blend_calibration: Calibration | None = None
         self.network.eval().requires_grad_(False)
 
     def propose(self, windows: Sequence[Window], seed: int = 0, *, at_once: int = 16) -> list[Proposal]:
@@ -143,6 +149,10 @@ class Restorer(Proposer):
         self.vocabulary.save(folder / "vocabulary.json")
         half = {k: v.half().contiguous() for k, v in self.network.state_dict().items()}
         save_file(half, folder / "weights.safetensors")
+        curves = {"network": self.calibration, "blend": self.blend_calibration}
+        document = {name: curve.as_dict() for name, curve in curves.items() if curve}
+        if document:
+            (folder / "calibration.json").write_text(json.dumps(document) + "\n")
 
     @staticmethod
     def load(folder: Path) -> Restorer:
@@ -160,7 +170,15 @@ class Restorer(Proposer):
         except RuntimeError as e:
             first = str(e).splitlines()[-1].strip()
             raise ModelError(f"{folder}: the weights don't fit recipe and vocabulary: {first}") from e
-        return Restorer(recipe, vocabulary, network, digest)
+        model = Restorer(recipe, vocabulary, network, digest)
+        if (folder / "calibration.json").exists():
+            try:
+                document = json.loads((folder / "calibration.json").read_text())
+                model.calibration = Calibration.from_dict(document["network"])
+                model.blend_calibration = Calibration.from_dict(document["blend"])
+            except (OSError, ValueError, KeyError, TypeError) as e:
+                raise ModelError(f"{folder}: no calibration ({e})") from e
+        return model
 
 
 def certain(events: Ints, threads: Ints, p: float | Floats = 1.0) -> Proposal:

@@ -248,9 +248,7 @@ class Mending:
             result.append(Thread(tid, begin, end, first, max(first, last), low, high))
         return result
 
-    def fill(
-        self, gap: Gap, count: int, beliefs: _Beliefs, later: Sequence[tuple[int, int]]
-    ) -> tuple[_Filled, int]:
+    def fill(self, gap: Gap, count: int, beliefs: _Beliefs, later: Sequence[tuple[int, int]]) -> tuple[_Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
         nominal = spread(np.ones(count), gap.begin_ns, gap.end_ns)
         wanted, columns = self.threads_of(gap, beliefs.tids, nominal, later)
@@ -269,7 +267,12 @@ class Mending:
         times = self._times(gap, decoded.ids, decoded.threads, threads, nominal)
         tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
         self._remember(gap, decoded.ids, tids, times)
-        return _Filled(gap, decoded.ids, tids, times, decoded.confidence), unmet
+        return _Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
+
+    def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """Beliefs in a gap of ``count`` events, as far as they have proven right."""
+        calibration = self.mender.calibration
+        return calibration(belief, count) if calibration else belief
 
     def _times(self, gap: Gap, ids: Ints, chosen: Ints, threads: Sequence[Thread], nominal: Ints) -> Ints:
         """Times spread by how long each event usually takes, held within what its thread's events elsewhere allow."""
@@ -472,7 +475,9 @@ def mend_trace(
             reason = f"a gap of {count} events is too long to fill (at most {LONGEST_FILL})"
             fills[gap.number] = Fill(gap.number, "left", 0, None, reason=reason)
         elif count == 0:
-            fills[gap.number] = Fill(gap.number, "left", 0, None, reason="no event is missed", estimated=gap.count is None)
+            fills[gap.number] = Fill(
+                gap.number, "left", 0, None, reason="no event is missed", estimated=gap.count is None
+            )
         else:
             counts[gap.number] = count
     todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
@@ -482,7 +487,7 @@ def mend_trace(
     for i, gap in enumerate(todo):
         later = [(g.begin_ns, g.end_ns) for g in todo[i + 1 :]] + unfilled
         if refuse > 0:
-            mean = float(beliefs[i].p[:, 0].mean())
+            mean = float(run.confidence(beliefs[i].p[:, 0], counts[gap.number]).mean())
             if mean < refuse:
                 reason = f"mean confidence {mean:.2f} is below {refuse:g}"
                 fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)

@@ -31,7 +31,7 @@ class Recipe:
     rate: float = 2e-3
     warmup: int = 200
     decay: float = 0.999
-    loss: Loss = Loss()
+    loss: Loss = field(default_factory=Loss)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.errors import TracemendError
-from tracemend.events import Trace
+from tracemend.events import Gap, Trace
 from tracemend.formats import read
 
 TRACEFS = Path("/sys/kernel/tracing")
@@ -282,9 +282,7 @@ def align(lossy: Trace, complete: Trace, overrun: int | None = None) -> Pair:
 Segment = tuple["int | None", int, NDArray[np.int64]]  # gap number, its count, the events that survive after it
 
 
-def _segments(rows: NDArray[np.int64], gap_before: dict[int | None, object]) -> list[Segment]:
-    from tracemend.events import Gap
-
+def _segments(rows: NDArray[np.int64], gap_before: dict[int | None, Gap]) -> list[Segment]:
     cuts = [i for i, r in enumerate(rows.tolist()) if r in gap_before]
     parts = np.split(rows, cuts)
     segments: list[Segment] = []
@@ -292,10 +290,9 @@ def _segments(rows: NDArray[np.int64], gap_before: dict[int | None, object]) -> 
         segments.append((None, 0, parts[0]))
     for part in parts[1:] if cuts else []:
         gap = gap_before[int(part[0])]
-        assert isinstance(gap, Gap)
         segments.append((gap.number, gap.count or 0, part))
     last = gap_before.get(None)
-    if isinstance(last, Gap):
+    if last is not None:
         segments.append((last.number, last.count or 0, np.empty(0, np.int64)))
     return segments
 

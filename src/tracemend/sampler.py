@@ -12,7 +12,12 @@ from tracemend.processes.masked import Denoise, Masked
 
 
 def unmask(
-    process: Masked, denoise: Denoise, clean_BLC: Tensor, known_BL: Tensor, steps: int, generator: torch.Generator | None
+    process: Masked,
+    denoise: Denoise,
+    clean_BLC: Tensor,
+    known_BL: Tensor,
+    steps: int,
+    generator: torch.Generator | None,
 ) -> tuple[Tensor, list[Tensor]]:
     """Bring the hidden events back; returns the ids_BLC and, per channel, log-probabilities_BLV.
 

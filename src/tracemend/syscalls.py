@@ -27,10 +27,13 @@ KERNEL_NAMES = {
 
 @cache
 def _document() -> dict[str, dict[str, dict[str, int]]]:
-    return json.loads(resources.files("tracemend.data").joinpath("syscalls.json").read_text())
+    text = resources.files("tracemend.data").joinpath("syscalls.json").read_text()
+    document: dict[str, dict[str, dict[str, int]]] = json.loads(text)
+    return document
 
 
 def architectures() -> list[str]:
+    """The architectures that have a table."""
     return list(_document()["tables"])
 
 

@@ -79,6 +79,14 @@ def enters_only(data: Sequence[Stream], vocabulary: Vocabulary) -> list[Stream]:
     return [Stream(s.ids[enter[s.ids]], s.tids[enter[s.ids]]) for s in data if enter[s.ids].sum() >= 32]
 
 
+def _cpu_flags() -> str:
+    """What the processor can do; empty where Linux doesn't say. bfloat16 pays only where it is native."""
+    try:
+        return next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags"))
+    except (OSError, StopIteration):
+        return ""
+
+
 def keep_memory() -> None:
     """Let the allocator keep freed memory: giving each step's buffers back and faulting them in again costs a third
     of a training step on CPUs. (glibc's mallopt: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD.)"""
@@ -96,9 +104,11 @@ class Training:
         self.recipe, self.vocabulary, self.total, self.seed = recipe, vocabulary, total, seed
         self.process, self.network = build(recipe, len(vocabulary))
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
         self.number = 0
-        self.bfloat16 = torch.cpu._is_avx512_bf16_supported() if hasattr(torch.cpu, "_is_avx512_bf16_supported") else False
+        self.bfloat16 = "bf16" in _cpu_flags()
 
     def rate(self) -> float:
         """Linear warm-up, then a cosine to a hundredth (Loshchilov and Hutter 2017, eq. 5)."""
@@ -175,9 +185,7 @@ class Training:
             tensors = load_file(folder / "state.safetensors")
         except (OSError, ValueError) as e:
             raise ModelError(f"{folder}: no training to take up ({e})") from e
-        run = Training(
-            Recipe.from_dict(document["recipe"]), vocabulary, total=document["total"], seed=document["seed"]
-        )
+        run = Training(Recipe.from_dict(document["recipe"]), vocabulary, total=document["total"], seed=document["seed"])
         run.number = int(document["number"])
         run.network.load_state_dict(_part(tensors, "network."))
         run.average = _part(tensors, "average.")

@@ -68,9 +68,7 @@ def window(left_ids: Ints, left_tids: Ints, right_ids: Ints, right_tids: Ints, h
     """A window with ``hidden`` unknown positions between two contexts, which may contain BREAK (with tid -1)."""
     slots = slots_by_recency(left_tids, right_tids)
     events = np.concatenate([left_ids, np.full(hidden, MASK), right_ids])
-    threads = np.concatenate(
-        [to_slots(left_tids, slots), np.full(hidden, HIDDEN_THREAD), to_slots(right_tids, slots)]
-    )
+    threads = np.concatenate([to_slots(left_tids, slots), np.full(hidden, HIDDEN_THREAD), to_slots(right_tids, slots)])
     known = np.ones(len(events), bool)
     known[len(left_ids) : len(left_ids) + hidden] = False
     return Window(np.stack([events, threads], axis=1).astype(np.int64), known, slots)

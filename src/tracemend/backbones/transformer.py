@@ -21,17 +21,17 @@ class Transformer(nn.Module):
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
+        self.head_width = width // heads
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x_BHL: Tensor, cond_BHL: Tensor, time_BH: Tensor) -> Tensor:
         x = (x_BHL + cond_BHL + time_BH[:, :, None]).transpose(1, 2)
-        rotation = None
+        rotation = rotary(x.shape[1], self.head_width, x.device)
         for block in self.blocks:
-            if rotation is None:
-                rotation = rotary(x.shape[1], block.head_width, x.device)
             x = block(x, rotation)
-        return self.norm(x).transpose(1, 2)
+        result: Tensor = self.norm(x).transpose(1, 2)
+        return result
 
 
 class Block(nn.Module):
@@ -56,7 +56,8 @@ class Block(nn.Module):
         mixed = attention(q, k, v).transpose(1, 2).reshape(B, L, H)
         x = x_BLH + functional.dropout(self.out(mixed), self.dropout, self.training)
         hidden = functional.relu(self.up(self.norm2(x))).square()  # So et al., "Primer" (2021), section 4
-        return x + functional.dropout(self.down(hidden), self.dropout, self.training)
+        result: Tensor = x + functional.dropout(self.down(hidden), self.dropout, self.training)
+        return result
 
 
 def attention(q_BALD: Tensor, k_BALD: Tensor, v_BALD: Tensor) -> Tensor:
@@ -68,7 +69,8 @@ def attention(q_BALD: Tensor, k_BALD: Tensor, v_BALD: Tensor) -> Tensor:
     if not torch.is_grad_enabled() or q_BALD.is_cuda:
         return functional.scaled_dot_product_attention(q_BALD, k_BALD, v_BALD)
     scores = (q_BALD * q_BALD.shape[-1] ** -0.5) @ k_BALD.transpose(-1, -2)
-    return scores.softmax(dim=-1).to(v_BALD.dtype) @ v_BALD
+    mixed: Tensor = scores.softmax(dim=-1).to(v_BALD.dtype) @ v_BALD
+    return mixed
 
 
 def rotary(length: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

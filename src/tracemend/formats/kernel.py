@@ -144,7 +144,7 @@ def _head(match: re.Match[bytes], builder: Builder) -> tuple[int, int, int] | No
     return -1 if comm is None else builder.comms(decode(comm)), int(match["tid"]), -1 if cpu is None else int(cpu)
 
 
-def _locate_alike(  # noqa: PLR0917
+def _locate_alike(
     lines: Lines, layout: Layout, builder: Builder, match: re.Match[bytes], rows: Ints, fields: _Fields
 ) -> Bools:
     """Fill in those of ``rows`` (R,) whose time stands in the same columns as that of ``match``; returns which.

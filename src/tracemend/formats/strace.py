@@ -62,7 +62,7 @@ def _add(builder: Builder, events: list[_Event]) -> None:
     )
 
 
-def _exit(entered: int, exited: int, tid: int, name: int, ret: bytes, line: int, *, latest_ns: int) -> _Event:  # noqa: PLR0917
+def _exit(entered: int, exited: int, tid: int, name: int, ret: bytes, line: int, *, latest_ns: int) -> _Event:
     """A call's exit, no later than the next line: durations are rounded."""
     return max(entered, min(exited, latest_ns)), tid, name, EXIT, None, decode(ret), line
 

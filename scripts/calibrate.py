@@ -1,0 +1,70 @@
+"""Fit the curves from belief to confidence on the validation recordings, with simulated losses.
+
+    python scripts/calibrate.py MODEL_FOLDER [--corpus corpus] [--seed 0]
+
+Writes calibration.json into the model's folder and src/tracemend/data/lookup_calibration.json. The recordings are the
+validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.gaps.lose.
+"""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tracemend.baselines import Lookup
+from tracemend.calibration import Calibration
+from tracemend.datasets import corpus
+from tracemend.evaluate import judge
+from tracemend.gaps import lose
+from tracemend.mender import Restorer
+from tracemend.mending import mend_trace
+from tracemend.metrics import calibration_error
+from tracemend.record import Pair
+from tracemend.training import streams
+from tracemend.vocabulary import universal
+
+ROOT = Path(__file__).parents[1]
+EVENTS = 6000  # of each recording
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    model = Restorer.load(options.model)
+    model.calibration = model.blend_calibration = None
+    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"lookup": [], "network": [], "blend": []}
+    for number, trace in enumerate(corpus(options.corpus, "validation", ROOT / "experiments" / "workloads.toml")):
+        rng = np.random.default_rng([options.seed, number])
+        begin = int(rng.integers(0, max(1, len(trace) - EVENTS)))
+        part = replace(trace, table=trace.table.slice(begin, EVENTS))
+        lossy, missing = lose(part, rng)
+        pair = Pair(lossy, part, missing)
+        alone = Lookup(streams(lossy, universal().extended(lossy), shortest=2))
+        alone.calibration = None
+        for name, mender, lookup in (("lookup", alone, False), ("network", model, False), ("blend", model, True)):
+            scores = judge(mend_trace(lossy, mender, lookup=lookup), pair)
+            found[name] += [(s.confidence, s.right, np.full(s.length, s.length)) for s in scores]
+        print(trace.path.name if trace.path else "", flush=True)
+    curves = {}
+    for name, parts in found.items():
+        belief, right, length = (np.concatenate(x) for x in zip(*parts, strict=True))
+        curve = curves[name] = Calibration.fit(belief, right, length)
+        after = np.concatenate([curve(b, int(n[0])) for b, _, n in parts])
+        print(
+            f"{name}: {len(right)} events, {right.mean():.3f} right, calibration error "
+            f"{calibration_error(belief, right):.3f} -> {calibration_error(after, right):.3f} (on the same events)"
+        )
+    document = {name: curves[name].as_dict() for name in ("network", "blend")}
+    (options.model / "calibration.json").write_text(json.dumps(document) + "\n")
+    lookup_file = ROOT / "src" / "tracemend" / "data" / "lookup_calibration.json"
+    lookup_file.write_text(json.dumps(curves["lookup"].as_dict()) + "\n")
+
+
+main()

@@ -1,0 +1,197 @@
+"""The commands as a user runs them: exit codes, streams, files, and bad input in one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import DEMO, ROOT
+
+LOSSY = """\
+            find-2209    [001] .....   307.755149: sys_enter: NR 72 (6, 3, 7ffd, 1000, 5568, 73)
+            find-2209    [001] .....   307.755150: sys_exit: NR 72 = 231424
+            find-2209    [001] .....   307.755160: sys_enter: NR 3 (6, 2, 1, 1000, 5568, 73)
+CPU:1 [LOST 3 EVENTS]
+            find-2209    [001] .....   307.755210: sys_enter: NR 3 (6, 2, 1, 1000, 5568, 73)
+            find-2209    [001] .....   307.755216: sys_exit: NR 3 = 0
+"""  # made up
+
+
+def run(*arguments: str | Path, cwd: Path | None = None, **more: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "tracemend.cli", *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def lossy(tmp_path: Path) -> Path:
+    path = tmp_path / "lossy.txt"
+    path.write_text(LOSSY)
+    return path
+
+
+def test_scan_tells_and_exits_with_three(lossy: Path) -> None:
+    done = run("scan", lossy)
+    assert done.returncode == 3
+    assert "1 gaps" in done.stdout
+    assert "3 events lost" in done.stdout
+    document = json.loads(run("scan", lossy, "--json").stdout)
+    assert document["lost"] == 3
+    assert document["gaps"][0]["line"] == 4
+    assert document["gaps"][0]["threads"] == [2209]
+    assert document["open_calls"] == [{"gap": 0, "tid": 2209, "comm": "find", "name": "close", "lost": "exit"}]
+
+
+def test_scan_of_a_complete_trace_is_clean(tmp_path: Path) -> None:
+    path = tmp_path / "whole.txt"
+    path.write_text("".join(line + "\n" for line in LOSSY.splitlines() if "LOST" not in line))
+    done = run("scan", path)
+    assert done.returncode == 0
+    assert "No gap" in done.stdout
+
+
+def test_mend_and_strip(lossy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mended"
+    done = run("mend", lossy, "-o", out, "--model", "lookup", "--merged", "--perfetto")
+    assert done.returncode == 0, done.stderr
+    assert "no evidence" in done.stdout
+    files = {p.name for p in out.iterdir()}
+    assert files == {"overlay.jsonl", "overlay.parquet", "report.html", "merged.txt", "trace.perfetto-trace"}
+    header, *events = [json.loads(line) for line in (out / "overlay.jsonl").read_text().splitlines()]
+    assert header["gaps"][0]["status"] == "filled"
+    assert [e["inferred"] for e in events] == [True] * 3
+    assert (events[0]["name"], events[0]["phase"]) == ("close", "exit")  # the open call's own exit
+    assert all(307_755_160_000 < e["time_ns"] < 307_755_210_000 for e in events)
+    assert lossy.read_text() == LOSSY
+    back = tmp_path / "back.txt"
+    assert run("strip", out, "-o", back).returncode == 0
+    assert back.read_bytes() == lossy.read_bytes()
+    again = run("scan", out / "merged.txt", "--json")
+    assert again.returncode == 3
+    assert json.loads(again.stdout)["lost"] == 3
+    assert "passed over" in again.stderr
+
+
+def test_the_same_seed_gives_the_same_bytes(lossy: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert run("mend", lossy, "-o", tmp_path / name, "--model", "lookup", "--seed", "5").returncode == 0
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+def test_existing_output_is_kept_without_force(lossy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mended"
+    assert run("mend", lossy, "-o", out, "--model", "lookup").returncode == 0
+    before = (out / "overlay.jsonl").read_bytes()
+    done = run("mend", lossy, "-o", out, "--model", "lookup", "--seed", "1")
+    assert done.returncode == 1
+    assert "--force" in done.stderr
+    assert (out / "overlay.jsonl").read_bytes() == before
+    assert run("mend", lossy, "-o", out, "--model", "lookup", "--force").returncode == 0
+
+
+BAD_INPUTS = {
+    "empty": b"",
+    "garbage": bytes(range(256)) * 40,
+    "prose": b"Dear Sir,\nplease find attached, as discussed on Monday: nothing.\n" * 20,
+    "truncated line": LOSSY.encode()[:-40],
+    "time going backwards": LOSSY.replace("307.755216", "301.755216").encode(),
+    "a count beyond reason": LOSSY.replace("LOST 3", "LOST 99999999999999999999").encode(),
+}
+
+
+@pytest.mark.parametrize("command", ["scan", "mend", "advise"])
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_is_one_line_with_file_and_exit_one(tmp_path: Path, name: str, command: str) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_bytes(BAD_INPUTS[name])
+    out = tmp_path / "out"
+    more: list[str | Path] = ["-o", out, "--model", "lookup"] if command == "mend" else []
+    done = run(command, path, *more)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert "bad.txt" in done.stderr
+    if name in ("truncated line", "time going backwards", "a count beyond reason"):
+        assert any(f"bad.txt:{n}:" in done.stderr for n in (4, 6))
+    assert not out.exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["bad.txt"]
+
+
+def test_malformed_lines_can_be_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "cut.txt"
+    path.write_bytes(BAD_INPUTS["truncated line"])
+    done = run("scan", path, "--skip-malformed")
+    assert done.returncode == 3
+    assert "1 malformed lines were passed over" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["scan", "nowhere.txt"], 1, "nowhere.txt: no such file"),
+        (["scan", "."], 1, "not a file"),
+        (["scan"], 2, "TRACE"),
+        (["scan", "lossy.txt", "--format", "nonsense"], 2, "one of"),
+        (["scan", "lossy.txt", "--arch", "vax"], 2, "one of x86_64"),
+        (["mend", "lossy.txt"], 2, "--output"),
+        (["mend", "lossy.txt", "-o", "lossy.txt"], 1, "lossy.txt"),
+        (["mend", "lossy.txt", "-o", "no/such/parent/out", "--model", "lookup"], 1, "no/such/parent/out"),
+        (["mend", "lossy.txt", "-o", "out", "--model", "nowhere"], 1, "no such model folder"),
+        (["mend", "lossy.txt", "-o", "out", "--refuse", "7"], 2, "refuse"),
+        (["strip", "lossy.txt"], 1, "lossy.txt"),
+        (["train", "lossy.txt", "-o", "out", "--recipe", "nonsense"], 1, "unknown recipe 'nonsense'"),
+        (["train", "lossy.txt", "-o", "out"], 1, "no intact stretch"),
+        (["train", "-o", "out"], 2, "TRACES"),
+    ],
+)
+def test_mistakes_are_told(lossy: Path, arguments: list[str], code: int, says: str) -> None:
+    done = run(*arguments, cwd=lossy.parent)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (lossy.parent / "out").exists()
+
+
+def test_advice_has_numbers_and_commands(lossy: Path) -> None:
+    done = run("advise", lossy, "--buffer-kb", "8")
+    assert done.returncode == 0
+    assert "buffer_size_kb" in done.stdout
+    advice = json.loads(run("advise", lossy, "--buffer-kb", "8", "--json").stdout)
+    assert advice["cpus"][0]["lost"] == 3
+    assert advice["cpus"][0]["sufficient_kb"] >= 8
+
+
+def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path) -> None:
+    sample = ROOT / "tests" / "data" / "ftrace_pipe.txt"
+    folder = tmp_path / "model"
+    tiny = ["--recipe", "masked-transformer-tiny", "--every", "2"]
+    done = run("train", sample, "-o", folder, "--steps", "4", *tiny, "--validate", sample)
+    assert done.returncode == 0, done.stderr
+    assert {"recipe.json", "vocabulary.json", "weights.safetensors", "log.jsonl"} <= {p.name for p in folder.iterdir()}
+    assert run("train", sample, "-o", folder, "--steps", "4", *tiny).returncode == 1
+    assert run("train", sample, "-o", folder, "--steps", "4", *tiny, "--resume").returncode == 0
+    done = run("mend", lossy, "-o", tmp_path / "out", "--model", folder)
+    assert done.returncode == 0, done.stderr
+    header = json.loads((tmp_path / "out" / "overlay.jsonl").read_text().splitlines()[0])
+    assert header["model"] == "lookup + masked-transformer-tiny"
+    assert len(header["model_sha256"]) == 64
+
+
+def test_lists() -> None:
+    assert "ftrace" in run("formats").stdout
+    assert "masked-transformer" in json.loads(run("recipes", "--json").stdout)
+    assert run("--version").stdout.startswith("tracemend ")
+
+
+@pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
+def test_evaluate_on_the_demonstration() -> None:
+    done = run("evaluate", DEMO / "lossy.txt", DEMO / "complete.txt.xz", "--model", "lookup", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {r["mender"]: r for r in json.loads(done.stdout)["rows"] if r["length"] == "all"}
+    assert rows["lookup"]["accuracy"] > rows["copy"]["accuracy"]
+    swapped = run("evaluate", DEMO / "complete.txt.xz", DEMO / "lossy.txt", "--model", "lookup")
+    assert swapped.returncode == 1
+    assert len(swapped.stderr.strip().splitlines()) == 1
