@@ -98,22 +98,17 @@ class Lookup(Proposer):
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Deterministic: ``seed`` isn't used."""
-        return [self._propose(w)[0] for w in windows]
+        return [self._propose(w) for w in windows]
 
-    def propose_with_support(self, window: Window) -> tuple[Proposal, NDArray[np.float32]]:
-        """The proposal and, for each hidden position, the sum of all votes: how much the lookup has to go by."""
-        return self._propose(window)
-
-    def _propose(self, window: Window) -> tuple[Proposal, NDArray[np.float32]]:
+    def _propose(self, window: Window) -> Proposal:
         runs = [self._run(run, window) for run in hidden_runs(window)]
         if not runs:
-            return certain(np.empty(0, np.int64), np.empty(0, np.int64)), np.empty(0, np.float32)
-        proposal = Proposal(
-            np.concatenate([p.events_NM for p, _ in runs]),
-            np.concatenate([p.p_NM for p, _ in runs]),
-            np.concatenate([p.threads_NT for p, _ in runs]),
+            return certain(np.empty(0, np.int64), np.empty(0, np.int64))
+        return Proposal(
+            np.concatenate([p.events_NM for p in runs]),
+            np.concatenate([p.p_NM for p in runs]),
+            np.concatenate([p.threads_NT for p in runs]),
         )
-        return proposal, np.concatenate([s for _, s in runs])
 
     def _sites(self, context: Ints, side: int) -> Ints:
         """Places whose events before (side -1) or from there on (side 1) match the context, longest matches included.
@@ -133,14 +128,14 @@ class Lookup(Proposer):
                 return found if side < 0 else found - k
         return np.empty(0, np.int64)
 
-    def _run(self, run: Run, window: Window) -> tuple[Proposal, NDArray[np.float32]]:
+    def _run(self, run: Run, window: Window) -> Proposal:
         n = len(run)
         begin = self._sites(run.left, -1)
         end = self._sites(run.right, 1)
         sites = np.unique(np.concatenate([begin, end - n]))
         sites = sites[(sites > -n) & (sites < len(self.ids))]
         if not len(sites):
-            return self._nothing(n), np.zeros(n, np.float32)
+            return self._nothing(n)
         left = _match(self.ids, sites, run.left[::-1][:CONTEXT], -1)
         right = _match(self.ids, sites + n, run.right[:CONTEXT], 1)
         whole = (sites >= 0) & (self.stretch_end[np.maximum(sites, 0)] >= sites + n)
@@ -173,7 +168,7 @@ class Lookup(Proposer):
         p = np.take_along_axis(table, order, 1) / (support + self.doubt)[:, None]
         events = np.where(p > 0, distinct[order], -1)
         threads = self._threads(run, window, sites, at, vote)
-        return self._padded(events, p, threads, support)
+        return self._padded(events, p, threads)
 
     def _threads(
         self, run: Run, window: Window, sites: Ints, at: Ints, vote: NDArray[np.float64]
@@ -197,10 +192,8 @@ class Lookup(Proposer):
             threads[:, UNKNOWN_THREAD] += 1e-3
         return np.asarray(threads / threads.sum(axis=1, keepdims=True))
 
-    def _padded(
-        self, events: Ints, p: NDArray[np.float64], threads: NDArray[np.float64], support: NDArray[np.float64]
-    ) -> tuple[Proposal, NDArray[np.float32]]:
-        """Candidates filled up with the commonest events, which share what doubt leaves."""
+    def _padded(self, events: Ints, p: NDArray[np.float64], threads: NDArray[np.float64]) -> Proposal:
+        """Always CANDIDATES wide; a position that nothing voted for gets the commonest event, with little belief."""
         wide = np.full((len(events), CANDIDATES), -1, np.int64)
         wide_p = np.zeros((len(events), CANDIDATES), np.float32)
         wide[:, : events.shape[1]] = events
@@ -208,17 +201,14 @@ class Lookup(Proposer):
         empty = wide[:, 0] < 0
         wide[empty, 0] = self.common[0]
         wide_p[empty, 0] = 0.05
-        return Proposal(wide, wide_p, threads.astype(np.float32)), support.astype(np.float32)
+        return Proposal(wide, wide_p, threads.astype(np.float32))
 
     def _nothing(self, n: int) -> Proposal:
+        """Where no context matches: the commonest events, all alike, and the nearest thread."""
         events = np.broadcast_to(self.common, (n, len(self.common)))
-        p = np.full(events.shape, 0.5 / len(self.common), np.float32)
-        wide = np.full((n, CANDIDATES), -1, np.int64)
-        wide_p = np.zeros((n, CANDIDATES), np.float32)
-        wide[:, : events.shape[1]], wide_p[:, : events.shape[1]] = events, p
-        threads = np.zeros((n, SLOTS), np.float32)
+        threads = np.zeros((n, SLOTS))
         threads[:, 1] = 1
-        return Proposal(wide, wide_p, threads)
+        return self._padded(events, np.full(events.shape, 0.5 / len(self.common)), threads)
 
 
 def _ranks(left_threads: Ints, right_threads: Ints) -> Ints:

@@ -1,14 +1,14 @@
-"""Lookup and network together: each position's beliefs are a mixture, weighted by how much the lookup has to go by.
+"""Lookup and network together: for each window, whichever is surer of its fill as a whole.
 
 Axis legend: N hidden positions, M candidates, T thread slots.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracemend.baselines import Lookup
 from tracemend.mender import CANDIDATES, Proposal, Proposer, Restorer
@@ -16,38 +16,46 @@ from tracemend.windows import Window
 
 
 class Blend(Proposer):
-    """p = w p_lookup + (1 - w) p_network with w = support / (support + trust).
+    """p = w p_lookup + (1 - w) p_network, with one weight for all positions of a window.
 
-    support: the lookup's votes at the position; trust: the votes at which both count the same.
+    w is a steep logistic curve of (mean belief of the lookup + ``margin`` - mean belief of the network): a network is
+    surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
+    coherent but shifted against each other make one that is neither.
     """
 
-    def __init__(self, lookup: Lookup, network: Restorer, *, trust: float = 2000.0) -> None:
-        self.lookup, self.network, self.trust = lookup, network, trust
+    def __init__(self, lookup: Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03) -> None:
+        self.lookup, self.network, self.margin, self.width = lookup, network, margin, width
         self.name = f"lookup + {network.name}"
         self.calibration = network.blend_calibration
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Both menders' beliefs, mixed position by position."""
-        from_network = self.network.propose(windows, seed)
-        result = []
-        for w, n in zip(windows, from_network, strict=True):
-            looked_up, support = self.lookup.propose_with_support(w)
-            result.append(mix(looked_up, n, (support / (support + self.trust)).astype(np.float32)))
+        """Both menders' beliefs, mixed. The network isn't asked where the lookup is so sure that it can't win."""
+        result = self.lookup.propose(windows, seed)
+        open_windows = [
+            i for i, p in enumerate(result) if len(p) and self._surest(p) + self.margin < 1 + 2 * self.width
+        ]
+        guesses = self.network.propose([windows[i] for i in open_windows], seed)
+        for i, guess in zip(open_windows, guesses, strict=True):
+            ahead = self._surest(result[i]) + self.margin - self._surest(guess)
+            result[i] = mix(result[i], guess, 1 / (1 + math.exp(-ahead / self.width)))
         return result
 
+    @staticmethod
+    def _surest(proposal: Proposal) -> float:
+        return float(proposal.p_NM[:, 0].mean())
 
-def mix(a: Proposal, b: Proposal, weight_N: NDArray[np.float32]) -> Proposal:
-    """The mixture weight * a + (1 - weight) * b, position by position."""
+
+def mix(a: Proposal, b: Proposal, weight: float) -> Proposal:
+    """The mixture weight * a + (1 - weight) * b."""
     events = np.concatenate([a.events_NM, b.events_NM], axis=1)
-    p = np.concatenate([a.p_NM * weight_N[:, None], b.p_NM * (1 - weight_N)[:, None]], axis=1)
+    p = np.concatenate([a.p_NM * weight, b.p_NM * (1 - weight)], axis=1)
     p = np.where(events >= 0, p, 0)
     # the same event named by both: add the second's share to the first
-    same = a.events_NM[:, :, None] == b.events_NM[:, None, :]
-    same &= (a.events_NM >= 0)[:, :, None]
+    same = (a.events_NM[:, :, None] == b.events_NM[:, None, :]) & (a.events_NM >= 0)[:, :, None]
     width = a.events_NM.shape[1]
     p[:, :width] += np.where(same, p[:, None, width:], 0).sum(axis=2)
     p[:, width:] = np.where(same.any(axis=1), 0, p[:, width:])
     order = np.argsort(-p, axis=1, kind="stable")[:, :CANDIDATES]
     events, p = np.take_along_axis(events, order, 1), np.take_along_axis(p, order, 1)
-    threads = a.threads_NT * weight_N[:, None] + b.threads_NT * (1 - weight_N)[:, None]
-    return Proposal(np.where(p > 0, events, -1), p.astype(np.float32), threads)
+    threads = a.threads_NT * weight + b.threads_NT * (1 - weight)
+    return Proposal(np.where(p > 0, events, -1), p.astype(np.float32), threads.astype(np.float32))
