@@ -73,7 +73,7 @@ class Lookup(Proposer):
         streams: Sequence[Stream],
         *,
         power: float = 3.0,
-        reach: float = 24.0,
+        reach: float = 100.0,
         doubt: float = 8.0,
         most_sites: int = 192,
     ) -> None:

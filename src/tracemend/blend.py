@@ -12,6 +12,7 @@ import numpy as np
 
 from tracemend.baselines import Lookup
 from tracemend.mender import CANDIDATES, Proposal, Proposer, Restorer
+from tracemend.vocabulary import BREAK
 from tracemend.windows import Window
 
 
@@ -20,7 +21,8 @@ class Blend(Proposer):
 
     w is a steep logistic curve of (mean belief of the lookup + ``margin`` - mean belief of the network): a network is
     surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
-    coherent but shifted against each other make one that is neither.
+    coherent but shifted against each other make one that is neither. A window that shows only one edge of its gap (a
+    block of a long one) is left to the lookup: there the network's mistakes add up.
     """
 
     def __init__(self, lookup: Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03) -> None:
@@ -31,8 +33,11 @@ class Blend(Proposer):
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Both menders' beliefs, mixed. The network isn't asked where the lookup is so sure that it can't win."""
         result = self.lookup.propose(windows, seed)
+        beatable = 1 + 2 * self.width - self.margin
         open_windows = [
-            i for i, p in enumerate(result) if len(p) and self._surest(p) + self.margin < 1 + 2 * self.width
+            i
+            for i, (w, p) in enumerate(zip(windows, result, strict=True))
+            if len(p) and self._surest(p) < beatable and _both_edges(w)
         ]
         guesses = self.network.propose([windows[i] for i in open_windows], seed)
         for i, guess in zip(open_windows, guesses, strict=True):
@@ -43,6 +48,15 @@ class Blend(Proposer):
     @staticmethod
     def _surest(proposal: Proposal) -> float:
         return float(proposal.p_NM[:, 0].mean())
+
+
+def _both_edges(window: Window) -> bool:
+    """Do known events stand on both sides of everything hidden?"""
+    hidden = np.flatnonzero(~window.known_L)
+    first, last = int(hidden[0]), int(hidden[-1])
+    if first == 0 or last == len(window.known_L) - 1:
+        return False
+    return bool((window.ids_LC[[first - 1, last + 1], 0] != BREAK).all())
 
 
 def mix(a: Proposal, b: Proposal, weight: float) -> Proposal:

@@ -128,6 +128,9 @@ def decode(
     phase, partner = vocabulary.phase, vocabulary.partner
     last_calls = frozenset(vocabulary.id(c, ENTER) for c in LAST_CALLS)
     N, T = threads_NT.shape
+    best = _best_of_each(events_NM, p_NM, threads_NT, threads, vocabulary, last_calls)
+    if best is not None:
+        return best
     log_p = np.log(np.maximum(p_NM, 1e-9))
     log_t = np.log(np.maximum(threads_NT, np.exp(FLOOR))).tolist()
     anywhere = all(t.first == 0 and t.last == N for t in threads)
@@ -201,6 +204,46 @@ def decode(
     for i in range(N - 1, -1, -1):
         ids[i], chosen[i], confidence[i], path = path  # type: ignore[call-overload,assignment]
     return Decoded(ids, chosen, confidence)
+
+
+def _best_of_each(
+    events_NM: NDArray[np.int64],
+    p_NM: NDArray[np.float32],
+    threads_NT: NDArray[np.float32],
+    threads: Sequence[Thread],
+    vocabulary: Vocabulary,
+    last_calls: frozenset[int],
+) -> Decoded | None:
+    """The likeliest event and thread of each position by itself, if together they satisfy everything: nothing can be
+    likelier. None if they don't."""
+    partner = vocabulary.partner
+    phase_NM = np.where(events_NM >= 0, vocabulary.phase[events_NM], -1)
+    rows, top = np.arange(len(p_NM)), p_NM.argmax(axis=1)
+    ids, chosen = events_NM[rows, top], threads_NT.argmax(axis=1)
+    states = [t.begin for t in threads]
+    pending = np.full(len(ids), -1, np.int64)
+    for i, (event, phase, t) in enumerate(
+        zip(ids.tolist(), phase_NM[rows, top].tolist(), chosen.tolist(), strict=True)
+    ):
+        state, thread = states[t], threads[t]
+        if event < 0 or state == ENDED or not thread.first <= i < thread.last:
+            return None
+        if phase == ENTER and state >= 0:
+            return None
+        if phase == EXIT and not (state == FREE or (state >= 0 and partner[state] == event)):
+            return None
+        if state >= 0:
+            pending[i] = partner[state]
+        after = state_after(event, state, phase, last_calls)
+        states[t] = FREE if t == 0 and after == ENDED else after
+    if any(need(s, t.end) for s, t in zip(states, threads, strict=True)):
+        return None
+    # inside a call only its exit and events that are no system call were possible
+    possible = (events_NM == pending[:, None]) | ((phase_NM != ENTER) & (phase_NM != EXIT) & (events_NM >= 0))
+    allowed = np.where(possible, p_NM, 0).sum(axis=1)
+    p = p_NM[rows, top]
+    sure = np.where((pending >= 0) & (allowed > 0), np.minimum(1, p / np.maximum(allowed, 1e-9)), p)
+    return Decoded(ids.copy(), chosen.astype(np.int64), np.maximum(p, sure).astype(np.float32))
 
 
 def _still_fits(
