@@ -110,7 +110,8 @@ def main() -> None:
     total = [{"mender": m, **r} for m, scores in every.items() for r in summary(scores, options.seed)]
     events = {m: sum(s.length for s in scores) for m, scores in every.items()}
     document = {
-        "command": f"python benchmarks/authentic.py --model {options.model} --seed {options.seed}",
+        "command": f"python benchmarks/authentic.py --model {options.model} --seed {options.seed}"
+        + (f" --dual {' '.join(f.name for f in options.dual)}" if options.dual else ""),
         "commit": subprocess.run(
             ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
         ).stdout.strip(),

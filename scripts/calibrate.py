@@ -27,7 +27,7 @@ from tracemend.training import streams
 from tracemend.vocabulary import universal
 
 ROOT = Path(__file__).parents[1]
-EVENTS = 4000  # of each recording
+EVENTS = 3000  # of each recording
 
 
 def main() -> None:

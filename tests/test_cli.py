@@ -68,6 +68,8 @@ def test_mend_and_strip(lossy: Path, tmp_path: Path) -> None:
     back = tmp_path / "back.txt"
     assert run("strip", out, "-o", back).returncode == 0
     assert back.read_bytes() == lossy.read_bytes()
+    assert run("strip", out, "-o", back).returncode == 1
+    assert run("strip", out, "-o", back, "--force").returncode == 0
     again = run("scan", out / "merged.txt", "--json")
     assert again.returncode == 3
     assert json.loads(again.stdout)["lost"] == 3
@@ -142,6 +144,10 @@ def test_malformed_lines_can_be_skipped(tmp_path: Path) -> None:
         (["mend", "lossy.txt", "-o", "out", "--model", "nowhere"], 1, "no such model folder"),
         (["mend", "lossy.txt", "-o", "out", "--refuse", "7"], 2, "refuse"),
         (["strip", "lossy.txt"], 1, "lossy.txt"),
+        (["strip", "nowhere"], 1, "nowhere: no such"),
+        (["strip", "/dev/null"], 1, "neither an output folder nor a merged file"),
+        (["train", "--corpus", "x", "--split", "y", "-o", "out"], 1, "no split of a corpus"),
+        (["scan", "lossy.txt", "--most", "-1"], 2, "most"),
         (["train", "lossy.txt", "-o", "out", "--recipe", "nonsense"], 1, "unknown recipe 'nonsense'"),
         (["train", "lossy.txt", "-o", "out"], 1, "no intact stretch"),
         (["train", "-o", "out"], 2, "TRACES"),
@@ -178,6 +184,21 @@ def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path) -> None:
     header = json.loads((tmp_path / "out" / "overlay.jsonl").read_text().splitlines()[0])
     assert header["model"] == "lookup + masked-transformer-tiny"
     assert len(header["model_sha256"]) == 64
+
+
+@pytest.mark.parametrize("command", [["formats"], ["scan"], ["strip"]])
+def test_a_full_disk_behind_stdout_is_one_line(lossy: Path, tmp_path: Path, command: list[str]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    target = {"formats": [], "scan": [str(lossy)], "strip": [str(tmp_path / "m")]}[command[0]]
+    if command == ["strip"]:
+        assert run("mend", lossy, "-o", tmp_path / "m", "--model", "lookup").returncode == 0
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "tracemend.cli", *command, *target], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().strip() == "tracemend: stdout: No space left on device"
 
 
 def test_lists() -> None:

@@ -98,6 +98,25 @@ def test_need_is_the_shortest_way() -> None:
                 break
 
 
+def test_an_exit_is_not_surer_than_the_guessed_enter_that_it_closes() -> None:
+    """The first thread's enter is a guess at 0.2, the second's survived before the gap."""
+    threads = [Thread(-1, FREE, FREE, 0, 3), Thread(7, CLOSED, CLOSED, 0, 3), Thread(8, B, CLOSED, 0, 3)]
+    events = np.array([[A, B], [A_, B_], [B_, A_]])
+    p = np.array([[0.2, 0.1], [0.1, 0.05], [0.1, 0.05]], np.float32)
+    q = np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
+    for width in (1, 8):
+        decoded = decode(events, p, q, threads, VOCABULARY, usual=[A], width=width)
+        assert decoded.ids.tolist() == [A, A_, B_]
+        np.testing.assert_allclose(decoded.confidence, [0.2, 0.2, 1.0], atol=1e-6)
+    # the same by the search, which a fourth, useless candidate with the most belief forces
+    forced = np.concatenate([events, np.array([[A_], [A], [A]])], axis=1)
+    decoded = decode(
+        forced, np.concatenate([p, np.full((3, 1), 0.3, np.float32)], axis=1), q, threads, VOCABULARY, usual=[A]
+    )
+    assert decoded.ids.tolist() == [A, A_, B_]
+    np.testing.assert_allclose(decoded.confidence, [0.2, 0.2, 1.0], atol=1e-6)
+
+
 def test_obligations_without_room_are_dropped_and_counted() -> None:
     threads = [Thread(-1, FREE, FREE, 0, 2), *(Thread(t, A, CLOSED, 0, 2) for t in range(4))]
     kept, dropped = drop_impossible(threads, 2)

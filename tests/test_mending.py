@@ -122,11 +122,13 @@ def test_gaps_without_a_count_are_left_or_estimated() -> None:
 def test_refusal_leaves_out_what_is_below() -> None:
     lossy, _ = lose(threads_on_cpus(rng(5), 800), rng(6), longest=200)
     everything = mend_trace(lossy)
-    some = mend_trace(lossy, refuse=0.97)
+    middle = float(np.median([f.confidence for f in everything.fills if f.confidence is not None]))
+    some = mend_trace(lossy, refuse=middle)
     refused = [f for f in some.fills if f.status == "refused"]
     assert refused
     assert len(refused) < len(some.fills)
     assert all(f.reason and f.events == 0 for f in refused)
+    assert all(f.confidence is not None and (f.confidence < middle) == (f.status == "refused") for f in some.fills)
     assert some.inferred.num_rows < everything.inferred.num_rows
 
 
@@ -153,6 +155,22 @@ def test_open_ended_gaps_are_filled() -> None:
     last = Gap(1, 1, 59, None, 69_000, 69_000, 4, "counted", 60)
     mended = mend_trace(replace(trace, gaps=(first, last)))
     check_places(replace(trace, gaps=(first, last)), mended)
+
+
+def test_edges_of_the_same_time_are_told_apart_by_their_place() -> None:
+    """Made up: the gap's two ends have the same microsecond; what stands behind it isn't what stood before it."""
+    rows = [(1_000, 0, 7, "close", 0), (5_000, 0, 7, "close", 1), (5_000, 0, 7, "read", 0), (9_000, 0, 7, "read", 1)]
+    trace = make_trace(rows)
+    mended = mend_trace(replace(trace, gaps=(Gap(0, 0, 1, 2, 5_000, 5_000, 2, "counted", 3),)))
+    assert mended.inferred["phase"].to_pylist() == ["enter", "exit"]
+    assert len(set(mended.inferred["name"].to_pylist())) == 1
+    first = mend_trace(replace(trace, gaps=(Gap(0, 0, None, 0, 1_000, 1_000, 2, "counted", 1),)))
+    assert first.inferred["phase"].to_pylist() == ["enter", "exit"]
+
+
+def test_a_trace_without_events_is_left() -> None:
+    empty = replace(make_trace([]), gaps=(Gap(0, 0, None, None, 0, 0, 5, "counted", 1),))
+    assert mend_trace(empty).fills[0].reason == "no event survives to learn from"
 
 
 def test_a_gap_beyond_all_reason_is_left() -> None:

@@ -49,17 +49,19 @@ def main() -> None:
         app()
     except TracemendError as e:
         err.print(f"tracemend: {e}", markup=False, soft_wrap=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        # whoever read our output has gone; keep the interpreter from complaining about it once more
+        code = 1
+    except OSError as e:
+        # stdout is full or whoever read it has gone; keep the interpreter from complaining about it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except KeyboardInterrupt:
-        err.print("tracemend: interrupted")
-        sys.exit(130)
+        if not isinstance(e, BrokenPipeError):
+            err.print(f"tracemend: stdout: {e.strerror or e}", markup=False, soft_wrap=True)
+        code = 1
     except MemoryError:
         err.print("tracemend: out of memory")
-        sys.exit(1)
+        code = 1
+    else:
+        code = 0
+    sys.exit(code)
 
 
 def _version(value: bool) -> None:
@@ -121,7 +123,7 @@ def scan(
         bool, typer.Option("--suspect", help="Look for losses without a mark, too (ftrace in drop mode).")
     ] = False,
     json_: JsonOption = False,
-    most: Annotated[int, typer.Option(help="Gaps and open calls to list.")] = 10,
+    most: Annotated[int, typer.Option(min=0, help="Gaps and open calls to list.")] = 10,
 ) -> None:
     """Say what was lost: where, how many, whose. Exit code 3 when there are gaps."""
     from tracemend.scanning import scan as find
@@ -219,7 +221,9 @@ def advise(
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     skip_malformed: SkipOption = False,
-    buffer_kb: Annotated[int, typer.Option(help="The per-cpu buffer of the recording, in KiB, if you know it.")] = 0,
+    buffer_kb: Annotated[
+        int, typer.Option(min=0, max=1 << 30, help="The per-cpu buffer of the recording, in KiB, if you know it.")
+    ] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Say what buffer size would have sufficed at the observed rates."""
@@ -298,7 +302,7 @@ def mend(
     merged: Annotated[bool, typer.Option("--merged", help="Also the trace's text with marked inferred lines.")] = False,
     perfetto: Annotated[bool, typer.Option("--perfetto", help="Also a trace for the Perfetto UI.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output folder of an earlier run.")] = False,
-    seed: Annotated[int, typer.Option(help="The one source of chance: same seed, same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The one source of chance: same seed, same bytes.")] = 0,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     skip_malformed: SkipOption = False,
@@ -407,7 +411,7 @@ def strip(
         return
     if output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces it")
-    undo(mended, output)
+    undo(mended, output, force=force)
 
 
 @app.command()

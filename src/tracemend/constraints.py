@@ -97,7 +97,7 @@ def _room(bound: list[tuple[int, int, int]], at: int) -> bool:
 class _Beam:
     score: float
     states: list[int]
-    path: tuple[object, ...]  # (event, thread, confidence, path so far), linked so that beams share their past
+    path: tuple[object, ...]  # (event, thread, p, p if its enter is right, path so far): beams share their past
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ def decode(
         by_id = {e: (lp, p) for e, lp, p in candidates}
         exits = sum(p for e, _, p in candidates if phase[e] == EXIT)
         left = N - i - 1
-        expanded: list[tuple[float, _Beam, int, int, int, float]] = []
+        expanded: list[tuple[float, _Beam, int, int, int, float, float]] = []
         for beam in beams:
             states = beam.states
             needs = [need(s, e) for s, e in zip(states, ends, strict=True)]
@@ -186,24 +186,44 @@ def decode(
                     if not anywhere and rest and not _still_fits(states, needs, t, after, ends, firsts, lasts, i + 1):
                         continue
                     sure = min(1.0, p / allowed) if state >= 0 else p
-                    expanded.append((beam.score + lp + log_t[i][t], beam, event, t, after, max(p, sure)))
+                    expanded.append((beam.score + lp + log_t[i][t], beam, event, t, after, p, sure))
         expanded.sort(key=lambda x: -x[0])
         beams, seen = [], set()
-        for score, beam, event, t, after, p in expanded:
+        for score, beam, event, t, after, p, sure in expanded:
             states = beam.states.copy()
             states[t] = after
             key = (event, *states)
             if key in seen:
                 continue
             seen.add(key)
-            beams.append(_Beam(score, states, (event, t, p, beam.path)))
+            beams.append(_Beam(score, states, (event, t, p, sure, beam.path)))
             if len(beams) == width:
                 break
-    ids, chosen, confidence = np.empty(N, np.int64), np.empty(N, np.int64), np.empty(N, np.float32)
+    ids, chosen = np.empty(N, np.int64), np.empty(N, np.int64)
+    plain, given = np.empty(N, np.float32), np.empty(N, np.float32)
     path = beams[0].path
     for i in range(N - 1, -1, -1):
-        ids[i], chosen[i], confidence[i], path = path  # type: ignore[call-overload,assignment]
-    return Decoded(ids, chosen, confidence)
+        ids[i], chosen[i], plain[i], given[i], path = path  # type: ignore[call-overload,assignment]
+    return Decoded(ids, chosen, _confidence(ids, chosen, plain, given, vocabulary))
+
+
+def _confidence(
+    ids: NDArray[np.int64],
+    chosen: NDArray[np.int64],
+    p_N: NDArray[np.float32],
+    given_N: NDArray[np.float32],
+    vocabulary: Vocabulary,
+) -> NDArray[np.float32]:
+    """Belief in each event: its own probability, or, if that is more, its probability given the enter that it closes
+    times the belief in that enter (1 if that survived)."""
+    enter_of: dict[int, float] = {}
+    result = p_N.copy()
+    for i, (t, phase) in enumerate(zip(chosen.tolist(), vocabulary.phase[ids].tolist(), strict=True)):
+        if phase == EXIT:
+            result[i] = max(p_N[i], given_N[i] * enter_of.pop(t, 1.0))
+        elif phase == ENTER:
+            enter_of[t] = float(p_N[i])
+    return result
 
 
 def _best_of_each(
@@ -243,7 +263,8 @@ def _best_of_each(
     allowed = np.where(possible, p_NM, 0).sum(axis=1)
     p = p_NM[rows, top]
     sure = np.where((pending >= 0) & (allowed > 0), np.minimum(1, p / np.maximum(allowed, 1e-9)), p)
-    return Decoded(ids.copy(), chosen.astype(np.int64), np.maximum(p, sure).astype(np.float32))
+    chosen = chosen.astype(np.int64)
+    return Decoded(ids, chosen, _confidence(ids, chosen, p, sure.astype(np.float32), vocabulary))
 
 
 def _still_fits(
@@ -257,8 +278,13 @@ def _still_fits(
     at: int,
 ) -> bool:
     bound = []
-    for t, n in enumerate(needs):
-        n = need(after, ends[t]) if t == moved else n  # noqa: PLW2901
+    total, shortest = 0, 1 << 60
+    for t, before in enumerate(needs):
+        n = need(after, ends[t]) if t == moved else before
         if n:
-            bound.append((max(firsts[t], at), lasts[t], n))
-    return _room(bound, at)
+            first = max(firsts[t], at)
+            bound.append((first, lasts[t], n))
+            total += n
+            shortest = min(shortest, lasts[t] - first)
+    # where every single stretch has room for all that is needed there is nothing more to look at
+    return shortest >= total or _room(bound, at)

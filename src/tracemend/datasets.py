@@ -42,7 +42,10 @@ def read_parquet(path: Path) -> Trace:
 
 def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
     """The recordings of one part. ``split``: experiments/workloads.toml."""
-    document = tomllib.loads(split.read_text())["split"]
+    try:
+        document = tomllib.loads(split.read_text())["split"]
+    except (OSError, ValueError, KeyError) as e:
+        raise TraceError(split, 0, f"no split of a corpus: {e}") from e
     result = []
     for path in sorted(folder.glob("*.parquet")):
         workload, _, run = path.stem.rpartition("-")

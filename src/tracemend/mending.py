@@ -37,7 +37,7 @@ from tracemend.mended import INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
 from tracemend.syscalls import DEFAULT_ARCH
 from tracemend.training import streams
-from tracemend.vocabulary import BREAK, Vocabulary, universal
+from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, window
 
 Ints = NDArray[np.int64]
@@ -57,17 +57,19 @@ Progress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class _Timeline:
-    """All that is known of one thread: its events' times, cpus and states after them, in order of time."""
+    """All that is known of one thread: its events' moments, cpus and states after them, in order."""
 
-    times: list[int] = field(default_factory=list)
+    #: (time, row): events of the same time are in the order in which they stand in the file
+    times: list[tuple[int, float]] = field(default_factory=list)
     cpus: list[int] = field(default_factory=list)
     states: list[int] = field(default_factory=list)
     #: for each event the state the thread must have had before it (FREE: it doesn't tell)
     required: list[int] = field(default_factory=list)
 
-    def insert(self, time: int, cpu: int, state: int, required: int) -> None:
-        at = bisect.bisect_right(self.times, time)
-        self.times.insert(at, time)
+    def insert(self, moment: tuple[int, float], cpu: int, state: int, required: int) -> None:
+        """Add an event; behind all others of the same moment."""
+        at = bisect.bisect_right(self.times, moment)
+        self.times.insert(at, moment)
         self.cpus.insert(at, cpu)
         self.states.insert(at, state)
         self.required.insert(at, required)
@@ -89,7 +91,8 @@ class Mending:
         self.comm_of = tid_comm
         phases = vocabulary.phase[self.ids]
         entering = np.bincount(self.ids[phases == ENTER], minlength=len(vocabulary))
-        self.usual: list[int] = np.argsort(-entering, kind="stable")[:3].tolist()
+        seen = entering if entering.any() else np.bincount(self.ids, minlength=len(vocabulary))
+        self.usual: list[int] = np.argsort(-seen, kind="stable")[:3].tolist()
         self.enters_only = bool((phases == ENTER).any()) and not bool((phases == 1).any())
 
     # ------------------------------------------------------------------ what the trace knows
@@ -104,7 +107,7 @@ class Mending:
                 continue
             calls = rows[(phase[rows] == 0) | (phase[rows] == 1)]
             line = result[tid] = _Timeline()
-            line.times = time[calls].tolist()
+            line.times = list(zip(time[calls].tolist(), calls.tolist(), strict=True))
             line.cpus = cpu[calls].tolist()
             ids = self.ids[calls]
             entering = phase[calls] == ENTER
@@ -206,8 +209,8 @@ class Mending:
             if tid not in listed:
                 for t in self._stretches(gap, tid, line, times, later):
                     if need(t.begin, t.end):
-                        at = bisect.bisect_right(line.times, gap.begin_ns)
-                        rest.append((abs(line.times[max(at - 1, 0)] - gap.begin_ns), -1, t))
+                        at = bisect.bisect_right(line.times, _edges(gap)[0])
+                        rest.append((abs(line.times[max(at - 1, 0)][0] - gap.begin_ns), -1, t))
         for _, column, t in sorted(rest, key=lambda x: (x[0], x[2].tid, x[2].first)):
             threads.append(t)
             columns.append(column)
@@ -219,9 +222,10 @@ class Mending:
         """The stretches of the gap between a thread's events elsewhere, the likeliest one first, then every other one
         in which the thread has a call to settle."""
         n = len(times)
-        a = bisect.bisect_right(line.times, gap.begin_ns)
-        b = max(a, bisect.bisect_left(line.times, gap.end_ns))
-        bounds = [gap.begin_ns, *line.times[a:b], gap.end_ns]
+        begin_edge, end_edge = _edges(gap)
+        a = bisect.bisect_right(line.times, begin_edge)
+        b = max(a, bisect.bisect_left(line.times, end_edge))
+        bounds = [gap.begin_ns, *(t for t, _ in line.times[a:b]), gap.end_ns]
         here_before = a > 0 and line.cpus[a - 1] == gap.cpu
         here_after = b < len(line.times) and line.cpus[b] == gap.cpu
         if here_before and not here_after:
@@ -238,7 +242,7 @@ class Mending:
             if i != likeliest and not need(begin, end):
                 continue
             # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
-            if end != FREE and i == b - a and any(g0 < line.times[k] and g1 > gap.end_ns for g0, g1 in later):
+            if end != FREE and i == b - a and any(g0 < line.times[k][0] and g1 > gap.end_ns for g0, g1 in later):
                 end = FREE
                 if i != likeliest:
                     continue
@@ -254,7 +258,7 @@ class Mending:
         wanted, columns = self.threads_of(gap, beliefs.tids, nominal, later)
         threads, unmet = drop_impossible(wanted, count)
         table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-        events, p = beliefs.events, beliefs.p
+        events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)  # OTHER has no name to be filled in
         if self.enters_only:
             p = np.where((events >= 0) & (self.vocabulary.phase[events] == ENTER), p, 0)
             if not (p > 1e-6).any(axis=1).all():
@@ -266,7 +270,6 @@ class Mending:
             decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
         times = self._times(gap, decoded.ids, decoded.threads, threads, nominal)
         tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
-        self._remember(gap, decoded.ids, tids, times)
         return _Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
 
     def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -281,27 +284,45 @@ class Mending:
         first = self.steps[before] if before is not None else float(np.median(self.steps[ids]))
         times = spread(np.concatenate([[first], weights[:-1]]), gap.begin_ns, gap.end_ns, last=float(weights[-1]))
         # between a thread's events elsewhere; the nominal times, by which the fill was found, satisfy all this
-        lower = np.full(len(ids), gap.begin_ns, np.int64)
-        upper = np.full(len(ids), gap.end_ns, np.int64)
+        n = len(ids)
+        lower = np.full(n, gap.begin_ns + 1, np.int64)
+        upper = np.full(n, gap.end_ns - 1, np.int64)
         for i, t in enumerate(chosen.tolist()):
             low, high = threads[t].low_ns, threads[t].high_ns
             if low is not None:
                 lower[i] = min(low + 1, nominal[i])
             if high is not None:
                 upper[i] = max(high - 1, nominal[i])
-        lower = np.maximum.accumulate(lower)
-        upper = np.minimum.accumulate(upper[::-1])[::-1]
-        return np.maximum.accumulate(np.clip(times, lower, upper))
+        # the narrowest bounds that leave every event a nanosecond of its own, if there is room for that
+        order = np.arange(n)
+        least = np.maximum.accumulate(lower - order) + order
+        most = (np.minimum.accumulate((upper - order)[::-1])[::-1]) + order
+        if (least <= most).all():
+            return np.asarray(np.maximum.accumulate(np.clip(times, least, most) - order) + order, np.int64)
+        least = np.maximum.accumulate(np.minimum(lower, gap.end_ns))
+        most = np.minimum.accumulate(np.maximum(upper, gap.begin_ns)[::-1])[::-1]
+        return np.asarray(np.maximum.accumulate(np.clip(times, least, most)), np.int64)
 
-    def _remember(self, gap: Gap, ids: Ints, tids: Ints, times: Ints) -> None:
+    def remember(self, filled: _Filled) -> None:
+        """Make a fill part of its threads' history."""
         phase, partner = self.vocabulary.phase, self.vocabulary.partner
-        for event, tid, time in zip(ids.tolist(), tids.tolist(), times.tolist(), strict=True):
+        gap = filled.gap
+        after_begin, before_end = _edges(gap)
+        for event, tid, time in zip(filled.ids.tolist(), filled.tids.tolist(), filled.times.tolist(), strict=True):
             line = self.timelines.get(tid)
             if line is None or phase[event] not in (0, 1):
                 continue
             state = state_after(event, CLOSED, int(phase[event]), self.last_calls)
             required = CLOSED if phase[event] == ENTER else int(partner[event])
-            line.insert(time, gap.cpu, state, required)
+            row = before_end[1] if time == gap.end_ns else after_begin[1]
+            line.insert((time, row), gap.cpu, state, required)
+
+
+def _edges(gap: Gap) -> tuple[tuple[int, float], tuple[int, float]]:
+    """The moments just behind the last event before the gap and just before the first one after it."""
+    before = -1.0 if gap.before is None else gap.before + 0.5
+    after = float("inf") if gap.after is None else gap.after - 0.5
+    return (gap.begin_ns, before), (gap.end_ns, after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,7 +480,7 @@ def mend_trace(
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
     if model is None or (network and lookup):
-        found = Lookup([s for t in (trace, *examples) for s in streams(t, vocabulary, shortest=2)])
+        found = Lookup([s for t in (trace, *examples) for s in streams(t, vocabulary, shortest=1)])
         mender = Blend(found, network) if network else found
     else:
         mender = model
@@ -474,6 +495,8 @@ def mend_trace(
         if count > LONGEST_FILL:
             reason = f"a gap of {count} events is too long to fill (at most {LONGEST_FILL})"
             fills[gap.number] = Fill(gap.number, "left", 0, None, reason=reason)
+        elif not len(trace):
+            fills[gap.number] = Fill(gap.number, "left", 0, None, reason="no event survives to learn from")
         elif count == 0:
             fills[gap.number] = Fill(
                 gap.number, "left", 0, None, reason="no event is missed", estimated=gap.count is None
@@ -486,18 +509,16 @@ def mend_trace(
     unfilled = [(g.begin_ns, g.end_ns) for g in trace.gaps if g.number not in counts]
     for i, gap in enumerate(todo):
         later = [(g.begin_ns, g.end_ns) for g in todo[i + 1 :]] + unfilled
-        if refuse > 0:
-            mean = float(run.confidence(beliefs[i].p[:, 0], counts[gap.number]).mean())
-            if mean < refuse:
-                reason = f"mean confidence {mean:.2f} is below {refuse:g}"
-                fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
-                unfilled.append((gap.begin_ns, gap.end_ns))
-                continue
         filled, unmet = run.fill(gap, counts[gap.number], beliefs[i], later)
+        mean = float(filled.confidence.mean())
+        if mean < refuse:
+            reason = f"mean confidence {mean:.2f} is below {refuse:g}"
+            fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
+            unfilled.append((gap.begin_ns, gap.end_ns))
+            continue
+        run.remember(filled)
         parts.append(filled)
-        fills[gap.number] = Fill(
-            gap.number, "filled", len(filled.ids), float(filled.confidence.mean()), gap.count is None, "", unmet
-        )
+        fills[gap.number] = Fill(gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet)
     provenance = {
         "tracemend": __version__,
         "model": mender.name,

@@ -44,18 +44,23 @@ def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
             work.unlink(missing_ok=True)
             raise
     except OSError as e:
-        raise OutputError(f"{e.filename or to}: {e.strerror or e}") from e
+        where = to if isinstance(to, Path) else "stdout"
+        raise OutputError(f"{where}: {e.strerror or e}") from e
 
 
 def _source(out: Path) -> tuple[Path, str, str | None]:
     """The file to read, the SHA-256 of the original, and the format if the file is a merged one."""
+    if not out.exists():
+        raise OutputError(f"{out}: no such folder or file")
     if not out.is_dir():
+        if not out.is_file():
+            raise OutputError(f"{out}: neither an output folder nor a merged file")
         head = merged.read_header(out)
         return out, head["input_sha256"], head["format"]
     head = overlay.read_header(out / overlay.JSONL)
     for path in sorted(out.glob(f"{merged.STEM}.*")):
         return path, head["input_sha256"], merged.read_header(path)["format"]
-    if not head.get("input"):
+    if not isinstance(head.get("input"), str) or not head["input"]:
         raise OutputError(f"{out}: has no merged file, and records no path of the original")
     path = Path(head["input"])
     if not path.is_file():
