@@ -88,8 +88,8 @@ def _cpu_flags() -> str:
 
 
 def keep_memory() -> None:
-    """Let the allocator keep freed memory: giving each step's buffers back and faulting them in again costs a third
-    of a training step on CPUs. (glibc's mallopt: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD.)"""
+    """Let the allocator keep freed memory: giving each step's buffers back and faulting them in again takes a good
+    part of a training step on CPUs. (glibc's mallopt: M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD.)"""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option, value in ((-3, 1 << 30), (-1, (1 << 31) - 1), (-2, 1 << 28)):
