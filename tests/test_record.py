@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -30,6 +31,15 @@ def test_a_complete_recording_pairs_every_call(tmp_path: Path) -> None:
     assert {"execve", "openat", "getdents64", "write"} <= names
     assert trace.gaps == ()
     assert left_behind() == []
+
+
+@recording
+def test_recording_works_with_many_files_open(tmp_path: Path) -> None:
+    """A shell's redirections take descriptors of one digit only; the recorder must not depend on low ones being free."""
+    with contextlib.ExitStack() as held:
+        for _ in range(20):
+            held.enter_context(open("/dev/null"))
+        assert len(record(["true"], tmp_path / "trace.txt"))
 
 
 @recording

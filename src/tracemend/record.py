@@ -115,14 +115,12 @@ def available() -> str:
 
 @contextlib.contextmanager
 def held_process(command: Sequence[str], cwd: Path | None = None) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Start a process that waits for one byte on a pipe before it becomes ``command``; yields it and the pipe's end."""
+    """Start a process that waits for a line on its stdin before it becomes ``command``; yields it and the pipe."""
     waits, goes = os.pipe()
-    program = 'read -r go <&"$0" && exec "$@"'
     process = subprocess.Popen(
-        ["/bin/sh", "-c", program, str(waits), *command],
-        pass_fds=[waits],
+        ["/bin/sh", "-c", 'read -r go && exec "$@" < /dev/null', "sh", *command],
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        stdin=waits,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

@@ -44,7 +44,12 @@ def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
             work.unlink(missing_ok=True)
             raise
     except OSError as e:
-        where = to if isinstance(to, Path) else "stdout"
+        if not isinstance(to, Path):
+            where = "stdout"
+        elif e.filename and not Path(e.filename).name.startswith(f".{to.name}."):
+            where = e.filename  # not the file that is written aside, of which nobody knows
+        else:
+            where = str(to)
         raise OutputError(f"{where}: {e.strerror or e}") from e
 
 
