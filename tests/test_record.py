@@ -35,7 +35,7 @@ def test_a_complete_recording_pairs_every_call(tmp_path: Path) -> None:
 
 @recording
 def test_recording_works_with_many_files_open(tmp_path: Path) -> None:
-    """A shell's redirections take descriptors of one digit only; the recorder must not depend on low ones being free."""
+    """A shell redirects descriptors of one digit only; the recorder must not depend on low ones being free."""
     with contextlib.ExitStack() as held:
         for _ in range(20):
             held.enter_context(open("/dev/null"))
