@@ -14,7 +14,7 @@ demo: $(VENV)/ready ## set up, mend a really lossy recording, compare with the c
 	$(BIN)/tracemend mend $(DEMO)/lossy.txt -o out/demo --merged --perfetto
 	@$(BIN)/tracemend strip out/demo | cmp - $(DEMO)/lossy.txt && echo "strip gives back the original, byte for byte"
 	$(BIN)/tracemend evaluate $(DEMO)/lossy.txt $(DEMO)/complete.txt.xz
-	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace opens in ui.perfetto.dev"
+	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace is for ui.perfetto.dev"
 
 test: $(VENV)/ready ## all tests
 	$(BIN)/python -m pytest

@@ -168,6 +168,20 @@ def test_edges_of_the_same_time_are_told_apart_by_their_place() -> None:
     assert first.inferred["phase"].to_pylist() == ["enter", "exit"]
 
 
+def test_a_child_is_born_with_an_exit_and_a_signals_return_leaves_another_number() -> None:
+    """Made up: neither the child's first event, clone's exit, nor the exit of no number behind rt_sigreturn on another
+    cpu asks for an enter in the gap."""
+    rows = [(i * 1000, 0, 7, "read", i % 2) for i in range(40)]
+    rows += [(41_000, 1, 9, "rt_sigreturn", 0), (43_000, 1, 9, "syscall_-1", 1), (60_000, 0, 8, "clone", 1)]
+    rows += [(61_000 + i * 1000, 0, 7, "read", i % 2) for i in range(40)]
+    trace = make_trace(rows)
+    gap = Gap(0, 0, 39, 42, 39_000, 60_000, 4, "counted", 1)
+    mended = mend_trace(replace(trace, gaps=(gap,)))
+    assert mended.fills[0].unmet == 0
+    assert set(mended.inferred["name"].to_pylist()) == {"read"}
+    assert set(mended.inferred["tid"].to_pylist()) == {7}
+
+
 def test_a_trace_without_events_is_left() -> None:
     empty = replace(make_trace([]), gaps=(Gap(0, 0, None, None, 0, 0, 5, "counted", 1),))
     assert mend_trace(empty).fills[0].reason == "no event survives to learn from"

@@ -23,8 +23,11 @@ from tracemend.blend import Blend
 from tracemend.constraints import (
     CLOSED,
     ENDED,
+    FORKS,
     FREE,
     LAST_CALLS,
+    UNPAIRED_ENTERS,
+    UNPAIRED_EXIT,
     Decoded,
     Thread,
     decode,
@@ -32,7 +35,7 @@ from tracemend.constraints import (
     need,
     state_after,
 )
-from tracemend.events import ENTER, PHASES, Gap, Trace
+from tracemend.events import ENTER, EXIT, PHASES, Gap, Trace
 from tracemend.mended import INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
 from tracemend.syscalls import DEFAULT_ARCH
@@ -100,6 +103,9 @@ class Mending:
     def _timelines(self) -> dict[int, _Timeline]:
         phase = self.vocabulary.phase[self.ids]
         partner = self.vocabulary.partner
+        returns = [self.vocabulary.id(c, ENTER) for c in UNPAIRED_ENTERS]
+        orphan = self.vocabulary.id(UNPAIRED_EXIT, EXIT)
+        births = {self.vocabulary.id(c, EXIT) for c in FORKS}
         result: dict[int, _Timeline] = {}
         time, cpu = self.trace.time_ns, self.trace.cpu
         for tid, rows in self.trace.threads.items():
@@ -112,8 +118,12 @@ class Mending:
             ids = self.ids[calls]
             entering = phase[calls] == ENTER
             ended = np.isin(ids, list(self.last_calls)) & entering
-            line.states = np.where(entering, np.where(ended, ENDED, ids), CLOSED).tolist()
-            line.required = np.where(entering, CLOSED, np.where(partner[ids] >= 0, partner[ids], FREE)).tolist()
+            state = np.where(entering, np.where(ended, ENDED, ids), CLOSED)
+            line.states = np.where(np.isin(ids, returns), FREE, state).tolist()
+            asks = np.where((partner[ids] >= 0) & (ids != orphan), partner[ids], FREE)
+            line.required = np.where(entering, CLOSED, asks).tolist()
+            if line.required and int(ids[0]) in births:
+                line.required[0] = FREE
         return result
 
     def _breaks(self, cpu: int) -> tuple[Ints, list[int]]:
