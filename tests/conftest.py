@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,10 +94,6 @@ def odd_pairs(trace: Trace, mended: Mended | None = None) -> list[str]:
                 found.append(f"{time}: thread {tid} leaves {name}, open is {before}")
             open_call[tid] = None
     return found
-
-
-def without_path(trace: Trace) -> Trace:
-    return replace(trace, path=None)
 
 
 def rng(seed: int) -> Generator:

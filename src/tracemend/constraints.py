@@ -16,17 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT
+from tracemend.syscalls import LAST_CALLS
 from tracemend.vocabulary import Vocabulary
 
 #: States of a thread besides the id of the pending enter (which is never negative).
 CLOSED, FREE, ENDED = -1, -2, -3
-#: Calls after which a thread is gone.
-LAST_CALLS = ("exit", "exit_group")
-#: Calls after whose enter anything may follow, and the name of the exit that a signal's return leaves without an enter.
-UNPAIRED_ENTERS = ("rt_sigreturn", "sigreturn")
-UNPAIRED_EXIT = "syscall_-1"
-#: Calls that two threads leave: the child's first event is an exit without an enter.
-FORKS = ("clone", "clone3", "fork", "vfork")
 #: Log-probability of what no candidate speaks for.
 FLOOR = -14.0
 

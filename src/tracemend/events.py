@@ -6,7 +6,6 @@ Axis legend: E events of a trace (rows of the table), G gaps.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -219,8 +218,3 @@ def gaps_from_marks(cpu: NDArray[np.int32], time_ns: NDArray[np.int64], marks: l
         known: Known = "uncounted" if mark.count is None else "counted"
         gaps.append(Gap(number, c, before, after, min(begin, end), end, mark.count, known, mark.line))
     return tuple(gaps)
-
-
-def iter_events(trace: Trace, rows: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """The given rows as plain dictionaries, in the given order."""
-    yield from trace.table.take(pa.array(rows)).to_pylist()

@@ -23,11 +23,7 @@ from tracemend.blend import Blend
 from tracemend.constraints import (
     CLOSED,
     ENDED,
-    FORKS,
     FREE,
-    LAST_CALLS,
-    UNPAIRED_ENTERS,
-    UNPAIRED_EXIT,
     Decoded,
     Thread,
     decode,
@@ -38,7 +34,7 @@ from tracemend.constraints import (
 from tracemend.events import ENTER, EXIT, PHASES, Gap, Trace
 from tracemend.mended import INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
-from tracemend.syscalls import DEFAULT_ARCH
+from tracemend.syscalls import DEFAULT_ARCH, FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 from tracemend.training import streams
 from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, window
@@ -103,8 +99,8 @@ class Mending:
     def _timelines(self) -> dict[int, _Timeline]:
         phase = self.vocabulary.phase[self.ids]
         partner = self.vocabulary.partner
-        returns = [self.vocabulary.id(c, ENTER) for c in UNPAIRED_ENTERS]
-        orphan = self.vocabulary.id(UNPAIRED_EXIT, EXIT)
+        returns = [self.vocabulary.id(c, ENTER) for c in SIGNAL_RETURNS]
+        orphan = self.vocabulary.id(NO_NUMBER, EXIT)
         births = {self.vocabulary.id(c, EXIT) for c in FORKS}
         result: dict[int, _Timeline] = {}
         time, cpu = self.trace.time_ns, self.trace.cpu

@@ -13,9 +13,7 @@ import contextlib
 import os
 import random
 import re
-import shutil
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -311,13 +309,3 @@ def _walk(
             return None
         at += len(part)
     return missing
-
-
-@contextlib.contextmanager
-def scratch() -> Iterator[Path]:
-    """A folder for a run's files, removed afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="tracemend-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

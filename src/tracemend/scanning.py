@@ -13,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT, Gap, Trace
-from tracemend.suspect import suspect, unpaired
+from tracemend.suspect import ENTER_BYTES, EXIT_BYTES, suspect, unpaired
 
 #: Slices of the trace's time in which losses are counted for the view over time.
 SLICES = 60
 #: Events beside a gap whose threads are named as concerned.
 NEIGHBOURS = 32
-#: Bytes of a ring-buffer record with its header: raw_syscalls' enter and exit as ftrace stores them, and a middling
-#: guess for everything else.
-ENTER_BYTES, EXIT_BYTES, OTHER_BYTES = 68, 28, 48
+#: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
+OTHER_BYTES = 48
 
 
 @dataclass(frozen=True, slots=True)

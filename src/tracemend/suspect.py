@@ -22,15 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT, INSTANT, Gap, Trace
+from tracemend.syscalls import FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 
 Ints = NDArray[np.int64]
 
+EXECS = ("execve", "execveat")
 #: Calls after whose enter anything may follow: their thread ends (and its number may come back as a new one), or the
 #: exit has another number or belongs to another thread.
-WITHOUT_EXIT = ("exit", "exit_group", "rt_sigreturn", "sigreturn", "execve", "execveat")
+WITHOUT_EXIT = (*LAST_CALLS, *SIGNAL_RETURNS, *EXECS)
 #: Exits that may follow anything: of the call that made the thread, of the call by which another thread took over
 #: this one's number, and of a call that lost its number on the way (by a signal's return or a filter).
-WITHOUT_ENTER = ("clone", "clone3", "fork", "vfork", "execve", "execveat", "rt_sigreturn", "sigreturn", "syscall_-1")
+WITHOUT_ENTER = (*FORKS, *EXECS, *SIGNAL_RETURNS, NO_NUMBER)
 
 #: Bytes that raw_syscalls' events take in the ring buffer (enter, exit), and a long pause in front of one.
 ENTER_BYTES, EXIT_BYTES, PAUSE_BYTES = 68, 28, 8

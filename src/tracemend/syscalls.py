@@ -24,6 +24,14 @@ KERNEL_NAMES = {
     "pwrite": "pwrite64",
 }
 
+#: Calls that don't pair as others do. After these a thread is gone;
+LAST_CALLS = ("exit", "exit_group")
+#: after these anything may follow, and what does follow is the exit of no call's number;
+SIGNAL_RETURNS = ("rt_sigreturn", "sigreturn")
+NO_NUMBER = "syscall_-1"
+#: these are left by two threads: the child's first event is an exit without an enter.
+FORKS = ("clone", "clone3", "fork", "vfork")
+
 
 @cache
 def _document() -> dict[str, dict[str, dict[str, int]]]:

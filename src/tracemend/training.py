@@ -21,7 +21,6 @@ from torch import Tensor
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, Trace
-from tracemend.processes.masked import Masked
 from tracemend.recipes import Recipe, build
 from tracemend.vocabulary import Vocabulary
 from tracemend.windows import Stream, batch
@@ -200,6 +199,3 @@ class Training:
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-__all__ = ["Masked", "Step", "Training", "draw", "streams", "weights_of"]

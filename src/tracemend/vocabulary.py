@@ -7,7 +7,6 @@ every application. Ids below ``FIRST`` are special and the same in every vocabul
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
@@ -109,17 +108,6 @@ class Vocabulary:
 def universal() -> Vocabulary:
     """Every system call by name, entering and leaving."""
     return Vocabulary((name, phase) for name in all_names() for phase in (0, 1))
-
-
-def by_frequency(traces: Iterable[Trace]) -> Vocabulary:
-    """The events of the given traces, commonest first (the study's encoding)."""
-    counts: Counter[Entry] = Counter()
-    for trace in traces:
-        codes, names = trace.names
-        pairs, number = np.unique(codes.astype(np.int64) * len(PHASES) + trace.phase, return_counts=True)
-        for p, n in zip(pairs.tolist(), number.tolist(), strict=True):
-            counts[names[p // len(PHASES)], int(p % len(PHASES))] += n
-    return Vocabulary(e for e, _ in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0])))
 
 
 def numbered(count: int) -> Vocabulary:
