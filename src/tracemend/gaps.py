@@ -1,4 +1,4 @@
-"""Gaps as tracers make them, drawn to train on: how long, and how much of the surroundings survived."""
+"""Gaps to train on and to test with: as tracers make them, and as studies do."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from tracemend.errors import ModelError
 from tracemend.events import Gap, Trace
-from tracemend.vocabulary import BREAK
-from tracemend.windows import Stream, Window, to_slots, window
+from tracemend.vocabulary import BREAK, MASK
+from tracemend.windows import HIDDEN_THREAD, Stream, Window, slots_by_recency, to_slots, window
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """How gaps are drawn.
+class Overflow:
+    """Gaps as an overflowing ring buffer makes them.
 
     Lengths are log-uniform from 1 to ``longest`` (real losses span three orders of magnitude). Each side keeps up to
     ``context`` events; with probability ``cut`` a side was lost again after a log-uniform number of events, and what
@@ -25,6 +26,9 @@ class Loss:
     longest: int = 128
     context: int = 128
     cut: float = 0.5
+
+    def for_batch(self, rng: Generator) -> Overflow:
+        return self
 
     def length(self, rng: Generator, most: int) -> int:
         return int(np.exp(rng.uniform(0, np.log(min(self.longest, most) + 1))))
@@ -59,6 +63,80 @@ class Loss:
             ids = np.concatenate([ids, [BREAK], stream.ids[far]])
             tids = np.concatenate([tids, [-1], stream.tids[far]])
         return ids[:most], tids[:most]
+
+
+@dataclass(frozen=True, slots=True)
+class Blackout:
+    """The study's gaps: ``size`` consecutive events of a window are gone (Janecek et al. 2025, section III-C).
+
+    place: "anywhere", "centre", "end", or "grid": a multiple of the size, as in the public SSSD code. shared: the same
+    place for a whole batch, as there, instead of a fresh one for each window.
+    """
+
+    size: int = 10
+    place: str = "anywhere"
+    shared: bool = False
+    at: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.place not in {"anywhere", "centre", "end", "grid"}:
+            raise ModelError(f"unknown place {self.place!r} of a blackout; one of anywhere, centre, end, grid")
+
+    def for_batch(self, rng: Generator) -> Blackout:
+        return replace(self, at=float(rng.random())) if self.shared else self
+
+    def begin(self, rng: Generator, length: int) -> int:
+        """The gap's first position in a window. Raises ModelError for a window that can't hold it."""
+        room = length - self.size
+        if room < 0:
+            raise ModelError(f"a window of {length} events is shorter than its gap of {self.size}")
+        if self.place == "centre":
+            return room // 2
+        if self.place == "end":
+            return room
+        share = rng.random() if self.at is None else self.at
+        if self.place == "grid":
+            return int(share * (length // self.size)) * self.size
+        return int(share * (room + 1))
+
+    def draw(self, stream: Stream, rng: Generator, length: int) -> tuple[Window, NDArray[np.int64]]:
+        """See Overflow.draw."""
+        L = min(length, len(stream))
+        begin = self.begin(rng, L)
+        known = np.ones(L, bool)
+        known[begin : begin + self.size] = False
+        return _hidden(stream, int(rng.integers(0, len(stream) - L + 1)), known)
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Single events are hidden, a uniformly drawn share of the window (CSDI's training: Tashiro et al. 2021, 4.3)."""
+
+    def for_batch(self, rng: Generator) -> Points:
+        return self
+
+    def draw(self, stream: Stream, rng: Generator, length: int) -> tuple[Window, NDArray[np.int64]]:
+        """See Overflow.draw."""
+        L = min(length, len(stream))
+        known = np.ones(L, bool)
+        known[rng.permutation(L)[: max(1, round(L * rng.random()))]] = False
+        return _hidden(stream, int(rng.integers(0, len(stream) - L + 1)), known)
+
+
+def _hidden(stream: Stream, first: int, known_L: NDArray[np.bool_]) -> tuple[Window, NDArray[np.int64]]:
+    """The window of a stream that begins at ``first``, and the truth_NC of what isn't known of it."""
+    part = slice(first, first + len(known_L))
+    ids, tids = stream.ids[part], stream.tids[part]
+    at = int(np.argmin(known_L))
+    seen = np.where(known_L, tids, -1)
+    slots = slots_by_recency(seen[:at], seen[at:])
+    full = np.stack([ids, to_slots(tids, slots)], axis=1).astype(np.int64)
+    shown = np.where(known_L[:, None], full, np.array([MASK, HIDDEN_THREAD]))
+    return Window(shown, known_L, slots), full[~known_L]
+
+
+Gaps = Overflow | Blackout | Points
+GAPS: dict[str, type[Gaps]] = {"overflow": Overflow, "blackout": Blackout, "points": Points}
 
 
 def lose(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from tracemend.backbones.ssm import Kernel
 from tracemend.calibration import Calibration
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.recipes import Recipe, build
-from tracemend.sampler import unmask
+from tracemend.sampler import restore
 from tracemend.vocabulary import BREAK, MASK, OTHER, Vocabulary
 from tracemend.windows import HIDDEN_THREAD, SLOTS, Window, batch
 
@@ -105,19 +107,22 @@ class Proposer:
 class Restorer(Proposer):
     """A trained network with its recipe and vocabulary; a folder of plain files on disk.
 
-    recipe.json, vocabulary.json, weights.safetensors (half precision), and calibration.json if it was calibrated: a
+    recipe.json, vocabulary.json, weights.safetensors (half precision but for state space kernels), and calibration.json if it was calibrated: a
     curve for the network alone and one for its blend with a lookup.
     """
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary, network: Denoiser, digest: str = "") -> None:
         self.recipe, self.vocabulary, self.network, self.digest = recipe, vocabulary, network, digest
-        self.process, _ = build(recipe, len(vocabulary))
+        self.process, _ = build(recipe, vocabulary)
         self.name = recipe.name
         self.blend_calibration: Calibration | None = None
         self.network.eval().requires_grad_(False)
 
     def propose(self, windows: Sequence[Window], seed: int = 0, *, at_once: int = 16) -> list[Proposal]:
-        """Windows of like length are run together. Deterministic: ``seed`` isn't used, the likeliest ids are kept."""
+        """Windows of like length are run together.
+
+        Masked and autoregressive models keep the likeliest ids and don't use ``seed``; Gaussian ones begin in noise.
+        """
         proposals: list[Proposal | None] = [None] * len(windows)
         order = sorted(range(len(windows)), key=lambda i: len(windows[i].known_L))
         with torch.inference_mode():
@@ -125,18 +130,31 @@ class Restorer(Proposer):
                 chosen = order[a : a + at_once]
                 ids, known = batch([windows[i] for i in chosen])
                 ids[..., 0][ids[..., 0] >= len(self.vocabulary)] = OTHER
-                for i, proposal in zip(chosen, self._run(ids, known), strict=True):
+                for i, proposal in zip(chosen, self._run(ids, known, seed + a), strict=True):
                     proposals[i] = proposal
         return [p for p in proposals if p is not None]
 
-    def _run(self, ids: Ints, known: NDArray[np.bool_]) -> list[Proposal]:
-        state = torch.from_numpy(ids)
-        _, logp = unmask(self.process, self.network, state, torch.from_numpy(known), self.recipe.steps, None)
-        events, threads = logp
+    def _run(self, ids: Ints, known: NDArray[np.bool_], seed: int) -> list[Proposal]:
+        clean, known_BL = torch.from_numpy(ids), torch.from_numpy(known)
+        noisy = self.recipe.process == "gaussian"
+        chains = [
+            restore(
+                self.process,
+                self.network,
+                clean,
+                known_BL,
+                self.recipe.steps,
+                torch.Generator().manual_seed(seed * 1009 + k) if noisy else None,
+            )
+            for k in range(self.recipe.samples)
+        ]
+        events, *others = (
+            torch.stack(channel).logsumexp(0) - math.log(len(chains)) for channel in zip(*chains, strict=True)
+        )
         events[..., [MASK, BREAK]] = -torch.inf
         top = events.topk(min(CANDIDATES, events.shape[-1]), dim=-1)
         p, candidates = top.values.exp().numpy(), top.indices.numpy()
-        slots = threads.exp().numpy()
+        slots = others[0].exp().numpy() if others else np.eye(SLOTS, dtype=np.float32)[np.ones(known.shape, np.int64)]
         return [
             Proposal(candidates[b][~k], p[b][~k].astype(np.float32), slots[b][~k].astype(np.float32))
             for b, k in enumerate(known)
@@ -147,8 +165,11 @@ class Restorer(Proposer):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "recipe.json").write_text(json.dumps(self.recipe.as_dict(), indent=1) + "\n")
         self.vocabulary.save(folder / "vocabulary.json")
-        half = {k: v.half().contiguous() for k, v in self.network.state_dict().items()}
-        save_file(half, folder / "weights.safetensors")
+        exact = {
+            f"{name}.{k}" for name, m in self.network.named_modules() if isinstance(m, Kernel) for k in m.state_dict()
+        }
+        weights = {k: v if k in exact else v.half() for k, v in self.network.state_dict().items()}
+        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
         curves = {"network": self.calibration, "blend": self.blend_calibration}
         document = {name: curve.as_dict() for name, curve in curves.items() if curve}
         if document:
@@ -164,7 +185,7 @@ class Restorer(Proposer):
         except (OSError, ValueError, SafetensorError) as e:
             raise ModelError(f"{folder}: no model ({e})") from e
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        _, network = build(recipe, len(vocabulary))
+        _, network = build(recipe, vocabulary)
         try:
             network.load_state_dict({k: v.float() for k, v in weights.items()})
         except RuntimeError as e:

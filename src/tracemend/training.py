@@ -22,18 +22,21 @@ from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, Trace
 from tracemend.recipes import Recipe, build
+from tracemend.sampler import restore
 from tracemend.vocabulary import Vocabulary
 from tracemend.windows import Stream, batch
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one training step tells: ``validation`` is the hidden events' accuracy, on the steps that measure it."""
+    """What one training step tells. ``validation`` and ``validation_loss``: on the steps that measure them, the
+    share of hidden events right in a few reverse steps, and what is minimised."""
 
     number: int
     loss: float
     rate: float
     validation: float | None = None
+    validation_loss: float | None = None
 
 
 def streams(trace: Trace, vocabulary: Vocabulary, *, shortest: int = 32) -> list[Stream]:
@@ -54,8 +57,9 @@ def draw(
     """A batch of training windows: clean_BLC and known_BL."""
     rng = np.random.default_rng([seed, step])
     windows, truths = [], []
+    gaps = recipe.gaps.for_batch(rng)
     for i in rng.choice(len(data), size, p=share):
-        w, truth = recipe.loss.draw(data[i], rng, recipe.length)
+        w, truth = gaps.draw(data[i], rng, recipe.length)
         windows.append(w)
         truths.append(truth)
     ids, known = batch(windows)
@@ -95,25 +99,54 @@ def keep_memory() -> None:
             mallopt(option, value)
 
 
-class Training:
-    """A model in training: network, its moving average, optimiser and step number; saved and resumed as plain files."""
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to train on: "auto" takes a GPU if there is one. Raises ModelError for one that isn't there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as e:
+        first = str(e).splitlines()[0]
+        raise ModelError(f"no device {name!r} here: {first}") from e
+    return device
 
-    def __init__(self, recipe: Recipe, vocabulary: Vocabulary, *, total: int, seed: int = 0) -> None:
+
+class Training:
+    """A model in training: network, its moving average, optimiser and step number; saved and resumed as plain files.
+
+    In a process group (``torch.distributed``, as torchrun starts it) every process draws its part of each batch, and
+    gradients are averaged over the processes, so that all hold the same weights.
+    """
+
+    def __init__(
+        self, recipe: Recipe, vocabulary: Vocabulary, *, total: int | None = None, seed: int = 0, device: str = "auto"
+    ) -> None:
+        """total: iterations, the recipe's own if not given."""
         torch.manual_seed(seed)
-        self.recipe, self.vocabulary, self.total, self.seed = recipe, vocabulary, total, seed
-        self.process, self.network = build(recipe, len(vocabulary))
+        self.recipe, self.vocabulary, self.seed = recipe, vocabulary, seed
+        self.total = recipe.iterations if total is None else total
+        self.device = pick_device(device)
+        self.process, self.network = build(recipe, vocabulary)
+        self.network.to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.best = math.inf
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
         self.number = 0
-        self.bfloat16 = "bf16" in _cpu_flags()
+        self.bfloat16 = not self.process.fine and (self.device.type == "cuda" or "bf16" in _cpu_flags())
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = torch.distributed.get_rank() if distributed else 0
+        self.processes = torch.distributed.get_world_size() if distributed else 1
 
     def rate(self) -> float:
-        """Linear warm-up, then a cosine to a hundredth (Loshchilov and Hutter 2017, eq. 5)."""
+        """Linear warm-up, then constant or, if annealed, a cosine to a hundredth (Loshchilov, Hutter 2017, eq. 5)."""
         r, k = self.recipe, self.number
         if k < r.warmup:
             return r.rate * (k + 1) / r.warmup
+        if not r.anneal:
+            return r.rate
         done = (k - r.warmup) / max(1, self.total - r.warmup)
         return r.rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
@@ -126,41 +159,98 @@ class Training:
             rate = self.rate()
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
-            clean, known = draw(self.recipe, data, share, self.seed, self.number, self.recipe.batch)
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.number)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                loss = self.process.loss(self.network, clean, known, generator)
+            loss = self._loss(*draw(self.recipe, data, share, self.seed, self.number, self.recipe.batch))
             self.optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            self._share_gradients()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
             self.optimiser.step()
             self.number += 1
-            decay = min(self.recipe.decay, (1 + self.number) / (10 + self.number))
+            measured = bool(held_out) and (self.number % every == 0 or self.number == self.total)
+            validation = self._keep(held_out if measured else ())
+            yield Step(self.number, float(loss.detach()), rate, *validation)
+
+    def _loss(self, clean: Tensor, known: Tensor) -> Tensor:
+        part = slice(self.rank, None, self.processes)
+        generator = torch.Generator().manual_seed((self.seed * 1_000_003 + self.number) * 64 + self.rank)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            return self.process.loss(self.network, clean[part].to(self.device), known[part].to(self.device), generator)
+
+    def _share_gradients(self) -> None:
+        if self.processes == 1:
+            return
+        for p in self.network.parameters():
+            if p.grad is not None:
+                torch.distributed.all_reduce(p.grad)
+                p.grad /= self.processes
+
+    def _keep(self, held_out: Sequence[Stream]) -> tuple[float | None, float | None]:
+        """Bring ``average`` up to date: a moving average of the weights, the last ones, or the best ones so far.
+
+        Returns the validation's accuracy and loss where there is something to measure on.
+        """
+        best = self.recipe.keep == "best"
+        decay = min(self.recipe.decay, (1 + self.number) / (10 + self.number)) if self.recipe.decay else 0.0
+        current = self.network.state_dict()
+        if not best:
             with torch.no_grad():
-                for name, value in self.network.state_dict().items():
-                    self.average[name].lerp_(value, 1 - decay)
-            validation = None
-            if held_out and (self.number % every == 0 or self.number == self.total):
-                validation = self.measure(held_out)
-            yield Step(self.number, float(loss.detach()), rate, validation)
+                for name, value in current.items():
+                    if value.is_floating_point() and decay:
+                        self.average[name].lerp_(value, 1 - decay)
+                    else:
+                        self.average[name].copy_(value)
+        if not held_out:
+            if best and math.isinf(self.best):
+                self._copy(current)
+            return None, None
+        loss = self.validation_loss(held_out, current if best else self.average)
+        if best and loss < self.best:
+            self._copy(current)
+        self.best = min(self.best, loss)
+        return self.measure(held_out), loss
+
+    def _copy(self, current: dict[str, Tensor]) -> None:
+        with torch.no_grad():
+            for name, value in current.items():
+                self.average[name].copy_(value)
 
     def averaged(self) -> Denoiser:
-        """A network with the averaged weights, ready for use."""
-        _, network = build(self.recipe, len(self.vocabulary))
-        network.load_state_dict(self.average)
-        return network.eval().requires_grad_(False)
+        """A network with the averaged (or best) weights, ready for use."""
+        return self._network(self.average)
 
-    def measure(self, held_out: Sequence[Stream], *, windows: int = 96, seed: int = 1) -> float:
-        """Share of events right when whole gaps are hidden and guessed at once, on the same windows every time."""
-        clean, known = draw(self.recipe, held_out, weights_of(held_out), seed, 0, windows)
+    def _network(self, weights: dict[str, Tensor]) -> Denoiser:
+        _, network = build(self.recipe, self.vocabulary)
+        network.load_state_dict(weights)
+        return network.to(self.device).eval().requires_grad_(False)
+
+    def _validation(self, held_out: Sequence[Stream], windows: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same windows every time."""
+        clean, known = draw(self.recipe, held_out, weights_of(held_out), 1, 0, windows)
+        for a in range(0, windows, 32):
+            yield clean[a : a + 32].to(self.device), known[a : a + 32].to(self.device)
+
+    def validation_loss(
+        self, held_out: Sequence[Stream], weights: dict[str, Tensor], *, windows: int = 96, repeats: int = 4
+    ) -> float:
+        """What training minimises, on the same windows with the same noise every time."""
+        network, losses = self._network(weights), []
+        with torch.inference_mode():
+            for k in range(repeats):
+                for n, (clean, known) in enumerate(self._validation(held_out, windows)):
+                    generator = torch.Generator().manual_seed(1000 * k + n)
+                    losses.append(float(self.process.loss(network, clean, known, generator)))
+        return sum(losses) / len(losses)
+
+    def measure(self, held_out: Sequence[Stream], *, windows: int = 96, steps: int = 4) -> float:
+        """Share of hidden events right, restored in a few reverse steps, on the same windows every time."""
         network = self.averaged()
         right = count = 0
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            for a in range(0, windows, 32):
-                c, k = clean[a : a + 32], known[a : a + 32]
-                guess = network(self.process.prior(c, k), k, torch.ones(len(c)))[0].argmax(-1)
-                right += int((guess == c[..., 0])[~k].sum())
-                count += int((~k).sum())
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            for clean, known in self._validation(held_out, windows):
+                generator = torch.Generator().manual_seed(0) if self.recipe.process == "gaussian" else None
+                events = restore(self.process, network, clean, known, steps, generator)[0]
+                right += int((events.argmax(-1) == clean[..., 0])[~known].sum())
+                count += int((~known).sum())
         return right / max(1, count)
 
     def save(self, folder: Path) -> None:
@@ -172,22 +262,34 @@ class Training:
         tensors = {k: v.contiguous().clone() for k, v in tensors.items()}
         save_file(tensors, folder / "state.tmp")
         (folder / "state.tmp").replace(folder / "state.safetensors")
-        document = {"number": self.number, "total": self.total, "seed": self.seed, "recipe": self.recipe.as_dict()}
+        document = {
+            "number": self.number,
+            "total": self.total,
+            "seed": self.seed,
+            "best": None if math.isinf(self.best) else self.best,
+            "recipe": self.recipe.as_dict(),
+        }
         (folder / "state.json.tmp").write_text(json.dumps(document, indent=1) + "\n")
         (folder / "state.json.tmp").replace(folder / "state.json")
 
     @staticmethod
-    def resume(folder: Path, vocabulary: Vocabulary) -> Training:
-        """Take up a saved run; raises ModelError if the folder holds none."""
+    def resume(folder: Path, vocabulary: Vocabulary, *, device: str = "auto") -> Training:
+        """Take up a saved run; raises ModelError if the folder holds none, or one of another vocabulary."""
         try:
             document = json.loads((folder / "state.json").read_text())
             tensors = load_file(folder / "state.safetensors")
         except (OSError, ValueError) as e:
             raise ModelError(f"{folder}: no training to take up ({e})") from e
-        run = Training(Recipe.from_dict(document["recipe"]), vocabulary, total=document["total"], seed=document["seed"])
+        chosen = Recipe.from_dict(document["recipe"])
+        run = Training(chosen, vocabulary, total=document["total"], seed=document["seed"], device=device)
         run.number = int(document["number"])
-        run.network.load_state_dict(_part(tensors, "network."))
-        run.average = _part(tensors, "average.")
+        run.best = math.inf if document["best"] is None else float(document["best"])
+        try:
+            run.network.load_state_dict(_part(tensors, "network."))
+        except RuntimeError as e:
+            first = str(e).splitlines()[-1].strip()
+            raise ModelError(f"{folder}: the saved weights don't fit recipe and vocabulary: {first}") from e
+        run.average = {k: v.to(run.device) for k, v in _part(tensors, "average.").items()}
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimiser.").items():
             index, _, key = name.partition(".")

@@ -7,6 +7,7 @@ every application. Ids below ``FIRST`` are special and the same in every vocabul
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
@@ -27,10 +28,16 @@ Entry = tuple[str, int]  # name, phase code
 
 
 class Vocabulary:
-    """Entries (name, phase) in order; the id of entry i is FIRST + i."""
+    """Entries (name, phase) in order; the id of entry i is FIRST + i.
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    counts: how often each entry was seen in training, if somebody counted. Raises ModelError if they don't fit.
+    """
+
+    def __init__(self, entries: Iterable[Entry], counts: Iterable[int] | None = None) -> None:
         self.entries: tuple[Entry, ...] = tuple(entries)
+        self.counts = None if counts is None else tuple(counts)
+        if self.counts is not None and len(self.counts) != len(self.entries):
+            raise ModelError(f"a vocabulary of {len(self.entries)} entries with {len(self.counts)} counts")
         self._ids = {e: FIRST + i for i, e in enumerate(self.entries)}
 
     def __len__(self) -> int:
@@ -38,7 +45,7 @@ class Vocabulary:
         return FIRST + len(self.entries)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Vocabulary) and self.entries == other.entries
+        return isinstance(other, Vocabulary) and (self.entries, self.counts) == (other.entries, other.counts)
 
     def __hash__(self) -> int:
         return hash(self.entries)
@@ -85,7 +92,8 @@ class Vocabulary:
         if self == universal():
             path.write_text(json.dumps({"universal": len(self)}) + "\n")
         else:
-            path.write_text(json.dumps({"entries": [[n, PHASES[p]] for n, p in self.entries]}, indent=0) + "\n")
+            document = {"entries": [[n, PHASES[p]] for n, p in self.entries], "counts": self.counts}
+            path.write_text(json.dumps(document, indent=0) + "\n")
 
     @staticmethod
     def load(path: Path) -> Vocabulary:
@@ -99,7 +107,9 @@ class Vocabulary:
                         f"{len(universal())}"
                     )
                 return universal()
-            return Vocabulary((str(n), PHASES.index(p)) for n, p in document["entries"])
+            counts = document.get("counts")
+            entries = ((str(n), PHASES.index(p)) for n, p in document["entries"])
+            return Vocabulary(entries, None if counts is None else map(int, counts))
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise ModelError(f"{path}: no vocabulary ({e})") from e
 
@@ -110,6 +120,18 @@ def universal() -> Vocabulary:
     return Vocabulary((name, phase) for name in all_names() for phase in (0, 1))
 
 
-def numbered(count: int) -> Vocabulary:
+def by_frequency(traces: Iterable[Trace]) -> Vocabulary:
+    """The events of these traces, the commonest first, with their counts (Janecek et al. 2025, section III-B)."""
+    total: Counter[Entry] = Counter()
+    for trace in traces:
+        codes, names = trace.names
+        pairs, number = np.unique(codes.astype(np.int64) * len(PHASES) + trace.phase, return_counts=True)
+        for pair, count in zip(pairs.tolist(), number.tolist(), strict=True):
+            total[names[pair // len(PHASES)], pair % len(PHASES)] += count
+    order = sorted(total, key=lambda e: (-total[e], e))
+    return Vocabulary(order, (total[e] for e in order))
+
+
+def numbered(count: int, counts: Iterable[int] | None = None) -> Vocabulary:
     """Events without names, for windows of bare ids 0 to count - 1."""
-    return Vocabulary((str(i), 2) for i in range(count))
+    return Vocabulary(((str(i), 2) for i in range(count)), counts)

@@ -11,22 +11,33 @@ from torch.nn import functional
 
 
 class Transformer(nn.Module):
-    """(x_BHL, cond_BHL, time_BH) -> _BHL.
+    """(x_BHL, cond_BCL, time_BE) -> _BHL.
 
     Rotary position embedding after Su et al., "RoFormer" (2021), eq. 34: only the distance of two positions counts,
     so any length works.
     """
 
-    def __init__(self, width: int, *, layers: int = 6, heads: int = 4, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        cond: int | None = None,
+        time: int | None = None,
+        layers: int = 6,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
         self.head_width = width // heads
+        self.cond = nn.Identity() if cond in {None, width} else nn.Conv1d(cond or 0, width, 1)
+        self.time = nn.Identity() if time in {None, width} else nn.Linear(time or 0, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, x_BHL: Tensor, cond_BHL: Tensor, time_BH: Tensor) -> Tensor:
-        x = (x_BHL + cond_BHL + time_BH[:, :, None]).transpose(1, 2)
+    def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> Tensor:
+        x = (x_BHL + self.cond(cond_BCL) + self.time(time_BE)[:, :, None]).transpose(1, 2)
         rotation = rotary(x.shape[1], self.head_width, x.device)
         for block in self.blocks:
             x = block(x, rotation)

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from tracemend.processes.autoregressive import Autoregressive
+from tracemend.processes.base import Process
+from tracemend.processes.gaussian import Gaussian
 from tracemend.processes.masked import Masked
 
-PROCESSES: dict[str, type[Masked]] = {"masked": Masked}
+PROCESSES: dict[str, Callable[..., Process]] = {
+    "masked": Masked,
+    "gaussian": Gaussian,
+    "autoregressive": Autoregressive,
+}

@@ -9,33 +9,55 @@ predicts the clean ids of hidden positions and needs no time. Only the gap is ev
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-Denoise = Callable[[Tensor, Tensor, Tensor], "list[Tensor]"]  # (ids_BLC, known_BL, time_B) -> logits_BLV a channel
+from tracemend.processes.base import Clock, Denoise, State
+from tracemend.vocabulary import MASK, Vocabulary
+from tracemend.windows import HIDDEN_THREAD, SLOTS
+
+#: What a channel's cross-entropy counts in the loss: events, threads.
+WEIGHTS = (1.0, 0.5)
+
+
+@dataclass(slots=True)
+class Shown(State):
+    """ids_BLC, what is shown_BL of them, and the log-probabilities_BLV that each position was fixed with."""
+
+    shown_BL: Tensor
+    held: list[Tensor] = field(default_factory=list)
 
 
 class Masked:
-    """Each channel c has ``sizes[c]`` ids and the id ``hidden[c]`` (may be sizes[c] itself) for "not known yet".
+    """Two channels: event ids, hidden as MASK, and thread slots, hidden as HIDDEN_THREAD."""
 
-    ``weights``: what a channel's cross-entropy counts in the loss.
-    """
+    fine = False
 
-    def __init__(self, sizes: tuple[int, ...], hidden: tuple[int, ...], weights: tuple[float, ...] = ()) -> None:
-        self.sizes, self.hidden = tuple(sizes), tuple(hidden)
-        self.weights = tuple(weights) or (1.0,) * len(self.sizes)
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.sizes, self.hidden = (len(vocabulary), SLOTS), (MASK, HIDDEN_THREAD)
 
     def stem(self, width: int) -> nn.Module:
         return Stem(self.sizes, self.hidden, width)
 
+    def clock(self, width: int) -> nn.Module:
+        return Clock(width, width, width, scale=1000)
+
     def head(self, width: int) -> nn.Module:
         return Head(self.sizes, width)
 
-    def prior(self, clean_BLC: Tensor, known_BL: Tensor) -> Tensor:
-        """The fully hidden state: known events stay, all others are hidden."""
+    def widths(self, width: int) -> tuple[int, int]:
+        return width, width
+
+    def encode(self, clean_BLC: Tensor) -> Tensor:
+        return clean_BLC
+
+    def hide(self, clean_BLC: Tensor, known_BL: Tensor) -> Tensor:
+        """The ids with all but the known ones hidden."""
         return torch.where(known_BL[..., None], clean_BLC, torch.tensor(self.hidden, device=clean_BLC.device))
 
     def loss(self, denoise: Denoise, clean_BLC: Tensor, known_BL: Tensor, generator: torch.Generator) -> Tensor:
@@ -50,13 +72,67 @@ class Masked:
         shown = known_BL | (rank > share)
         one = rank.argmin(dim=1, keepdim=True)  # the first of the random order is always hidden
         shown = shown.scatter(1, one, known_BL.gather(1, one))
-        logits = denoise(self.prior(clean_BLC, shown), known_BL, share[:, 0])
+        logits = denoise(self.hide(clean_BLC, shown), known_BL, share[:, 0])
         hidden = ~shown
         total = clean_BLC.new_zeros((), dtype=torch.float32)
         for c, logits_BLV in enumerate(logits):
             picked = functional.cross_entropy(logits_BLV[hidden].float(), clean_BLC[..., c][hidden])
-            total = total + self.weights[c] * picked
+            total = total + WEIGHTS[c] * picked
         return total
+
+    def start(self, given_BLC: Tensor, known_BL: Tensor, generator: torch.Generator | None) -> Shown:
+        return Shown(self.hide(given_BLC, known_BL), known_BL.clone())
+
+    def times(self, steps: int, known_BL: Tensor) -> Sequence[float]:
+        """Shares of the gap that are still hidden: Chang et al., "MaskGIT" (2022), the cosine schedule of section 3.3."""
+        return [math.cos(k / steps * math.pi / 2) for k in range(steps)] + [0.0]
+
+    def step(
+        self,
+        denoise: Denoise,
+        state: Shown,
+        given_BLC: Tensor,
+        known_BL: Tensor,
+        t: float,
+        s: float,
+        generator: torch.Generator | None,
+    ) -> Shown:
+        """Fix the surest hidden positions, so many that a share s of the gap stays hidden.
+
+        Chang et al. (2022), section 3.2, without its noise when ``generator`` is None. The log-probabilities of a
+        position are those of the step that fixed it: the network's belief given all that was fixed before.
+        """
+        hidden = ~state.shown_BL
+        if not bool(hidden.any()) and state.held:
+            return state
+        logits = denoise(state.values_BLC, known_BL, hidden.float().mean(dim=1) if state.held else _ones(known_BL))
+        logp = [torch.log_softmax(x.float(), dim=-1) for x in logits]
+        best = [_choose(x, generator) for x in logp]
+        sure = best[0][0].masked_fill(state.shown_BL, -torch.inf)
+        stay = ((~known_BL).sum(dim=1) * s).long()
+        number = hidden.sum(dim=1) - stay
+        rank = sure.argsort(dim=1, descending=True).argsort(dim=1)
+        fix = hidden & (rank < number[:, None])
+        held = state.held or logp
+        values = torch.where(fix[..., None], torch.stack([b[1] for b in best], dim=-1), state.values_BLC)
+        kept = [torch.where(fix[..., None], new, old) for new, old in zip(logp, held, strict=True)]
+        return Shown(values, state.shown_BL | fix, kept)
+
+    def beliefs(self, state: Shown) -> list[Tensor]:
+        return state.held
+
+
+def _ones(known_BL: Tensor) -> Tensor:
+    return torch.ones(len(known_BL), device=known_BL.device)
+
+
+def _choose(logp_BLV: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    if generator is None:
+        best = logp_BLV.max(dim=-1)
+        return best.values, best.indices
+    noise = torch.rand(logp_BLV.shape, generator=generator).to(logp_BLV.device)
+    ids = (logp_BLV - torch.log(-torch.log(noise.clamp(1e-9, 1 - 1e-7)))).argmax(dim=-1)
+    return logp_BLV.gather(-1, ids[..., None])[..., 0], ids
 
 
 class Stem(nn.Module):

@@ -1,0 +1,146 @@
+"""DiffWave's stack of gated residual blocks; what mixes positions within a block is a choice.
+
+DiffWave, SSSD-S4, CSDI and CSDI-S4 are this stack with different mixers. Axis legend: B batch, H width, C conditioning
+channels, E width of the time embedding, L length.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tracemend.backbones.held import Conditioning
+from tracemend.backbones.ssm import Mixed, StateSpace
+from tracemend.backbones.transformer import Block, rotary
+
+
+def convolution(inner: int, outer: int, size: int = 1, dilation: int = 1, *, normed: bool = True) -> nn.Module:
+    """A convolution that keeps the length, with weight norm if asked."""
+    return initialised(nn.Conv1d(inner, outer, size, dilation=dilation, padding=dilation * (size - 1) // 2), normed)
+
+
+def initialised(layer: nn.Conv1d, normed: bool) -> nn.Module:
+    """He initialisation (He et al. 2015, eq. 10), and weight norm if asked."""
+    nn.init.kaiming_normal_(layer.weight)
+    return torch.nn.utils.parametrizations.weight_norm(layer) if normed else layer
+
+
+class Attention(nn.Module):
+    """One transformer block: x_BHL -> _BHL, any length."""
+
+    def __init__(self, width: int, *, heads: int = 4) -> None:
+        super().__init__()
+        if width % (2 * heads):
+            raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
+        self.block = Block(width, heads, 0.0)
+        self.head_width = width // heads
+
+    def forward(self, x_BHL: Tensor) -> Tensor:
+        rotation = rotary(x_BHL.shape[-1], self.head_width, x_BHL.device)
+        result: Tensor = self.block(x_BHL.transpose(1, 2), rotation).transpose(1, 2)
+        return result
+
+
+#: Mixers: (before the conditioning, H -> 2H channels; after it, 2H -> 2H).
+MIXERS = ("conv", "s4", "s4-single", "attention")
+
+
+def mixer(name: str, width: int, dilation: int, normed: bool, options: dict[str, Any]) -> tuple[nn.Module, nn.Module]:
+    """The two halves of a block's mixer.
+
+    conv: a dilated convolution (Kong et al., "DiffWave", 2021, figure 2a). s4: S4 layers on both sides of the
+    conditioning (Alcaraz and Strodthoff, "SSSD", 2022, figure 1). s4-single and attention: one layer before the
+    gate's convolution, as in CSDI (Tashiro et al. 2021, figure 3). Raises ValueError naming the accepted ones.
+    """
+    if name == "conv":
+        return convolution(width, 2 * width, 3, dilation, normed=normed), nn.Identity()
+    if name == "s4":
+        before, after = (Mixed(StateSpace(2 * width, **options), 2 * width) for _ in range(2))
+        return nn.Sequential(convolution(width, 2 * width, 3, normed=normed), before), after
+    if name == "s4-single":
+        layer: nn.Module = Mixed(StateSpace(width, **options), width)
+    elif name == "attention":
+        layer = Attention(width, **options)
+    else:
+        raise ValueError(f"unknown mixer {name!r}; one of {', '.join(MIXERS)}")
+    return nn.Sequential(layer, convolution(width, 2 * width, normed=normed)), nn.Identity()
+
+
+class Gated(nn.Module):
+    """(x_BHL, cond_BCL, time_BE) -> _BHL: the sum of the blocks' skips over the root of their number."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        cond: int | None = None,
+        time: int | None = None,
+        layers: int = 6,
+        mixer: str = "conv",
+        cycle: int = 12,
+        normed: bool = True,
+        idle: bool = False,
+        **options: Any,
+    ) -> None:
+        """cond, time: channels of the conditioning and of the time embedding (default: width). cycle: dilations run
+        from 1 to 2^(cycle - 1) and start again. normed: weight norm. idle: make the parameters too that the public
+        implementations make and never use, so that counts and checkpoints agree. options: the mixer's."""
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            GatedBlock(
+                width,
+                cond or width,
+                time or width,
+                mixer,
+                2 ** (n % cycle),
+                normed,
+                idle or n < layers - 1,
+                options,
+            )
+            for n in range(layers)
+        )
+        if idle and mixer == "s4-single":  # CSDI's attention over features, of which there is but one
+            self.idle = nn.ModuleList(
+                nn.TransformerEncoderLayer(width, 8, 64, activation="gelu") for _ in range(layers)
+            )
+
+    def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> Tensor:
+        h = x_BHL
+        total = torch.zeros((), dtype=x_BHL.dtype, device=x_BHL.device)
+        for block in self.blocks:
+            h, skip = block(h, cond_BCL, time_BE)
+            total = total + skip
+        return total * math.sqrt(1 / len(self.blocks))
+
+
+class GatedBlock(nn.Module):
+    """One residual block; returns what goes on and what is summed up."""
+
+    def __init__(
+        self,
+        width: int,
+        cond: int,
+        time: int,
+        name: str,
+        dilation: int,
+        normed: bool,
+        onward: bool,
+        options: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self.time = nn.Linear(time, width)
+        self.before, self.after = mixer(name, width, dilation, normed, options)
+        self.cond = initialised(Conditioning(cond, 2 * width, 1), normed)
+        self.onward = convolution(width, width, normed=normed) if onward else None
+        self.skip = convolution(width, width, normed=normed)
+
+    def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.before(x_BHL + self.time(time_BE)[:, :, None])
+        h = self.after(h + self.cond(cond_BCL))
+        value, gate = h.chunk(2, dim=1)
+        out = value.tanh() * gate.sigmoid()
+        further = x_BHL if self.onward is None else (x_BHL + self.onward(out)) * math.sqrt(0.5)
+        return further, self.skip(out)

@@ -1,0 +1,129 @@
+"""Parity with the study's reference implementation, on its golden vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file, save_file
+
+from tracemend.backbones.held import chain
+from tracemend.errors import ModelError
+from tracemend.processes.gaussian import Gaussian
+from tracemend.recipes import build, published
+from tracemend.reference import read
+from tracemend.schedules import SCHEDULES
+from tracemend.vocabulary import numbered
+
+GOLDEN = ROOT.parent / "shared" / "golden"
+golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden vectors in ../shared/golden")
+VOCABULARY = numbered(60, range(60, 0, -1))
+MODELS = ("diffwave", "sssd-s4", "sssd-sa", "csdi-s4")
+
+#: Parameters at the paper's hyper-parameters, as the public code has them, in thousands.
+COUNTS = {"sssd-s4": 47_886, "diffwave": 24_145, "sssd-sa": 29_354, "csdi-s4": 363}
+
+
+def vectors(name: str) -> dict[str, torch.Tensor]:
+    return load_file(GOLDEN / f"{name.replace('-', '_')}.io.safetensors")
+
+
+def path(name: str) -> Path:
+    return GOLDEN / f"{name.replace('-', '_')}.weights.safetensors"
+
+
+@golden
+@pytest.mark.parametrize("name", MODELS)
+def test_the_networks_compute_the_same(name: str) -> None:
+    io = vectors(name)
+    model = read(path(name), VOCABULARY, cycle=3)
+    x, cond, mask = (io[k].reshape(3, 1, 64).transpose(1, 2) for k in ("x_t", "cond", "mask"))
+    known = mask[..., 0] > 0
+    values = torch.cat([x, cond * mask], dim=-1)
+    eps = model.network(values, known, io["t"].reshape(3))
+    torch.testing.assert_close(eps.transpose(1, 2), io["eps"].reshape(3, 1, 64), atol=1e-4, rtol=0)
+    if name == "csdi-s4":
+        _, side = model.network.stem(values, known)
+        torch.testing.assert_close(side, io["side_info"].reshape(3, -1, 64), atol=1e-5, rtol=0)
+
+
+@golden
+@pytest.mark.parametrize("name", ["diffwave", "sssd-s4", "sssd-sa"])
+def test_a_whole_reverse_chain_ends_in_the_same_place(name: str) -> None:
+    io = vectors(name)
+    model = read(path(name), VOCABULARY, cycle=3)
+    noise = iter(io["chain_noise"].transpose(2, 3))
+
+    class Replayed(Gaussian):
+        def noise(self, like: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
+            return next(noise)
+
+    process = Replayed(VOCABULARY, **model.recipe.how)
+    given = (io["cond"] * io["mask"]).transpose(1, 2)
+    known = io["mask"][:, 0] > 0
+    state = process.start(given, known, None)
+    with torch.inference_mode(), chain(model.network):
+        for t in range(199, -1, -1):
+            state.values_BLC = torch.where(known[..., None], given, state.values_BLC)
+            state = process.step(model.network, state, given, known, t, t - 1, None)
+    torch.testing.assert_close(state.values_BLC.transpose(1, 2), io["chain_final"], atol=1e-3, rtol=0)
+    assert next(noise, None) is None
+
+
+@golden
+def test_the_s4_kernel_is_the_same() -> None:
+    io, weights = vectors("s4_layer"), load_file(GOLDEN / "s4_layer.weights.safetensors")
+    from tracemend.backbones.ssm import Mixed, StateSpace
+    from tracemend.reference import _put
+
+    layer = Mixed(StateSpace(6, state=16, length=64), 6)
+    named: dict[str, torch.Tensor] = {}
+    for name, value in weights.items():
+        _put(named, name, value)
+    layer.load_state_dict(named)
+    assert isinstance(layer.mixer, StateSpace)
+    torch.testing.assert_close(layer.mixer.kernel(64), io["kernel"], atol=1e-5, rtol=0)
+    torch.testing.assert_close(layer(io["u"].permute(1, 2, 0)).permute(2, 0, 1), io["y"], atol=1e-5, rtol=0)
+
+
+@golden
+def test_schedules_are_the_same() -> None:
+    linear = load_file(GOLDEN / "schedule_linear200.safetensors")["alpha_bar"]
+    torch.testing.assert_close(SCHEDULES["linear"](200).float(), linear.float(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(SCHEDULES["quadratic"](50), vectors("csdi-s4")["alpha_bar"], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_papers_sizes_have_the_papers_parameters(name: str) -> None:
+    _, network = build(published(name, "paper"), VOCABULARY)
+    assert round(sum(p.numel() for p in network.parameters()) / 1000) == COUNTS[name]
+
+
+def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no checkpoint"):
+        read(tmp_path / "nothing", VOCABULARY)
+    save_file({"weight": torch.zeros(2)}, tmp_path / "other")
+    with pytest.raises(ModelError, match="not a checkpoint of diffwave, sssd-s4, sssd-sa, csdi-s4"):
+        read(tmp_path / "other", VOCABULARY)
+
+
+@golden
+@pytest.mark.parametrize("name", MODELS)
+def test_damaged_checkpoints_are_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    weights = load_file(path(name))
+    rng = np.random.default_rng(0)
+    names = sorted(k for k in weights if not k.endswith((".z", ".omega")))
+    for victim in rng.choice(names, 12, replace=False):
+        for damage in ("missing", "shape"):
+            broken = dict(weights)
+            if damage == "missing":
+                del broken[victim]
+            else:
+                broken[victim] = torch.zeros(*weights[victim].shape, 2)
+            save_file(broken, tmp_path / "broken")
+            with pytest.raises(ModelError) as caught:
+                read(tmp_path / "broken", VOCABULARY)
+            assert "\n" not in str(caught.value)
