@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracemend.baselines import Copy, Lookup, MostFrequent
+from tracemend.baselines import Copy, Lookup, MostFrequent, Period
 from tracemend.mender import Mender, Restorer
 from tracemend.metrics import interval, rouge_l
 from tracemend.recipes import Recipe, recipe
@@ -157,7 +157,7 @@ def main() -> None:
     for name in given.benchmarks:
         data = read(given.data / f"{name}.npz")
         base = {"benchmark": name, "loop": data["loop"], **about}
-        for mender in (MostFrequent(), Copy(), Lookup(data["train"])):
+        for mender in (MostFrequent(), Copy(), Period(), Lookup(data["train"])):
             if not given.settings:
                 merge(given.output, {"recipe": mender.name, "settings": [], **base, **judge(mender, data)})
         for chosen in (changed(recipe(r), given.settings) for r in given.recipes):

@@ -59,7 +59,8 @@ def test_a_whole_reverse_chain_ends_in_the_same_place(name: str) -> None:
 
     class Replayed(Gaussian):
         def noise(self, like: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-            return next(noise)
+            drawn: torch.Tensor = next(noise)
+            return drawn
 
     process = Replayed(VOCABULARY, **model.recipe.how)
     given = (io["cond"] * io["mask"]).transpose(1, 2)

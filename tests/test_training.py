@@ -11,7 +11,7 @@ import torch
 
 import tracemend
 from tracemend.errors import ModelError
-from tracemend.gaps import Loss
+from tracemend.gaps import Overflow
 from tracemend.recipes import recipe
 from tracemend.training import Training, draw, enters_only, streams, weights_of
 from tracemend.vocabulary import MASK, numbered, universal
@@ -71,7 +71,7 @@ def test_drawn_windows_hide_what_was_there() -> None:
     tids = np.repeat(np.arange(5, 15), 42)
     stream = Stream(np.arange(3, 423), tids)  # every event tells its own place
     for _ in range(200):
-        w, truth = Loss(longest=40, context=60).draw(stream, rng, 128)
+        w, truth = Overflow(longest=40, context=60).draw(stream, rng, 128)
         assert len(w.known_L) <= 128
         assert w.hidden == len(truth) >= 1
         at = np.flatnonzero(~w.known_L)

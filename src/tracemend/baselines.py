@@ -1,4 +1,4 @@
-"""Menders without a network: two-sided lookup, copy, most frequent. Every table of results shows them.
+"""Menders without a network: two-sided lookup, copies, most frequent. Every table of results shows them.
 
 Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), K context events,
 U distinct ids, T thread slots.
@@ -279,6 +279,39 @@ class Copy(Proposer):
         if not events:
             return certain(np.empty(0, np.int64), np.empty(0, np.int64))
         return certain(np.concatenate(events), np.concatenate(threads), 0.5)
+
+
+class Period(Proposer):
+    """Goes on with the loop that the events before the gap are in: they repeat after so many events as fits them best.
+
+    longest: periods that are tried. On loops this needs no training and is hard to beat.
+    """
+
+    name = "copy period"
+
+    def __init__(self, longest: int = 64) -> None:
+        self.longest = longest
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        """Deterministic: ``seed`` isn't used."""
+        return [self._propose(w) for w in windows]
+
+    def _propose(self, window: Window) -> Proposal:
+        parts = []
+        for run in hidden_runs(window):
+            near, threads, back = run.left, run.left_threads, False
+            if not len(near):  # a window that begins with its gap: the same from the other side
+                near, threads, back = run.right[::-1], run.right_threads[::-1], True
+            if not len(near):
+                near, threads = np.array([OTHER]), np.array([UNKNOWN_THREAD])
+            most = max(1, min(self.longest, len(near) // 2))
+            same = [float((near[lag:] == near[:-lag]).mean()) for lag in range(1, most + 1) if lag < len(near)]
+            lag = int(np.argmax(same)) + 1 if same else 1
+            at = np.arange(len(run))[:: -1 if back else 1] % lag - lag
+            parts.append((near[at], threads[at]))
+        if not parts:
+            return certain(np.empty(0, np.int64), np.empty(0, np.int64))
+        return certain(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), 0.5)
 
 
 class MostFrequent(Proposer):

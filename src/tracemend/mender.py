@@ -107,8 +107,8 @@ class Proposer:
 class Restorer(Proposer):
     """A trained network with its recipe and vocabulary; a folder of plain files on disk.
 
-    recipe.json, vocabulary.json, weights.safetensors (half precision but for state space kernels), and calibration.json if it was calibrated: a
-    curve for the network alone and one for its blend with a lookup.
+    recipe.json, vocabulary.json, weights.safetensors (half precision but for state space kernels), and calibration.json
+    if it was calibrated: a curve for the network alone and one for its blend with a lookup.
     """
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary, network: Denoiser, digest: str = "") -> None:

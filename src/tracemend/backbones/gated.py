@@ -56,6 +56,8 @@ def mixer(name: str, width: int, dilation: int, normed: bool, options: dict[str,
     gate's convolution, as in CSDI (Tashiro et al. 2021, figure 3). Raises ValueError naming the accepted ones.
     """
     if name == "conv":
+        if options:
+            raise ValueError(f"mixer conv has no option {', '.join(map(repr, options))}")
         return convolution(width, 2 * width, 3, dilation, normed=normed), nn.Identity()
     if name == "s4":
         before, after = (Mixed(StateSpace(2 * width, **options), 2 * width) for _ in range(2))

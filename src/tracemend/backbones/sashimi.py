@@ -60,7 +60,7 @@ class Sashimi(nn.Module):
         self.down, self.up = nn.ModuleList(down), nn.ModuleList(up)
         self.norm = nn.LayerNorm(width)
         if label is not None:
-            self.label = nn.Embedding(*label)
+            self.label = nn.Embedding(label[0], label[1])
 
     def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> Tensor:
         L = x_BHL.shape[-1]

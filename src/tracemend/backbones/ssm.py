@@ -9,6 +9,7 @@ Complex parameters are stored as real pairs on a last axis of 2.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -61,8 +62,8 @@ class DPLR(Kernel):
     Gu et al. (2022), algorithm 1. The stored C is C (I - A^length), so that the kernel's generating function, taken at
     the roots of unity of ``length``, needs no powers of A. Longer kernels are reached by doubling, C (I + A^length).
 
-    Near omega = -1 the usual form divides by 1 + omega. Here every Cauchy sum is multiplied through by it:
-    with g = (1 + omega) / 2 and h = 1 - omega, 1 / (z - w) * 2 / (1 + omega) = 1 / (h - w g), and a conjugate pair gives
+    Near omega = -1 the usual form divides by 1 + omega. Here every Cauchy sum is multiplied through by it: with
+    g = (1 + omega) / 2 and h = 1 - omega, 1 / (z - w) * 2 / (1 + omega) = 1 / (h - w g), and a conjugate pair gives
     exp(i theta / 2) * (4 i s Re(v) - 2 c Re(v conj(w))) / (|w|^2 c^2 - 4 s^2 - 4 i Re(w) c s) for omega = exp(-i theta),
     s = sin(theta / 2), c = cos(theta / 2): finite everywhere, and a real matrix product for all rows v at once.
     """
@@ -150,7 +151,8 @@ class DPLR(Kernel):
         d = C.shape[0]
         BC, BQ, PC, PQ = x[:d], x[d], x[d + 1 : 2 * d + 1], x[-1]
         g = torch.complex(c_F * c_F, -c_F * s_F)  # (1 + omega) / 2
-        return torch.fft.irfft(BC - BQ * PC * g / (1 + PQ * g))
+        result: Tensor = torch.fft.irfft(BC - BQ * PC * g / (1 + PQ * g))
+        return result
 
 
 class Diagonal(Kernel):
@@ -182,7 +184,7 @@ class Diagonal(Kernel):
         return result
 
 
-KERNELS: dict[str, type[Kernel]] = {"dplr": DPLR, "diagonal": Diagonal}
+KERNELS: dict[str, Callable[..., Kernel]] = {"dplr": DPLR, "diagonal": Diagonal}
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -210,10 +212,11 @@ class Convolution(torch.autograd.Function):
         L = x_BHL.shape[-1]
         transform = torch.fft.rfft(x_BHL, n=2 * L)
         ctx.save_for_backward(transform, spectrum_HF)
-        return torch.fft.irfft(transform * spectrum_HF, n=2 * L)[..., :L]
+        result: Tensor = torch.fft.irfft(transform * spectrum_HF, n=2 * L)[..., :L]
+        return result
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_BHL: Tensor) -> tuple[Tensor | None, Tensor | None]:
         transform, spectrum_HF = ctx.saved_tensors
         L = grad_BHL.shape[-1]
@@ -237,17 +240,14 @@ class StateSpace(Held):
         width: int,
         *,
         kernel: str = "dplr",
-        state: int = 64,
-        length: int = 200,
-        trainable: bool = False,
         gated: bool = False,
+        **options: Any,
     ) -> None:
+        """options: the kernel's. Raises ValueError for a kernel that isn't known."""
         super().__init__()
-        self.kernel: Kernel = (
-            DPLR(width, state=state, length=length, trainable=trainable)
-            if kernel == "dplr"
-            else KERNELS[kernel](width, state=state)  # type: ignore[call-arg]
-        )
+        if kernel not in KERNELS:
+            raise ValueError(f"unknown kernel {kernel!r}; one of {', '.join(KERNELS)}")
+        self.kernel: Kernel = KERNELS[kernel](width, **options)
         self.D = nn.Parameter(torch.randn(width))
         self.out = nn.Conv1d(width, 2 * width if gated else width, 1)
         self.gated = gated
@@ -263,14 +263,15 @@ class StateSpace(Held):
         with torch.autocast(self.D.device.type, enabled=False):
             forward, backward = self.kernel(length)
             forward = torch.cat([forward[:, :1] + self.D[:, None], forward[:, 1:]], dim=1)
-            result = torch.fft.rfft(torch.cat([forward, backward.flip(-1)], dim=-1))
+            result: Tensor = torch.fft.rfft(torch.cat([forward, backward.flip(-1)], dim=-1))
         if self.held is not None:
             self.held[length] = result
         return result
 
     def forward(self, x_BHL: Tensor) -> Tensor:
         L = x_BHL.shape[-1]
-        y: Tensor = Convolution.apply(x_BHL.to(self.D.dtype), self.spectrum(L)).to(x_BHL.dtype)  # type: ignore[no-untyped-call]
+        y: Tensor = Convolution.apply(x_BHL.to(self.D.dtype), self.spectrum(L))  # type: ignore[no-untyped-call]
+        y = y.to(x_BHL.dtype)
         y = self.out(functional.gelu(y))
         return functional.glu(y, dim=1) if self.gated else y
 

@@ -105,5 +105,5 @@ class Clock(nn.Sequential):
         power = {"falling": -2 * n / self.inner, "ends": -n / last, "rising": n / last}[self.frequencies]
         angle = (time_B.float() * self.scale)[:, None] * 10.0 ** (power * 4.0)
         embedded = torch.cat([angle.sin(), angle.cos()], dim=-1)[:, : self.inner]
-        result: Tensor = super().forward(embedded.to(self[0].weight.dtype))
+        result: Tensor = super().forward(embedded)  # type: ignore[no-untyped-call]
         return result

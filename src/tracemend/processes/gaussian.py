@@ -178,10 +178,11 @@ class Gaussian:
         """A draw from q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6 and 7), for any s < t."""
         a_t, a_s = float(self.alpha_bar[int(t)]), float(self.alpha_bar[int(s)]) if s >= 0 else 1.0
         kept = a_t / a_s
-        mean = (a_s**0.5 * (1 - kept) * x0 + kept**0.5 * (1 - a_s) * x) / (1 - a_t)
+        mean: Tensor = (a_s**0.5 * (1 - kept) * x0 + kept**0.5 * (1 - a_s) * x) / (1 - a_t)
         if s < 0:
             return mean
-        return mean + ((1 - kept) * (1 - a_s) / (1 - a_t)) ** 0.5 * self.noise(x, generator)
+        spread: float = ((1 - kept) * (1 - a_s) / (1 - a_t)) ** 0.5
+        return mean + spread * self.noise(x, generator)
 
     def beliefs(self, state: Noisy) -> list[Tensor]:
         return [nearest(state.values_BLC, self.codes.to(state.values_BLC.device))]
@@ -197,11 +198,10 @@ class ValueStem(nn.Module):
 
     def __init__(self, channels: int, width: int, normed: bool) -> None:
         super().__init__()
-        self.channels = channels
         self.inner = convolution(channels, width, normed=normed)
 
     def forward(self, values_BLC: Tensor, known_BL: Tensor) -> tuple[Tensor, Tensor]:
-        x, given = values_BLC.transpose(1, 2).split(self.channels, dim=1)
+        x, given = values_BLC.transpose(1, 2).chunk(2, dim=1)
         return functional.relu(self.inner(x)), torch.cat([given, known_BL[:, None].to(given.dtype)], dim=1)
 
 
@@ -213,12 +213,12 @@ class PositionStem(nn.Module):
 
     def __init__(self, channels: int, width: int, position: int, feature: int) -> None:
         super().__init__()
-        self.channels, self.position = channels, position
+        self.position = position
         self.inner = convolution(2 * channels, width, normed=False)
         self.feature = nn.Parameter(torch.randn(feature))
 
     def forward(self, values_BLC: Tensor, known_BL: Tensor) -> tuple[Tensor, Tensor]:
-        x, given = values_BLC.transpose(1, 2).split(self.channels, dim=1)
+        x, given = values_BLC.transpose(1, 2).chunk(2, dim=1)
         B, _, L = x.shape
         known = known_BL[:, None].to(x.dtype)
         n = torch.arange(0, self.position, 2, device=x.device)

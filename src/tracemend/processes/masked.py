@@ -84,7 +84,7 @@ class Masked:
         return Shown(self.hide(given_BLC, known_BL), known_BL.clone())
 
     def times(self, steps: int, known_BL: Tensor) -> Sequence[float]:
-        """Shares of the gap that are still hidden: Chang et al., "MaskGIT" (2022), the cosine schedule of section 3.3."""
+        """Shares of the gap that are still hidden: the cosine schedule of Chang et al., "MaskGIT" (2022), section 3.3."""
         return [math.cos(k / steps * math.pi / 2) for k in range(steps)] + [0.0]
 
     def step(
