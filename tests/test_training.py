@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import tracemend
 from tracemend.errors import ModelError
-from tracemend.gaps import Overflow
+from tracemend.gaps import Blackout, Overflow, Points
 from tracemend.recipes import recipe
 from tracemend.training import Training, draw, enters_only, streams, weights_of
-from tracemend.vocabulary import MASK, numbered, universal
+from tracemend.vocabulary import FIRST, MASK, Vocabulary, by_frequency, numbered, universal
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream
 
 TINY = recipe("masked-transformer-tiny")
 PERIOD = np.array([3, 7, 4, 9, 5, 3, 8])
 DATA = [Stream(np.tile(PERIOD, 60), np.full(420, 1))]
 VOCABULARY = numbered(10)
+PLACES = ("anywhere", "centre", "end", "grid")
 
 
 def run(steps: int, seed: int = 0) -> Training:
@@ -30,8 +34,8 @@ def run(steps: int, seed: int = 0) -> Training:
 
 
 def test_a_loop_is_learnt() -> None:
-    training = run(400)
-    steps = list(training.steps(DATA, DATA, every=400))
+    training = run(600)
+    steps = list(training.steps(DATA, DATA, every=600))
     assert steps[-1].loss < 0.3 * steps[0].loss
     assert steps[-1].validation is not None
     assert steps[-1].validation > 0.8
@@ -127,3 +131,101 @@ def test_the_functions_of_the_package() -> None:
         tracemend.Imputer().impute(ids, known)
     with pytest.raises(ModelError, match="no intact stretch"):
         tracemend.train([replace(trace, table=trace.table.slice(0, 4))])
+
+
+def test_a_stopped_run_keeps_its_best_weights(tmp_path: Path) -> None:
+    """Published recipes keep the weights of the lowest validation loss; a resumed run must know which those were."""
+    chosen = recipe("diffwave-tiny-published")
+    counted = numbered(10, range(10, 0, -1))
+    whole = Training(chosen, counted, total=8, device="cpu")
+    losses = [s.validation_loss for s in whole.steps(DATA, DATA, every=2)]
+    half = Training(chosen, counted, total=8, device="cpu")
+    for step in half.steps(DATA, DATA, every=2):
+        if step.number == 4:
+            break
+    half.save(tmp_path)
+    again = Training.resume(tmp_path, counted, device="cpu")
+    list(again.steps(DATA, DATA, every=2))
+    assert again.best == whole.best == min(x for x in losses if x is not None)
+    assert all(torch.equal(a, again.average[name]) for name, a in whole.average.items())
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    """torchrun with two processes on the CPU: both end with the same weights, those of one process with all windows."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import os, sys\n"
+        "from dataclasses import replace\n"
+        "import numpy as np, torch\n"
+        "from safetensors.torch import save_file\n"
+        "from tracemend.gaps import Blackout\n"
+        "from tracemend.recipes import recipe\n"
+        "from tracemend.training import Training, join\n"
+        "from tracemend.vocabulary import numbered\n"
+        "from tracemend.windows import Stream\n"
+        "torch.set_num_threads(1)\n"
+        "device, first = join('cpu')\n"
+        "chosen = replace(recipe('lstm-tiny'), gaps=Blackout(5), length=40)\n"
+        "training = Training(chosen, numbered(10), total=5, device=device)\n"
+        "training.bfloat16 = False\n"
+        "ids = np.random.default_rng(0).integers(3, 13, 500)\n"
+        "list(training.steps([Stream(ids, np.ones_like(ids))]))\n"
+        "save_file(training.network.state_dict(), os.path.join(sys.argv[1], f'{training.rank}.safetensors'))\n"
+        "assert first == (training.rank == 0)\n"
+    )
+    single, double = tmp_path / "single", tmp_path / "double"
+    single.mkdir()
+    double.mkdir()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for command in ([sys.executable, script, single], [*launch, script, double]):
+        done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-2000:]
+    one = load_file(single / "0.safetensors")
+    both = [load_file(double / f"{rank}.safetensors") for rank in (0, 1)]
+    for name, weights in one.items():
+        assert torch.equal(both[0][name], both[1][name])
+        torch.testing.assert_close(both[0][name], weights, atol=1e-4, rtol=1e-3)
+
+
+def test_a_device_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(ModelError, match="no device 'abacus' here"):
+        Training(TINY, VOCABULARY, device="abacus")
+
+
+def test_blackouts_lie_where_the_study_puts_them() -> None:
+    rng = np.random.default_rng(0)
+    begins = {place: {Blackout(10, place).begin(rng, 200) for _ in range(2000)} for place in PLACES}
+    assert begins["centre"] == {95}
+    assert begins["end"] == {190}
+    assert begins["grid"] == set(range(0, 200, 10))
+    assert begins["anywhere"] == set(range(191))
+    shared = Blackout(10, shared=True).for_batch(rng)
+    assert len({shared.begin(rng, 200) for _ in range(50)}) == 1
+    with pytest.raises(ModelError, match="a window of 9 events is shorter than its gap of 10"):
+        Blackout(10).begin(rng, 9)
+    with pytest.raises(ModelError, match="'left' of a blackout; one of anywhere, centre, end, grid"):
+        Blackout(10, "left")
+    stream = Stream(np.arange(3, 503), np.ones(500, np.int64))
+    for gaps in (Blackout(7), Points()):
+        for _ in range(50):
+            w, truth = gaps.draw(stream, rng, 60)
+            filled = w.ids_LC[:, 0].copy()
+            assert (filled[~w.known_L] == MASK).all()
+            filled[~w.known_L] = truth[:, 0]
+            assert (np.diff(filled) == 1).all()
+            assert w.hidden == len(truth) == (7 if isinstance(gaps, Blackout) else w.hidden) >= 1
+
+
+def test_a_vocabulary_by_frequency_counts(tmp_path: Path) -> None:
+    from conftest import rng, threads_on_cpus
+
+    trace = threads_on_cpus(rng(0), 400)
+    vocabulary = by_frequency([trace, trace])
+    ids = vocabulary.encode(trace)
+    counts = np.bincount(ids, minlength=len(vocabulary))[FIRST:]
+    assert vocabulary.counts == tuple((2 * counts).tolist())
+    assert (np.diff(counts) <= 0).all()
+    vocabulary.save(tmp_path / "v.json")
+    assert Vocabulary.load(tmp_path / "v.json") == vocabulary
+    with pytest.raises(ModelError, match="2 entries with 1 counts"):
+        Vocabulary([("a", 0), ("b", 0)], [1])

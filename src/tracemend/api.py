@@ -19,7 +19,7 @@ from tracemend.mender import Mender, Restorer
 from tracemend.mending import LOOKUP, Unknown, mend_trace
 from tracemend.recipes import Recipe, recipe
 from tracemend.training import Step, Training, streams
-from tracemend.vocabulary import Vocabulary, numbered, universal
+from tracemend.vocabulary import Vocabulary, by_frequency, numbered, universal
 from tracemend.windows import Stream
 
 #: The model that ships with the package.
@@ -68,20 +68,23 @@ def train(
     *,
     recipe_name: str = "masked-transformer",
     vocabulary: Vocabulary | None = None,
-    steps: int = 1000,
+    steps: int | None = None,
     seed: int = 0,
+    device: str = "auto",
     held_out: Iterable[Trace] = (),
     log: Callable[[Step], Any] = lambda step: None,
 ) -> Restorer:
     """Train a model on complete traces (or the intact parts of lossy ones). ``log`` is called after every step.
 
+    steps: iterations, the recipe's own if not given. device: "auto" takes a GPU if there is one.
     For a run that is saved and taken up again use ``tracemend.training.Training``, or the command ``tracemend train``.
     """
-    chosen = vocabulary or universal()
+    traces, made = list(traces), recipe(recipe_name)
+    chosen = vocabulary or (universal() if made.vocabulary == "universal" else by_frequency(traces))
     data = [s for t in traces for s in streams(t, chosen)]
     if not data:
         raise ModelError("no intact stretch of 32 events or more to train on")
-    run = Training(recipe(recipe_name), chosen, total=steps, seed=seed)
+    run = Training(made, chosen, total=steps, seed=seed, device=device)
     for step in run.steps(data, [s for t in held_out for s in streams(t, chosen)]):
         log(step)
     return Restorer(run.recipe, chosen, run.averaged())
@@ -93,7 +96,7 @@ class Imputer:
     model: "lookup", or the name of a recipe to train. The windows are arrays (B, L) of ids from 0.
     """
 
-    def __init__(self, model: str = LOOKUP, *, steps: int = 1000, seed: int = 0) -> None:
+    def __init__(self, model: str = LOOKUP, *, steps: int | None = None, seed: int = 0) -> None:
         self.model, self.steps, self.seed = model, steps, seed
         self._mender: Mender | None = None
         self._first = 0
@@ -103,7 +106,7 @@ class Imputer:
         ids = np.asarray(windows, np.int64)
         if ids.ndim != 2 or not ids.size or ids.min() < 0:
             raise ValueError(f"windows must be an array (B, L) of ids from 0, not of shape {ids.shape}")
-        vocabulary = numbered(int(ids.max()) + 1)
+        vocabulary = numbered(int(ids.max()) + 1, np.bincount(ids.ravel()).tolist())
         self._first = len(vocabulary) - int(ids.max()) - 1
         data = [Stream(row + self._first, np.zeros_like(row)) for row in ids]
         if self.model == LOOKUP:

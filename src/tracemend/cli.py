@@ -424,7 +424,7 @@ def train(
         Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")
     ] = Path("run"),
     recipe: Annotated[str, typer.Option(help="What to train (tracemend recipes).")] = "masked-transformer",
-    steps: Annotated[int, typer.Option(min=1)] = 5000,
+    steps: Annotated[int | None, typer.Option(min=1, help="Iterations; the recipe's own if not given.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     validate: Annotated[
         list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
@@ -440,16 +440,18 @@ def train(
         bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Take up the run in the output folder.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several (cuda:1).")] = "auto",
     arch: ArchOption = "x86_64",
 ) -> None:
-    """Train a model on traces; it can be stopped and taken up again."""
+    """Train a model on traces; it can be stopped and taken up again. Under torchrun, several processes share the work."""
     from tracemend.mender import Restorer
     from tracemend.recipes import recipe as find
-    from tracemend.training import Training, keep_memory, streams
-    from tracemend.vocabulary import universal
+    from tracemend.training import Training, join, keep_memory, streams
+    from tracemend.vocabulary import Vocabulary, by_frequency, universal
 
     chosen = find(recipe)
-    if output.exists() and not resume:
+    device, first = join(device)
+    if first and output.exists() and not resume:
         raise OutputError(f"{output}: exists already; --resume takes up the run in it")
     if bool(traces) == bool(corpus):
         raise typer.BadParameter("name traces or a --corpus, not both", param_hint="TRACES")
@@ -460,14 +462,26 @@ def train(
     else:
         learn = [_read(p, None, arch, False) for p in traces or []]
         held_out = [_read(p, None, arch, False) for p in validate or []]
-    vocabulary = universal()
+    if resume:
+        vocabulary = Vocabulary.load(output / "vocabulary.json")
+    else:
+        vocabulary = universal() if chosen.vocabulary == "universal" else by_frequency(learn)
     data = [s for t in learn for s in streams(t, vocabulary)]
     check = [s for t in held_out for s in streams(t, vocabulary)]
     if not data:
         raise TracemendError("no intact stretch of 32 events or more to train on")
     keep_memory()
-    run = Training.resume(output, vocabulary) if resume else Training(chosen, vocabulary, total=steps, seed=seed)
+    run = (
+        Training.resume(output, vocabulary, device=device)
+        if resume
+        else Training(chosen, vocabulary, total=steps, seed=seed, device=device)
+    )
+    if not first:
+        for _ in run.steps(data, check, every=every):
+            pass
+        return
     output.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(output / "vocabulary.json")
     if compile:
         run.network.compile(dynamic=False)
     parameters = sum(p.numel() for p in run.network.parameters())
@@ -478,7 +492,8 @@ def train(
             loss = step.loss if not loss else 0.98 * loss + 0.02 * step.loss
             progress(step.number, run.total, f"loss {loss:.3f}")
             if step.number % every == 0 or step.number == run.total:
-                row = {"step": step.number, "loss": round(loss, 4), "rate": step.rate, "accuracy": step.validation}
+                row = {"step": step.number, "loss": round(loss, 4), "rate": step.rate}
+                row |= {"accuracy": step.validation, "validation_loss": step.validation_loss}
                 log.write(json.dumps(row) + "\n")
                 log.flush()
                 run.save(output)

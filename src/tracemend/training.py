@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import json
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,17 @@ def pick_device(name: str = "auto") -> torch.device:
         first = str(e).splitlines()[0]
         raise ModelError(f"no device {name!r} here: {first}") from e
     return device
+
+
+def join(device: str = "auto") -> tuple[str, bool]:
+    """Join the processes that torchrun started, if it did: the device of this one, and whether it is the first."""
+    if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
+        return device, True
+    local = pick_device(device)
+    torch.distributed.init_process_group("nccl" if local.type == "cuda" else "gloo")
+    if local.type == "cuda" and local.index is None:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return device, torch.distributed.get_rank() == 0
 
 
 class Training:
@@ -215,8 +227,8 @@ class Training:
                 self.average[name].copy_(value)
 
     def averaged(self) -> Denoiser:
-        """A network with the averaged (or best) weights, ready for use."""
-        return self._network(self.average)
+        """A network with the averaged (or best) weights, ready for use on the CPU."""
+        return self._network(self.average).to("cpu")
 
     def _network(self, weights: dict[str, Tensor]) -> Denoiser:
         _, network = build(self.recipe, self.vocabulary)
@@ -243,7 +255,7 @@ class Training:
 
     def measure(self, held_out: Sequence[Stream], *, windows: int = 96, steps: int = 4) -> float:
         """Share of hidden events right, restored in a few reverse steps, on the same windows every time."""
-        network = self.averaged()
+        network = self._network(self.average)
         right = count = 0
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             for clean, known in self._validation(held_out, windows):
