@@ -98,7 +98,99 @@ def reading() -> str:
     return table(head, rows) + source(d, "reading")
 
 
-MAKERS = {"authentic": authentic, "authentic details": authentic_details, "reading": reading}
+def named(row: Any) -> str:
+    """A row's recipe, with what was changed in it (the number of iterations has a column of its own)."""
+    changes = [s for s in row["settings"] if not s.startswith("iterations=")]
+    return ", ".join([row["recipe"], *changes])
+
+
+def of_study(name: str) -> tuple[list[Any], str]:
+    rows = load(name)["rows"]
+    commits = ", ".join(sorted({f"`{r['commit'][:10]}`" for r in rows}))
+    command = f"`python benchmarks/study.py`, rows with their settings; commits {commits}, seed 0"
+    return rows, f"\nFrom `benchmarks/results/{name}.json`: {command}, one core of two busy ones.\n"
+
+
+def triple(score: Any) -> str:
+    return " / ".join(f"{100 * score[k]:.1f}" for k in ("accuracy", "perfect", "rouge_l"))
+
+
+def study() -> str:
+    rows, end = of_study("study")
+    parts = []
+    for benchmark in dict.fromkeys(r["benchmark"] for r in rows):
+        held = sorted((r for r in rows if r["benchmark"] == benchmark), key=lambda r: ("train_s" in r, r["all"]["accuracy"]))
+        first = held[0]
+        title = f"#### {benchmark}: {100 * first['loop']:.0f} % of the test stream is one loop of period 14"
+        parts.append(f"\n{title}\n\n")
+        head = ["model", "all gaps", "gaps outside the loop", "windows", "iterations", "training s", "imputing s", "parameters"]
+        body = []
+        for r in held:
+            training = [f"{r[k]:,}" if k in r else "" for k in ("iterations", "train_s")]
+            size = f"{r['parameters']:,}" if "parameters" in r else ""
+            body.append(
+                [named(r), triple(r["all"]), triple(r["hard"]), f"{r['all']['gaps']}", *training, f"{r['impute_s']:.0f}", size]
+            )
+        parts.append(table(head, body))
+    return "Accuracy / perfect rate / ROUGE-L (eq. 9), per cent:\n" + "".join(parts) + end
+
+
+def study_by_rank() -> str:
+    rows, end = of_study("study")
+    parts = []
+    for benchmark in dict.fromkeys(r["benchmark"] for r in rows):
+        held = sorted((r for r in rows if r["benchmark"] == benchmark), key=lambda r: r["all"]["accuracy"])
+        ranks = list(held[0]["by_rank"])
+        whole = held[0]["by_rank"]
+        head = ["model", *(f"{k} ({whole[k]['events']} events)" for k in ranks)]
+        body = [[named(r), *(f"{100 * r['by_rank'][k]['accuracy']:.1f}" for k in ranks)] for r in held]
+        parts.append(f"\n#### {benchmark}\n\n" + table(head, body))
+    return "Accuracy by the call's rank among the training events, per cent:\n" + "".join(parts) + end
+
+
+def ablation() -> str:
+    rows, end = of_study("ablation")
+    parts = []
+    for recipe, title in (
+        ("diffwave-small-published", "As published, with one fault mended"),
+        ("diffwave-small", "Corrected, with one correction taken back"),
+    ):
+        held = sorted((r for r in rows if r["recipe"] == recipe), key=lambda r: len(r["settings"]))
+        head = ["", "all gaps", "gaps outside the loop", "ranks 5-8", "ranks 9-16", "ranks 17-"]
+        body = []
+        for r in held:
+            change = named(r).removeprefix(recipe).removeprefix(", ") or "as it is"
+            ranks = [f"{100 * r['by_rank'][k]['accuracy']:.1f}" for k in ("5-8", "9-16", "17-255")]
+            body.append([change, triple(r["all"]), triple(r["hard"]), *ranks])
+        parts.append(f"\n#### {title}\n\n" + table(head, body))
+    return "Accuracy / perfect rate / ROUGE-L, per cent:\n" + "".join(parts) + end
+
+
+def sampling() -> str:
+    d = load("sampling")
+    s = d["step"]
+    lines = (
+        f"A reverse step of SSSD-S4 at the paper's size (47.9 M parameters, batch 1, one core): {s['held_s']:.3f} s with the "
+        f"kernels held, {s['anew_s']:.2f} s with the kernels made anew each step, {s['ratio']:.0f} times.\n\n"
+    )
+    head = ["model", "sampler", "steps", f"seconds for {d['windows']} windows", "accuracy", "perfect", "accuracy outside the loop"]
+    body = [
+        [r["recipe"], r["sampler"], str(r["steps"]), f"{r['seconds']:.1f}"]
+        + [f"{100 * r[k]:.1f}" for k in ("accuracy", "perfect", "hard")]
+        for r in d["samplers"]
+    ]
+    return lines + table(head, body) + source(d, "sampling")
+
+
+MAKERS = {
+    "authentic": authentic,
+    "authentic details": authentic_details,
+    "reading": reading,
+    "study": study,
+    "study by rank": study_by_rank,
+    "ablation": ablation,
+    "sampling": sampling,
+}
 
 
 def output(command: str) -> str:
@@ -120,7 +212,7 @@ def remade(text: str) -> str:
 
 def main() -> None:
     stale = []
-    for path in (ROOT / "README.md", ROOT / "docs" / "results.md"):
+    for path in (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "study.md"):
         old = path.read_text()
         new = remade(old)
         if new != old:

@@ -170,10 +170,11 @@ def test_advice_has_numbers_and_commands(lossy: Path) -> None:
     assert advice["cpus"][0]["sufficient_kb"] >= 8
 
 
-def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path) -> None:
+@pytest.mark.parametrize("recipe", ["masked-transformer-tiny", "csdi-s4-tiny", "lstm-tiny"])
+def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path, recipe: str) -> None:
     sample = ROOT / "tests" / "data" / "ftrace_pipe.txt"
     folder = tmp_path / "model"
-    tiny = ["--recipe", "masked-transformer-tiny", "--every", "2"]
+    tiny = ["--recipe", recipe, "--every", "2"]
     done = run("train", sample, "-o", folder, "--steps", "4", *tiny, "--validate", sample)
     assert done.returncode == 0, done.stderr
     assert {"recipe.json", "vocabulary.json", "weights.safetensors", "log.jsonl"} <= {p.name for p in folder.iterdir()}
@@ -182,7 +183,7 @@ def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path) -> None:
     done = run("mend", lossy, "-o", tmp_path / "out", "--model", folder)
     assert done.returncode == 0, done.stderr
     header = json.loads((tmp_path / "out" / "overlay.jsonl").read_text().splitlines()[0])
-    assert header["model"] == "lookup + masked-transformer-tiny"
+    assert header["model"] == f"lookup + {recipe}"
     assert len(header["model_sha256"]) == 64
 
 
@@ -199,6 +200,19 @@ def test_a_full_disk_behind_stdout_is_one_line(lossy: Path, tmp_path: Path, comm
         )
     assert done.returncode == 1
     assert done.stderr.decode().strip() == "tracemend: stdout: No space left on device"
+
+
+def test_training_of_what_is_not_known_is_one_line(tmp_path: Path) -> None:
+    sample = ROOT / "tests" / "data" / "ftrace_pipe.txt"
+    for extra, message in {
+        ("--recipe", "unet"): "unknown recipe 'unet'; one of masked-transformer",
+        ("--device", "abacus"): "no device 'abacus' here",
+    }.items():
+        done = run("train", sample, "-o", tmp_path / "m", *extra)
+        assert done.returncode == 1
+        assert message in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "m").exists()
 
 
 def test_lists() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tracemend.codecs import CODECS, nearest
+from tracemend.processes.base import Noise
 from tracemend.processes.gaussian import PREDICTIONS, Gaussian
 from tracemend.schedules import SCHEDULES, zero_terminal
 from tracemend.vocabulary import FIRST, numbered
@@ -84,12 +85,12 @@ def perfect(process: Gaussian) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 
 def run(process: Gaussian, x: Tensor, steps: int, stop: int = -1) -> Tensor:
-    state = process.start(x, torch.zeros(x.shape[:2], dtype=torch.bool), torch.Generator().manual_seed(0))
+    state = process.start(x, torch.zeros(x.shape[:2], dtype=torch.bool), Noise([0]))
     state.values_BLC = x
     times = [t for t in process.times(steps, torch.zeros(1, 1)) if t > stop]
     for t, s in zip(times, [*times[1:], stop], strict=True):
         known = torch.zeros(x.shape[:2], dtype=torch.bool)
-        state = process.step(perfect(process), state, x, known, t, s, torch.Generator().manual_seed(int(t)))
+        state = process.step(perfect(process), state, x, known, t, s, Noise([int(t)]))
     return state.values_BLC
 
 

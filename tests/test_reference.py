@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from tracemend.backbones.held import chain
 from tracemend.errors import ModelError
+from tracemend.mender import Restorer
+from tracemend.processes.base import Noise
 from tracemend.processes.gaussian import Gaussian
 from tracemend.recipes import build, published
 from tracemend.reference import read
@@ -55,23 +57,36 @@ def test_the_networks_compute_the_same(name: str) -> None:
 def test_a_whole_reverse_chain_ends_in_the_same_place(name: str) -> None:
     io = vectors(name)
     model = read(path(name), VOCABULARY, cycle=3)
-    noise = iter(io["chain_noise"].transpose(2, 3))
+    drawn = iter(io["chain_noise"].transpose(2, 3))
 
-    class Replayed(Gaussian):
-        def noise(self, like: torch.Tensor, generator: torch.Generator | None) -> torch.Tensor:
-            drawn: torch.Tensor = next(noise)
-            return drawn
+    class Replayed(Noise):
+        def normal(self, like: torch.Tensor) -> torch.Tensor:
+            values: torch.Tensor = next(drawn)
+            return values
 
-    process = Replayed(VOCABULARY, **model.recipe.how)
+    process, noise = Gaussian(VOCABULARY, **model.recipe.how), Replayed([])
     given = (io["cond"] * io["mask"]).transpose(1, 2)
     known = io["mask"][:, 0] > 0
-    state = process.start(given, known, None)
+    state = process.start(given, known, noise)
     with torch.inference_mode(), chain(model.network):
         for t in range(199, -1, -1):
             state.values_BLC = torch.where(known[..., None], given, state.values_BLC)
-            state = process.step(model.network, state, given, known, t, t - 1, None)
+            state = process.step(model.network, state, given, known, t, t - 1, noise)
     torch.testing.assert_close(state.values_BLC.transpose(1, 2), io["chain_final"], atol=1e-3, rtol=0)
-    assert next(noise, None) is None
+    assert next(drawn, None) is None
+
+
+@golden
+@pytest.mark.parametrize("name", MODELS)
+def test_a_checkpoint_stays_the_same_as_a_model(name: str, tmp_path: Path) -> None:
+    model = read(path(name), VOCABULARY, cycle=3)
+    model.save(tmp_path / "m")
+    again = Restorer.load(tmp_path / "m")
+    values, known = torch.randn(2, 64, 2), torch.ones(2, 64, dtype=torch.bool)
+    time = torch.tensor([3.0, 40.0])
+    torch.testing.assert_close(
+        again.network(values, known, time), model.network(values, known, time), atol=1e-2, rtol=1e-2
+    )
 
 
 @golden
@@ -118,12 +133,18 @@ def test_damaged_checkpoints_are_refused_in_one_line(name: str, tmp_path: Path) 
     rng = np.random.default_rng(0)
     names = sorted(k for k in weights if not k.endswith((".z", ".omega")))
     for victim in rng.choice(names, 12, replace=False):
-        for damage in ("missing", "shape"):
+        for damage in ("missing", "shape", "scalar", "stranger", "no roots"):
             broken = dict(weights)
             if damage == "missing":
                 del broken[victim]
+            elif damage == "stranger":
+                broken["stranger.weight"] = torch.zeros(1)
+            elif damage == "no roots":
+                broken = {k: v for k, v in weights.items() if not k.endswith(".omega")}
+                if len(broken) == len(weights):
+                    continue
             else:
-                broken[victim] = torch.zeros(*weights[victim].shape, 2)
+                broken[victim] = torch.zeros(*weights[victim].shape, 2) if damage == "shape" else torch.zeros(())
             save_file(broken, tmp_path / "broken")
             with pytest.raises(ModelError) as caught:
                 read(tmp_path / "broken", VOCABULARY)

@@ -443,7 +443,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several (cuda:1).")] = "auto",
     arch: ArchOption = "x86_64",
 ) -> None:
-    """Train a model on traces; it can be stopped and taken up again. Under torchrun, several processes share the work."""
+    """Train a model on traces; it can be stopped and taken up again, and be shared by processes under torchrun."""
     from tracemend.mender import Restorer
     from tracemend.recipes import recipe as find
     from tracemend.training import Training, join, keep_memory, streams
@@ -476,14 +476,14 @@ def train(
         if resume
         else Training(chosen, vocabulary, total=steps, seed=seed, device=device)
     )
+    if compile:
+        run.network.compile(dynamic=False)
     if not first:
         for _ in run.steps(data, check, every=every):
             pass
         return
     output.mkdir(parents=True, exist_ok=True)
     vocabulary.save(output / "vocabulary.json")
-    if compile:
-        run.network.compile(dynamic=False)
     parameters = sum(p.numel() for p in run.network.parameters())
     err.print(f"{run.recipe.name}: {parameters:,} parameters, {sum(map(len, data)):,} events to learn from")
     with open(output / "log.jsonl", "a") as log, _progress("training", not sys.stderr.isatty()) as progress:
@@ -492,7 +492,7 @@ def train(
             loss = step.loss if not loss else 0.98 * loss + 0.02 * step.loss
             progress(step.number, run.total, f"loss {loss:.3f}")
             if step.number % every == 0 or step.number == run.total:
-                row = {"step": step.number, "loss": round(loss, 4), "rate": step.rate}
+                row: dict[str, Any] = {"step": step.number, "loss": round(loss, 4), "rate": step.rate}
                 row |= {"accuracy": step.validation, "validation_loss": step.validation_loss}
                 log.write(json.dumps(row) + "\n")
                 log.flush()

@@ -54,7 +54,7 @@ def nearest(x_BLC: Tensor, codes_VC: Tensor) -> Tensor:
     """Log-probabilities_BLV of the ids, by squared distance from their codewords; the nearest is the likeliest.
 
     A codeword at the distance of the closest pair of codewords has exp(-2) of the odds of the one that x stands on. The
-    special ids below FIRST are never meant, except where the vocabulary has nothing else.
+    special ids below FIRST are never meant.
     """
     real = codes_VC[FIRST:]
     other = torch.cdist(real, real) + torch.diag(torch.full((len(real),), torch.inf, device=real.device))

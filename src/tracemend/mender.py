@@ -17,13 +17,14 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from tracemend.backbones.ssm import Kernel
 from tracemend.calibration import Calibration
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
+from tracemend.processes.base import Noise
 from tracemend.recipes import Recipe, build
 from tracemend.sampler import restore
 from tracemend.vocabulary import BREAK, MASK, OTHER, Vocabulary
@@ -130,11 +131,12 @@ class Restorer(Proposer):
                 chosen = order[a : a + at_once]
                 ids, known = batch([windows[i] for i in chosen])
                 ids[..., 0][ids[..., 0] >= len(self.vocabulary)] = OTHER
-                for i, proposal in zip(chosen, self._run(ids, known, seed + a), strict=True):
+                for i, proposal in zip(chosen, self._run(ids, known, seed, chosen), strict=True):
                     proposals[i] = proposal
         return [p for p in proposals if p is not None]
 
-    def _run(self, ids: Ints, known: NDArray[np.bool_], seed: int) -> list[Proposal]:
+    def _run(self, ids: Ints, known: NDArray[np.bool_], seed: int, numbers: Sequence[int]) -> list[Proposal]:
+        """numbers: of the windows; each has its own noise, whatever other windows are run with it."""
         clean, known_BL = torch.from_numpy(ids), torch.from_numpy(known)
         noisy = self.recipe.process == "gaussian"
         chains = [
@@ -144,7 +146,9 @@ class Restorer(Proposer):
                 clean,
                 known_BL,
                 self.recipe.steps,
-                torch.Generator().manual_seed(seed * 1009 + k) if noisy else None,
+                Noise([int(np.random.SeedSequence([seed, n, k]).generate_state(1)[0]) for n in numbers])
+                if noisy
+                else None,
             )
             for k in range(self.recipe.samples)
         ]
@@ -169,7 +173,8 @@ class Restorer(Proposer):
             f"{name}.{k}" for name, m in self.network.named_modules() if isinstance(m, Kernel) for k in m.state_dict()
         }
         weights = {k: v if k in exact else v.half() for k, v in self.network.state_dict().items()}
-        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors")
+        about = {"vocabulary": self.vocabulary.digest}
+        save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors", about)
         curves = {"network": self.calibration, "blend": self.blend_calibration}
         document = {name: curve.as_dict() for name, curve in curves.items() if curve}
         if document:
@@ -181,10 +186,14 @@ class Restorer(Proposer):
         try:
             recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
             weights = load_file(folder / "weights.safetensors")
+            with safe_open(folder / "weights.safetensors", "pt") as file:
+                about = file.metadata() or {}
             digest = hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
         except (OSError, ValueError, SafetensorError) as e:
             raise ModelError(f"{folder}: no model ({e})") from e
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
+        if about.get("vocabulary", vocabulary.digest) != vocabulary.digest:
+            raise ModelError(f"{folder}: vocabulary.json is not the one that the weights were trained with")
         _, network = build(recipe, vocabulary)
         try:
             network.load_state_dict({k: v.float() for k, v in weights.items()})

@@ -45,13 +45,23 @@ class Recipe:
     anneal: bool = True
     keep: str = "last"
 
+    def __post_init__(self) -> None:
+        for what, value, accepted in (
+            ("vocabulary", self.vocabulary, ("universal", "frequency")),
+            ("weights to keep", self.keep, ("last", "best")),
+        ):
+            if value not in accepted:
+                raise ModelError(f"unknown {what} {value!r}; one of {', '.join(accepted)}")
+        if min(self.width, self.length, self.steps, self.samples, self.batch, self.options.get("layers", 1)) < 1:
+            raise ModelError(f"{self.name}: width, length, steps, samples, batch and layers must be positive")
+
     def as_dict(self) -> dict[str, Any]:
         kind = next(k for k, v in GAPS.items() if isinstance(self.gaps, v))
         return asdict(self) | {"gaps": {"kind": kind, **asdict(self.gaps)}}
 
     @staticmethod
     def from_dict(values: dict[str, Any]) -> Recipe:
-        """Raises ModelError for unknown or missing keys."""
+        """Raises ModelError for unknown keys and for a missing name, source or gaps."""
         try:
             gaps = dict(values["gaps"])
             return Recipe(**{**values, "gaps": GAPS[gaps.pop("kind")](**gaps)})
@@ -87,7 +97,12 @@ NETWORKS: dict[str, dict[str, tuple[str, int, dict[str, Any], list[int]]]] = {
         "tiny": ("sashimi", 16, {"layers": 1, "state": 16, "length": 64, "trainable": True}, [16, 32, 32]),
     },
     "csdi-s4": {
-        "paper": ("gated", 64, {"mixer": "s4-single", "layers": 4, "state": 64, "length": 250}, [128, 128, 128]),
+        "paper": (
+            "gated",
+            64,
+            {"mixer": "s4-single", "layers": 4, "state": 64, "length": 251, "inverse": 250},
+            [128, 128, 128],
+        ),
         "small": ("gated", 64, {"mixer": "s4-single", "layers": 4, "state": 32, "length": 200}, [64, 64, 64]),
         "tiny": ("gated", 16, {"mixer": "s4-single", "layers": 2, "state": 16, "length": 64}, [16, 16, 16]),
     },
@@ -102,9 +117,11 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def published(name: str, size: str) -> Recipe:
-    """A model of the study as the public implementation trains and samples it, faults included.
+    """A model of the study as the public implementation has it: encoding, schedule, gaps, conditioning and sampling.
 
-    Only the paper's size has the paper's learning rate: the others train for a tenth of the iterations or less.
+    The optimiser is the project's own (AdamW, gradients clipped to norm 1); only the paper's size has the paper's
+    learning rate, since the others train for a tenth of the iterations or less. CSDI-S4 takes the median of 50 chains
+    there and one chain here (``samples``).
     """
     backbone, width, options, embedding = NETWORKS[name][size]
     how: dict[str, Any] = {"codec": "scalar", "predict": "noise", "sampler": "ddpm", "clip": False}
@@ -202,4 +219,9 @@ def build(recipe: Recipe, vocabulary: Vocabulary) -> tuple[Process, Denoiser]:
         backbone = BACKBONES[recipe.backbone](recipe.width, cond=cond, time=time, **recipe.options)
     except (TypeError, ValueError) as e:
         raise ModelError(f"backbone {recipe.backbone}: {e}") from e
+    if getattr(backbone, "causal", False) != (recipe.process == "autoregressive"):
+        raise ModelError(
+            f"backbone {recipe.backbone} and process {recipe.process} don't go together: only a causal one "
+            "predicts next events, and does nothing else"
+        )
     return process, Denoiser(process, backbone, recipe.width)

@@ -15,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tracemend.backbones.ssm import DPLR
 from tracemend.errors import ModelError
 from tracemend.mender import Restorer
 from tracemend.recipes import Recipe, build, published
@@ -47,14 +46,11 @@ def read(path: Path, vocabulary: Vocabulary, *, cycle: int = 12) -> Restorer:
     try:
         recipe = sizes(kind, weights, cycle)
         named = NAMES[kind](weights)
-    except (KeyError, IndexError) as e:
-        raise ModelError(f"{path}: a {kind} checkpoint without {e}") from e
-    _, network = build(recipe, vocabulary)
-    kernels = [m for m in network.modules() if isinstance(m, DPLR)]
-    for kernel in kernels:
-        # CSDI-S4 is made with 251 whatever the window: the one odd length there is, inverted as if it were 250
-        kernel.length = kernel_length(weights)
+    except (KeyError, IndexError, ValueError, RuntimeError, StopIteration, ZeroDivisionError) as e:
+        first = str(e).splitlines()[0] if str(e) else "its kernels' roots of unity"
+        raise ModelError(f"{path}: not a whole {kind} checkpoint: {first}") from e
     try:
+        _, network = build(recipe, vocabulary)
         network.load_state_dict(named)
     except RuntimeError as e:
         first = str(e).splitlines()[-1].strip()
@@ -75,7 +71,7 @@ def sizes(kind: str, weights: Weights, cycle: int) -> Recipe:
     state = next((2 * v.shape[2] for k, v in weights.items() if k.endswith("kernel.kernel.C")), 0)
     if state:
         length = kernel_length(weights)
-        options |= {"state": state, "length": length - length % 2}
+        options |= {"state": state, "length": length, "inverse": length - length % 2}
     if kind == "csdi-s4":
         inner = weights["diffmodel.diffusion_embedding.projection1.weight"]
         width = weights["diffmodel.input_projection.weight"].shape[0]
@@ -213,7 +209,7 @@ def _renamed(name: str, table: dict[str, str]) -> str:
     for old, new in table.items():
         if name.startswith(old):
             return new + name.removeprefix(old)
-    raise KeyError(f"a place for {name}")
+    raise KeyError(f"no place for {name}")
 
 
 def _put(result: Weights, name: str, value: Tensor) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tracemend.backbones.held import chain
 from tracemend.denoiser import Denoiser
-from tracemend.processes.base import Process
+from tracemend.processes.base import Noise, Process
 
 
 def restore(
@@ -22,16 +22,17 @@ def restore(
     clean_BLC: Tensor,
     known_BL: Tensor,
     steps: int,
-    generator: torch.Generator | None = None,
+    noise: Noise | None = None,
 ) -> list[Tensor]:
     """Log-probabilities_BLV of the events at every position (and of further channels, if the process has them).
 
-    clean_BLC (ids) is not read where hidden. What doesn't depend on the time is computed once for the whole chain.
+    clean_BLC: ids; what it holds in the gap plays no part. noise: needed by Gaussian processes. What doesn't depend on
+    the time is computed once for the whole chain.
     """
     given = process.encode(clean_BLC)
-    state: Any = process.start(given, known_BL, generator)
+    state: Any = process.start(given, known_BL, noise)
     with chain(denoise):
         for t, s in pairwise(process.times(steps, known_BL)):
             state.values_BLC = torch.where(known_BL[..., None], given, state.values_BLC)
-            state = process.step(denoise, state, given, known_BL, t, s, generator)
+            state = process.step(denoise, state, given, known_BL, t, s, noise)
     return process.beliefs(state)

@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, Trace
+from tracemend.processes.base import Noise
 from tracemend.recipes import Recipe, build
 from tracemend.sampler import restore
 from tracemend.vocabulary import Vocabulary
@@ -117,18 +119,19 @@ def join(device: str = "auto") -> tuple[str, bool]:
     """Join the processes that torchrun started, if it did: the device of this one, and whether it is the first."""
     if "WORLD_SIZE" not in os.environ or int(os.environ["WORLD_SIZE"]) == 1:
         return device, True
-    local = pick_device(device)
-    torch.distributed.init_process_group("nccl" if local.type == "cuda" else "gloo")
-    if local.type == "cuda" and local.index is None:
+    if device in {"auto", "cuda"} and torch.cuda.is_available():
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+        torch.cuda.set_device(device)
+    torch.distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     return device, torch.distributed.get_rank() == 0
 
 
 class Training:
     """A model in training: network, its moving average, optimiser and step number; saved and resumed as plain files.
 
-    In a process group (``torch.distributed``, as torchrun starts it) every process draws its part of each batch, and
-    gradients are averaged over the processes, so that all hold the same weights.
+    In a process group (``torch.distributed``, as torchrun starts it) every process takes its part of each batch, and
+    gradients are averaged over the processes, so that all hold the same weights. (Where gaps differ in length this is
+    the mean of the parts' means, not the mean over all hidden events.)
     """
 
     def __init__(
@@ -151,6 +154,8 @@ class Training:
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
         self.rank = torch.distributed.get_rank() if distributed else 0
         self.processes = torch.distributed.get_world_size() if distributed else 1
+        if self.processes > recipe.batch:
+            raise ModelError(f"{self.processes} processes can't share batches of {recipe.batch} windows")
 
     def rate(self) -> float:
         """Linear warm-up, then constant or, if annealed, a cosine to a hundredth (Loshchilov, Hutter 2017, eq. 5)."""
@@ -168,6 +173,7 @@ class Training:
         share, data = weights_of(data, seldom), [*data, *seldom]
         self.network.train()
         while self.number < self.total:
+            torch.manual_seed(self.seed * 1_000_003 + self.number)  # for dropout, which draws from nowhere else
             rate = self.rate()
             for group in self.optimiser.param_groups:
                 group["lr"] = rate
@@ -237,9 +243,9 @@ class Training:
 
     def _validation(self, held_out: Sequence[Stream], windows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The same windows every time."""
-        clean, known = draw(self.recipe, held_out, weights_of(held_out), 1, 0, windows)
         for a in range(0, windows, 32):
-            yield clean[a : a + 32].to(self.device), known[a : a + 32].to(self.device)
+            clean, known = draw(self.recipe, held_out, weights_of(held_out), 1, a, min(32, windows - a))
+            yield clean.to(self.device), known.to(self.device)
 
     def validation_loss(
         self, held_out: Sequence[Stream], weights: dict[str, Tensor], *, windows: int = 96, repeats: int = 4
@@ -259,39 +265,41 @@ class Training:
         right = count = 0
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             for clean, known in self._validation(held_out, windows):
-                generator = torch.Generator().manual_seed(0) if self.recipe.process == "gaussian" else None
-                events = restore(self.process, network, clean, known, steps, generator)[0]
+                noise = Noise(range(len(clean))) if self.recipe.process == "gaussian" else None
+                events = restore(self.process, network, clean, known, steps, noise)[0]
                 right += int((events.argmax(-1) == clean[..., 0])[~known].sum())
                 count += int((~known).sum())
         return right / max(1, count)
 
     def save(self, folder: Path) -> None:
-        """Write the state that ``resume`` needs: state.safetensors and state.json, each whole or not at all."""
+        """Write the state that ``resume`` needs as one file, state.safetensors, whole or not at all."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         for i, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors = {k: v.contiguous().clone() for k, v in tensors.items()}
-        save_file(tensors, folder / "state.tmp")
-        (folder / "state.tmp").replace(folder / "state.safetensors")
         document = {
             "number": self.number,
             "total": self.total,
             "seed": self.seed,
             "best": None if math.isinf(self.best) else self.best,
             "recipe": self.recipe.as_dict(),
+            "vocabulary": self.vocabulary.digest,
         }
-        (folder / "state.json.tmp").write_text(json.dumps(document, indent=1) + "\n")
-        (folder / "state.json.tmp").replace(folder / "state.json")
+        save_file(tensors, folder / "state.tmp", {"state": json.dumps(document)})
+        (folder / "state.tmp").replace(folder / "state.safetensors")
 
     @staticmethod
     def resume(folder: Path, vocabulary: Vocabulary, *, device: str = "auto") -> Training:
         """Take up a saved run; raises ModelError if the folder holds none, or one of another vocabulary."""
         try:
-            document = json.loads((folder / "state.json").read_text())
-            tensors = load_file(folder / "state.safetensors")
-        except (OSError, ValueError) as e:
+            with safe_open(folder / "state.safetensors", "pt") as file:
+                document = json.loads((file.metadata() or {})["state"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, ValueError, KeyError, SafetensorError) as e:
             raise ModelError(f"{folder}: no training to take up ({e})") from e
+        if document["vocabulary"] != vocabulary.digest:
+            raise ModelError(f"{folder}: the training to take up has another vocabulary")
         chosen = Recipe.from_dict(document["recipe"])
         run = Training(chosen, vocabulary, total=document["total"], seed=document["seed"], device=device)
         run.number = int(document["number"])

@@ -6,6 +6,7 @@ every application. Ids below ``FIRST`` are special and the same in every vocabul
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
@@ -88,6 +89,11 @@ class Vocabulary:
         unknown = [e for e in closed if e not in self._ids]
         return Vocabulary(self.entries + tuple(unknown)) if unknown else self
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of entries and counts: two vocabularies of one digest give the same ids."""
+        return hashlib.sha256(json.dumps([self.entries, self.counts]).encode()).hexdigest()
+
     def save(self, path: Path) -> None:
         if self == universal():
             path.write_text(json.dumps({"universal": len(self)}) + "\n")
@@ -110,7 +116,7 @@ class Vocabulary:
             counts = document.get("counts")
             entries = ((str(n), PHASES.index(p)) for n, p in document["entries"])
             return Vocabulary(entries, None if counts is None else map(int, counts))
-        except (OSError, ValueError, KeyError, TypeError) as e:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
             raise ModelError(f"{path}: no vocabulary ({e})") from e
 
 

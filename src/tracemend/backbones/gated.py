@@ -53,7 +53,8 @@ def mixer(name: str, width: int, dilation: int, normed: bool, options: dict[str,
 
     conv: a dilated convolution (Kong et al., "DiffWave", 2021, figure 2a). s4: S4 layers on both sides of the
     conditioning (Alcaraz and Strodthoff, "SSSD", 2022, figure 1). s4-single and attention: one layer before the
-    gate's convolution, as in CSDI (Tashiro et al. 2021, figure 3). Raises ValueError naming the accepted ones.
+    gate's convolution, where CSDI has its layers (Tashiro et al. 2021, figure 3). Raises ValueError naming the accepted
+    ones.
     """
     if name == "conv":
         if options:

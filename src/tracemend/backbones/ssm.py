@@ -63,9 +63,10 @@ class DPLR(Kernel):
     the roots of unity of ``length``, needs no powers of A. Longer kernels are reached by doubling, C (I + A^length).
 
     Near omega = -1 the usual form divides by 1 + omega. Here every Cauchy sum is multiplied through by it: with
-    g = (1 + omega) / 2 and h = 1 - omega, 1 / (z - w) * 2 / (1 + omega) = 1 / (h - w g), and a conjugate pair gives
-    exp(i theta / 2) * (4 i s Re(v) - 2 c Re(v conj(w))) / (|w|^2 c^2 - 4 s^2 - 4 i Re(w) c s) for omega = exp(-i theta),
-    s = sin(theta / 2), c = cos(theta / 2): finite everywhere, and a real matrix product for all rows v at once.
+    g = (1 + omega) / 2 and h = 1 - omega, 1 / (z - w) * 2 / (1 + omega) = 1 / (h - w g). For omega = exp(-i theta),
+    s = sin(theta / 2) and c = cos(theta / 2) a conjugate pair gives exp(i theta / 2) times
+    (4 i s Re(v) - 2 c Re(v conj(w))) / (|w|^2 c^2 - 4 s^2 - 4 i Re(w) c s): finite everywhere, and a real matrix
+    product for all rows v at once.
     """
 
     w: Tensor
@@ -79,15 +80,18 @@ class DPLR(Kernel):
         *,
         state: int = 64,
         length: int = 200,
+        inverse: int | None = None,
         directions: int = 2,
         trainable: bool = False,
         dt: tuple[float, float] = (0.001, 0.1),
     ) -> None:
-        """trainable: learn A, B, P and the step too, not just C. Raises ValueError for an odd length or state."""
+        """trainable: learn A, B, P and the step too, not just C. inverse: length of the inverse transform, where it
+        isn't ``length``: the public CSDI-S4 takes 251 roots of unity and goes back as if they were 250. Raises
+        ValueError for an odd length (or inverse) or state."""
         super().__init__()
-        if length < 2 or length % 2 or state % 2:
-            raise ValueError(f"length {length} and state {state} must be even")
-        self.length = length
+        self.length, self.inverse = length, inverse or length
+        if length < 2 or self.inverse % 2 or self.inverse not in {length, length - 1} or state % 2:
+            raise ValueError(f"length {inverse or length} and state {state} must be even")
         w, P, B = hippo(state)
         low, high = math.log(dt[0]), math.log(dt[1])
         values = {
@@ -120,10 +124,10 @@ class DPLR(Kernel):
 
     def forward(self, length: int) -> Tensor:
         C, reach = self.C, self.length
-        if length > reach:
+        if length > self.inverse:
             power = torch.linalg.matrix_power(self.discrete()[0], reach)
             grown = _doubled(C.double())
-            while reach < length:
+            while reach == self.length or reach < length:
                 grown = grown + torch.einsum("dhm,hmn->dhn", grown, power)
                 power, reach = power @ power, 2 * reach
             C = torch.view_as_real(grown[..., : C.shape[2]]).to(C.dtype)
@@ -151,7 +155,9 @@ class DPLR(Kernel):
         d = C.shape[0]
         BC, BQ, PC, PQ = x[:d], x[d], x[d + 1 : 2 * d + 1], x[-1]
         g = torch.complex(c_F * c_F, -c_F * s_F)  # (1 + omega) / 2
-        result: Tensor = torch.fft.irfft(BC - BQ * PC * g / (1 + PQ * g))
+        result: Tensor = torch.fft.irfft(
+            BC - BQ * PC * g / (1 + PQ * g), n=self.inverse if reach == self.length else reach
+        )
         return result
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tracemend.processes.base import Clock, Denoise, State
+from tracemend.processes.base import Clock, Denoise, Noise, State
 from tracemend.vocabulary import BREAK, MASK, OTHER, Vocabulary
 
 
@@ -56,7 +56,7 @@ class Autoregressive:
         target = clean_BLC[..., 0].masked_fill(clean_BLC[..., 0] == BREAK, -100)
         return functional.cross_entropy(logits_BVL.float(), target)
 
-    def start(self, given_BLC: Tensor, known_BL: Tensor, generator: torch.Generator | None) -> Read:
+    def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Read:
         return Read(torch.where(known_BL[..., None], given_BLC, MASK))
 
     def times(self, steps: int, known_BL: Tensor) -> Sequence[float]:
@@ -71,7 +71,7 @@ class Autoregressive:
         known_BL: Tensor,
         t: float,
         s: float,
-        generator: torch.Generator | None,
+        noise: Noise | None,
     ) -> Read:
         """Read one event (a known one, or the own guess where it is hidden) and guess the next; the memory is kept."""
         at = int(t)

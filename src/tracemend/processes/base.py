@@ -16,6 +16,23 @@ from torch import Tensor, nn
 Denoise = Callable[[Tensor, Tensor, Tensor], Any]
 
 
+class Noise:
+    """Random numbers for a chain: each window has its own, whatever other windows are in the batch."""
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.rows = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def normal(self, like: Tensor) -> Tensor:
+        """Standard normal numbers of the shape of ``like`` (B, ...)."""
+        drawn = [torch.randn(like.shape[1:], generator=g) for g in self.rows]
+        return torch.stack(drawn).to(like.device)
+
+    def uniform(self, like: Tensor) -> Tensor:
+        """Uniform numbers in [0, 1) of the shape of ``like`` (B, ...)."""
+        drawn = [torch.rand(like.shape[1:], generator=g) for g in self.rows]
+        return torch.stack(drawn).to(like.device)
+
+
 @dataclass(slots=True)
 class State:
     """Where a reverse chain stands. ``values_BLC``: what the network reads of every position."""
@@ -52,8 +69,8 @@ class Process(Protocol):
         """What training minimises, a scalar; clean_BLC are ids, hidden ones included."""
         ...
 
-    def start(self, given_BLC: Tensor, known_BL: Tensor, generator: torch.Generator | None) -> Any:
-        """The state in which nothing of the gap is known; ``given_BLC`` is never read where hidden."""
+    def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Any:
+        """The state in which nothing of the gap is known; what ``given_BLC`` holds there plays no part."""
         ...
 
     def times(self, steps: int, known_BL: Tensor) -> Sequence[float]:
@@ -68,7 +85,7 @@ class Process(Protocol):
         known_BL: Tensor,
         t: float,
         s: float,
-        generator: torch.Generator | None,
+        noise: Noise | None,
     ) -> Any:
         """One reverse step from time t to time s."""
         ...

@@ -18,13 +18,14 @@ from torch.nn import functional
 from tracemend.backbones.gated import convolution
 from tracemend.codecs import CODECS, nearest
 from tracemend.errors import ModelError
-from tracemend.processes.base import Clock, Denoise, State
+from tracemend.processes.base import Clock, Denoise, Noise, State
 from tracemend.schedules import SCHEDULES
 from tracemend.vocabulary import Vocabulary
 
 PREDICTIONS = ("noise", "clean", "v")
 SAMPLERS = ("ddpm", "ddim", "dpm++")
 CONDITIONS = ("values", "position")
+FREQUENCIES = ("falling", "ends", "rising")
 
 
 def one_of(what: str, value: str, accepted: Sequence[str]) -> str:
@@ -69,6 +70,12 @@ class Gaussian:
         noisy ones (CSDI). embedding: widths of the time embedding. feature: width of CSDI's feature embedding; a trace
         has one feature. normed: weight norm in stem and head.
         Raises ModelError for a name that isn't known, or a combination that has no meaning."""
+        one_of("frequencies", frequencies, FREQUENCIES)
+        if len(embedding) != 3 or min(*embedding, feature, diffusion_steps) < 1:
+            raise ModelError(
+                f"embedding {list(embedding)}, feature {feature} and diffusion_steps {diffusion_steps} must be three "
+                "widths, a width and a number, all positive"
+            )
         self.fine = codec in {"scalar", "standardised"}
         self.codes = CODECS[one_of("codec", codec, list(CODECS))](vocabulary)
         self.alpha_bar = SCHEDULES[one_of("schedule", schedule, list(SCHEDULES))](diffusion_steps)
@@ -117,11 +124,11 @@ class Gaussian:
         target = {"noise": noise, "clean": x0, "v": a.sqrt() * noise - (1 - a).sqrt() * x0}[self.predict]
         return functional.mse_loss(predicted.float()[~known_BL], target[~known_BL])
 
-    def start(self, given_BLC: Tensor, known_BL: Tensor, generator: torch.Generator | None) -> Noisy:
-        return Noisy(self.noise(given_BLC, generator))
-
-    def noise(self, like: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.randn(like.shape, generator=generator).to(like.device)
+    def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Noisy:
+        """Raises ValueError without noise: the chain begins in nothing else."""
+        if noise is None:
+            raise ValueError("a Gaussian chain needs noise to begin with")
+        return Noisy(noise.normal(given_BLC))
 
     def times(self, steps: int, known_BL: Tensor) -> Sequence[float]:
         """From the last time evenly down to -1, the data: the last is always among them (Lin et al. 2024, table 2)."""
@@ -152,7 +159,7 @@ class Gaussian:
         known_BL: Tensor,
         t: float,
         s: float,
-        generator: torch.Generator | None,
+        noise: Noise | None,
     ) -> Noisy:
         x = state.values_BLC
         given = given_BLC.masked_fill(~known_BL[..., None], 0)
@@ -161,10 +168,11 @@ class Gaussian:
         alpha_t, sigma_t = self._levels(t)
         alpha_s, sigma_s = self._levels(s)
         if self.sampler == "ddpm":
-            return Noisy(self._ancestral(x, x0, t, s, generator), x0)
+            return Noisy(self._ancestral(x, x0, t, s, noise), x0)
         ratio = _log_ratio(alpha_s, sigma_s)
         if self.sampler == "dpm++" and state.clean_BLC is not None and sigma_s > 0:
-            # Lu et al., "DPM-Solver++" (2022), algorithm 2 (2M); the first and the last step are of first order
+            # Lu et al., "DPM-Solver++" (2022), algorithm 2 (2M); of first order are the first and last step and
+            # the one after pure noise, whose step in log signal-to-noise was infinite
             now = _log_ratio(alpha_t, sigma_t)
             h, before = ratio - now, now - state.ratio
             aim = x0 + h / (2 * before) * (x0 - state.clean_BLC)
@@ -174,15 +182,15 @@ class Gaussian:
             x = alpha_s * x0 + sigma_s * (x - alpha_t * x0) / max(sigma_t, 1e-12)
         return Noisy(x, x0, _log_ratio(alpha_t, sigma_t))
 
-    def _ancestral(self, x: Tensor, x0: Tensor, t: float, s: float, generator: torch.Generator | None) -> Tensor:
+    def _ancestral(self, x: Tensor, x0: Tensor, t: float, s: float, noise: Noise | None) -> Tensor:
         """A draw from q(x_s | x_t, x_0) (Ho et al. 2020, eq. 6 and 7), for any s < t."""
         a_t, a_s = float(self.alpha_bar[int(t)]), float(self.alpha_bar[int(s)]) if s >= 0 else 1.0
         kept = a_t / a_s
         mean: Tensor = (a_s**0.5 * (1 - kept) * x0 + kept**0.5 * (1 - a_s) * x) / (1 - a_t)
-        if s < 0:
+        if s < 0 or noise is None:
             return mean
         spread: float = ((1 - kept) * (1 - a_s) / (1 - a_t)) ** 0.5
-        return mean + spread * self.noise(x, generator)
+        return mean + spread * noise.normal(x)
 
     def beliefs(self, state: Noisy) -> list[Tensor]:
         return [nearest(state.values_BLC, self.codes.to(state.values_BLC.device))]

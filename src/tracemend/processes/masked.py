@@ -4,7 +4,8 @@ Axis legend: B batch, L length, C channels (event, thread), H width, V ids of a 
 
 Austin et al., "Structured Denoising Diffusion Models in Discrete State-Spaces" (2021), section 3 (absorbing state),
 in the simplified form of Sahoo et al., "Simple and Effective Masked Diffusion Language Models" (2024): the network
-predicts the clean ids of hidden positions and needs no time. Only the gap is ever hidden, known events never are.
+predicts the clean ids of hidden positions; it is told the share of the gap that is hidden, though it could do without.
+Only the gap is ever hidden, known events never are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tracemend.processes.base import Clock, Denoise, State
+from tracemend.processes.base import Clock, Denoise, Noise, State
 from tracemend.vocabulary import MASK, Vocabulary
 from tracemend.windows import HIDDEN_THREAD, SLOTS
 
@@ -80,11 +81,11 @@ class Masked:
             total = total + WEIGHTS[c] * picked
         return total
 
-    def start(self, given_BLC: Tensor, known_BL: Tensor, generator: torch.Generator | None) -> Shown:
+    def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Shown:
         return Shown(self.hide(given_BLC, known_BL), known_BL.clone())
 
     def times(self, steps: int, known_BL: Tensor) -> Sequence[float]:
-        """Shares of the gap that are still hidden: the cosine schedule of Chang et al., "MaskGIT" (2022), section 3.3."""
+        """Shares of the gap still hidden: the cosine schedule of Chang et al., "MaskGIT" (2022), section 3.3."""
         return [math.cos(k / steps * math.pi / 2) for k in range(steps)] + [0.0]
 
     def step(
@@ -95,21 +96,22 @@ class Masked:
         known_BL: Tensor,
         t: float,
         s: float,
-        generator: torch.Generator | None,
+        noise: Noise | None,
     ) -> Shown:
         """Fix the surest hidden positions, so many that a share s of the gap stays hidden.
 
-        Chang et al. (2022), section 3.2, without its noise when ``generator`` is None. The log-probabilities of a
+        Chang et al. (2022), section 3.2, without its noise when ``noise`` is None. The log-probabilities of a
         position are those of the step that fixed it: the network's belief given all that was fixed before.
         """
         hidden = ~state.shown_BL
         if not bool(hidden.any()) and state.held:
             return state
-        logits = denoise(state.values_BLC, known_BL, hidden.float().mean(dim=1) if state.held else _ones(known_BL))
+        total = (~known_BL).sum(dim=1)
+        logits = denoise(state.values_BLC, known_BL, hidden.sum(dim=1) / total.clamp(min=1))
         logp = [torch.log_softmax(x.float(), dim=-1) for x in logits]
-        best = [_choose(x, generator) for x in logp]
+        best = [_choose(x, noise) for x in logp]
         sure = best[0][0].masked_fill(state.shown_BL, -torch.inf)
-        stay = ((~known_BL).sum(dim=1) * s).long()
+        stay = (total * s).long()
         number = hidden.sum(dim=1) - stay
         rank = sure.argsort(dim=1, descending=True).argsort(dim=1)
         fix = hidden & (rank < number[:, None])
@@ -122,16 +124,12 @@ class Masked:
         return state.held
 
 
-def _ones(known_BL: Tensor) -> Tensor:
-    return torch.ones(len(known_BL), device=known_BL.device)
-
-
-def _choose(logp_BLV: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    if generator is None:
+def _choose(logp_BLV: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
+    if noise is None:
         best = logp_BLV.max(dim=-1)
         return best.values, best.indices
-    noise = torch.rand(logp_BLV.shape, generator=generator).to(logp_BLV.device)
-    ids = (logp_BLV - torch.log(-torch.log(noise.clamp(1e-9, 1 - 1e-7)))).argmax(dim=-1)
+    drawn = noise.uniform(logp_BLV).clamp(1e-9, 1 - 1e-7)
+    ids = (logp_BLV - torch.log(-torch.log(drawn))).argmax(dim=-1)
     return logp_BLV.gather(-1, ids[..., None])[..., 0], ids
 
 
