@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -150,10 +151,13 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     keep_memory()
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    about = {"commit": commit, "seed": given.seed, "threads": given.threads, "cpus": os.cpu_count()}
+    about = {
+        "command": " ".join(["python benchmarks/study.py", *map(shlex.quote, sys.argv[1:])]),
+        "commit": commit(),
+        "seed": given.seed,
+        "threads": given.threads,
+        "cpus": os.cpu_count(),
+    }
     for name in given.benchmarks:
         data = read(given.data / f"{name}.npz")
         base = {"benchmark": name, "loop": data["loop"], **about}
@@ -177,6 +181,12 @@ def main() -> None:
             )
 
 
+def commit() -> str:
+    """What the working tree is at, "-dirty" behind it if it has changes."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def merge(path: Path, row: dict[str, Any]) -> None:
     """Put a row into the results, in place of an older one of the same recipe, settings, benchmark and seed."""
 
@@ -185,7 +195,7 @@ def merge(path: Path, row: dict[str, Any]) -> None:
 
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     rows = [r for r in rows if key(r) != key(row)] + [row]
-    document = {"command": "python benchmarks/study.py", "rows": sorted(rows, key=key)}
+    document = {"rows": sorted(rows, key=key)}
     path.parent.mkdir(exist_ok=True)
     path.with_suffix(".tmp").write_text(json.dumps(document, indent=1) + "\n")
     path.with_suffix(".tmp").replace(path)

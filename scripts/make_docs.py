@@ -107,8 +107,12 @@ def named(row: Any) -> str:
 def of_study(name: str) -> tuple[list[Any], str]:
     rows = load(name)["rows"]
     commits = ", ".join(sorted({f"`{r['commit'][:10]}`" for r in rows}))
-    command = f"`python benchmarks/study.py`, rows with their settings; commits {commits}, seed 0"
-    return rows, f"\nFrom `benchmarks/results/{name}.json`: {command}, one core of two busy ones.\n"
+    seeds = ", ".join(sorted({str(r["seed"]) for r in rows}))
+    threads = ", ".join(sorted({f"{r['threads']} of {r['cpus']} cores" for r in rows}))
+    return rows, (
+        f"\nFrom `benchmarks/results/{name}.json`, where every row has its command; commits {commits}, seed {seeds}, "
+        f"{threads}.\n"
+    )
 
 
 def triple(score: Any) -> str:
@@ -119,17 +123,36 @@ def study() -> str:
     rows, end = of_study("study")
     parts = []
     for benchmark in dict.fromkeys(r["benchmark"] for r in rows):
-        held = sorted((r for r in rows if r["benchmark"] == benchmark), key=lambda r: ("train_s" in r, r["all"]["accuracy"]))
+        held = sorted(
+            (r for r in rows if r["benchmark"] == benchmark), key=lambda r: ("train_s" in r, r["all"]["accuracy"])
+        )
         first = held[0]
         title = f"#### {benchmark}: {100 * first['loop']:.0f} % of the test stream is one loop of period 14"
         parts.append(f"\n{title}\n\n")
-        head = ["model", "all gaps", "gaps outside the loop", "windows", "iterations", "training s", "imputing s", "parameters"]
+        head = [
+            "model",
+            "all gaps",
+            "gaps outside the loop",
+            "windows",
+            "iterations",
+            "training s",
+            "imputing s",
+            "parameters",
+        ]
         body = []
         for r in held:
             training = [f"{r[k]:,}" if k in r else "" for k in ("iterations", "train_s")]
             size = f"{r['parameters']:,}" if "parameters" in r else ""
             body.append(
-                [named(r), triple(r["all"]), triple(r["hard"]), f"{r['all']['gaps']}", *training, f"{r['impute_s']:.0f}", size]
+                [
+                    named(r),
+                    triple(r["all"]),
+                    triple(r["hard"]),
+                    f"{r['all']['gaps']}",
+                    *training,
+                    f"{r['impute_s']:.0f}",
+                    size,
+                ]
             )
         parts.append(table(head, body))
     return "Accuracy / perfect rate / ROUGE-L (eq. 9), per cent:\n" + "".join(parts) + end
@@ -156,12 +179,12 @@ def ablation() -> str:
         ("diffwave-small", "Corrected, with one correction taken back"),
     ):
         held = sorted((r for r in rows if r["recipe"] == recipe), key=lambda r: len(r["settings"]))
-        head = ["", "all gaps", "gaps outside the loop", "ranks 5-8", "ranks 9-16", "ranks 17-"]
+        head = ["", "iterations", "all gaps", "gaps outside the loop", "ranks 5-8", "ranks 9-16", "ranks 17-"]
         body = []
         for r in held:
             change = named(r).removeprefix(recipe).removeprefix(", ") or "as it is"
             ranks = [f"{100 * r['by_rank'][k]['accuracy']:.1f}" for k in ("5-8", "9-16", "17-255")]
-            body.append([change, triple(r["all"]), triple(r["hard"]), *ranks])
+            body.append([change, f"{r['iterations']:,}", triple(r["all"]), triple(r["hard"]), *ranks])
         parts.append(f"\n#### {title}\n\n" + table(head, body))
     return "Accuracy / perfect rate / ROUGE-L, per cent:\n" + "".join(parts) + end
 
@@ -170,10 +193,19 @@ def sampling() -> str:
     d = load("sampling")
     s = d["step"]
     lines = (
-        f"A reverse step of SSSD-S4 at the paper's size (47.9 M parameters, batch 1, one core): {s['held_s']:.3f} s with the "
-        f"kernels held, {s['anew_s']:.2f} s with the kernels made anew each step, {s['ratio']:.0f} times.\n\n"
+        "One reverse step of SSSD-S4 at the paper's size (47.9 M parameters, batch 1, length 200, one core): "
+        f"**{s['held_s']:.2f} s** within a chain, {s['anew_s']:.1f} s when kernels, normalised weights and the conditioning's "
+        f"share are computed anew in each step: {s['ratio']:.0f} times.\n\n"
     )
-    head = ["model", "sampler", "steps", f"seconds for {d['windows']} windows", "accuracy", "perfect", "accuracy outside the loop"]
+    head = [
+        "model",
+        "sampler",
+        "steps",
+        f"seconds for {d['windows']} windows",
+        "accuracy",
+        "perfect",
+        "accuracy outside the loop",
+    ]
     body = [
         [r["recipe"], r["sampler"], str(r["steps"]), f"{r['seconds']:.1f}"]
         + [f"{100 * r[k]:.1f}" for k in ("accuracy", "perfect", "hard")]

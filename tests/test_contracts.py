@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -106,8 +107,12 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 #: Options that reach every part of a backbone.
 OPTIONS: dict[str, list[dict[str, Any]]] = {
     "transformer": [{}],
-    "gated": [{"mixer": "conv"}, {"mixer": "s4", "state": 8, "layers": 2}, {"mixer": "attention", "layers": 2}]
-    + [{"mixer": "s4-single", "kernel": k, "state": 8, "layers": 2} for k in KERNELS],
+    "gated": [
+        {"mixer": "conv"},
+        {"mixer": "s4", "state": 8, "layers": 2},
+        {"mixer": "attention", "layers": 2},
+        *({"mixer": "s4-single", "kernel": k, "state": 8, "layers": 2} for k in KERNELS),
+    ],
     "sashimi": [{"layers": 1, "state": 8, "trainable": True}],
     "lstm": [{"layers": 2}],
 }
@@ -239,12 +244,13 @@ class TestTinyRecipes:
         training = Training(recipe(name), VOCABULARY, total=3, device="cpu")
         stream = Stream(np.tile(np.arange(FIRST, FIRST + 7), 40), np.ones(280, np.int64))
         steps = list(training.steps([stream], [stream], every=2))
-        assert steps[1].validation is not None and steps[1].validation_loss is not None
+        assert steps[1].validation is not None
+        assert steps[1].validation_loss is not None
         made = Restorer(replace(training.recipe, steps=3), VOCABULARY, training.averaged())
         made.save(tmp_path / "m")
         loaded = Restorer.load(tmp_path / "m")
-        for name, weights in made.network.state_dict().items():
-            torch.testing.assert_close(loaded.network.state_dict()[name], weights, rtol=1e-3, atol=1e-3)
+        for key, weights in made.network.state_dict().items():
+            torch.testing.assert_close(loaded.network.state_dict()[key], weights, rtol=1e-3, atol=1e-3)
         ids, known = np.stack([stream.ids[i : i + 40] for i in range(4)]), np.arange(40)[None].repeat(4, 0) // 5 != 4
         first, second = loaded.restore(ids, known, 1), loaded.restore(ids, known, 1)
         assert (first.ids == second.ids).all()
@@ -285,23 +291,24 @@ def test_the_clock_of_masked_models_tells_the_hidden_share_of_the_gap() -> None:
 
 def test_unknown_names_are_answered_with_the_accepted_ones() -> None:
     start = recipe("diffwave-tiny")
-    for change, message in {
-        "backbone": ("unet", "'unet'; one of transformer, gated, sashimi, lstm"),
-        "process": ("magic", "'magic'; one of masked, gaussian, autoregressive"),
-        "options": ({"mixer": "fft"}, "'fft'; one of conv, s4, s4-single, attention"),
-        "how": ({"codec": "roman"}, "codec 'roman'; one of scalar, standardised, bits, onehot"),
-    }.items():
-        with pytest.raises(ModelError, match=message[1]):
-            build(replace(start, **{change: message[0]}), VOCABULARY)
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"backbone": "unet"}, "'unet'; one of transformer, gated, sashimi, lstm"),
+        ({"process": "magic"}, "'magic'; one of masked, gaussian, autoregressive"),
+        ({"options": {"mixer": "fft"}}, "'fft'; one of conv, s4, s4-single, attention"),
+        ({"how": {"codec": "roman"}}, "codec 'roman'; one of scalar, standardised, bits, onehot"),
+    ]
+    for change, message in changes:
+        with pytest.raises(ModelError, match=message):
+            build(replace(start, **change), VOCABULARY)
     for how, text in {
         "schedule": "unknown schedule 'x'; one of linear, quadratic, cosine, linear-zero, cosine-zero",
         "predict": "unknown prediction 'x'; one of noise, clean, v",
-        "sampler": r"unknown sampler 'x'; one of ddpm, ddim, dpm\+\+",
+        "sampler": "unknown sampler 'x'; one of ddpm, ddim, dpm++",
         "condition": "unknown condition 'x'; one of values, position",
     }.items():
-        with pytest.raises(ModelError, match=text):
+        with pytest.raises(ModelError, match=re.escape(text)):
             build(replace(start, how={how: "x"}), VOCABULARY)
-    with pytest.raises(ModelError, match="process gaussian: .*'colour'"):
+    with pytest.raises(ModelError, match=r"process gaussian: .*'colour'"):
         build(replace(start, how={"colour": 1}), VOCABULARY)
     with pytest.raises(ModelError, match="backbone gated: mixer conv has no option 'colour'"):
         build(replace(start, options={"colour": 1}), VOCABULARY)
@@ -309,9 +316,10 @@ def test_unknown_names_are_answered_with_the_accepted_ones() -> None:
         build(replace(start, how={"frequencies": "x"}), VOCABULARY)
     with pytest.raises(ModelError, match="must be three widths"):
         build(replace(start, how={"embedding": [16, 32]}), VOCABULARY)
-    for field, value in {"keep": "first", "vocabulary": "mine"}.items():
-        with pytest.raises(ModelError, match=f"{value!r}; one of"):
-            replace(start, **{field: value})
+    with pytest.raises(ModelError, match="'first'; one of last, best"):
+        replace(start, keep="first")
+    with pytest.raises(ModelError, match="'mine'; one of universal, frequency"):
+        replace(start, vocabulary="mine")
     with pytest.raises(ModelError, match="must be positive"):
         replace(start, options={"layers": 0})
     for backbone, process in (("lstm", "gaussian"), ("gated", "autoregressive")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_fewer_steps_go_to_the_same_place_and_the_second_order_sampler_gets_near
     first, last = float(process.alpha_bar[-1]), float(process.alpha_bar[stop])
     exact = x * math.sqrt((last * SPREAD**2 + 1 - last) / (first * SPREAD**2 + 1 - first))
     errors = [float((run(process, x, n, stop) - exact).abs().max()) for n in (20, 40, 80)]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in pairwise(errors)]
     assert errors[-1] < (0.05 if sampler == "ddim" else 0.01)
     assert orders[-1] > (0.8 if sampler == "ddim" else 1.7)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tracemend.backbones.held import chain
-from tracemend.backbones.ssm import DPLR, KERNELS, Convolution, Diagonal, StateSpace, hippo
+from tracemend.backbones.ssm import DPLR, KERNELS, Convolution, Diagonal, Kernel, StateSpace, hippo
 
 
 @pytest.mark.parametrize("trainable", [False, True])
@@ -17,7 +17,7 @@ def test_the_dplr_kernel_is_the_recurrence(length: int, trainable: bool) -> None
     kernel = DPLR(4, state=16, length=64, trainable=trainable).double()
     with torch.no_grad():  # away from the initialisation, where Q is the conjugate of P
         for value in (kernel.P, kernel.Q, kernel.B, kernel.w):
-            value += 0.05 * torch.randn_like(value)
+            value.add_(torch.randn_like(value), alpha=0.05)
     A, x = kernel.discrete()
     C = torch.view_as_complex(kernel.C.detach().contiguous())
     C = torch.cat([C, C.conj()], dim=-1)
@@ -81,7 +81,12 @@ def test_kernels_are_computed_once_a_chain(kernel: str, monkeypatch: pytest.Monk
     layer = StateSpace(4, kernel=kernel, state=8)
     calls: list[int] = []
     plain = type(layer.kernel).forward
-    monkeypatch.setattr(type(layer.kernel), "forward", lambda self, length: calls.append(length) or plain(self, length))
+
+    def counted(self: Kernel, length: int) -> torch.Tensor:
+        calls.append(length)
+        return plain(self, length)
+
+    monkeypatch.setattr(type(layer.kernel), "forward", counted)
     x = torch.randn(2, 4, 20)
     once = layer(x)
     with chain(layer), torch.inference_mode():
