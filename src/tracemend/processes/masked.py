@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tracemend.processes.base import Clock, Denoise, Noise, State
-from tracemend.vocabulary import MASK, Vocabulary
+from tracemend.vocabulary import BREAK, MASK, Vocabulary
 from tracemend.windows import HIDDEN_THREAD, SLOTS
 
 #: What a channel's cross-entropy counts in the loss: events, threads.
@@ -108,7 +108,9 @@ class Masked:
             return state
         total = (~known_BL).sum(dim=1)
         logits = denoise(state.values_BLC, known_BL, hidden.sum(dim=1) / total.clamp(min=1))
-        logp = [torch.log_softmax(x.float(), dim=-1) for x in logits]
+        logits = [x.float() for x in logits]
+        logits[0][..., [MASK, BREAK]] = -torch.inf  # no guess is "not known"
+        logp = [torch.log_softmax(x, dim=-1) for x in logits]
         best = [_choose(x, noise) for x in logp]
         sure = best[0][0].masked_fill(state.shown_BL, -torch.inf)
         stay = (total * s).long()
