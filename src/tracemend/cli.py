@@ -425,7 +425,7 @@ def train(
     ] = Path("run"),
     recipe: Annotated[str, typer.Option(help="What to train (tracemend recipes).")] = "masked-transformer",
     steps: Annotated[int | None, typer.Option(min=1, help="Iterations; the recipe's own if not given.")] = None,
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     validate: Annotated[
         list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
     ] = None,
@@ -439,7 +439,10 @@ def train(
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Take up the run in the output folder.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Take up the run in the output folder, with its recipe, seed and iterations."),
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several (cuda:1).")] = "auto",
     arch: ArchOption = "x86_64",
 ) -> None:
