@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import GAP, commit, judge, read, trained
+from study import GAP, command, commit, judge, read, trained
 
 from tracemend.backbones.held import chain
 from tracemend.mender import Restorer
@@ -91,7 +91,7 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_memory()
     document = {
-        "command": f"python benchmarks/sampling.py --data {given.data.name} --iterations {given.iterations}",
+        "command": command(),
         "commit": commit(),
         "seed": 0,
         "gap": GAP,

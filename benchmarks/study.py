@@ -92,12 +92,12 @@ def changed(chosen: Recipe, settings: list[str]) -> Recipe:
 
 
 def trained(chosen: Recipe, data: dict[str, Any], seed: int) -> tuple[Restorer, float, list[dict[str, Any]]]:
-    """The model, the seconds that its training took, and its curve."""
+    """The model, the CPU seconds that its training took, and its curve."""
     run = Training(chosen, data["vocabulary"], seed=seed)
-    log, spent, begin = [], 0.0, time.perf_counter()
+    log, spent, begin = [], 0.0, time.process_time()
     for step in run.steps(data["train"], data["validation"], every=max(1, chosen.iterations // 5)):
         if step.validation is not None:
-            spent = time.perf_counter() - begin
+            spent = time.process_time() - begin
             row = {"step": step.number, "loss": round(step.validation_loss or 0, 5), "accuracy": step.validation}
             log.append(row)
             print(chosen.name, row, f"{spent:.0f} s", file=sys.stderr, flush=True)
@@ -131,9 +131,9 @@ def read(path: Path) -> dict[str, Any]:
 def judge(mender: Mender, data: dict[str, Any], every: int = 1) -> dict[str, Any]:
     known, windows, hard = (data[k][::every] for k in ("known", "windows", "hard"))
     hidden = np.where(known, windows, MASK)
-    begin = time.perf_counter()
+    begin = time.process_time()
     restored = mender.restore(hidden, known).ids
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     truth = windows[~known].reshape(len(known), GAP)
     return {"impute_s": round(seconds, 2), **scores(restored[~known].reshape(truth.shape), truth, hard)}
 
@@ -152,7 +152,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     keep_memory()
     about = {
-        "command": " ".join(["python benchmarks/study.py", *map(shlex.quote, sys.argv[1:])]),
+        "command": command(),
         "commit": commit(),
         "seed": given.seed,
         "threads": given.threads,
@@ -181,10 +181,15 @@ def main() -> None:
             )
 
 
+def command() -> str:
+    """What was typed to get these results."""
+    return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(shlex.quote, sys.argv[1:])])
+
+
 def commit() -> str:
     """What the working tree is at, "-dirty" behind it if it has changes."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(describe, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def merge(path: Path, row: dict[str, Any]) -> None:

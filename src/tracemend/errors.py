@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -23,3 +24,11 @@ class OutputError(TracemendError):
 
 class ModelError(TracemendError):
     """A model, vocabulary or recipe that can't be loaded or doesn't fit."""
+
+
+def one_of(what: str, value: str, accepted: Iterable[str]) -> str:
+    """The value, if it is accepted; raises ModelError naming the accepted ones."""
+    accepted = list(accepted)
+    if value not in accepted:
+        raise ModelError(f"unknown {what} {value!r}; one of {', '.join(accepted)}")
+    return value

@@ -25,7 +25,7 @@ from tracemend.calibration import Calibration
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.processes.base import Noise
-from tracemend.recipes import Recipe, build
+from tracemend.recipes import Recipe, build, process_of
 from tracemend.sampler import restore
 from tracemend.vocabulary import BREAK, MASK, OTHER, Vocabulary
 from tracemend.windows import HIDDEN_THREAD, SLOTS, Window, batch
@@ -114,7 +114,7 @@ class Restorer(Proposer):
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary, network: Denoiser, digest: str = "") -> None:
         self.recipe, self.vocabulary, self.network, self.digest = recipe, vocabulary, network, digest
-        self.process, _ = build(recipe, vocabulary)
+        self.process = process_of(recipe, vocabulary)
         self.name = recipe.name
         self.blend_calibration: Calibration | None = None
         self.network.eval().requires_grad_(False)
@@ -138,7 +138,6 @@ class Restorer(Proposer):
     def _run(self, ids: Ints, known: NDArray[np.bool_], seed: int, numbers: Sequence[int]) -> list[Proposal]:
         """numbers: of the windows; each has its own noise, whatever other windows are run with it."""
         clean, known_BL = torch.from_numpy(ids), torch.from_numpy(known)
-        noisy = self.recipe.process == "gaussian"
         chains = [
             restore(
                 self.process,
@@ -147,7 +146,7 @@ class Restorer(Proposer):
                 known_BL,
                 self.recipe.steps,
                 Noise([int(np.random.SeedSequence([seed, n, k]).generate_state(1)[0]) for n in numbers])
-                if noisy
+                if self.process.noisy
                 else None,
             )
             for k in range(self.recipe.samples)

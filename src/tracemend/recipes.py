@@ -8,7 +8,7 @@ from typing import Any
 
 from tracemend.backbones import BACKBONES
 from tracemend.denoiser import Denoiser
-from tracemend.errors import ModelError
+from tracemend.errors import ModelError, one_of
 from tracemend.gaps import GAPS, Blackout, Gaps, Overflow, Points
 from tracemend.processes import PROCESSES
 from tracemend.processes.base import Process
@@ -46,12 +46,8 @@ class Recipe:
     keep: str = "last"
 
     def __post_init__(self) -> None:
-        for what, value, accepted in (
-            ("vocabulary", self.vocabulary, ("universal", "frequency")),
-            ("weights to keep", self.keep, ("last", "best")),
-        ):
-            if value not in accepted:
-                raise ModelError(f"unknown {what} {value!r}; one of {', '.join(accepted)}")
+        one_of("vocabulary", self.vocabulary, ("universal", "frequency"))
+        one_of("weights to keep", self.keep, ("last", "best"))
         if min(self.width, self.length, self.steps, self.samples, self.batch, self.options.get("layers", 1)) < 1:
             raise ModelError(f"{self.name}: width, length, steps, samples, batch and layers must be positive")
 
@@ -198,28 +194,27 @@ RECIPES: dict[str, Recipe] = {r.name: r for r in _rows()}
 
 def recipe(name: str) -> Recipe:
     """The named recipe; raises ModelError naming the accepted ones."""
+    return RECIPES[one_of("recipe", name, RECIPES)]
+
+
+def process_of(recipe: Recipe, vocabulary: Vocabulary) -> Process:
+    """The process of a recipe. Raises ModelError for an option nobody knows."""
     try:
-        return RECIPES[name]
-    except KeyError:
-        raise ModelError(f"unknown recipe {name!r}; one of {', '.join(RECIPES)}") from None
+        return PROCESSES[one_of("process", recipe.process, PROCESSES)](vocabulary, **recipe.how)
+    except TypeError as e:
+        raise ModelError(f"process {recipe.process}: {e}") from e
 
 
 def build(recipe: Recipe, vocabulary: Vocabulary) -> tuple[Process, Denoiser]:
     """The process and a freshly initialised network of a recipe. Raises ModelError for an option nobody knows."""
-    if recipe.backbone not in BACKBONES:
-        raise ModelError(f"unknown backbone {recipe.backbone!r}; one of {', '.join(BACKBONES)}")
-    if recipe.process not in PROCESSES:
-        raise ModelError(f"unknown process {recipe.process!r}; one of {', '.join(PROCESSES)}")
-    try:
-        process = PROCESSES[recipe.process](vocabulary, **recipe.how)
-    except TypeError as e:
-        raise ModelError(f"process {recipe.process}: {e}") from e
+    one_of("backbone", recipe.backbone, BACKBONES)
+    process = process_of(recipe, vocabulary)
     cond, time = process.widths(recipe.width)
     try:
         backbone = BACKBONES[recipe.backbone](recipe.width, cond=cond, time=time, **recipe.options)
     except (TypeError, ValueError) as e:
         raise ModelError(f"backbone {recipe.backbone}: {e}") from e
-    if getattr(backbone, "causal", False) != (recipe.process == "autoregressive"):
+    if getattr(backbone, "causal", False) != process.causal:
         raise ModelError(
             f"backbone {recipe.backbone} and process {recipe.process} don't go together: only a causal one "
             "predicts next events, and does nothing else"

@@ -208,29 +208,25 @@ class Training:
         Returns the validation's accuracy and loss where there is something to measure on.
         """
         best = self.recipe.keep == "best"
-        decay = min(self.recipe.decay, (1 + self.number) / (10 + self.number)) if self.recipe.decay else 0.0
+        decay = min(self.recipe.decay, (1 + self.number) / (10 + self.number))
         current = self.network.state_dict()
         if not best:
-            with torch.no_grad():
-                for name, value in current.items():
-                    if value.is_floating_point() and decay:
-                        self.average[name].lerp_(value, 1 - decay)
-                    else:
-                        self.average[name].copy_(value)
+            self._follow(current, decay)
         if not held_out:
             if best and math.isinf(self.best):
-                self._copy(current)
+                self._follow(current)
             return None, None
         loss = self.validation_loss(held_out, current if best else self.average)
         if best and loss < self.best:
-            self._copy(current)
+            self._follow(current)
         self.best = min(self.best, loss)
         return self.measure(held_out), loss
 
-    def _copy(self, current: dict[str, Tensor]) -> None:
+    def _follow(self, current: dict[str, Tensor], decay: float = 0.0) -> None:
+        """Move ``average`` towards the current weights; without decay it becomes them, bit for bit."""
         with torch.no_grad():
             for name, value in current.items():
-                self.average[name].copy_(value)
+                self.average[name].lerp_(value, 1 - decay)
 
     def averaged(self) -> Denoiser:
         """A network with the averaged (or best) weights, ready for use on the CPU."""
@@ -252,9 +248,10 @@ class Training:
     ) -> float:
         """What training minimises, on the same windows with the same noise every time."""
         network, losses = self._network(weights), []
+        parts = list(self._validation(held_out, windows))
         with torch.inference_mode():
             for k in range(repeats):
-                for n, (clean, known) in enumerate(self._validation(held_out, windows)):
+                for n, (clean, known) in enumerate(parts):
                     generator = torch.Generator().manual_seed(1000 * k + n)
                     losses.append(float(self.process.loss(network, clean, known, generator)))
         return sum(losses) / len(losses)
@@ -265,7 +262,7 @@ class Training:
         right = count = 0
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             for clean, known in self._validation(held_out, windows):
-                noise = Noise(range(len(clean))) if self.recipe.process == "gaussian" else None
+                noise = Noise(range(len(clean))) if self.process.noisy else None
                 events = restore(self.process, network, clean, known, steps, noise)[0]
                 right += int((events.argmax(-1) == clean[..., 0])[~known].sum())
                 count += int((~known).sum())

@@ -29,7 +29,7 @@ class Read(State):
 class Autoregressive:
     """p(event | events before it in the window). Needs a backbone with ``advance``."""
 
-    fine = False
+    fine, causal, noisy = False, True, False
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.size = len(vocabulary)

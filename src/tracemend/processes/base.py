@@ -41,9 +41,14 @@ class State:
 
 
 class Process(Protocol):
-    """Made by ``cls(vocabulary, **options)``. ``fine``: values lie too close together for bfloat16."""
+    """Made by ``cls(vocabulary, **options)``.
+
+    fine: values lie too close together for bfloat16. causal: needs a causal backbone. noisy: a chain begins in noise.
+    """
 
     fine: bool
+    causal: bool
+    noisy: bool
 
     def stem(self, width: int) -> nn.Module:
         """(values, known_BL) -> (x_BHL, cond_BCL)."""

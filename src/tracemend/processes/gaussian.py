@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from tracemend.backbones.gated import convolution
 from tracemend.codecs import CODECS, nearest
-from tracemend.errors import ModelError
+from tracemend.errors import ModelError, one_of
 from tracemend.processes.base import Clock, Denoise, Noise, State
 from tracemend.schedules import SCHEDULES
 from tracemend.vocabulary import Vocabulary
@@ -26,13 +26,6 @@ PREDICTIONS = ("noise", "clean", "v")
 SAMPLERS = ("ddpm", "ddim", "dpm++")
 CONDITIONS = ("values", "position")
 FREQUENCIES = ("falling", "ends", "rising")
-
-
-def one_of(what: str, value: str, accepted: Sequence[str]) -> str:
-    """The value, if it is accepted; raises ModelError naming the accepted ones."""
-    if value not in accepted:
-        raise ModelError(f"unknown {what} {value!r}; one of {', '.join(accepted)}")
-    return value
 
 
 @dataclass(slots=True)
@@ -45,6 +38,8 @@ class Noisy(State):
 
 class Gaussian:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise in the gap; events are the nearest codewords of x_0."""
+
+    causal, noisy = False, True
 
     def __init__(
         self,
@@ -77,8 +72,8 @@ class Gaussian:
                 "widths, a width and a number, all positive"
             )
         self.fine = codec in {"scalar", "standardised"}
-        self.codes = CODECS[one_of("codec", codec, list(CODECS))](vocabulary)
-        self.alpha_bar = SCHEDULES[one_of("schedule", schedule, list(SCHEDULES))](diffusion_steps)
+        self.codes = CODECS[one_of("codec", codec, CODECS)](vocabulary)
+        self.alpha_bar = SCHEDULES[one_of("schedule", schedule, SCHEDULES)](diffusion_steps)
         self.predict = one_of("prediction", predict, PREDICTIONS)
         self.sampler = one_of("sampler", sampler, SAMPLERS)
         self.condition = one_of("condition", condition, CONDITIONS)

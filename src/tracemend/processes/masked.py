@@ -37,7 +37,7 @@ class Shown(State):
 class Masked:
     """Two channels: event ids, hidden as MASK, and thread slots, hidden as HIDDEN_THREAD."""
 
-    fine = False
+    fine, causal, noisy = False, False, False
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.sizes, self.hidden = (len(vocabulary), SLOTS), (MASK, HIDDEN_THREAD)
