@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from tracemend.backbones import BACKBONES
 from tracemend.backbones.held import chain
 from tracemend.backbones.lstm import LSTM
 from tracemend.backbones.ssm import KERNELS
-from tracemend.baselines import Copy, Lookup, MostFrequent, Period
+from tracemend.baselines import BASELINES, Lookup
 from tracemend.blend import Blend
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
@@ -45,12 +46,9 @@ def tiny(vocabulary_size: int = 40) -> Restorer:
 PATTERN = np.tile(np.arange(3, 11), 40)
 STREAM = Stream(PATTERN, np.zeros_like(PATTERN))
 MENDERS: dict[str, Callable[[], Mender]] = {
-    "lookup": lambda: Lookup([STREAM]),
+    **{name: partial(make, [STREAM]) for name, make in BASELINES.items()},
     "network": tiny,
     "blend": lambda: Blend(Lookup([STREAM]), tiny()),
-    "copy": Copy,
-    "copy period": Period,
-    "most frequent": MostFrequent,
 }
 
 
@@ -80,7 +78,8 @@ def test_proposals_are_distributions(name: str) -> None:
     trace = threads_on_cpus(rng(0), 300)
     lossy, _ = lose(trace, rng(1), longest=40)
     vocabulary = universal().extended(lossy)
-    mender = MENDERS[name]() if name != "lookup" else Lookup(streams(lossy, vocabulary, shortest=2))
+    intact = streams(lossy, vocabulary, shortest=2)
+    mender = BASELINES[name](intact) if name in BASELINES else MENDERS[name]()
     from tracemend.mending import Mending
 
     run = Mending(lossy, mender, vocabulary)

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.baselines import CONTEXT, ORDERS, Lookup, _match
+from tracemend.baselines.lookup import CONTEXT, ORDERS, Lookup, _match
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Stream, window
 

@@ -1,4 +1,4 @@
-"""Menders without a network: two-sided lookup, copies, most frequent. Every table of results shows them.
+"""Two-sided context lookup: places that look like the gap's surroundings vote for what stood in it.
 
 Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), K context events,
 U distinct ids, T thread slots.
@@ -7,15 +7,15 @@ U distinct ids, T thread slots.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tracemend.baselines.runs import Run, hidden_runs
 from tracemend.calibration import of_lookup
 from tracemend.mender import CANDIDATES, Proposal, Proposer, certain
-from tracemend.vocabulary import BREAK, OTHER
+from tracemend.vocabulary import OTHER
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, to_slots
 
 Ints = NDArray[np.int64]
@@ -24,37 +24,6 @@ Ints = NDArray[np.int64]
 ORDERS = (32, 16, 8, 4, 2, 1)
 CONTEXT = ORDERS[0]
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Consecutive hidden positions [begin, end) of a window, with the contexts up to the next BREAK or hidden one."""
-
-    begin: int
-    end: int
-    left: Ints
-    right: Ints
-    left_threads: Ints
-    right_threads: Ints
-
-    def __len__(self) -> int:
-        return self.end - self.begin
-
-
-def hidden_runs(window: Window) -> list[Run]:
-    """The runs of hidden positions, in order."""
-    known = window.known_L
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
-    events, threads = window.ids_LC[:, 0], window.ids_LC[:, 1]
-    barrier = ~known | (events == BREAK)
-    runs = []
-    for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        before = np.flatnonzero(barrier[:begin])
-        after = np.flatnonzero(barrier[end:])
-        a = int(before[-1]) + 1 if len(before) else 0
-        b = end + int(after[0]) if len(after) else len(known)
-        runs.append(Run(begin, end, events[a:begin], events[end:b], threads[a:begin], threads[end:b]))
-    return runs
 
 
 class Lookup(Proposer):
@@ -255,78 +224,3 @@ def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:
     same = near == context
     length = np.where(same.all(axis=1), k, same.argmin(axis=1))
     return np.where((sites < 0) | (sites > len(ids)), 0, length)
-
-
-class Copy(Proposer):
-    """Repeats the events just before the gap (or, with none there, those after it) until it is full."""
-
-    name = "copy"
-
-    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Deterministic: ``seed`` isn't used."""
-        return [self._propose(w) for w in windows]
-
-    def _propose(self, window: Window) -> Proposal:
-        events, threads = [], []
-        for run in hidden_runs(window):
-            source, slots = (run.left, run.left_threads) if len(run.left) else (run.right, run.right_threads)
-            if not len(source):
-                source, slots = np.array([OTHER]), np.array([UNKNOWN_THREAD])
-            n = len(run)
-            tail = min(n, len(source))
-            events.append(np.resize(source[-tail:], n))
-            threads.append(np.resize(slots[-tail:], n))
-        if not events:
-            return certain(np.empty(0, np.int64), np.empty(0, np.int64))
-        return certain(np.concatenate(events), np.concatenate(threads), 0.5)
-
-
-class Period(Proposer):
-    """Goes on with the loop that the events before the gap are in: they repeat after so many events as fits them best.
-
-    longest: periods that are tried. On loops this needs no training and is hard to beat.
-    """
-
-    name = "copy period"
-
-    def __init__(self, longest: int = 64) -> None:
-        self.longest = longest
-
-    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Deterministic: ``seed`` isn't used."""
-        return [self._propose(w) for w in windows]
-
-    def _propose(self, window: Window) -> Proposal:
-        parts = []
-        for run in hidden_runs(window):
-            near, threads, back = run.left, run.left_threads, False
-            if not len(near):  # a window that begins with its gap: the same from the other side
-                near, threads, back = run.right[::-1], run.right_threads[::-1], True
-            if not len(near):
-                near, threads = np.array([OTHER]), np.array([UNKNOWN_THREAD])
-            most = max(1, min(self.longest, len(near) // 2))
-            same = [float((near[lag:] == near[:-lag]).mean()) for lag in range(1, most + 1) if lag < len(near)]
-            lag = int(np.argmax(same)) + 1 if same else 1
-            at = np.arange(len(run))[:: -1 if back else 1] % lag - lag
-            parts.append((near[at], threads[at]))
-        if not parts:
-            return certain(np.empty(0, np.int64), np.empty(0, np.int64))
-        return certain(np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), 0.5)
-
-
-class MostFrequent(Proposer):
-    """The commonest event of the window's known part, everywhere."""
-
-    name = "most frequent"
-
-    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Deterministic: ``seed`` isn't used."""
-        proposals = []
-        for w in windows:
-            seen = w.ids_LC[w.known_L & (w.ids_LC[:, 0] != BREAK)]
-            ids, number = np.unique(seen[:, 0], return_counts=True)
-            best = ids[number.argmax()] if len(ids) else OTHER
-            slot = seen[-1, 1] if len(seen) else UNKNOWN_THREAD
-            share = number.max() / number.sum() if len(ids) else 0.0
-            proposals.append(certain(np.full(w.hidden, best), np.full(w.hidden, slot), float(share)))
-        return proposals
