@@ -26,6 +26,10 @@ class ModelError(TracemendError):
     """A model, vocabulary or recipe that can't be loaded or doesn't fit."""
 
 
+class DataError(TracemendError):
+    """A data set, a grid of experiments or a file of results that isn't there or isn't what it should be."""
+
+
 def one_of(what: str, value: str, accepted: Iterable[str]) -> str:
     """The value, if it is accepted; raises ModelError naming the accepted ones."""
     accepted = list(accepted)

@@ -11,8 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tracemend.errors import TraceError
+from tracemend.datasets.base import Data, Entry
+from tracemend.errors import DataError, TraceError
 from tracemend.events import PHASES, SCHEMA, Trace
+from tracemend.vocabulary import Vocabulary, by_frequency
+from tracemend.windows import Stream
 
 Part = Literal["train", "validation", "test"]
 
@@ -56,3 +59,50 @@ def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
         if belongs == part:
             result.append(read_parquet(path))
     return result
+
+
+def read(name: str, folder: Path, length: int) -> Data:
+    """The recordings in ``folder``/corpus as ``folder``/experiments/workloads.toml splits them; a stream is one cpu.
+
+    ``length`` changes nothing. Raises DataError where there are none, TraceError for one that can't be read.
+    """
+    del length
+    split = folder / "experiments" / "workloads.toml"
+    if not (folder / "corpus").is_dir() or not split.is_file():
+        raise DataError(
+            f"{name}: no corpus/ and {split.relative_to(folder)} in {folder}; --from names the project's tree"
+        )
+    parts: tuple[Part, ...] = ("train", "validation", "test")
+    train, validation, test = (corpus(folder / "corpus", part, split) for part in parts)
+    if not train or not test:
+        raise DataError(f"{name}: no recordings in {folder / 'corpus'}")
+    vocabulary = by_frequency(train)
+    tested = [_streams(t, vocabulary) for t in test]
+    return Data(
+        name,
+        vocabulary,
+        [s for t in train for s in _streams(t, vocabulary)],
+        [s for t in validation for s in _streams(t, vocabulary)],
+        [s for streams in tested for s in streams],
+        named=True,
+        groups=tuple(n for n, streams in enumerate(tested) for _ in streams),
+    )
+
+
+def _streams(trace: Trace, vocabulary: Vocabulary) -> list[Stream]:
+    ids = vocabulary.encode(trace).astype(np.int64)
+    return [Stream(ids[rows], trace.tid[rows].astype(np.int64)) for rows in trace.streams.values()]
+
+
+ENTRIES = [
+    Entry(
+        "recordings",
+        "this project's own ftrace recordings, split by run and by workload",
+        "corpus/ in the project's tree",
+        "Apache-2.0",
+        "tracemend, corpus/ and experiments/workloads.toml",
+        "corpus",
+        read,
+        note="in the project's tree: --from names it, the current folder if not given",
+    )
+]
