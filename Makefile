@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 # The CPU build is enough everywhere; a looser requirement may bring gigabytes of CUDA along.
 TORCH ?= torch==2.13.0
 DEMO := recordings/deploy
+# A folder with the data sets of experiments (tracemend datasets list); what fetch has brought if empty.
+DATA ?=
 
-.PHONY: demo test lint fmt types docs env corpus clean
+.PHONY: demo test lint fmt types docs env corpus reproduce-smoke clean
 
 demo: $(VENV)/ready ## set up, mend a really lossy recording, compare with the complete one
 	@rm -rf out/demo && mkdir -p out
@@ -33,6 +35,11 @@ docs: $(VENV)/ready ## write the tables of README and docs again from the result
 
 corpus: $(VENV)/ready ## record the training data again (root, tracefs, the packages of --packages)
 	$(BIN)/python scripts/record_corpus.py
+
+reproduce-smoke: $(VENV)/ready ## a reduced grid of the study in a few minutes, with its tables and figures
+	@mkdir -p out && rm -rf out/smoke out/smoke.jsonl
+	$(BIN)/tracemend experiment experiments/smoke.toml -o out/smoke.jsonl --models out/smoke-models $(if $(DATA),--from $(DATA))
+	$(BIN)/tracemend report out/smoke.jsonl -o out/smoke --figures
 
 env: $(VENV)/ready
 

@@ -1,6 +1,6 @@
 """How long the reverse chain takes: kernels held against kernels made anew, and accuracy beside time for each sampler.
 
-    python benchmarks/sampling.py --data ../shared/data/pts/compress-gzip.npz [--iterations 500]
+    python benchmarks/sampling.py --data ../shared/data [--iterations 500]
 
 One core. The step of the paper's SSSD-S4 needs no training. For the samplers a small model of each kind is trained in
 the same run, then restores the same windows with every sampler and number of steps.
@@ -17,9 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import GAP, command, commit, judge, read, trained
+from study import GAP, command, judge, read, trained
+from torch import Tensor
 
 from tracemend.backbones.held import chain
+from tracemend.backbones.ssm import DPLR, _doubled
+from tracemend.experiment import commit
 from tracemend.mender import Restorer
 from tracemend.recipes import build, published, recipe
 from tracemend.training import keep_memory
@@ -33,25 +36,54 @@ MASKED = (1, 2, 4, 8, 16)
 def step_seconds(runs: int) -> dict[str, Any]:
     """One reverse step of SSSD-S4 at the paper's size, batch 1, length 200: medians over ``runs``, taken in turns.
 
-    "held": within a chain; "anew": kernels, normalised weights and the conditioning's share computed in each step.
+    held: within a chain. anew: kernels, normalised weights and the conditioning's share computed in each step. plain:
+    the same with the kernels' Cauchy sums as the paper writes them. Seconds of CPU time.
     """
     torch.manual_seed(0)
     _, network = build(published("sssd-s4", "paper"), numbered(100, range(100, 0, -1)))
     network.eval().requires_grad_(False)
     x, known = torch.randn(1, 200, 2), torch.ones(1, 200, dtype=torch.bool)
-    held, anew = [], []
+    kernels = [m for m in network.modules() if isinstance(m, DPLR)]
+    seconds: dict[str, list[float]] = {"held": [], "anew": [], "plain": []}
+
+    def step(kind: str) -> None:
+        begin = time.process_time()
+        network(x, known, torch.full((1,), len(seconds[kind])))
+        seconds[kind].append(time.process_time() - begin)
+
     with torch.inference_mode():
-        for t in range(runs):
-            begin = time.perf_counter()
-            network(x, known, torch.full((1,), t))
-            anew.append(time.perf_counter() - begin)
+        network(x, known, torch.zeros(1))
+        for _ in range(runs):
+            step("anew")
             with chain(network):
                 network(x, known, torch.zeros(1))  # the chain's first step, which makes the kernels
-                begin = time.perf_counter()
-                network(x, known, torch.full((1,), t))
-                held.append(time.perf_counter() - begin)
-    a, b = float(np.median(held)), float(np.median(anew))
-    return {"held_s": round(a, 4), "anew_s": round(b, 4), "ratio": round(b / a, 1), "runs": runs}
+                step("held")
+            for kernel in kernels:
+                kernel.__class__ = Plain
+            step("plain")
+            for kernel in kernels:
+                kernel.__class__ = DPLR
+    medians = {f"{kind}_s": round(float(np.median(s)), 4) for kind, s in seconds.items()}
+    return medians | {"runs": runs}
+
+
+class Plain(DPLR):
+    """The same kernel by Gu et al. (2022), algorithm 1, word for word: complex Cauchy sums over all states."""
+
+    def _kernel(self, C: Tensor, reach: int) -> Tensor:
+        omega = torch.exp(-2j * torch.pi * torch.arange(reach // 2 + 1) / reach)
+        dt = self.log_dt.exp()[:, None, None]
+        z = 2 * (1 - omega) / (1 + omega)
+        w, P, Q, B = (_doubled(x) for x in (self.w, self.P, self.Q, self.B))
+        cauchy = 1 / (z - w[..., None] * dt)  # (H, 2N, F)
+
+        def summed(v: Tensor) -> Tensor:
+            return (v[..., None] * cauchy).sum(dim=-2) * dt[..., 0]
+
+        C = _doubled(C)
+        BC, BQ, PC, PQ = summed(B * C), summed(B * Q), summed(P * C), summed(P * Q)
+        result: Tensor = torch.fft.irfft(2 / (1 + omega) * (BC - BQ * PC / (1 + PQ)), n=reach)
+        return result
 
 
 def samplers(data: dict[str, Any], iterations: int, windows: int) -> list[dict[str, Any]]:
@@ -83,6 +115,7 @@ def samplers(data: dict[str, Any], iterations: int, windows: int) -> list[dict[s
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--benchmark", default="compress-gzip")
     parser.add_argument("--iterations", type=int, default=500)
     parser.add_argument("--windows", type=int, default=100)
     parser.add_argument("--runs", type=int, default=7)
@@ -92,12 +125,12 @@ def main() -> None:
     keep_memory()
     document = {
         "command": command(),
-        "commit": commit(),
+        "commit": commit(HERE),
         "seed": 0,
         "gap": GAP,
         "windows": given.windows,
         "step": step_seconds(given.runs),
-        "samplers": samplers(read(given.data), given.iterations, given.windows),
+        "samplers": samplers(read(given.data, given.benchmark), given.iterations, given.windows),
     }
     print(document["step"])
     given.output.write_text(json.dumps(document, indent=1) + "\n")

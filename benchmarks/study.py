@@ -1,6 +1,6 @@
 """The study's models on the study's data: train each recipe, restore blackouts of 10 in windows of 200, score.
 
-    python benchmarks/study.py --data ../shared/data/pts --recipes sssd-s4-small lstm-small [--set how.codec=onehot]
+    python benchmarks/study.py --data ../shared/data --recipes sssd-s4-small lstm-small [--set how.codec=onehot]
 
 The data are NPZ files of the study's windows (see docs/study.md). Of every tenth of `train_stream` a model trains on
 the first nine tenths and is validated on the rest: the second half of the stream is one loop, which by itself would
@@ -17,10 +17,8 @@ import argparse
 import json
 import os
 import shlex
-import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +26,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tracemend.baselines import Copy, Lookup, MostFrequent, Period
+from tracemend.baselines import BASELINES
+from tracemend.datasets import load
+from tracemend.datasets.study import Study, in_loop
+from tracemend.evaluate import blackout, by_rank
+from tracemend.experiment import commit
 from tracemend.mender import Mender, Restorer
 from tracemend.metrics import interval, rouge_l
 from tracemend.recipes import Recipe, recipe
 from tracemend.training import Training, keep_memory
-from tracemend.vocabulary import FIRST, MASK, numbered
-from tracemend.windows import Stream
+from tracemend.vocabulary import FIRST, MASK
 
 HERE = Path(__file__).parent
-GAP, PERIOD, STRIDE = 10, 14, 5
+GAP = 10
 Ints = NDArray[np.int64]
-
-
-def in_loop(stream_S: Ints) -> NDArray[np.bool_]:
-    """Which events belong to a stretch that repeats itself after 14 events for at least two periods."""
-    same = stream_S[:-PERIOD] == stream_S[PERIOD:]
-    inside = np.zeros(len(stream_S), bool)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(int)))
-    for begin, end in zip(edges[::2], edges[1::2], strict=True):
-        if end - begin >= PERIOD:
-            inside[begin : end + PERIOD] = True
-    return inside
 
 
 def scores(restored_NG: Ints, truth_NG: Ints, hard_N: NDArray[np.bool_]) -> dict[str, Any]:
@@ -66,30 +56,7 @@ def scores(restored_NG: Ints, truth_NG: Ints, hard_N: NDArray[np.bool_]) -> dict
             "perfect": round(float(right[chosen].all(axis=1).mean()), 4),
             "rouge_l": round(float(rouge[chosen].mean()), 4),
         }
-    rank = truth_NG - FIRST + 1
-    row["by_rank"] = {
-        f"{low}-{high}": {"events": int(held.sum()), "accuracy": round(float(right[held].mean()), 4)}
-        for low, high in ((1, 4), (5, 8), (9, 16), (17, 255))
-        if (held := (rank >= low) & (rank <= high)).any()
-    }
-    return row
-
-
-def changed(chosen: Recipe, settings: list[str]) -> Recipe:
-    """A recipe with some of its fields set: "steps=50", "how.codec=onehot", "gaps.shared=true"."""
-    for setting in settings:
-        key, _, text = setting.partition("=")
-        try:
-            value: Any = json.loads(text)
-        except ValueError:
-            value = text
-        outer, _, inner = key.partition(".")
-        if inner and outer == "gaps":
-            value = replace(chosen.gaps, **{inner: value})
-        elif inner:
-            value = getattr(chosen, outer) | {inner: value}
-        chosen = replace(chosen, **{outer: value})
-    return chosen
+    return row | {"by_rank": by_rank(right, truth_NG - FIRST + 1)}
 
 
 def trained(chosen: Recipe, data: dict[str, Any], seed: int) -> tuple[Restorer, float, list[dict[str, Any]]]:
@@ -105,27 +72,20 @@ def trained(chosen: Recipe, data: dict[str, Any], seed: int) -> tuple[Restorer, 
     return Restorer(chosen, data["vocabulary"], run.averaged()), spent, log
 
 
-def read(path: Path) -> dict[str, Any]:
-    arrays = np.load(path)
-    stream = arrays["train_stream"].astype(np.int64)
-    windows = arrays["test_200_as_150"].astype(np.int64)
-    whole = np.concatenate([windows[0], windows[1:, -STRIDE:].ravel()])
-    outside = ~in_loop(whole)
-    begin = (windows.shape[1] - GAP) // 2
-    hard = np.array([outside[STRIDE * n + begin :][:GAP].any() for n in range(len(windows))])
-    counts = np.bincount(stream, minlength=int(max(stream.max(), windows.max())) + 1)[1:]
-    pieces = [np.split(tenth, [len(tenth) * 9 // 10]) for tenth in np.array_split(stream - 1 + FIRST, 10)]
-    train, validation = ([Stream(p[k], np.zeros_like(p[k])) for p in pieces] for k in (0, 1))
-    known = np.ones(windows.shape, bool)
-    known[:, begin : begin + GAP] = False
+def read(source: Path, benchmark: str) -> dict[str, Any]:
+    """Streams, test windows and what is hidden of them; "hard": gaps with an event outside the loop."""
+    data = load(f"pts/{benchmark}", source)
+    assert isinstance(data, Study)
+    windows = data.windows(200, 500)
+    known = blackout(200, GAP, "centre")
     return {
-        "vocabulary": numbered(len(counts), counts.tolist()),
-        "train": train,
-        "validation": validation,
-        "windows": windows - 1 + FIRST,
-        "known": known,
-        "hard": hard,
-        "loop": round(float(1 - outside.mean()), 4),
+        "vocabulary": data.vocabulary,
+        "train": data.train,
+        "validation": data.validation,
+        "windows": windows.ids_NL,
+        "known": np.tile(known, (len(windows), 1)),
+        "hard": data.subsets(windows, known)["outside the loop"],
+        "loop": round(float(in_loop(data.test[0].ids).mean()), 4),
     }
 
 
@@ -154,18 +114,18 @@ def main() -> None:
     keep_memory()
     about = {
         "command": command(),
-        "commit": commit(),
+        "commit": commit(HERE),
         "seed": given.seed,
         "threads": given.threads,
         "cpus": os.cpu_count(),
     }
     for name in given.benchmarks:
-        data = read(given.data / f"{name}.npz")
+        data = read(given.data, name)
         base = {"benchmark": name, "loop": data["loop"], **about}
-        for mender in (MostFrequent(), Copy(), Period(), Lookup(data["train"])):
+        for mender in (make(data["train"]) for make in BASELINES.values()):
             if not given.settings:
                 merge(given.output, {"recipe": mender.name, "settings": [], **base, **judge(mender, data)})
-        for chosen in (changed(recipe(r), given.settings) for r in given.recipes):
+        for chosen in (recipe(r).changed(given.settings) for r in given.recipes):
             model, seconds, log = trained(chosen, data, given.seed)
             merge(
                 given.output,
@@ -185,12 +145,6 @@ def main() -> None:
 def command() -> str:
     """What was typed to get these results."""
     return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *map(shlex.quote, sys.argv[1:])])
-
-
-def commit() -> str:
-    """What the working tree is at, "-dirty" behind it if it has changes."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    return subprocess.run(describe, cwd=HERE, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def merge(path: Path, row: dict[str, Any]) -> None:

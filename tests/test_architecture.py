@@ -13,8 +13,11 @@ PACKAGE = ROOT / "src" / "tracemend"
 #: From the bottom to the top; modules on one line may import each other, all may import what stands before.
 LAYERS: list[set[str]] = [
     {"errors", "syscalls", "data", "models"},
+    {"results"},
+    {"report"},
     {"events"},
     {"mended", "formats", "vocabulary"},
+    {"downstream"},
     {"suspect", "scanning", "windows"},
     {"gaps", "outputs", "backbones", "codecs", "schedules", "record"},
     {"processes"},
@@ -24,6 +27,7 @@ LAYERS: list[set[str]] = [
     {"reference", "training"},
     {"mending"},
     {"metrics", "evaluate"},
+    {"experiment"},
     {"api"},
     {"cli"},
 ]

@@ -180,6 +180,9 @@ def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path, recipe: str
     assert {"recipe.json", "vocabulary.json", "weights.safetensors", "log.jsonl"} <= {p.name for p in folder.iterdir()}
     assert run("train", sample, "-o", folder, "--steps", "4", *tiny).returncode == 1
     assert run("train", sample, "-o", folder, "--steps", "4", *tiny, "--resume").returncode == 0
+    for asked, has in ((["--steps", "9"], "steps 4, not 9"), (["--seed", "1"], "seed 0, not 1")):
+        done = run("train", sample, "-o", folder, "--resume", *asked)
+        assert (done.returncode, has in done.stderr, done.stderr.count("\n")) == (1, True, 1)
     done = run("mend", lossy, "-o", tmp_path / "out", "--model", folder)
     assert done.returncode == 0, done.stderr
     header = json.loads((tmp_path / "out" / "overlay.jsonl").read_text().splitlines()[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +12,22 @@ from hypothesis import strategies as st
 
 from tracemend.calibration import LENGTHS, Calibration
 from tracemend.errors import ModelError
-from tracemend.metrics import LENGTH_BINS, accuracy, bin_name, calibration_error, interval, perfect, rouge_l
+from tracemend.evaluate import blackout, by_rank, by_type, judge_windows
+from tracemend.mender import Proposal, Proposer, certain
+from tracemend.metrics import (
+    LENGTH_BINS,
+    accuracy,
+    bin_name,
+    calibration_error,
+    edit_similarity,
+    interval,
+    perfect,
+    rouge_l,
+    rouge_l_published,
+)
+from tracemend.syscalls import NO_MODULE, all_names, module
+from tracemend.vocabulary import FIRST, Vocabulary, numbered
+from tracemend.windows import Window
 
 short = st.lists(st.integers(0, 3), min_size=1, max_size=7)
 
@@ -86,3 +102,94 @@ def test_calibration_lowers_the_error_and_is_monotone() -> None:
 def test_no_calibration_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         Calibration.from_dict(document)
+
+
+def test_the_published_rouge_counts_separators() -> None:
+    one, other = np.array([1]), np.array([2])
+    assert rouge_l_published(one, one) == 1
+    assert rouge_l_published(one, other) == 0.5  # wrong everywhere, and half of it is right
+    # "1 2 3 " and "2 3 1 " share " 2 3 "less one separator: 2,s,3,s and one of the separators beside them
+    assert rouge_l_published(np.array([1, 2, 3]), np.array([2, 3, 1])) == pytest.approx(4 / 6)
+    assert rouge_l(np.array([1, 2, 3]), np.array([2, 3, 1])) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(("accuracy_of_one", "published"), [(0.894, 0.947), (0.884, 0.942), (0.906, 0.953)])
+def test_the_published_rouge_of_one_event_is_what_the_study_printed(accuracy_of_one: float, published: float) -> None:
+    """SSSD-S4, blackout 1, compress-gzip, ffmpeg and unpack-linux: 500 windows, so many of them right."""
+    right = round(500 * accuracy_of_one)
+    values = [rouge_l_published(np.array([1]), np.array([1 if n < right else 2])) for n in range(500)]
+    assert np.mean(values) == pytest.approx(published, abs=5e-4)
+
+
+@given(a=short, b=short)
+def test_the_published_rouge_is_never_below_a_half_and_never_below_the_real_one(a: list[int], b: list[int]) -> None:
+    n = min(len(a), len(b))
+    x, y = np.array(a[:n]), np.array(b[:n])
+    assert rouge_l_published(x, y) >= max(0.5, rouge_l(x, y)) - 1e-9
+
+
+def test_edit_similarity_by_hand() -> None:
+    assert edit_similarity(np.array([1, 2, 3, 4]), np.array([2, 3, 4, 5])) == 0.5  # one typed, one deleted
+    assert edit_similarity(np.array([1, 2]), np.array([1, 2])) == 1
+
+
+def test_every_call_has_a_module() -> None:
+    assert not [name for name in all_names() if module(name) == NO_MODULE]
+    assert [module(n) for n in ("openat", "mmap", "munmap", "futex", "sendto", "semop", "no_call")] == [
+        "FS", "AR", "MM", "KER", "NET", "IPC", NO_MODULE,
+    ]  # fmt: skip
+
+
+def test_by_rank_and_by_type_by_hand() -> None:
+    truth, filled = np.array([[1, 5, 9, 20]]), np.array([[1, 5, 1, 1]])
+    assert by_rank(truth == filled, truth) == {
+        "1-4": {"events": 1, "accuracy": 1.0},
+        "5-8": {"events": 1, "accuracy": 1.0},
+        "9-16": {"events": 1, "accuracy": 0.0},
+        "17-255": {"events": 1, "accuracy": 0.0},
+    }
+    words = Vocabulary([("read", 2), ("write", 2), ("futex", 2)])
+    table = by_type(np.array([[FIRST + 1, FIRST, FIRST + 2]]), np.array([[FIRST, FIRST, FIRST + 1]]), words)
+    assert table["all"] == {"events": 3, "accuracy": 0.3333, "type_accuracy": 0.6667}
+    assert table["FS"] == {"events": 3, "accuracy": 0.3333, "type_accuracy": 0.6667}
+
+
+class Constant(Proposer):
+    """Says the same event everywhere."""
+
+    name = "constant"
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        return [certain(np.full(w.hidden, FIRST), np.ones(w.hidden, np.int64), 0.75) for w in windows]
+
+
+def test_windows_are_judged_by_what_was_hidden() -> None:
+    a, b = FIRST, FIRST + 1
+    ids = np.array([[a, a, a, a], [a, a, b, a], [a, b, b, a], [b, b, b, b]])
+    known = blackout(4, 2, "centre")
+    assert known.tolist() == [True, False, False, True]
+    hard = np.array([False, True, True, False])
+    row = judge_windows(Constant(), ids, known, {"all": np.ones(4, bool), "hard": hard}, numbered(2))
+    every, part = row["subsets"]["all"], row["subsets"]["hard"]
+    assert every["accuracy"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
+    assert (every["perfect"], every["gaps"], part["gaps"]) == (0.25, 4, 2)
+    assert part["accuracy"] == 0.25
+    assert row["calibration_error"] == pytest.approx(abs(0.75 - 3 / 8))
+    # of the second window a, b was lost and a, a filled in: two wrong counts for two lost calls are no better than none
+    assert every["count_error"] == pytest.approx((0 + 1 + 2 + 2) / 4)
+    assert every["count_better"] == 0.25
+    # the shares: the broken first window (a, a) tells them as they are, mending can't do better
+    assert every["share_better"] == 0
+    assert judge_windows(Constant(), ids, known, {"none": np.zeros(4, bool)}, numbered(2))["subsets"] == {
+        "none": {"gaps": 0}
+    }
+
+
+def test_an_interval_over_groups_is_wider_than_one_over_gaps() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat(np.arange(10), 50)
+    values = rng.random(10)[group]
+    low, high = interval(values, rng)
+    wide_low, wide_high = interval(values, rng, group_G=group)
+    assert wide_high - wide_low > 3 * (high - low)
+    assert wide_low < values.mean() < wide_high

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,9 @@ out = Console(width=WIDTH, highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False)
 
 GAPS_FOUND = 3
+
+datasets_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, fetch and audit them.")
+app.add_typer(datasets_app, name="datasets")
 
 TraceArgument = Annotated[Path, typer.Argument(help="The trace; its format is recognised by content.", metavar="TRACE")]
 FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
@@ -108,7 +112,7 @@ def _table(title: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(
-            name, justify="left" if name in ("known", "where", "command", "call", "side", "mender") else "right"
+            name, justify="left" if name in ("known", "where", "command", "call", "side", "mender", "data") else "right"
         )
     return table
 
@@ -368,9 +372,10 @@ def evaluate(
     from tracemend.record import align
 
     pair = align(_read(lossy, None, "x86_64", False), _read(complete, None, "x86_64", False))
-    rows = compare(pair, None if model == LOOKUP else load(model), seed=seed)
+    rows, figures = compare(pair, None if model == LOOKUP else load(model), seed=seed)
     if json_:
-        _json({"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed, "rows": rows})
+        about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
+        _json({**about, "rows": rows, "figures": figures})
         return
     out.print(
         f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
@@ -394,6 +399,11 @@ def evaluate(
                 f"{r['calibration_error']:.3f}",
                 f"{r['seconds']:.1f}",
             )
+    out.print(table)
+    out.print("Figures made from the whole trace: how far they are from those of the complete recording.")
+    table = _table("", "", "calls per thread", "shares of time in calls", "unpaired enters and exits")
+    for name, far in figures.items():
+        table.add_row(name, *(f"{100 * far[k]:.1f}%" for k in ("call_counts", "time_shares", "unpaired")))
     out.print(table)
 
 
@@ -423,9 +433,11 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")
     ] = Path("run"),
-    recipe: Annotated[str, typer.Option(help="What to train (tracemend recipes).")] = "masked-transformer",
+    recipe: Annotated[
+        str | None, typer.Option(help="What to train (tracemend recipes); masked-transformer if not given.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Iterations; the recipe's own if not given.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="The one source of chance; 0 if not given.")] = None,
     validate: Annotated[
         list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
     ] = None,
@@ -452,7 +464,7 @@ def train(
     from tracemend.training import Training, join, keep_memory, streams
     from tracemend.vocabulary import Vocabulary, by_frequency, universal
 
-    chosen = find(recipe)
+    chosen = find(recipe or "masked-transformer")
     device, first = join(device)
     if first and output.exists() and not resume:
         raise OutputError(f"{output}: exists already; --resume takes up the run in it")
@@ -477,8 +489,15 @@ def train(
     run = (
         Training.resume(output, vocabulary, device=device)
         if resume
-        else Training(chosen, vocabulary, total=steps, seed=seed, device=device)
+        else Training(chosen, vocabulary, total=steps, seed=seed or 0, device=device)
     )
+    for name, asked, has in (
+        ("recipe", recipe, run.recipe.name),
+        ("steps", steps, run.total),
+        ("seed", seed, run.seed),
+    ):
+        if asked not in {None, has}:
+            raise TracemendError(f"{output}: the run to take up has --{name} {has}, not {asked}")
     if compile:
         run.network.compile(dynamic=False)
     if not first:
@@ -505,6 +524,68 @@ def train(
 
 
 @app.command()
+def experiment(
+    grid: Annotated[Path, typer.Argument(help="What to do: a TOML file of grids (experiments/).", metavar="FILE.toml")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Results to add to; FILE.jsonl in the current folder.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder with the data sets, instead of what fetch has brought.")
+    ] = None,
+    models: Annotated[Path, typer.Option(help="Folder that keeps trained models.")] = Path("runs/experiments"),
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, each on one core.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only this mender or data set of the grids; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is still to be done.")] = False,
+) -> None:
+    """Score menders over data sets, window lengths, gaps and seeds; what is done already is not done again."""
+    from tracemend.experiment import narrowed, plan, read_grid, run
+    from tracemend.results import read_results
+
+    grids = narrowed(read_grid(grid), only or [])
+    results = output or Path(f"{grid.stem}.jsonl")
+    if dry_run:
+        for job in plan(grids, read_results(results)):
+            changes = "".join(f" {s}" for s in job.set)
+            out.print(f"{job.data} {job.mender}{changes} length {job.length} seed {job.seed}: {len(job.cells)} cells")
+        return
+    typed = " ".join(["tracemend", *map(shlex.quote, sys.argv[1:])])
+    with _progress("experiment", not sys.stderr.isatty()) as progress:
+        added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=progress)
+    err.print(f"{added:,} rows added", markup=False)
+    out.print(str(results), markup=False)
+
+
+@app.command()
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Results of experiments.", metavar="RESULTS.jsonl...")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for tables.md, tables.csv and figures.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace such files in an existing folder.")] = False,
+    plots: Annotated[bool, typer.Option("--figures", help="Figures, too (needs the plots extra).")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
+) -> None:
+    """Make tables (Markdown, CSV) and figures from results of experiments."""
+    from tracemend import report as make
+    from tracemend.results import read_results
+
+    missing = next((p for p in results if not p.exists()), None)
+    if missing:
+        raise TracemendError(f"{missing}: no such file")
+    rows = [row for p in results for row in read_results(p)]
+    if plots and output is None:
+        raise typer.BadParameter("figures need a folder (-o)", param_hint="--figures")
+    text = make.as_csv(rows) if as_csv else make.as_markdown(rows)
+    if output is None:
+        sys.stdout.write(text)
+        return
+    for path in make.write(rows, output, plots=plots, force=force):
+        out.print(str(path), markup=False)
+
+
+@app.command()
 def formats(json_: JsonOption = False) -> None:
     """List the formats that can be read."""
     from tracemend.formats import FORMATS
@@ -526,6 +607,111 @@ def recipes(json_: JsonOption = False) -> None:
         return
     for r in RECIPES.values():
         out.print(f"{r.name:28} {r.source}", markup=False)
+
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Data sets (tracemend datasets list); all if not given.", metavar="NAMES...")
+]
+
+
+@datasets_app.command("list")
+def datasets_list(json_: JsonOption = False) -> None:
+    """List the data sets with their terms and whom to cite."""
+    from tracemend.datasets import DATASETS
+
+    if json_:
+        _json([e.as_dict() for e in DATASETS.values()])
+        return
+    for family in dict.fromkeys(e.family for e in DATASETS.values()):
+        entries = [e for e in DATASETS.values() if e.family == family]
+        first = entries[0]
+        title = first.title if len(entries) == 1 else f"{first.title}; {len(entries)} of this kind"
+        out.print(f"{first.name:28} {title}", markup=False)
+        for e in entries[1:]:
+            out.print(f"{e.name:28} {e.title}", markup=False)
+        for key, text in (("home", first.home), ("terms", first.terms), ("cite", first.citation), ("note", first.note)):
+            out.print(f"    {key}: {text}", markup=False)
+
+
+@datasets_app.command("fetch")
+def datasets_fetch(
+    names: NamesArgument = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="The archive, if you have it, to convert instead of downloading it (adfa).")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder to fill; the cache ($TRACEMEND_DATA) if not given.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Bring data sets from their public homes, checked by content; what is wrong leaves nothing behind."""
+    from tracemend.datasets import DATASETS, fetch, find
+
+    # the hard versions are made from the same files
+    chosen = names or list({e.file: n for n, e in reversed(DATASETS.items()) if e.fetch}.values())[::-1]
+    paths = []
+    for name in chosen:
+        err.print(f"{name}: {find(name).home}", markup=False, soft_wrap=True)
+        paths.append(fetch(name, to, archive))
+        if not json_:
+            out.print(str(paths[-1]), markup=False)
+    if json_:
+        _json({"files": [str(p) for p in paths]})
+
+
+@datasets_app.command("audit")
+def datasets_audit(
+    names: NamesArgument = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder with the data sets, instead of what fetch has brought.")
+    ] = None,
+    length: Annotated[int, typer.Option(min=1, help="Events of a window.")] = 200,
+    json_: JsonOption = False,
+) -> None:
+    """Say what test and training parts share: duplicates, windows and runs that occur in both, loops."""
+    from tracemend.datasets import DATASETS, cache, load
+    from tracemend.datasets.audit import audit, twins
+
+    folder = cache() if source is None else source
+    there = [n for n, e in DATASETS.items() if (folder / e.file).exists() and not n.startswith("pts-hard")]
+    chosen = names or there
+    if not chosen:
+        raise TracemendError(f"{folder}: no data set there; 'tracemend datasets fetch' brings what is public")
+    rows, study = [], {}
+    with _progress("audit", not sys.stderr.isatty()) as progress:
+        for done, name in enumerate(chosen):
+            progress(done, len(chosen), name)
+            data = load(name, source, length=length)
+            rows.append(audit(data, length))
+            if name.startswith("pts/"):
+                study[name] = data
+    same = twins(study)
+    if json_:
+        _json({"sets": rows, "twins": same})
+        return
+    table = _table(
+        "", "data", "events", "ids", "duplicates", "distinct", "in training", "runs of 5", "10", "20", "40", "loop"
+    )
+    for r in rows:
+        table.add_row(
+            r["name"],
+            f"{sum(r['events'].values()):,}",
+            str(r["distinct_ids"]),
+            f"{r['duplicates']['dropped']:,}",
+            f"{r['distinct_train_windows']:.1%}",
+            f"{r['test_windows_in_training']['train']:.1%}",
+            *(f"{share:.1%}" for share in r["test_runs_in_training"].values()),
+            f"{r['loop']['test']:.1%} of {r['loop']['period']}",
+        )
+    out.print(table)
+    out.print(
+        f"\nduplicates: traces dropped as equal to another. distinct: of the training windows of {length} (stride 5). "
+        "in training: test windows that occur there word for word, and runs of n test events. loop: test events in "
+        "stretches that repeat themselves after that many events.",
+        markup=False,
+    )
+    for a, b in same:
+        out.print(f"{a} and {b} have the same test windows, but for the names of the ids", markup=False)
 
 
 if __name__ == "__main__":

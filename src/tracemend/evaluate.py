@@ -1,6 +1,6 @@
-"""Menders against the truth: a lossy recording, the complete one of the same run, and how right each gap's fill is.
+"""Menders against the truth: windows with a blackout, or a lossy recording with the complete one of the same run.
 
-Axis legend: G gaps, N events of a gap.
+Axis legend: G gaps, N events of a gap, W windows (one gap each), L length of a window, V vocabulary.
 """
 
 from __future__ import annotations
@@ -14,18 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.baselines import Copy, MostFrequent
+from tracemend.downstream import errors, of_mended, of_trace
 from tracemend.events import PHASES
+from tracemend.gaps import Blackout
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
 from tracemend.mending import mend_trace
-from tracemend.metrics import LENGTH_BINS, accuracy, bin_name, calibration_error, interval, perfect, rouge_l
+from tracemend.metrics import (
+    LENGTH_BINS,
+    accuracy,
+    bin_name,
+    calibration_error,
+    edit_similarity,
+    interval,
+    perfect,
+    rouge_l,
+    rouge_l_published,
+)
 from tracemend.record import Pair
-from tracemend.vocabulary import universal
+from tracemend.syscalls import module
+from tracemend.vocabulary import FIRST, MASK, Vocabulary, universal
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+#: Bins of frequency rank in which accuracy is reported: (from, to), both inclusive.
+RANK_BINS = ((1, 4), (5, 8), (9, 16), (17, 255))
 
 
 @dataclass(frozen=True, slots=True)
 class GapScore:
-    """One gap's fill against what was lost. ``threads``: share of positions with the right thread."""
+    """One gap's fill against what was lost.
+
+    threads: share of positions with the right thread. count_error: events counted too many or too few, by thread, call
+    and phase, over the events lost; leaving the gap open has 1.
+    """
 
     gap: int
     length: int
@@ -33,6 +56,7 @@ class GapScore:
     perfect: bool
     rouge_l: float
     threads: float
+    count_error: float
     confidence: NDArray[np.float64]
     right: NDArray[np.bool_]
 
@@ -60,11 +84,19 @@ def judge(mended: Mended, pair: Pair) -> list[GapScore]:
                 perfect(filled, real),
                 rouge_l(filled, real),
                 float((tid[at] == pair.complete.tid[lost]).mean()),
+                _count_error(filled, tid[at], real, pair.complete.tid[lost]),
                 confidence[at],
                 filled == real,
             )
         )
     return scores
+
+
+def _count_error(filled_N: Ints, filled_tid_N: NDArray[Any], real_N: Ints, real_tid_N: NDArray[Any]) -> float:
+    keys = np.stack([np.concatenate([filled_N, real_N]), np.concatenate([filled_tid_N, real_tid_N])])
+    _, kind = np.unique(keys, axis=1, return_inverse=True)
+    sign = np.repeat([1.0, -1.0], [len(filled_N), len(real_N)])
+    return float(np.abs(np.bincount(kind.ravel(), sign)).sum() / len(real_N))
 
 
 def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
@@ -87,6 +119,8 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
                 "perfect": round(float(np.mean([s.perfect for s in held])), 4),
                 "rouge_l": round(float(np.mean([s.rouge_l for s in held])), 4),
                 "threads": round(float(np.mean([s.threads for s in held])), 4),
+                "count_error": round(float(np.mean([s.count_error for s in held])), 4),
+                "count_better": round(float(np.mean([s.count_error < 1 for s in held])), 4),
                 "calibration_error": round(calibration_error(np.concatenate([s.confidence for s in held]), right), 4),
             }
         )
@@ -103,13 +137,135 @@ def contestants(model: Restorer | None) -> Iterator[tuple[str, Restorer | Mender
         yield "lookup + network", model, True
 
 
-def compare(pair: Pair, model: Restorer | None, *, seed: int = 0) -> list[dict[str, Any]]:
-    """Every contestant on one pair: rows of ``summary`` with the mender's name and its seconds of wall time."""
+def compare(
+    pair: Pair, model: Restorer | None, *, seed: int = 0
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """Every contestant on one pair.
+
+    Rows of ``summary`` with the mender's name and its seconds of wall time; and how far the figures made from each
+    mended trace are from the truth (``downstream.errors``), those of the trace "left open" first.
+    """
     rows = []
+    truth = of_trace(pair.complete)
+    figures = {"left open": errors(truth, of_trace(pair.lossy))}
     for name, mender, lookup in contestants(model):
         begin = time.perf_counter()
         mended = mend_trace(pair.lossy, mender, lookup=lookup, seed=seed)
         seconds = time.perf_counter() - begin
+        figures[name] = errors(truth, of_mended(mended))
         for row in summary(judge(mended, pair), seed):
             rows.append({"mender": name, **row, "seconds": round(seconds, 3)})
-    return rows
+    return rows, figures
+
+
+def blackout(length: int, size: int, place: str) -> Bools:
+    """known_L of a window with a blackout at its "centre" or "end". Raises ModelError for a gap that doesn't fit."""
+    known = np.ones(length, bool)
+    begin = Blackout(size, place).begin(np.random.default_rng(0), length)
+    known[begin : begin + size] = False
+    return known
+
+
+def judge_windows(
+    mender: Mender,
+    ids_WL: Ints,
+    known_L: Bools,
+    subsets: dict[str, Bools],
+    vocabulary: Vocabulary,
+    *,
+    group_W: Ints | None = None,
+    named: bool = False,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Hide the same positions of every window, restore them, and score what came back.
+
+    subsets: names of parts of the windows to report on, each a mask over the windows. group_W: the trace each window is
+    of, for the intervals. named: the ids are system calls, whose kernel modules are known.
+    """
+    begin = time.process_time()
+    known_WL = np.broadcast_to(known_L, ids_WL.shape)
+    restored = mender.restore(np.where(known_L, ids_WL, MASK), known_WL, seed)
+    seconds = time.process_time() - begin
+    filled_GN, truth_GN = restored.ids[:, ~known_L], ids_WL[:, ~known_L]
+    right_GN = filled_GN == truth_GN
+    pairs = list(zip(filled_GN, truth_GN, strict=True))
+    measures = {
+        "accuracy": right_GN.mean(axis=1),
+        "perfect": right_GN.all(axis=1).astype(float),
+        "rouge_l": np.array([rouge_l(f, t) for f, t in pairs]),
+        "rouge_l_published": np.array([rouge_l_published(f, t) for f, t in pairs]),
+        "edit_similarity": np.array([edit_similarity(f, t) for f, t in pairs]),
+        **_functional(ids_WL, known_L, filled_GN, len(vocabulary)),
+    }
+    parts: dict[str, dict[str, Any]] = {}
+    for name, chosen in subsets.items():
+        parts[name] = {"gaps": int(chosen.sum())}
+        if chosen.any():
+            parts[name] |= {k: round(float(v[chosen].mean()), 5) for k, v in measures.items()}
+            groups = None if group_W is None else group_W[chosen]
+            for k in ("accuracy", "perfect"):
+                low, high = interval(measures[k][chosen], np.random.default_rng(0), group_G=groups)
+                parts[name][f"{k}_interval"] = [round(low, 5), round(high, 5)]
+    confidence = restored.confidence_BL[:, ~known_L].astype(np.float64)
+    row = {
+        "impute_s": round(seconds, 2),
+        "subsets": parts,
+        "calibration_error": round(calibration_error(confidence.ravel(), right_GN.ravel()), 5),
+        "by_rank": by_rank(right_GN, truth_GN - FIRST + 1),
+    }
+    return row | ({"by_type": by_type(filled_GN, truth_GN, vocabulary)} if named else {})
+
+
+def by_rank(right_GN: Bools, rank_GN: Ints) -> dict[str, dict[str, Any]]:
+    """Accuracy by the event's frequency rank in training (Janecek et al. 2025, RQ4)."""
+    return {
+        f"{low}-{high}": {"events": int(held.sum()), "accuracy": round(float(right_GN[held].mean()), 4)}
+        for low, high in RANK_BINS
+        if (held := (rank_GN >= low) & (rank_GN <= high)).any()
+    }
+
+
+def by_type(filled_GN: Ints, truth_GN: Ints, vocabulary: Vocabulary) -> dict[str, dict[str, Any]]:
+    """Accuracy and type accuracy (the call is at least of the right kernel module) by the module of the truth.
+
+    Janecek et al. (2025), RQ4 and figure 7; "all" is over all events.
+    """
+    modules = np.array([module(e[0]) if (e := vocabulary.entry(i)) else "" for i in range(len(vocabulary))])
+    right, right_type = filled_GN == truth_GN, modules[filled_GN] == modules[truth_GN]
+    kinds = modules[truth_GN]
+    return {
+        str(kind): {
+            "events": int(held.sum()),
+            "accuracy": round(float(right[held].mean()), 4),
+            "type_accuracy": round(float(right_type[held].mean()), 4),
+        }
+        for kind in ["all", *np.unique(kinds)]
+        if (held := (kinds == kind) | (kind == "all")).any()
+    }
+
+
+def _functional(ids_WL: Ints, known_L: Bools, filled_GN: Ints, size: int) -> dict[str, NDArray[np.float64]]:
+    """Is a figure made from the mended window nearer to the truth than one made from the broken window?
+
+    count_error: calls counted wrongly over calls lost; leaving the gap open has 1. share_error: total variation
+    between the true shares of the calls in the window and those after mending; share_error_open: before mending.
+    count_better, share_better: 1 where mending made it better.
+    """
+
+    def counts(part_WN: Ints) -> NDArray[np.float64]:
+        at = np.arange(len(part_WN))[:, None] * size + part_WN
+        return np.bincount(at.ravel(), minlength=len(part_WN) * size).reshape(-1, size).astype(float)
+
+    lost, filled, seen = counts(ids_WL[:, ~known_L]), counts(filled_GN), counts(ids_WL[:, known_L])
+    n, L = filled_GN.shape[1], ids_WL.shape[1]
+    wrong = np.abs(filled - lost).sum(axis=1) / n
+    true_share = (seen + lost) / L
+    mended = np.abs((seen + filled) / L - true_share).sum(axis=1) / 2
+    broken = np.abs(seen / max(1, L - n) - true_share).sum(axis=1) / 2
+    return {
+        "count_error": wrong,
+        "count_better": (wrong < 1).astype(float),
+        "share_error": mended,
+        "share_error_open": broken,
+        "share_better": (mended < broken).astype(float),
+    }

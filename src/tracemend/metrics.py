@@ -1,6 +1,6 @@
 """How right a fill is.
 
-Axis legend: N events of one gap.
+Axis legend: N events of one gap, G gaps.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from rapidfuzz.distance import LCSseq
+from rapidfuzz.distance import LCSseq, Levenshtein
 
 Ints = NDArray[np.int64]
 
@@ -42,6 +42,24 @@ def rouge_l(restored_N: Ints, truth_N: Ints) -> float:
     return float(LCSseq.similarity(restored_N.tolist(), truth_N.tolist()) / len(truth_N))
 
 
+def rouge_l_published(restored_N: Ints, truth_N: Ints) -> float:
+    """ROUGE-L as the study's tables have it: of strings of one character an event, each followed by a separator.
+
+    Separators always match, so a fill that is wrong everywhere still has 0.5. All 62 published values agree with this
+    within 0.04 points, and none with equation 9.
+    """
+    if not len(truth_N):
+        return 1.0
+    separator = -1
+    restored, truth = ([x for event in side.tolist() for x in (event, separator)] for side in (restored_N, truth_N))
+    return float(LCSseq.similarity(restored, truth) / len(truth))
+
+
+def edit_similarity(restored_N: Ints, truth_N: Ints) -> float:
+    """1 - edit distance over the longer length (Levenshtein 1966): what share need not be typed again."""
+    return float(Levenshtein.normalized_similarity(restored_N.tolist(), truth_N.tolist()))
+
+
 def calibration_error(confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_], bins: int = 10) -> float:
     """Expected calibration error over equal-width bins (Guo et al. 2017, eq. 5)."""
     if not len(right_N):
@@ -52,10 +70,18 @@ def calibration_error(confidence_N: NDArray[np.float64], right_N: NDArray[np.boo
     return float(gap[count > 0].sum() / len(right_N))
 
 
-def interval(values: NDArray[np.float64], rng: Generator, *, draws: int = 1000) -> tuple[float, float]:
-    """A 95 % percentile bootstrap interval of the mean (Efron 1979), over gaps."""
-    if len(values) < 2:
-        return float(values.mean()), float(values.mean())
-    means = values[rng.integers(0, len(values), (draws, len(values)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
+def interval(
+    values_G: NDArray[np.float64], rng: Generator, *, group_G: Ints | None = None, draws: int = 1000
+) -> tuple[float, float]:
+    """A 95 % percentile bootstrap interval of the mean (Efron 1979), over gaps or, if given, over groups of them.
+
+    Gaps of one trace are alike: drawing whole groups (the cluster bootstrap, Davison and Hinkley 1997, section 3.8)
+    doesn't pretend that they are so many independent ones.
+    """
+    _, group = np.unique(np.arange(len(values_G)) if group_G is None else group_G, return_inverse=True)
+    total, count = np.bincount(group, values_G), np.bincount(group).astype(float)
+    if len(total) < 2:
+        return float(values_G.mean()), float(values_G.mean())
+    drawn = rng.integers(0, len(total), (draws, len(total)))
+    low, high = np.quantile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), [0.025, 0.975])
     return float(low), float(high)

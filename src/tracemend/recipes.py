@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from tracemend.backbones import BACKBONES
@@ -50,6 +51,29 @@ class Recipe:
         one_of("weights to keep", self.keep, ("last", "best"))
         if min(self.width, self.length, self.steps, self.samples, self.batch, self.options.get("layers", 1)) < 1:
             raise ModelError(f"{self.name}: width, length, steps, samples, batch and layers must be positive")
+
+    def changed(self, settings: Sequence[str]) -> Recipe:
+        """The recipe with some fields set: "steps=50", "how.codec=onehot", "gaps.shared=true" (values are JSON, else
+        text). Raises ModelError for a setting without a value and for a field that isn't there."""
+        chosen = self
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            outer, _, inner = key.partition(".")
+            if not equals or outer not in {f.name for f in fields(Recipe)}:
+                raise ModelError(f"no setting of a recipe: {setting!r}")
+            try:
+                value: Any = json.loads(text)
+            except ValueError:
+                value = text
+            try:
+                if inner and outer == "gaps":
+                    value = replace(chosen.gaps, **{inner: value})
+                elif inner:
+                    value = getattr(chosen, outer) | {inner: value}
+                chosen = replace(chosen, **{outer: value})
+            except TypeError as e:
+                raise ModelError(f"no setting of a recipe: {setting!r} ({e})") from e
+        return chosen
 
     def as_dict(self) -> dict[str, Any]:
         kind = next(k for k, v in GAPS.items() if isinstance(self.gaps, v))

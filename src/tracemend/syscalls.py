@@ -33,6 +33,10 @@ NO_NUMBER = "syscall_-1"
 FORKS = ("clone", "clone3", "fork", "vfork")
 
 
+#: The module of calls that the table of modules doesn't hold.
+NO_MODULE = "other"
+
+
 @cache
 def _document() -> dict[str, dict[str, dict[str, int]]]:
     text = resources.files("tracemend.data").joinpath("syscalls.json").read_text()
@@ -65,3 +69,16 @@ def all_names() -> tuple[str, ...]:
 def canonical(kernel_name: str) -> str:
     """The table's name of a call that a tracepoint shows under the kernel's function name."""
     return KERNEL_NAMES.get(kernel_name, kernel_name)
+
+
+@cache
+def _modules() -> dict[str, str]:
+    """Call to module, by the directory of the Linux sources that defines it (x86's where architectures differ)."""
+    document = json.loads(resources.files("tracemend.data").joinpath("modules.json").read_text())
+    return {name: module for module, names in document.items() for name in names.split()}
+
+
+def module(name: str) -> str:
+    """The kernel module of a call, as Janecek et al. (2025), RQ4, have it: FS for fs/, MM for mm/, KER for kernel/, AR
+    for arch/, NET, IPC, SEC (security/), IOU (io_uring/), BLK (block/), DRV (drivers/); else ``NO_MODULE``."""
+    return _modules().get(name, NO_MODULE)

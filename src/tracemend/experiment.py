@@ -1,0 +1,317 @@
+"""A grid of experiments: data x menders x lengths x gaps x places x seeds. One row of results a cell.
+
+A grid is a TOML file (experiments/*.toml); results are JSON Lines, one row as soon as it is there. What is in the file
+already is not done again, so a killed experiment goes on where it was, in the middle of a training if need be.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, fields, replace
+from functools import cache, lru_cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tracemend import __version__
+from tracemend.baselines import BASELINES
+from tracemend.datasets import DATASETS, Data, load
+from tracemend.errors import DataError, ModelError, one_of
+from tracemend.evaluate import blackout, judge_windows
+from tracemend.mender import Mender, Restorer
+from tracemend.recipes import RECIPES, Recipe, recipe
+from tracemend.results import KEY, Row, append, key, mend_tail, read_results
+from tracemend.training import Training, keep_memory
+
+Progress = Callable[[int, int, str], None]
+
+PLACES = ("centre", "end")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that one mender has to do on one data set: it is trained once, if it is to be trained at all.
+
+    cells: (gap, place, number of windows).
+    """
+
+    data: str
+    mender: str
+    set: tuple[str, ...]
+    length: int
+    seed: int
+    cells: tuple[tuple[int, str, int], ...]
+
+    def key(self, cell: tuple[int, str, int]) -> tuple[Any, ...]:
+        gap, place, windows = cell
+        return self.data, self.mender, self.set, self.length, gap, place, self.seed, windows
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One ``[[grid]]`` of the file: every combination is a cell. ``set``: changes to the recipes (Recipe.changed)."""
+
+    data: tuple[str, ...]
+    menders: tuple[str, ...]
+    lengths: tuple[int, ...] = (200,)
+    gaps: tuple[int, ...] = (10,)
+    places: tuple[str, ...] = ("centre",)
+    seeds: tuple[int, ...] = (0,)
+    windows: int = 500
+    set: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ModelError for a name that is unknown or a number that makes no sense."""
+        for name in self.data:
+            one_of("data set", name, DATASETS)
+        for name in self.menders:
+            one_of("mender", name, [*BASELINES, *RECIPES])
+        for place in self.places:
+            one_of("place of a gap", place, PLACES)
+        if min(*self.lengths, *self.gaps, self.windows) < 1 or min(self.seeds) < 0:
+            raise ModelError("lengths, gaps and windows must be positive, seeds not negative")
+        for length, gap in product(self.lengths, self.gaps):
+            blackout(length, gap, "centre")
+        for name in self.menders:
+            if name in RECIPES:
+                recipe(name).changed(self.set)
+
+    def jobs(self) -> Iterator[Job]:
+        """Baselines have no seed: they get the first. Changes to recipes don't concern them either."""
+        cells = tuple((g, p, self.windows) for p, g in product(self.places, self.gaps))
+        for data, length, mender in product(self.data, self.lengths, self.menders):
+            trained = mender in RECIPES
+            for seed in self.seeds if trained else self.seeds[:1]:
+                yield Job(data, mender, self.set if trained else (), length, seed, cells)
+
+
+def read_grid(path: Path) -> list[Grid]:
+    """The grids of an experiment's file. Raises DataError, naming the file, for anything that is not one."""
+    try:
+        tables = tomllib.loads(path.read_text())["grid"]
+        if not isinstance(tables, list) or not tables:
+            raise TypeError("[[grid]] must be a list of tables")
+        return [_grid(table) for table in tables]
+    except OSError as e:
+        raise DataError(f"{path}: {e.strerror or e}") from e
+    except KeyError as e:
+        raise DataError(f"{path}: no experiment: {e} is missing") from e
+    except (TypeError, ValueError, ModelError) as e:
+        raise DataError(f"{path}: no experiment: {e}") from e
+
+
+def _grid(table: dict[str, Any]) -> Grid:
+    """Raises TypeError and ModelError for keys and values that a grid can't have."""
+    accepted = [f.name for f in fields(Grid)]
+    for name, value in table.items():
+        one_of("key of a grid", name, accepted)
+        kind = str if name in {"data", "menders", "places", "set"} else int
+        if name == "windows":
+            right = type(value) is int
+        else:
+            right = isinstance(value, list) and all(type(x) is kind for x in value) and (bool(value) or name == "set")
+        if not right:
+            many = "a number" if name == "windows" else f"a list of {'names' if kind is str else 'numbers'}"
+            raise TypeError(f"{name} must be {many}, not {value!r}")
+    missing = {"data", "menders"} - table.keys()
+    if missing:
+        raise TypeError(f"a grid needs {' and '.join(sorted(missing))}")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
+    return Grid(**values)
+
+
+def narrowed(grids: Sequence[Grid], only: Sequence[str]) -> list[Grid]:
+    """The grids with only the named menders and data sets, where any of either kind are named.
+
+    Raises ModelError for a name that no grid has.
+    """
+    menders = {m for g in grids for m in g.menders}
+    data = {d for g in grids for d in g.data}
+    for name in only:
+        one_of("mender or data set of the grids", name, [*sorted(menders), *sorted(data)])
+    left = []
+    for grid in grids:
+        kept_menders = tuple(m for m in grid.menders if m in only or not menders & set(only))
+        kept_data = tuple(d for d in grid.data if d in only or not data & set(only))
+        if kept_menders and kept_data:
+            left.append(replace(grid, menders=kept_menders, data=kept_data))
+    return left
+
+
+def plan(grids: Sequence[Grid], done: Sequence[Row]) -> list[Job]:
+    """The jobs still to be done, each cell once, by data set (loading one takes a while)."""
+    there = {key(r) for r in done}
+    cells: dict[Job, dict[tuple[int, str, int], None]] = {}
+    for grid in grids:
+        for job in grid.jobs():
+            bare = replace(job, cells=())
+            cells.setdefault(bare, {}).update(dict.fromkeys(c for c in job.cells if job.key(c) not in there))
+    jobs = [replace(job, cells=tuple(todo)) for job, todo in cells.items() if todo]
+    return sorted(jobs, key=lambda j: (j.data, j.length))
+
+
+def run(
+    grids: Sequence[Grid],
+    results: Path,
+    *,
+    source: Path | None = None,
+    models: Path,
+    processes: int = 1,
+    command: str = "",
+    progress: Progress = lambda done, total, note: None,
+) -> int:
+    """Do what is still to be done; returns the number of rows added.
+
+    source: a folder with the data sets, else the cache. models: a folder that keeps trained models. processes: each
+    works on one core. Raises TracemendError for data that isn't there; rows written until then stay.
+    """
+    jobs = plan(grids, read_results(results))
+    mend_tail(results)
+    total, done = sum(len(j.cells) for j in jobs), 0
+    progress(0, total, "")
+    about = {"command": command, **provenance()}
+    if processes == 1:
+        threads = torch.get_num_threads()
+        _one_thread()
+        try:
+            for job in jobs:
+                for row in work(job, source, models):
+                    append(results, row | about)
+                    done += 1
+                    progress(done, total, f"{job.data} {job.mender}")
+        finally:
+            torch.set_num_threads(threads)
+        return done
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, max(1, len(jobs))), context, initializer=_one_thread) as pool:
+        waiting = {pool.submit(_work_and_append, job, source, models, results, about): job for job in jobs}
+        try:
+            for future in as_completed(waiting):
+                done += future.result()
+                progress(done, total, f"{waiting[future].data} {waiting[future].mender}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return done
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _work_and_append(job: Job, source: Path | None, models: Path, results: Path, about: Row) -> int:
+    number = 0
+    for row in work(job, source, models):
+        append(results, row | about)
+        number += 1
+    return number
+
+
+_load = lru_cache(maxsize=1)(load)
+
+
+def work(job: Job, source: Path | None, models: Path) -> Iterator[Row]:
+    """The rows of one job, its cells in order."""
+    data = _load(job.data, source, length=job.length)
+    mender, about = _mender(job, data, models)
+    for cell in job.cells:
+        gap, place, number = cell
+        windows = data.windows(job.length, number)
+        known = blackout(job.length, gap, place)
+        scores = judge_windows(
+            mender,
+            windows.ids_NL,
+            known,
+            data.subsets(windows, known),
+            data.vocabulary,
+            group_W=windows.group_N,
+            named=data.named,
+            seed=job.seed,
+        )
+        yield dict(zip(KEY, job.key(cell), strict=True)) | scores | about
+
+
+def _mender(job: Job, data: Data, models: Path) -> tuple[Mender, Row]:
+    if job.mender in BASELINES:
+        begin = time.process_time()
+        baseline = BASELINES[job.mender](data.train)
+        return baseline, {"train_s": round(time.process_time() - begin, 2)}
+    chosen = recipe(job.mender).changed([f"length={job.length}", *job.set])
+    return trained(chosen, data, job.seed, models)
+
+
+def trained(chosen: Recipe, data: Data, seed: int, models: Path) -> tuple[Restorer, Row]:
+    """The model of a recipe on a data set, and what is to be said of its training; trained if nobody has yet.
+
+    A training that was cut off is taken up again: its state is saved five times.
+    """
+    identity = [chosen.as_dict(), data.name, data.vocabulary.digest, seed]
+    folder = models / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
+    about_file = folder / "training.json"
+    about: Row = json.loads(about_file.read_text()) if about_file.exists() else {"train_s": 0.0, "validation": []}
+    if "parameters" not in about:
+        folder.mkdir(parents=True, exist_ok=True)
+        keep_memory()
+        resumed = (folder / "state.safetensors").exists() and about["validation"]
+        state = Training.resume(folder, data.vocabulary) if resumed else Training(chosen, data.vocabulary, seed=seed)
+        before, begin = about["train_s"], time.process_time()
+        every = max(1, chosen.iterations // 5)
+        for step in state.steps(data.train, data.validation, every=every):
+            if step.number % every == 0:
+                about["train_s"] = round(before + time.process_time() - begin, 1)
+                measured = [step.number, step.validation_loss, step.validation]
+                about["validation"] = [v for v in about["validation"] if v[0] < step.number] + [measured]
+                state.save(folder)
+                _write(about_file, about)
+        Restorer(chosen, data.vocabulary, state.averaged()).save(folder)
+        about["train_s"] = round(before + time.process_time() - begin, 1)
+        about |= {
+            "iterations": chosen.iterations,
+            "parameters": sum(p.numel() for p in state.network.parameters()),
+            "device": str(state.device),
+        }
+        _write(about_file, about)
+        (folder / "state.safetensors").unlink(missing_ok=True)
+    return Restorer.load(folder), about
+
+
+def _write(path: Path, document: Row) -> None:
+    path.with_suffix(".tmp").write_text(json.dumps(document))
+    path.with_suffix(".tmp").replace(path)
+
+
+@cache
+def provenance() -> Row:
+    """Version, commit (if this is a checkout) and machine."""
+    return {"version": __version__, "commit": commit(Path(__file__).parent), "machine": _machine()}
+
+
+def commit(folder: Path) -> str | None:
+    """What the checkout that holds a folder is at, "-dirty" behind it if it has changes; None outside of one."""
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(describe, cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
+
+
+def _machine() -> Row:
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {"cpu": processor, "cores": os.cpu_count(), "torch": torch.__version__, "python": platform.python_version()}
