@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tracemend.report import by_gap, cells, named
 from tracemend.report import markdown_table as table
+from tracemend.results import read_results
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -95,7 +97,7 @@ def reading() -> str:
     return table(head, rows) + source(d, "reading")
 
 
-def named(row: Any) -> str:
+def named_row(row: Any) -> str:
     """A row's recipe, with what was changed in it (the number of iterations has a column of its own)."""
     changes = [s for s in row["settings"] if not s.startswith("iterations=")]
     return ", ".join([row["recipe"], *changes])
@@ -142,7 +144,7 @@ def study() -> str:
             size = f"{r['parameters']:,}" if "parameters" in r else ""
             body.append(
                 [
-                    named(r),
+                    named_row(r),
                     triple(r["all"]),
                     triple(r["hard"]),
                     f"{r['all']['gaps']}",
@@ -180,7 +182,7 @@ def study_by_rank() -> str:
         ranks = list(held[0]["by_rank"])
         whole = held[0]["by_rank"]
         head = ["model", *(f"{k} ({whole[k]['events']} events)" for k in ranks)]
-        body = [[named(r), *(f"{100 * r['by_rank'][k]['accuracy']:.1f}" for k in ranks)] for r in held]
+        body = [[named_row(r), *(f"{100 * r['by_rank'][k]['accuracy']:.1f}" for k in ranks)] for r in held]
         parts.append(f"\n#### {benchmark}\n\n" + table(head, body))
     return "Accuracy by the call's rank among the training events, per cent:\n" + "".join(parts) + end
 
@@ -196,7 +198,7 @@ def ablation() -> str:
         head = ["", "iterations", "all gaps", "gaps outside the loop", "ranks 5-8", "ranks 9-16", "ranks 17-"]
         body = []
         for r in held:
-            change = named(r).removeprefix(recipe).removeprefix(", ") or "as it is"
+            change = named_row(r).removeprefix(recipe).removeprefix(", ") or "as it is"
             ranks = [f"{100 * r['by_rank'][k]['accuracy']:.1f}" for k in ("5-8", "9-16", "17-255")]
             body.append([change, f"{r['iterations']:,}", triple(r["all"]), triple(r["hard"]), *ranks])
         parts.append(f"\n#### {title}\n\n" + table(head, body))
@@ -247,7 +249,39 @@ def audit() -> str:
     return table(head, body) + source(d, "audit")
 
 
+def rows_of(name: str) -> tuple[list[Any], str]:
+    """The rows of an experiment, and where they come from."""
+    rows = read_results(RESULTS / f"{name}.jsonl")
+    commands = "; ".join(f"`{c}`" for c in dict.fromkeys(r["command"] for r in rows))
+    commits = ", ".join(f"`{c[:10]}`" for c in dict.fromkeys(r["commit"] for r in rows))
+    seeds = ", ".join(sorted({str(r["seed"]) for r in rows}))
+    return rows, f"\nFrom `benchmarks/results/{name}.jsonl`: {commands}, commit {commits}, seed {seeds}.\n"
+
+
+def honest() -> str:
+    rows, end = rows_of("honest")
+    lines = "Accuracy / perfect rate / ROUGE-L, per cent; in brackets half the range over seeds.\n\n"
+    return lines + "\n".join(by_gap(rows, subset) for subset in ("all", "unseen")) + end
+
+
+def honest_functional() -> str:
+    """Does the window's call statistic get better by mending?"""
+    rows, end = rows_of("honest")
+    held = [c for c in cells(rows, "unseen") if c["gap"] in {10, 40} and c["length"] == 200]
+    body = [
+        [f"{c['data']}, gap {c['gap']}: {named(c)}"]
+        + [f"{100 * c[k]:.1f}" for k in ("count_error", "count_better")]
+        + [f"{100 * c[k]:.2f}" for k in ("share_error", "share_error_open")]
+        + [f"{100 * c['share_better']:.1f}"]
+        for c in sorted(held, key=lambda c: (c["data"], c["gap"], -c["count_error"]))
+    ]
+    head = ["unseen windows of 200", "count error", "counts better", "share error", "left open", "shares better"]
+    return table(head, body) + end
+
+
 MAKERS = {
+    "honest": honest,
+    "honest functional": honest_functional,
     "audit": audit,
     "authentic": authentic,
     "authentic details": authentic_details,

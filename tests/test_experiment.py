@@ -144,6 +144,24 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) 
 
 
 @needs_data
+def test_the_smoke_grid_runs_and_is_reported(tmp_path: Path) -> None:
+    def tracemend(*arguments: str) -> str:
+        command = [sys.executable, "-m", "tracemend.cli", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=300).stdout
+
+    grid = str(ROOT / "experiments" / "smoke.toml")
+    options = ["--from", str(SHARED), "--models", "models", "--jobs", "2"]
+    assert tracemend("experiment", grid, *options).strip() == "smoke.jsonl"
+    assert tracemend("experiment", grid, *options, "--dry-run") == ""
+    tracemend("report", "smoke.jsonl", "-o", "out", "--figures")
+    assert (tmp_path / "out" / "pts-compress-gzip-200-centre-all.svg").exists()
+    text = (tmp_path / "out" / "tables.md").read_text()
+    assert "| lookup | 100.0 / 100.0 / 100.0 | 100.0 / 100.0 / 100.0 | 100.0 / 100.0 / 100.0 |" in text
+    # on all windows and on those outside the loop; not one of these 25 is unseen
+    assert text.count("sssd-s4-tiny, iterations=40") == 2
+
+
+@needs_data
 def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     results = tmp_path / "r.jsonl"
     options = ["-o", str(results), "--from", str(SHARED), "--models", str(tmp_path / "m")]

@@ -90,7 +90,7 @@ def by_gap(rows: Sequence[Row], subset: str = "all") -> str:
                 line.append(text)
             body.append(line)
         head = [f"{where[0]}, windows of {where[1]}, {where[2]}, {subset}"]
-        head += [f"gap {g} ({most[g]} windows)" for g in gaps]
+        head += [f"gap {g} ({most[g]} window{'s' if most[g] != 1 else ''})" for g in gaps]
         parts.append(markdown_table(head, body))
     return "\n".join(parts)
 
