@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -17,11 +18,11 @@ from conftest import ROOT
 
 from tracemend import experiment
 from tracemend.datasets import Data, Windows
-from tracemend.errors import DataError, ModelError, OutputError
+from tracemend.errors import DataError, ModelError, OutputError, TraceError
 from tracemend.experiment import narrowed, plan, read_grid, run, trained
 from tracemend.recipes import recipe
 from tracemend.report import as_csv, as_markdown, cells, figures, write
-from tracemend.results import KEY, append, read_results
+from tracemend.results import KEY, append, exclusive, read_results
 from tracemend.vocabulary import FIRST, numbered
 from tracemend.windows import Stream
 
@@ -166,19 +167,20 @@ def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     results = tmp_path / "r.jsonl"
     options = ["-o", str(results), "--from", str(SHARED), "--models", str(tmp_path / "m")]
     command = [sys.executable, "-m", "tracemend.cli", "experiment", str(grid), *options]
+    command += ["--jobs", "2"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
     end = time.monotonic() + 120
     while len(read_results(results)) < 2 and time.monotonic() < end:
         time.sleep(0.05)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
+    time.sleep(1)  # its processes go with it
     before = len(read_results(results))
     assert before >= 2
-    done = subprocess.run(
-        [*command, "--jobs", "2"], capture_output=True, text=True, cwd=tmp_path, check=True, timeout=300
-    )
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=300)
     assert f"{6 - before} rows added" in done.stderr
-    assert len({json.dumps([r[k] for k in KEY]) for r in read_results(results)}) == 6
+    rows = read_results(results)
+    assert len({json.dumps([r[k] for k in KEY]) for r in rows}) == len(rows) == 6
 
 
 @pytest.mark.parametrize(
@@ -186,6 +188,9 @@ def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     [
         ("[[grid]\n", "no experiment"),
         ("a = 1\n", "'grid' is missing"),
+        ("grid = [1]\n", "must be a list of tables"),
+        ('[[grid]]\ndata = ["adfa"]\nmenders = ["lstm-tiny"]\nset = ["options=3"]\n', "no setting of a recipe"),
+        ('[[grid]]\ndata = ["adfa"]\nmenders = ["lstm-tiny"]\nset = ["iterations=abc"]\n', "no setting of a recipe"),
         ('[[grid]]\ndata = ["pts/compress-gzip"]\n', "a grid needs menders"),
         ('[[grid]]\ndata = ["no"]\nmenders = ["copy"]\n', "unknown data set 'no'; one of"),
         ('[[grid]]\ndata = ["adfa"]\nmenders = ["nobody"]\n', "unknown mender 'nobody'; one of"),
@@ -218,6 +223,49 @@ def test_results_that_are_none_are_told_with_their_line(tmp_path: Path) -> None:
     path.write_text('{"data": 1}\n' + path.read_text())
     with pytest.raises(DataError, match=r"r\.jsonl:1: no row of results"):
         read_results(path)
+
+
+def test_one_experiment_at_a_time_writes_a_file_and_a_torn_tail_goes(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    with exclusive(path):
+        append(path, row())
+        with pytest.raises(DataError, match="another experiment"), exclusive(path):
+            pass
+    whole = path.read_bytes()
+    for cut in (1, 2, 40):  # behind the row's last brace, behind an inner one, in the middle
+        path.write_bytes(whole + whole[:-cut])
+        assert len(read_results(path)) == (2 if cut == 1 else 1)
+        with exclusive(path):
+            append(path, row(seed=1))
+        assert [r["seed"] for r in read_results(path)] == ([0, 0, 1] if cut == 1 else [0, 1])
+    with pytest.raises(OutputError, match="can't be written"), exclusive(tmp_path / "r.jsonl" / "x"):
+        pass
+
+
+def test_a_row_that_finds_no_room_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    append(path, row())
+    size = path.stat().st_size
+    code = (
+        "import resource, signal, sys; from pathlib import Path; from tracemend.results import append;"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50}, {size + 50}));"
+        "append(Path(sys.argv[1]), {'a': 'x' * 500})"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert "OutputError" in done.stderr
+    assert path.stat().st_size == size
+
+
+def test_equal_rows_are_no_seeds() -> None:
+    (cell,) = cells([row(set=()), row(set=())])
+    assert cell["seeds"] == 1
+
+
+def test_errors_come_whole_out_of_other_processes() -> None:
+    error = TraceError("a.txt", 3, "no event")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.line) == (str(error), 3)
 
 
 def test_seeds_become_one_cell() -> None:

@@ -58,7 +58,7 @@ def main() -> None:
         # stdout is full or whoever read it has gone; keep the interpreter from complaining about it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(e, BrokenPipeError):
-            err.print(f"tracemend: stdout: {e.strerror or e}", markup=False, soft_wrap=True)
+            err.print(f"tracemend: {e.filename or 'stdout'}: {e.strerror or e}", markup=False, soft_wrap=True)
         code = 1
     except MemoryError:
         err.print("tracemend: out of memory")
@@ -362,7 +362,7 @@ def evaluate(
     model: Annotated[
         str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
     ] = "default",
-    seed: Annotated[int, typer.Option()] = 0,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Compare the menders on a trace whose truth is known, by gap length."""
@@ -577,9 +577,10 @@ def report(
     rows = [row for p in results for row in read_results(p)]
     if plots and output is None:
         raise typer.BadParameter("figures need a folder (-o)", param_hint="--figures")
-    text = make.as_csv(rows) if as_csv else make.as_markdown(rows)
+    if as_csv and output:
+        raise typer.BadParameter("a folder (-o) has both tables, CSV and Markdown", param_hint="--csv")
     if output is None:
-        sys.stdout.write(text)
+        sys.stdout.write(make.as_csv(rows) if as_csv else make.as_markdown(rows))
         return
     for path in make.write(rows, output, plots=plots, force=force):
         out.print(str(path), markup=False)

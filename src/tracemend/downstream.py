@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.events import ENTER, EXIT, PHASES, Trace
+from tracemend.events import ENTER, EXIT, INSTANT, PHASES, Trace
 from tracemend.mended import Mended
 
 
@@ -31,7 +31,7 @@ class Figures:
 def figures(time_ns: NDArray[np.int64], tid: NDArray[np.int64], name: list[str], phase: NDArray[np.int8]) -> Figures:
     """What an analysis makes of events (E,), in any order: it pairs each enter with its thread's next event."""
     names, code = np.unique(np.array(name, dtype=np.str_), return_inverse=True)
-    calls = phase != len(PHASES) - 1
+    calls = phase != INSTANT
     order = np.lexsort((np.arange(len(tid)), time_ns, tid))
     order = order[calls[order]]
     tid, code, phase, time_ns = tid[order], code[order], phase[order], time_ns[order]
@@ -85,6 +85,6 @@ def errors(truth: Figures, other: Figures) -> dict[str, float]:
     )
     return {
         "call_counts": wrong / made,
-        "time_shares": shares / 2,
+        "time_shares": shares / 2 if truth.time_ns and other.time_ns else float(truth.time_ns != other.time_ns),
         "unpaired": abs(other.unpaired - truth.unpaired) / made,
     }

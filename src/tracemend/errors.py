@@ -17,6 +17,10 @@ class TraceError(TracemendError):
         self.path, self.line, self.message = str(path), line, message
         super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
 
+    def __reduce__(self) -> tuple[type[TraceError], tuple[str, int, str]]:
+        """Errors come out of other processes whole."""
+        return type(self), (self.path, self.line, self.message)
+
 
 class OutputError(TracemendError):
     """An output that can't be written: it exists, is the input, or its folder refuses."""

@@ -33,13 +33,15 @@ from tracemend.metrics import (
 )
 from tracemend.record import Pair
 from tracemend.syscalls import module
-from tracemend.vocabulary import FIRST, MASK, Vocabulary, universal
+from tracemend.vocabulary import FIRST, MASK, OTHER, Vocabulary, universal
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 #: Bins of frequency rank in which accuracy is reported: (from, to), both inclusive.
 RANK_BINS = ((1, 4), (5, 8), (9, 16), (17, 255))
+#: Below so many groups a bootstrap over them says nothing, and no interval is given.
+FEWEST_GROUPS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,8 @@ def judge_windows(
     restored = mender.restore(np.where(known_L, ids_WL, MASK), known_WL, seed)
     seconds = time.process_time() - begin
     filled_GN, truth_GN = restored.ids[:, ~known_L], ids_WL[:, ~known_L]
-    right_GN = filled_GN == truth_GN
+    # an event that nobody saw in training has no name here, so nobody can have said what it was
+    right_GN = (filled_GN == truth_GN) & (truth_GN != OTHER)
     pairs = list(zip(filled_GN, truth_GN, strict=True))
     measures = {
         "accuracy": right_GN.mean(axis=1),
@@ -202,7 +205,10 @@ def judge_windows(
         parts[name] = {"gaps": int(chosen.sum())}
         if chosen.any():
             parts[name] |= {k: round(float(v[chosen].mean()), 5) for k, v in measures.items()}
-            groups = None if group_W is None else group_W[chosen]
+            groups = np.flatnonzero(chosen) if group_W is None else group_W[chosen]
+            parts[name]["groups"] = len(np.unique(groups))
+            if parts[name]["groups"] < FEWEST_GROUPS:
+                continue
             for k in ("accuracy", "perfect"):
                 low, high = interval(measures[k][chosen], np.random.default_rng(0), group_G=groups)
                 parts[name][f"{k}_interval"] = [round(low, 5), round(high, 5)]

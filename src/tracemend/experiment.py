@@ -6,18 +6,22 @@ already is not done again, so a killed experiment goes on where it was, in the m
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import hashlib
 import json
 import multiprocessing
 import os
 import platform
+import signal
 import subprocess
 import time
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -27,11 +31,11 @@ import torch
 from tracemend import __version__
 from tracemend.baselines import BASELINES
 from tracemend.datasets import DATASETS, Data, load
-from tracemend.errors import DataError, ModelError, one_of
+from tracemend.errors import DataError, ModelError, OutputError, one_of
 from tracemend.evaluate import blackout, judge_windows
 from tracemend.mender import Mender, Restorer
 from tracemend.recipes import RECIPES, Recipe, recipe
-from tracemend.results import KEY, Row, append, key, mend_tail, read_results
+from tracemend.results import KEY, Row, append, exclusive, key, read_results
 from tracemend.training import Training, keep_memory
 
 Progress = Callable[[int, int, str], None]
@@ -88,11 +92,11 @@ class Grid:
                 recipe(name).changed(self.set)
 
     def jobs(self) -> Iterator[Job]:
-        """Baselines have no seed: they get the first. Changes to recipes don't concern them either."""
+        """Baselines have no seed: they get 0. Changes to recipes don't concern them either."""
         cells = tuple((g, p, self.windows) for p, g in product(self.places, self.gaps))
         for data, length, mender in product(self.data, self.lengths, self.menders):
             trained = mender in RECIPES
-            for seed in self.seeds if trained else self.seeds[:1]:
+            for seed in self.seeds if trained else (0,):
                 yield Job(data, mender, self.set if trained else (), length, seed, cells)
 
 
@@ -100,7 +104,7 @@ def read_grid(path: Path) -> list[Grid]:
     """The grids of an experiment's file. Raises DataError, naming the file, for anything that is not one."""
     try:
         tables = tomllib.loads(path.read_text())["grid"]
-        if not isinstance(tables, list) or not tables:
+        if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
             raise TypeError("[[grid]] must be a list of tables")
         return [_grid(table) for table in tables]
     except OSError as e:
@@ -176,46 +180,58 @@ def run(
     source: a folder with the data sets, else the cache. models: a folder that keeps trained models. processes: each
     works on one core. Raises TracemendError for data that isn't there; rows written until then stay.
     """
-    jobs = plan(grids, read_results(results))
-    mend_tail(results)
-    total, done = sum(len(j.cells) for j in jobs), 0
-    progress(0, total, "")
     about = {"command": command, **provenance()}
-    if processes == 1:
-        threads = torch.get_num_threads()
-        _one_thread()
-        try:
-            for job in jobs:
-                for row in work(job, source, models):
-                    append(results, row | about)
-                    done += 1
-                    progress(done, total, f"{job.data} {job.mender}")
-        finally:
-            torch.set_num_threads(threads)
-        return done
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, max(1, len(jobs))), context, initializer=_one_thread) as pool:
-        waiting = {pool.submit(_work_and_append, job, source, models, results, about): job for job in jobs}
-        try:
-            for future in as_completed(waiting):
-                done += future.result()
-                progress(done, total, f"{waiting[future].data} {waiting[future].mender}")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with exclusive(results):
+        jobs = plan(grids, read_results(results))
+        total, done = sum(len(j.cells) for j in jobs), 0
+        progress(0, total, "")
+        for job, added in _done(jobs, processes, lambda job: partial(_work, job, source, models, results, about)):
+            done += added
+            progress(done, total, f"{job.data} {job.mender}")
     return done
 
 
-def _one_thread() -> None:
+def _done(jobs: Sequence[Job], processes: int, of: Callable[[Job], Callable[[], int]]) -> Iterator[tuple[Job, int]]:
+    """Each job with the number of rows that it added, as they end; in this process if there is to be only one."""
+    if processes == 1 or len(jobs) < 2:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            for job in jobs:
+                yield job, of(job)()
+        finally:
+            torch.set_num_threads(threads)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(processes, len(jobs)), context, initializer=_begin_process, initargs=(os.getpid(),))
+    try:
+        waiting = {pool.submit(of(job)): job for job in jobs}
+        for future in as_completed(waiting):
+            yield waiting[future], future.result()
+    except BaseException as e:
+        for child in multiprocessing.active_children():  # their rows and trainings are kept; nobody waits for the rest
+            child.kill()
+        if isinstance(e, BrokenProcessPool):
+            raise DataError("a process of the experiment was killed (out of memory?); what is done is kept") from e
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_process(parent: int) -> None:
+    """One thread; and when the experiment is killed its processes go with it (Linux: prctl's PR_SET_PDEATHSIG)."""
     torch.set_num_threads(1)
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _work_and_append(job: Job, source: Path | None, models: Path, results: Path, about: Row) -> int:
-    number = 0
+def _work(job: Job, source: Path | None, models: Path, results: Path, about: Row) -> int:
     for row in work(job, source, models):
         append(results, row | about)
-        number += 1
-    return number
+    return len(job.cells)
 
 
 _load = lru_cache(maxsize=1)(load)
@@ -254,36 +270,58 @@ def _mender(job: Job, data: Data, models: Path) -> tuple[Mender, Row]:
 def trained(chosen: Recipe, data: Data, seed: int, models: Path) -> tuple[Restorer, Row]:
     """The model of a recipe on a data set, and what is to be said of its training; trained if nobody has yet.
 
-    A training that was cut off is taken up again: its state is saved five times.
+    A training that was cut off is taken up again: its state is saved five times. ``trained``: the commit that it was
+    begun at, whatever the rest of a row comes from. Raises OutputError for a folder that can't be written.
     """
     identity = [chosen.as_dict(), data.name, data.vocabulary.digest, seed]
     folder = models / hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:20]
-    about_file = folder / "training.json"
-    about: Row = json.loads(about_file.read_text()) if about_file.exists() else {"train_s": 0.0, "validation": []}
-    if "parameters" not in about:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
-        keep_memory()
-        resumed = (folder / "state.safetensors").exists() and about["validation"]
-        state = Training.resume(folder, data.vocabulary) if resumed else Training(chosen, data.vocabulary, seed=seed)
-        before, begin = about["train_s"], time.process_time()
-        every = max(1, chosen.iterations // 5)
-        for step in state.steps(data.train, data.validation, every=every):
-            if step.number % every == 0:
-                about["train_s"] = round(before + time.process_time() - begin, 1)
-                measured = [step.number, step.validation_loss, step.validation]
-                about["validation"] = [v for v in about["validation"] if v[0] < step.number] + [measured]
-                state.save(folder)
-                _write(about_file, about)
-        Restorer(chosen, data.vocabulary, state.averaged()).save(folder)
-        about["train_s"] = round(before + time.process_time() - begin, 1)
-        about |= {
-            "iterations": chosen.iterations,
-            "parameters": sum(p.numel() for p in state.network.parameters()),
-            "device": str(state.device),
-        }
-        _write(about_file, about)
-        (folder / "state.safetensors").unlink(missing_ok=True)
+        with open(folder / "lock", "wb") as lock:  # another process may be at the very same model
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            about = _trained(chosen, data, seed, folder)
+    except OSError as e:
+        raise OutputError(f"{folder}: can't be written: {e.strerror or e}") from e
     return Restorer.load(folder), about
+
+
+def _trained(chosen: Recipe, data: Data, seed: int, folder: Path) -> Row:
+    file = folder / "training.json"
+    about = _read_training(file)
+    if "parameters" in about and (folder / "weights.safetensors").exists():
+        return about
+    keep_memory()
+    resumed = (folder / "state.safetensors").exists() and about["validation"]
+    state = Training.resume(folder, data.vocabulary) if resumed else Training(chosen, data.vocabulary, seed=seed)
+    before, begin = about["train_s"], time.process_time()
+    every = max(1, chosen.iterations // 5)
+    for step in state.steps(data.train, data.validation, every=every):
+        if step.number % every == 0 or step.number == chosen.iterations:
+            about["train_s"] = round(before + time.process_time() - begin, 1)
+            measured = [step.number, step.validation_loss, step.validation]
+            about["validation"] = [v for v in about["validation"] if v[0] < step.number] + [measured]
+            state.save(folder)
+            _write(file, about)
+    Restorer(chosen, data.vocabulary, state.averaged()).save(folder)
+    about["train_s"] = round(before + time.process_time() - begin, 1)
+    about |= {
+        "iterations": chosen.iterations,
+        "parameters": sum(p.numel() for p in state.network.parameters()),
+        "device": str(state.device),
+    }
+    _write(file, about)
+    (folder / "state.safetensors").unlink(missing_ok=True)
+    return about
+
+
+def _read_training(file: Path) -> Row:
+    """What is known of a training so far; of one not yet begun, if there is nothing that can be read."""
+    begun: Row = {"train_s": 0.0, "validation": [], "trained": provenance()["commit"]}
+    try:
+        about: Row = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return begun
+    return about if isinstance(about, dict) and begun.keys() <= about.keys() else begun
 
 
 def _write(path: Path, document: Row) -> None:
@@ -298,13 +336,16 @@ def provenance() -> Row:
 
 
 def commit(folder: Path) -> str | None:
-    """What the checkout that holds a folder is at, "-dirty" behind it if it has changes; None outside of one."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    """What the checkout that holds a folder is at, "-dirty" behind it if it has changes; None where nothing of the
+    folder is under version control."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False).stdout
+
     try:
-        done = subprocess.run(describe, cwd=folder, capture_output=True, text=True, check=False)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*").strip() if git("ls-files") else None
     except OSError:
         return None
-    return done.stdout.strip() or None
 
 
 def _machine() -> Row:

@@ -49,8 +49,11 @@ class Recipe:
     def __post_init__(self) -> None:
         one_of("vocabulary", self.vocabulary, ("universal", "frequency"))
         one_of("weights to keep", self.keep, ("last", "best"))
-        if min(self.width, self.length, self.steps, self.samples, self.batch, self.options.get("layers", 1)) < 1:
-            raise ModelError(f"{self.name}: width, length, steps, samples, batch and layers must be positive")
+        numbers = (self.width, self.length, self.steps, self.samples, self.batch, self.iterations)
+        if min(*numbers, self.options.get("layers", 1)) < 1:
+            raise ModelError(
+                f"{self.name}: width, length, steps, samples, batch, iterations and layers must be positive"
+            )
 
     def changed(self, settings: Sequence[str]) -> Recipe:
         """The recipe with some fields set: "steps=50", "how.codec=onehot", "gaps.shared=true" (values are JSON, else
@@ -71,7 +74,7 @@ class Recipe:
                 elif inner:
                     value = getattr(chosen, outer) | {inner: value}
                 chosen = replace(chosen, **{outer: value})
-            except TypeError as e:
+            except (TypeError, AttributeError) as e:
                 raise ModelError(f"no setting of a recipe: {setting!r} ({e})") from e
         return chosen
 

@@ -10,7 +10,7 @@ import io
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ def cells(rows: Sequence[Row], subset: str = "all") -> list[Cell]:
     """One cell for all seeds of a combination, on one part of the windows; parts that hold no window have none.
 
     Means over seeds of all measures; ``low``, ``high``: the bootstrap interval of the accuracy, averaged over the
-    seeds; ``spread``: half the range of the accuracy over the seeds.
+    seeds, where there is one; ``spread``: half the range of the accuracy over the seeds. Of equal rows the last counts.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
+    for row in {key(r): r for r in rows}.values():
         if row["subsets"].get(subset, {}).get("gaps"):
             groups.setdefault(tuple(v for k, v in zip(KEY, key(row), strict=True) if k != "seed"), []).append(row)
     result = []
@@ -39,14 +39,17 @@ def cells(rows: Sequence[Row], subset: str = "all") -> list[Cell]:
         parts = [row["subsets"][subset] for row in held]
         first = held[0]
         cell: Cell = {k: first[k] for k in KEY if k != "seed"} | {"subset": subset, "seeds": len(held)}
-        numbers = [k for k, v in parts[0].items() if not isinstance(v, list)]
-        cell |= {k: float(np.mean([p[k] for p in parts])) for k in numbers}
-        cell["low"], cell["high"] = np.mean([p["accuracy_interval"] for p in parts], axis=0).tolist()
+        for name in dict.fromkeys(k for p in parts for k, v in p.items() if not isinstance(v, list)):
+            cell[name] = float(np.mean([p[name] for p in parts if name in p]))
+        bounds = [p["accuracy_interval"] for p in parts if "accuracy_interval" in p]
+        if bounds:
+            cell["low"], cell["high"] = np.mean(bounds, axis=0).tolist()
         accuracy = [p["accuracy"] for p in parts]
         cell["spread"] = (max(accuracy) - min(accuracy)) / 2
         for name in ("calibration_error", "train_s", "impute_s", "iterations", "parameters"):
-            if name in first:
-                cell[name] = float(np.mean([row[name] for row in held]))
+            values = [row[name] for row in held if name in row]
+            if values:
+                cell[name] = float(np.mean(values))
         result.append(cell)
     return result
 
@@ -75,13 +78,17 @@ def by_gap(rows: Sequence[Row], subset: str = "all") -> str:
         here = [c for c in held if (c["data"], c["length"], c["place"]) == where]
         gaps = sorted({c["gap"] for c in here})
         most = {g: int(max(c["gaps"] for c in here if c["gap"] == g)) for g in gaps}
-        found = {(named(c), c["gap"]): c for c in here}
-        names = sorted({named(c) for c in here}, key=lambda n: np.mean([c["accuracy"] for c in here if named(c) == n]))
+        found = {(named(c), c["windows"], c["gap"]): c for c in here}
+        lines = list(dict.fromkeys((named(c), c["windows"]) for c in here))
+        common = [g for g in gaps if all((*line, g) in found for line in lines)] or gaps
+        lines.sort(
+            key=lambda line: np.mean([found[*line, g]["accuracy"] for g in common if (*line, g) in found] or [0])
+        )
         body = []
-        for name in names:
+        for name, windows in lines:
             line = [name]
             for gap in gaps:
-                cell = found.get((name, gap))
+                cell = found.get((name, windows, gap))
                 text = triple(cell) if cell else ""
                 if cell and cell["seeds"] > 1:
                     text += f" (± {100 * cell['spread']:.1f})"
@@ -136,7 +143,9 @@ def write(rows: Sequence[Row], folder: Path, *, plots: bool, force: bool) -> lis
     """
     if folder.exists() and not (force and folder.is_dir()):
         raise OutputError(f"{folder}: exists already; --force replaces a folder of tables and figures")
-    foreign = [p for p in folder.iterdir() if not p.match("tables.*") and p.suffix != ".svg"] if folder.exists() else []
+    folder = folder.resolve()
+    ours = {"tables.md", "tables.csv", *(f"{stem}.svg" for stem, *_ in _figures(rows))}
+    foreign = [p for p in folder.iterdir() if p.name not in ours] if folder.exists() else []
     if foreign:
         raise OutputError(f"{folder}: holds {foreign[0].name}, which is no table or figure; not replaced")
     texts = {"tables.md": as_markdown(rows), "tables.csv": as_csv(rows)}
@@ -150,9 +159,11 @@ def write(rows: Sequence[Row], folder: Path, *, plots: bool, force: bool) -> lis
         for path in work.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
+        old = folder.with_name(f"{work.name}.old")
         if folder.exists():
-            shutil.rmtree(folder)
+            folder.rename(old)
         work.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as e:
         raise OutputError(f"{folder}: can't be written: {e.strerror or e}") from e
     finally:
@@ -174,33 +185,35 @@ def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
 
     paths = []
     with mpl.rc_context({"svg.hashsalt": "tracemend", "font.size": 9}):
-        for subset in subsets(rows):
-            held = cells(rows, subset)
-            for where in dict.fromkeys((c["data"], c["length"], c["place"]) for c in held):
-                here = [c for c in held if (c["data"], c["length"], c["place"]) == where]
-                figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-                for n, name in enumerate(dict.fromkeys(named(c) for c in here)):
-                    line = sorted((c for c in here if named(c) == name), key=lambda c: c["gap"])
-                    x, y = [c["gap"] for c in line], [100 * c["accuracy"] for c in line]
-                    style = "--" if "train_s" not in line[0] or "iterations" not in line[0] else "-"
-                    axes.plot(x, y, style, marker="o", markersize=3, label=name, color=f"C{n % 10}")
-                    axes.fill_between(
-                        x,
-                        [100 * c["low"] for c in line],
-                        [100 * c["high"] for c in line],
-                        alpha=0.12,
-                        color=f"C{n % 10}",
-                    )
-                axes.set_xscale("log")
-                ticks = sorted({c["gap"] for c in here})
-                axes.set_xticks(ticks, [str(t) for t in ticks])
-                axes.minorticks_off()
-                axes.set(xlabel="events lost", ylabel="accuracy (%)", ylim=(0, 101))
-                axes.set_title(f"{where[0]}, windows of {where[1]}, {where[2]}, {subset}", fontsize=10)
-                axes.grid(alpha=0.3)
-                figure.legend(loc="outside right upper", fontsize=8, frameon=False)
-                name = f"{where[0]}-{where[1]}-{where[2]}-{subset}".replace("/", "-").replace(" ", "-")
-                paths.append(folder / f"{name}.svg")
-                figure.savefig(paths[-1], metadata={"Date": None})
-                plt.close(figure)
+        for stem, title, here in _figures(rows):
+            figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+            for n, name in enumerate(dict.fromkeys(named(c) for c in here)):
+                line = sorted((c for c in here if named(c) == name), key=lambda c: c["gap"])
+                x, y = [c["gap"] for c in line], [100 * c["accuracy"] for c in line]
+                style = "-" if "iterations" in line[0] else "--"
+                axes.plot(x, y, style, marker="o", markersize=3, label=name, color=f"C{n % 10}")
+                if all("low" in c for c in line):
+                    low, high = ([100 * c[k] for c in line] for k in ("low", "high"))
+                    axes.fill_between(x, low, high, alpha=0.12, color=f"C{n % 10}")
+            axes.set_xscale("log")
+            ticks = sorted({c["gap"] for c in here})
+            axes.set_xticks(ticks, [str(t) for t in ticks])
+            axes.minorticks_off()
+            axes.set(xlabel="events lost", ylabel="accuracy (%)", ylim=(0, 101))
+            axes.set_title(title, fontsize=10)
+            axes.grid(alpha=0.3)
+            figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+            paths.append(folder / f"{stem}.svg")
+            figure.savefig(paths[-1], metadata={"Date": None})
+            plt.close(figure)
     return paths
+
+
+def _figures(rows: Sequence[Row]) -> Iterator[tuple[str, str, list[Cell]]]:
+    """File name without its suffix, title and cells of each figure."""
+    for subset in subsets(rows):
+        held = cells(rows, subset)
+        for data, length, place in dict.fromkeys((c["data"], c["length"], c["place"]) for c in held):
+            here = [c for c in held if (c["data"], c["length"], c["place"]) == (data, length, place)]
+            stem = f"{data}-{length}-{place}-{subset}".replace("/", "-").replace(" ", "-")
+            yield stem, f"{data}, windows of {length}, {place}, {subset}", here

@@ -167,9 +167,7 @@ def read_arrays(path: Path, entry: str, keys: tuple[str, ...]) -> Arrays:
     except DataError:
         raise
     except Exception as e:  # a damaged file makes numpy raise a dozen kinds of errors
-        raise DataError(
-            f"{path}: can't read the arrays: {str(e).splitlines()[0] if str(e) else type(e).__name__}"
-        ) from e
+        raise DataError(f"{path}: can't read the arrays: {brief(e)}") from e
 
 
 def brief(error: Exception) -> str:

@@ -24,8 +24,11 @@ def read_parquet(path: Path) -> Trace:
     """A complete recording as scripts/record_corpus.py stores it. Raises TraceError."""
     try:
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as e:
-        raise TraceError(path, 0, f"no recording: {e}") from e
+        missing = {"time_ns", "cpu", "tid", "comm", "name", "phase"} - set(table.column_names)
+        if missing:
+            raise TraceError(path, 0, f"no recording: no column {sorted(missing)[0]!r}")
+    except (OSError, pa.ArrowException) as e:
+        raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e
     rows = table.num_rows
     phases = pa.array(PHASES, pa.string())
     phase = pc.index_in(table["phase"].combine_chunks(), value_set=phases).cast(pa.int8())
@@ -47,15 +50,15 @@ def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
     """The recordings of one part. ``split``: experiments/workloads.toml."""
     try:
         document = tomllib.loads(split.read_text())["split"]
-    except (OSError, ValueError, KeyError) as e:
+        tested, validation_run = set(document["test"]), int(document["validation_run"])
+    except (OSError, ValueError, KeyError, TypeError) as e:
         raise TraceError(split, 0, f"no split of a corpus: {e}") from e
     result = []
     for path in sorted(folder.glob("*.parquet")):
         workload, _, run = path.stem.rpartition("-")
-        if workload in document["test"]:
-            belongs = "test"
-        else:
-            belongs = "validation" if int(run) == document["validation_run"] else "train"
+        if not run.isdecimal():
+            raise TraceError(path, 0, "no recording of the corpus: its name must be WORKLOAD-RUN.parquet")
+        belongs = "test" if workload in tested else "validation" if int(run) == validation_run else "train"
         if belongs == part:
             result.append(read_parquet(path))
     return result
@@ -78,6 +81,7 @@ def read(name: str, folder: Path, length: int) -> Data:
         raise DataError(f"{name}: no recordings in {folder / 'corpus'}")
     vocabulary = by_frequency(train)
     tested = [_streams(t, vocabulary) for t in test]
+    workloads = sorted({_workload(t) for t in test})
     return Data(
         name,
         vocabulary,
@@ -85,8 +89,13 @@ def read(name: str, folder: Path, length: int) -> Data:
         [s for t in validation for s in _streams(t, vocabulary)],
         [s for streams in tested for s in streams],
         named=True,
-        groups=tuple(n for n, streams in enumerate(tested) for _ in streams),
+        # the runs of one workload are alike
+        groups=tuple(workloads.index(_workload(t)) for t, streams in zip(test, tested, strict=True) for _ in streams),
     )
+
+
+def _workload(trace: Trace) -> str:
+    return trace.path.stem.rpartition("-")[0] if trace.path else ""
 
 
 def _streams(trace: Trace, vocabulary: Vocabulary) -> list[Stream]:
