@@ -209,13 +209,14 @@ def _rows() -> Iterator[Recipe]:
     gaps = Overflow(longest=16, context=32)
     yield Recipe("masked-transformer-tiny", VASWANI, width=32, options={"layers": 2, "heads": 2}, gaps=gaps, **tiny)
     study: dict[str, Any] = {"gaps": Blackout(10), "vocabulary": "frequency", "decay": 0.999} | SIZES["small"]
-    yield Recipe("masked-transformer-small", VASWANI, width=64, options={"layers": 4, "heads": 2}, **study)
+    slow = study | {"iterations": 3_000}
+    yield Recipe("masked-transformer-small", VASWANI, width=64, options={"layers": 4, "heads": 2}, **slow)
     s4: dict[str, Any] = {"mixer": "s4", "layers": 4, "state": 32, "length": 200, "normed": False}
     yield Recipe("masked-s4-small", f"{AUSTIN}; {GU}", backbone="gated", width=48, options=s4, **study)
     s4 = {"mixer": "s4", "layers": 2, "state": 16, "length": 64, "normed": False}
     yield Recipe("masked-s4-tiny", f"{AUSTIN}; {GU}", backbone="gated", width=16, options=s4, gaps=gaps, **tiny)
     lstm = "next-event predictor: Janecek et al. 2025, RQ3; LSTM: Hochreiter and Schmidhuber 1997"
-    yield Recipe("lstm-small", lstm, "autoregressive", backbone="lstm", width=64, **(study | {"iterations": 3_000}))
+    yield Recipe("lstm-small", lstm, "autoregressive", backbone="lstm", width=64, **slow)
     yield Recipe("lstm-tiny", lstm, "autoregressive", backbone="lstm", width=16, gaps=gaps, **tiny)
     for name in NETWORKS:
         for size in SIZES:
