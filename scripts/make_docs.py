@@ -319,6 +319,12 @@ def paper_tables() -> str:
     return "Accuracy / ROUGE-L as published, per cent:\n\n" + "\n".join(parts) + end
 
 
+def paper_hard() -> str:
+    """The study's data without what training and test share."""
+    rows, end = rows_of("paper")
+    return by_gap([r for r in rows if r["data"].startswith("pts-hard")], "outside the loop") + end
+
+
 def paper_lstm() -> str:
     """RQ3: the LSTM fed its own output at the window's end."""
     own, printed, end = paper()
@@ -335,6 +341,7 @@ def paper_lstm() -> str:
 
 MAKERS = {
     "paper tables": paper_tables,
+    "paper hard": paper_hard,
     "paper lstm": paper_lstm,
     "honest": honest,
     "honest short": honest_short,
