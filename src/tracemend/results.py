@@ -79,6 +79,8 @@ def exclusive(path: Path) -> Iterator[None]:
 
 
 def _cut_tail(path: Path) -> None:
+    if not path.exists():
+        return
     with open(path, "ab+") as file:
         file.seek(0)
         content = file.read()
