@@ -305,7 +305,8 @@ def paper_tables() -> str:
         here = [c for c in here if c["data"].startswith("pts/")]
         found = {(named(c), c["data"].removeprefix("pts/")): c for c in here}
         benchmarks = sorted({c["data"].removeprefix("pts/") for c in here})
-        names = sorted({named(c) for c in here}, key=lambda n: max(c["accuracy"] for c in here if named(c) == n))
+        best = {n: max(c["accuracy"] for c in here if named(c) == n) for n in map(named, here)}
+        names = sorted(best, key=lambda n: (best[n], n))
         body = []
         for b in benchmarks:
             print_ = printed.get(("sssd-s4", b, "accuracy", blackout))
