@@ -14,12 +14,12 @@ PACKAGE = ROOT / "src" / "tracemend"
 LAYERS: list[set[str]] = [
     {"errors", "syscalls", "data", "models"},
     {"results"},
-    {"report"},
     {"events"},
     {"mended", "formats", "vocabulary"},
     {"downstream"},
     {"suspect", "scanning", "windows"},
     {"gaps", "outputs", "backbones", "codecs", "schedules", "record"},
+    {"report"},
     {"processes"},
     {"denoiser"},
     {"sampler", "recipes", "constraints", "datasets"},

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tracemend.errors import DataError, OutputError
+from tracemend.outputs import put
 from tracemend.results import KEY, Row, key
 
 #: The measures of a table's cell, per cent.
@@ -159,11 +160,7 @@ def write(rows: Sequence[Row], folder: Path, *, plots: bool, force: bool) -> lis
         for path in work.iterdir():
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-        old = folder.with_name(f"{work.name}.old")
-        if folder.exists():
-            folder.rename(old)
-        work.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        put(work, folder)
     except OSError as e:
         raise OutputError(f"{folder}: can't be written: {e.strerror or e}") from e
     finally:

@@ -18,7 +18,7 @@ from tracemend.outputs import merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip
 
-__all__ = ["DEFAULT", "OUTPUTS", "read_overlay", "strip", "write"]
+__all__ = ["DEFAULT", "OUTPUTS", "put", "read_overlay", "strip", "write"]
 
 #: Each writes its files into a folder and returns their paths; it raises OutputError or OSError.
 OUTPUTS: dict[str, Callable[[Mended, Path], list[Path]]] = {
@@ -57,7 +57,7 @@ def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bo
             paths = [path for name in chosen for path in OUTPUTS[name](mended, work)]
             for path in [*paths, work]:
                 _sync(path)
-            _put(work, target)
+            put(work, target)
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
@@ -95,7 +95,7 @@ def _refuse_existing(out: Path, target: Path, force: bool) -> None:
         raise OutputError(f"{out}: holds {foreign[0]}, which tracemend didn't write; not replaced")
 
 
-def _put(work: Path, target: Path) -> None:
+def put(work: Path, target: Path) -> None:
     """Rename ``work`` to ``target``; what is there goes only once the new folder stands in its place."""
     if not target.exists():
         work.rename(target)
