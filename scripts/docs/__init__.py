@@ -1,0 +1,1 @@
+"""The generated parts of README.md and docs, one module a topic; scripts/make_docs.py writes them."""

@@ -1,0 +1,39 @@
+"""Where results lie, and how a part says where its numbers are from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tracemend.results import Row, read_results
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def load(name: str) -> Any:
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def source(document: Any, name: str) -> str:
+    return (
+        f"\nFrom `benchmarks/results/{name}.json`: `{document['command']}`, commit `{document['commit'][:10]}`"
+        + (f", seed {document['seed']}" if "seed" in document else "")
+        + ".\n"
+    )
+
+
+def rows_of(name: str) -> tuple[list[Row], str]:
+    """The rows of an experiment and where they come from; none, and nothing to say, if it wasn't run."""
+    rows = read_results(RESULTS / f"{name}.jsonl")
+    if not rows:
+        return [], ""
+    return rows, f"\nFrom `benchmarks/results/{name}.jsonl`, where every row has its command; {provenance(rows)}.\n"
+
+
+def provenance(rows: Iterable[Any]) -> str:
+    rows = list(rows)
+    commits = ", ".join(sorted({f"`{str(r['commit'])[:10]}`" for r in rows}))
+    return f"commits {commits}, seed {', '.join(sorted({str(r['seed']) for r in rows}))}"
