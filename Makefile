@@ -30,7 +30,7 @@ fmt: $(VENV)/ready ## put the code into form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: $(VENV)/ready ## write the tables of README and docs again from the results files
+docs: $(VENV)/ready ## write the tables and figures of README and docs again from the results files
 	$(BIN)/python scripts/make_docs.py
 
 corpus: $(VENV)/ready ## record the training data again (root, tracefs, the packages of --packages)

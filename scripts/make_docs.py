@@ -1,9 +1,9 @@
-"""Write the generated parts of README.md and docs from benchmarks/results and from real output.
+"""Write the generated parts of README.md and docs, and docs/figures, from benchmarks/results and from real output.
 
     python scripts/make_docs.py [--check]
 
 A generated part lies between ``<!-- results: NAME -->`` or ``<!-- output: COMMAND -->`` and ``<!-- end -->``.
-``--check`` writes nothing and exits 1 if a part is out of date.
+``--check`` writes nothing and exits 1 if a part or a figure is out of date.
 """
 
 import os
@@ -14,15 +14,20 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import honest, paper, recordings, study
+from docs import claims, figures, honest, paper, recordings, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = ("README.md", "docs/results.md", "docs/study.md", "docs/experiments.md")
 
 MAKERS = {
-    "paper tables": paper.paper_tables,
-    "paper hard": paper.paper_hard,
-    "paper lstm": paper.paper_lstm,
+    "paper claims": claims.claims,
+    "paper models": paper.models,
+    "paper blackouts": paper.blackouts,
+    "paper lengths": paper.lengths,
+    "paper places": paper.places,
+    "paper lstm": paper.lstm,
+    "paper ranks": paper.ranks,
+    "paper hard": paper.hard,
     "honest": honest.honest,
     "honest short": honest.honest_short,
     "honest functional": honest.honest_functional,
@@ -65,6 +70,7 @@ def main() -> None:
             stale.append(path.name)
             if not check:
                 path.write_text(new)
+    stale += figures.stale() if check else figures.write(figures.FOLDER)
     print("written: " + ", ".join(stale) if stale else "all up to date")
     if stale and check:
         sys.exit(1)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import make_docs
 import pytest
 from conftest import ROOT
+from docs.drawing import spread
+
+from docs import common, figures
 
 README = (ROOT / "README.md").read_text()
 
@@ -56,3 +62,70 @@ def test_every_path_in_the_tree_exists() -> None:
         for name in re.split(r", ", names.strip()):
             assert (ROOT / "src" / "tracemend" / name).exists(), name
     assert Path(ROOT / "docs" / "design.md").exists()
+
+
+def of_the_study() -> list[Any]:
+    return [json.loads(line) for line in (ROOT / "benchmarks" / "results" / "paper.jsonl").read_text().splitlines()]
+
+
+def with_results(folder: Path, monkeypatch: pytest.MonkeyPatch, **rows: list[Any]) -> None:
+    """Every committed file of results, but for those of which other rows are given."""
+    for path in common.RESULTS.iterdir():
+        if path.stem not in rows:
+            folder.joinpath(path.name).symlink_to(path)
+    for name, held in rows.items():
+        folder.joinpath(f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in held))
+    monkeypatch.setattr(common, "RESULTS", folder)
+
+
+@pytest.mark.parametrize("every", [None, 7, 50])
+def test_makers_take_whatever_rows_exist(every: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing measured at all, and rows here and there."""
+    rows = of_the_study()[::every] if every else []
+    with_results(tmp_path, monkeypatch, paper=rows, honest=[])
+    for name, maker in make_docs.MAKERS.items():
+        if name.startswith(("paper", "honest")):
+            for table in re.findall(r"(?:^\|.*\n)+", maker(), re.M):
+                assert len({line.count("|") for line in table.splitlines()}) == 1, f"{name}: {table}"
+    for _, data in figures.FIGURES.values():
+        assert json.loads(figures.described(data()))
+
+
+def test_a_cell_that_nobody_measured_is_blank_and_one_that_is_has_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = {"data": "pts/compress-gzip", "length": 200, "gap": 10, "place": "centre"}
+    row = next(r for r in of_the_study() if r["data"] == at["data"]) | at | {"mender": "sssd-s4-small-published"}
+    row["subsets"]["all"] |= {"accuracy": 0.5, "perfect": 0.25, "rouge_l_published": 0.75, "rouge_l": 0.5}
+    with_results(tmp_path, monkeypatch, paper=[row])
+    text = make_docs.MAKERS["paper models"]()
+    assert "| SSSD-S4, as published, here |  | 50.0 [1] | 25.0 [1] | 75.0 [1] | 50.0 [1] |" in text
+    assert "| compress-gzip | 77.1 / - / - | 83.1 / 50.0 / - |" in text
+    assert "\n| lookup |" not in text
+
+
+def test_numbers_of_the_study_are_those_it_prints() -> None:
+    text = make_docs.MAKERS["paper claims"]()
+    for number in ("88.04", "81.62", "77.11", "63.24", "86.10", "65.73", "29.61", "84.74"):
+        assert number in text
+
+
+def test_every_figure_is_there_and_shown() -> None:
+    there = {path.name for path in (ROOT / "docs" / "figures").iterdir()}
+    assert there == {f"{name}.svg" for name in figures.FIGURES}
+    shown = re.findall(r"!\[[^\]]+\]\(figures/([^)]+)\)", (ROOT / "docs" / "results.md").read_text())
+    assert sorted(shown) == sorted(there)
+
+
+def test_figures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    assert len(figures.write(tmp_path)) == len(figures.FIGURES)
+    assert figures.write(tmp_path) == []
+    for name, (_, data) in figures.FIGURES.items():
+        assert figures.held(tmp_path / f"{name}.svg") == json.loads(figures.described(data()))
+
+
+def test_names_of_curves_keep_apart() -> None:
+    assert spread([10, 50, 90], apart=5, most=100) == [10, 50, 90]
+    assert spread([50, 50, 50], apart=4, most=100) == [46, 50, 54]
+    assert spread([99, 100, 100], apart=5, most=102) == [92, 97, 102]

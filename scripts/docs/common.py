@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tracemend.results import Row, read_results
 
@@ -37,3 +39,18 @@ def provenance(rows: Iterable[Any]) -> str:
     rows = list(rows)
     commits = ", ".join(sorted({f"`{str(r['commit'])[:10]}`" for r in rows}))
     return f"commits {commits}, seed {', '.join(sorted({str(r['seed']) for r in rows}))}"
+
+
+def by_part(rows: Sequence[Row], name: str) -> dict[str, dict[str, float]]:
+    """What rows that differ in nothing but the seed say by rank or by type: means over the seeds."""
+    parts = dict.fromkeys(part for row in rows for part in row.get(name, {}))
+    return {part: means([row[name][part] for row in rows if part in row.get(name, {})]) for part in parts}
+
+
+def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {k: float(np.mean([row[k] for row in rows])) for k in rows[0]}
+
+
+def folded(summary: str, text: str) -> str:
+    """Long tables that a reader opens only if they want them."""
+    return f"\n<details><summary>{summary}</summary>\n\n{text}\n</details>\n"

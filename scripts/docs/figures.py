@@ -1,0 +1,225 @@
+"""Figures 4 to 7 of the study beside what was measured here, as SVG.
+
+Each file keeps the data that it was drawn from in its metadata: whether it is up to date can be told without drawing,
+so matplotlib is needed only to draw, and other versions of it or other fonts don't make a figure stale.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from docs.common import ROOT, by_part, rows_of
+from docs.drawing import Panel, Ranges, draw
+from docs.paper import (
+    BENCHMARKS,
+    BLACKOUTS,
+    CORRECTED,
+    FIRST,
+    LAST,
+    LENGTHS,
+    LOOKUP,
+    LSTM,
+    MAIN,
+    MASKED,
+    MODELS,
+    NGRAM,
+    PERIOD,
+    PRINTED,
+    PUBLISHED,
+    RANKS,
+    Line,
+    Number,
+    Paper,
+    ways,
+)
+
+FOLDER = ROOT / "docs" / "figures"
+DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+
+
+#: In place of what the tables call the ranks above 16.
+SHORT_RANKS = {k: "17+" if k == "17-255" else k for k in RANKS}
+#: A kernel module with fewer events tells nothing.
+FEWEST_EVENTS = 10
+LABELS = {PRINTED: "SSSD-S4, printed", PUBLISHED: "SSSD-S4 as published", CORRECTED: "SSSD-S4 corrected"}
+
+
+def label(line: Line) -> str:
+    return LABELS.get(line, line.label)
+
+
+def panel(
+    title: str,
+    across: str,
+    ticks: Sequence[tuple[float, str]],
+    curves: Mapping[str, Sequence[tuple[float, Number]]],
+    up: str = "accuracy (%)",
+) -> Panel:
+    """Points that nobody measured and curves without points are left out."""
+    drawn = {name: [(x, round(y, 2)) for x, y in points if y is not None] for name, points in curves.items()}
+    return Panel(
+        title=title, across=across, up=up, ticks=list(ticks), curves={name: p for name, p in drawn.items() if p}
+    )
+
+
+def plain(numbers: Sequence[int]) -> list[tuple[float, str]]:
+    return [(n, str(n)) for n in numbers]
+
+
+def models() -> list[Ranges]:
+    """Table IV, from the lowest to the highest benchmark."""
+    p = Paper()
+    singles = dict.fromkeys((LSTM, MASKED), "other models, here")
+    singles |= dict.fromkeys((LOOKUP, NGRAM, PERIOD), "baselines, here")
+    rows = [*MODELS.values(), *(line.label for line in singles)]
+    lines = [(way.label.partition(", ")[2], row, way) for row, model in enumerate(MODELS) for way in ways(model)] + [
+        (how, row, line) for row, (line, how) in enumerate(singles.items(), len(MODELS))
+    ]
+    panels = []
+    for title, subset in (("all gaps", "all"), ("gaps outside the loop", "outside the loop")):
+        ranges: dict[str, list[tuple[int, float, float]]] = {}
+        for how, row, line in lines:
+            held = [x for b in BENCHMARKS if (x := p.value(line, b, 10, subset=subset)) is not None]
+            if held:
+                ranges.setdefault(how, []).append((row, round(min(held), 2), round(max(held), 2)))
+        panels.append(Ranges(title=title, across="accuracy (%), blackout of 10", rows=rows, ranges=ranges))
+    return panels
+
+
+def lengths() -> list[Panel]:
+    """Figure 4."""
+    p = Paper()
+    return [
+        panel(
+            f"{FIRST}, blackout of {gap}",
+            "events in the window",
+            plain(LENGTHS),
+            {label(line): [(n, p.first(line, gap, length=n)) for n in LENGTHS] for line in MAIN},
+        )
+        for gap in (10, 40)
+    ]
+
+
+def places() -> list[Panel]:
+    """Figure 5. What was measured at the shortest gaps only (for figure 6) is no curve."""
+    p = Paper()
+    panels = []
+    for place, where in (("centre", "gap in the centre"), ("end", "gap at the end")):
+        curves = {line: [(gap, p.first(line, gap, place=place)) for gap in BLACKOUTS] for line in MAIN}
+        shown = {label(line): c for line, c in curves.items() if line.model or any(y is not None for _, y in c[2:])}
+        panels.append(panel(f"{FIRST}, {where}", "events lost", plain(BLACKOUTS), shown))
+    return panels
+
+
+def last_events() -> list[Panel]:
+    """Figure 6. What is printed is the mean of nine benchmarks; of those measured here, the lowest counts."""
+    p = Paper()
+
+    def lowest(line: Line, gap: int, place: str) -> Number:
+        # only where the line was measured throughout, or another set of benchmarks would speak at each gap
+        whole = [b for b in BENCHMARKS if all(p.own(line.mender, b, g, place=place) is not None for g in LAST)]
+        return min((x for b in whole if (x := p.own(line.mender, b, gap, place=place)) is not None), default=None)
+
+    panels = []
+    for place, where in (("end", "gap at the end"), ("centre", "gap in the centre")):
+        models = {"LSTM, printed": "lstm", "SSSD-S4, printed": "sssd-s4-end"}
+        if place == "centre":
+            models = {"SSSD-S4, printed": "sssd-s4"}
+        curves = {name: [(g, p.printed(model, "average", g)) for g in LAST] for name, model in models.items()}
+        curves |= {label(line): [(g, lowest(line, g, place)) for g in LAST] for line in (LSTM, CORRECTED)}
+        panels.append(panel(where, "events lost", plain(LAST), {**curves}))
+    return panels
+
+
+def rare() -> list[Panel]:
+    """Figure 7: by rank on the study's data, by kernel module where calls have names."""
+    p = Paper()
+    lines = {label(line): p.ranks(line) for line in (PUBLISHED, CORRECTED, MASKED, LOOKUP, NGRAM, PERIOD)}
+    return [
+        panel(
+            f"{FIRST}, blackout of 10",
+            "rank of the call (share of events)",
+            ticks(lines, SHORT_RANKS),
+            {
+                name: [(x, 100 * parts[k]["accuracy"]) for x, k in enumerate(RANKS) if k in parts]
+                for name, parts in lines.items()
+            },
+        ),
+        modules(),
+    ]
+
+
+def modules() -> Panel:
+    """ADFA-LD, split by trace."""
+    shown = {"masked-s4-small": label(MASKED), "sssd-s4-small": label(CORRECTED)}
+    shown |= {name: name for name in ("lookup", "n-gram", "copy period")}
+    rows = [
+        r
+        for r in rows_of("honest")[0]
+        if (r["data"], r["length"], r["gap"], r["place"]) == ("adfa", 200, 10, "centre") and r["mender"] in shown
+    ]
+    lines = {name: by_part([r for r in rows if r["mender"] == m], "by_type") for m, name in shown.items()}
+    events = {k: part["events"] for parts in lines.values() for k, part in parts.items() if k != "all"}
+    kinds = {k: k for k in sorted(events, key=lambda k: -events[k]) if events[k] >= FEWEST_EVENTS}
+    return panel(
+        "ADFA-LD, blackout of 10",
+        "kernel module of the call (share of events)",
+        ticks(lines, kinds),
+        {
+            name: [(x, 100 * parts[k]["type_accuracy"]) for x, k in enumerate(kinds) if k in parts]
+            for name, parts in lines.items()
+        },
+        up="type accuracy (%)",
+    )
+
+
+def ticks(lines: dict[str, dict[str, dict[str, float]]], kinds: dict[str, str]) -> list[tuple[float, str]]:
+    """What stands under each kind, with its share of the events; some lines were asked for fewer windows."""
+    events = {k: max((parts[k]["events"] for parts in lines.values() if k in parts), default=0) for k in kinds}
+    whole = sum(events.values()) or 1
+    return [(x, f"{name}\n{100 * events[k] / whole:.2g} %") for x, (k, name) in enumerate(kinds.items())]
+
+
+FIGURES: dict[str, tuple[str, Callable[[], list[Panel] | list[Ranges]]]] = {
+    "table4-models": ("Accuracy of the study's models, as printed, as published and corrected", models),
+    "figure4-lengths": ("Accuracy against the length of the window", lengths),
+    "figure5-places": ("Accuracy against the length of the gap, in the centre and at the end of the window", places),
+    "figure6-lstm": ("Accuracy on the last one to five events, LSTM and SSSD-S4", last_events),
+    "figure7-rare": ("Accuracy by the call's rank and by kernel module", rare),
+}
+
+
+def held(path: Path) -> object:
+    """The data that a figure was drawn from; None if it isn't there."""
+    if not path.exists():
+        return None
+    element = next(ElementTree.parse(path).iter(DESCRIPTION), None)
+    return None if element is None else json.loads(element.text or "null")
+
+
+def described(panels: list[Panel] | list[Ranges]) -> str:
+    return json.dumps(panels, separators=(",", ":"))
+
+
+def stale() -> list[str]:
+    """The names of the figures whose data have changed since they were drawn."""
+    return [
+        name for name, (_, data) in FIGURES.items() if held(FOLDER / f"{name}.svg") != json.loads(described(data()))
+    ]
+
+
+def write(folder: Path) -> list[str]:
+    """Draw all figures; returns the names of those that look other than before."""
+    folder.mkdir(exist_ok=True)
+    changed = []
+    for name, (title, data) in FIGURES.items():
+        path = folder / f"{name}.svg"
+        before = path.read_bytes() if path.exists() else b""
+        panels = data()
+        draw(path, title, panels, described(panels))
+        if path.read_bytes() != before:
+            changed.append(path.name)
+    return changed
