@@ -110,6 +110,22 @@ def test_numbers_of_the_study_are_those_it_prints() -> None:
         assert number in text
 
 
+def test_peers_stand_beside_baselines_on_the_same_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = of_the_study()
+    at = {"data": "pts/compress-gzip", "length": 200, "gap": 10, "place": "centre", "mender": "lookup"}
+    row = next(r for r in rows if r.items() >= at.items())
+    with_results(tmp_path, monkeypatch, paper=rows, peers=[row | {"mender": "PyPOTS SAITS"}])
+    text = make_docs.MAKERS["peers"]()
+    assert "| PyPOTS SAITS | 100.0" in text
+    assert "| copy period |" in text
+    assert "gap 40" not in text
+
+
+def test_without_peers_nothing_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(tmp_path, monkeypatch, peers=[])
+    assert make_docs.MAKERS["peers"]() == "Not run.\n"
+
+
 def test_every_figure_is_there_and_shown() -> None:
     there = {path.name for path in (ROOT / "docs" / "figures").iterdir()}
     assert there == {f"{name}.svg" for name in figures.FIGURES}

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from docs.common import load, rows_of, source
-from tracemend.report import by_gap, cells, named
+from collections.abc import Sequence
+from typing import Any
+
+from docs.common import by_part, folded, load, rows_of, source
+from tracemend.report import by_gap, cells, named, subsets
 from tracemend.report import markdown_table as table
+from tracemend.results import Row
 
 
 def audit() -> str:
@@ -48,3 +52,53 @@ def honest_functional() -> str:
     ]
     head = ["unseen windows of 200", "count error", "counts better", "share error", "left open", "shares better"]
     return table(head, body) + end
+
+
+def types_table(rows: Sequence[Row]) -> str:
+    """Type accuracy by the kernel module of the truth, for rows of one data set, length and gap."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(named(row), []).append(row)
+    parts = {name: by_part(held, "by_type") for name, held in groups.items()}
+    events = {kind: p["events"] for held in parts.values() for kind, p in held.items()}
+    kinds = sorted(events, key=lambda k: (-events[k], k != "all", k))
+    body = []
+    for name in sorted(parts, key=lambda n: parts[n]["all"]["type_accuracy"]):
+        line = [parts[name].get(kind) for kind in kinds]
+        body.append([name, *(f"{100 * p['type_accuracy']:.1f} ({100 * p['accuracy']:.1f})" if p else "" for p in line)])
+    shares = [kind if kind == "all" else f"{kind} ({100 * events[kind] / events['all']:.2g} %)" for kind in kinds]
+    first = rows[0]
+    return table([f"{first['data']}, windows of {first['length']}, gap {first['gap']}", *shares], body)
+
+
+def honest_types() -> str:
+    """RQ4 where calls have names: a gap of 10 in windows of 200 stands open, the rest is folded away."""
+    rows, end = rows_of("honest")
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        if "by_type" in row:
+            groups.setdefault((row["data"], row["length"], row["gap"]), []).append(row)
+    tables = {at: types_table(held) for at, held in groups.items()}
+    main = [text for (_, length, gap), text in tables.items() if (length, gap) == (200, 10)]
+    rest = [text for (_, length, gap), text in tables.items() if (length, gap) != (200, 10)]
+    return "\n".join(main) + (folded("Other gaps and windows", "\n".join(rest)) if rest else "") + end
+
+
+def peers() -> str:
+    """Generic imputers beside the baselines and this project's models: the same windows, the same gaps."""
+    rows, end = rows_of("peers")
+    if not rows:
+        return "Not run.\n"
+    asked = {(r["data"], r["length"], r["gap"], r["place"]) for r in rows}
+    ours = [
+        r
+        for name in ("paper", "honest")
+        for r in rows_of(name)[0]
+        if (r["data"], r["length"], r["gap"], r["place"]) in asked
+    ]
+    parts = []
+    for subset in subsets(rows):
+        # on the study's windows hardly any is unseen; elsewhere those that are seen prove little
+        kept = [r for r in [*ours, *rows] if r["data"].startswith("pts/") == (subset != "unseen")]
+        parts.append(by_gap(kept, subset))
+    return "Accuracy / perfect rate / ROUGE-L, per cent:\n\n" + "\n".join(p for p in parts if p) + end
