@@ -22,7 +22,7 @@ import tracemend
 from tracemend.evaluate import GapScore, contestants, judge, summary
 from tracemend.events import PHASES, SCHEMA, Gap, Trace
 from tracemend.mending import mend_trace
-from tracemend.record import Pair, align
+from tracemend.recording import Pair, align
 from tracemend.syscalls import call_name
 
 ROOT = Path(__file__).parents[1]

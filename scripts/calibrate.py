@@ -22,7 +22,7 @@ from tracemend.gaps import lose
 from tracemend.mender import Restorer
 from tracemend.mending import mend_trace
 from tracemend.metrics import calibration_error
-from tracemend.record import Pair
+from tracemend.recording import Pair
 from tracemend.training import streams
 from tracemend.vocabulary import universal
 

@@ -3,7 +3,7 @@
     python scripts/record_corpus.py [--out corpus] [--only NAME ...] [--most 60000]
 
 Needs root and tracefs; install the workloads' Debian packages first (--packages prints them). A run whose recording
-isn't complete is refused, never kept. Times have microseconds (ftrace's text); arguments are not stored.
+isn't complete is refused, never kept. Arguments and results are not stored.
 """
 
 import argparse
@@ -12,15 +12,16 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from tracemend.record import RecordError, record
+from tracemend.events import SCHEMA
+from tracemend.formats import parquet
+from tracemend.recording import RecordError, record
 
 ROOT = Path(__file__).parents[1]
-COLUMNS = ["time_ns", "cpu", "tid", "comm", "name", "phase"]
 
 
 def shell(program: str, folder: Path, run: int) -> list[str]:
@@ -49,33 +50,24 @@ def main() -> None:
             try:
                 if "setup" in workload:
                     subprocess.run(shell(workload["setup"], folder, run), check=True, capture_output=True)
-                trace = record(shell(workload["command"], folder, run), folder / "trace.txt")
+                trace = record(shell(workload["command"], folder, run), quiet=True, timeout=120).trace
             except (RecordError, subprocess.CalledProcessError) as e:
                 print(f"{workload['name']} {run}: {e}", file=sys.stderr)
                 failed += 1
                 continue
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
-            table = trace.table.select(COLUMNS).slice(0, options.most)
-            table = table.set_column(0, "time_ns", pa.array(trace.time_ns[: options.most] - trace.time_ns[0]))
-            table = pa.table(
-                {
-                    c: table[c].combine_chunks().dictionary_decode() if c in ("comm", "name", "phase") else table[c]
-                    for c in COLUMNS
-                }
-            )
+            if trace.gaps:
+                print(f"{workload['name']} {run}: {trace.lost} events were lost", file=sys.stderr)
+                failed += 1
+                continue
+            table = trace.table.slice(0, options.most)
+            times = pa.array(trace.time_ns[: options.most] - trace.time_ns[0])
+            part = replace(trace, table=table.set_column(0, SCHEMA.field("time_ns"), times))
             path = options.out / f"{workload['name']}-{run}.parquet"
-            pq.write_table(
-                table,
-                path,
-                compression="zstd",
-                compression_level=19,
-                store_schema=False,
-                use_dictionary=["comm", "name", "phase", "cpu", "tid"],
-                column_encoding={"time_ns": "DELTA_BINARY_PACKED"},
-            )
+            parquet.write(part, path, details=False)
             print(
-                f"{path.name:24} {len(trace):8} events, {table.num_rows} kept, {len(trace.threads)} threads, "
+                f"{path.name:24} {len(trace):8} events, {len(part)} kept, {len(trace.threads)} threads, "
                 f"{path.stat().st_size >> 10} KiB",
                 flush=True,
             )

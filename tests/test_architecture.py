@@ -12,13 +12,13 @@ PACKAGE = ROOT / "src" / "tracemend"
 
 #: From the bottom to the top; modules on one line may import each other, all may import what stands before.
 LAYERS: list[set[str]] = [
-    {"errors", "syscalls", "data", "models"},
+    {"errors", "syscalls", "data", "models", "whole"},
     {"results"},
     {"events"},
     {"mended", "formats", "vocabulary"},
     {"downstream"},
     {"suspect", "scanning", "windows"},
-    {"gaps", "outputs", "backbones", "codecs", "schedules", "record"},
+    {"gaps", "outputs", "backbones", "codecs", "schedules", "recording"},
     {"report"},
     {"processes"},
     {"denoiser"},
@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
     {"metrics", "evaluate"},
     {"experiment"},
     {"api"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 
 

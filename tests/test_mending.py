@@ -215,7 +215,7 @@ def test_spread_stays_inside_and_in_order(steps: list[float], begin: int, span: 
 def test_the_recording_of_the_demonstration() -> None:
     """A really lossy trace: exact counts, everything in place, the lookup above both baselines."""
     from tracemend.evaluate import judge
-    from tracemend.record import align
+    from tracemend.recording import align
 
     pair = align(tracemend.read(DEMO / "lossy.txt"), tracemend.read(DEMO / "complete.txt.xz"))
     assert all(len(m) == g.count for m, g in zip(pair.missing, pair.lossy.gaps, strict=True))

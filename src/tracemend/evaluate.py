@@ -31,7 +31,7 @@ from tracemend.metrics import (
     rouge_l,
     rouge_l_published,
 )
-from tracemend.record import Pair
+from tracemend.recording import Pair
 from tracemend.syscalls import module
 from tracemend.vocabulary import FIRST, MASK, OTHER, Vocabulary, universal
 

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from tracemend.errors import DataError, OutputError
-from tracemend.outputs import put
 from tracemend.results import KEY, Row, key
+from tracemend.whole import whole_folder
 
 #: The measures of a table's cell, per cent.
 TRIPLE = ("accuracy", "perfect", "rouge_l")
@@ -150,21 +147,15 @@ def write(rows: Sequence[Row], folder: Path, *, plots: bool, force: bool) -> lis
     if foreign:
         raise OutputError(f"{folder}: holds {foreign[0].name}, which is no table or figure; not replaced")
     texts = {"tables.md": as_markdown(rows), "tables.csv": as_csv(rows)}
-    work = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     try:
-        work.mkdir(parents=True)
-        for name, text in texts.items():
-            (work / name).write_text(text)
-        if plots:
-            figures(rows, work)
-        for path in work.iterdir():
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-        put(work, folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with whole_folder(folder) as work:
+            for name, text in texts.items():
+                (work / name).write_text(text)
+            if plots:
+                figures(rows, work)
     except OSError as e:
         raise OutputError(f"{folder}: can't be written: {e.strerror or e}") from e
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return sorted(folder.iterdir())
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tracemend.datasets import adfa, android, recordings, study
 from tracemend.datasets.base import Data, Entry, Windows
-from tracemend.datasets.recordings import Part, corpus, read_parquet
+from tracemend.datasets.recordings import Part, corpus
 from tracemend.errors import DataError
 
-__all__ = ["DATASETS", "Data", "Entry", "Part", "Windows", "cache", "corpus", "fetch", "find", "load", "read_parquet"]
+__all__ = ["DATASETS", "Data", "Entry", "Part", "Windows", "cache", "corpus", "fetch", "find", "load"]
 
 DATASETS: dict[str, Entry] = {e.name: e for e in (*study.ENTRIES, *adfa.ENTRIES, *android.ENTRIES, *recordings.ENTRIES)}
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +22,7 @@ from tracemend.datasets.ngrams import Bools, Hashes
 from tracemend.errors import DataError
 from tracemend.events import INSTANT
 from tracemend.vocabulary import FIRST, Vocabulary
+from tracemend.whole import whole_file
 from tracemend.windows import Ints, Stream
 
 #: Windows are drawn in batches of this size, so that the first ones are the same however many are asked for.
@@ -177,20 +176,12 @@ def brief(error: Exception) -> str:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Write an ``.npz``, whole or not at all; raises DataError."""
-    work = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(work, "wb") as f:
-                f.write(content.getvalue())
-                f.flush()
-                os.fsync(f.fileno())
-            work.replace(path)
-        except BaseException:
-            work.unlink(missing_ok=True)
-            raise
+        with whole_file(path) as file:
+            file.write(content.getvalue())
     except OSError as e:
         raise DataError(f"{path}: can't be written: {e.strerror or e}") from e
     return path

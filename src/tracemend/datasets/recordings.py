@@ -7,43 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tracemend.datasets.base import Data, Entry
 from tracemend.errors import DataError, TraceError
-from tracemend.events import PHASES, SCHEMA, Trace
+from tracemend.events import Trace
+from tracemend.formats import parquet
+from tracemend.formats.base import Options
 from tracemend.vocabulary import Vocabulary, by_frequency
 from tracemend.windows import Stream
 
 Part = Literal["train", "validation", "test"]
-
-
-def read_parquet(path: Path) -> Trace:
-    """A complete recording as scripts/record_corpus.py stores it. Raises TraceError."""
-    try:
-        table = pq.read_table(path)
-        missing = {"time_ns", "cpu", "tid", "comm", "name", "phase"} - set(table.column_names)
-        if missing:
-            raise TraceError(path, 0, f"no recording: no column {sorted(missing)[0]!r}")
-    except (OSError, pa.ArrowException) as e:
-        raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e
-    rows = table.num_rows
-    phases = pa.array(PHASES, pa.string())
-    phase = pc.index_in(table["phase"].combine_chunks(), value_set=phases).cast(pa.int8())
-    columns = {
-        "time_ns": table["time_ns"].cast(pa.int64()),
-        "cpu": table["cpu"].cast(pa.int32()),
-        "tid": table["tid"].cast(pa.int32()),
-        "comm": table["comm"].combine_chunks().dictionary_encode(),
-        "name": table["name"].combine_chunks().dictionary_encode(),
-        "phase": pa.DictionaryArray.from_arrays(phase, phases),
-        "args": pa.nulls(rows, pa.string()),
-        "ret": pa.nulls(rows, pa.string()),
-        "line": pa.array(np.arange(rows), pa.int64()),
-    }
-    return Trace(path, "parquet", pa.table(columns, schema=SCHEMA))
 
 
 def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
@@ -60,7 +33,7 @@ def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
             raise TraceError(path, 0, "no recording of the corpus: its name must be WORKLOAD-RUN.parquet")
         belongs = "test" if workload in tested else "validation" if int(run) == validation_run else "train"
         if belongs == part:
-            result.append(read_parquet(path))
+            result.append(parquet.read(path, Options()))
     return result
 
 

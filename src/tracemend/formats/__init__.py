@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.events import Trace
-from tracemend.formats import external, ftrace, perf, sequence, strace
+from tracemend.formats import external, ftrace, parquet, perf, sequence, strace
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.syscalls import architectures
@@ -16,7 +16,15 @@ from tracemend.syscalls import architectures
 #: In the order in which they are tried: magic numbers first, the least demanding text last.
 FORMATS: dict[str, Format] = {
     f.name: f
-    for f in (external.TRACE_DAT, external.PERF_DATA, ftrace.FORMAT, perf.FORMAT, strace.FORMAT, sequence.FORMAT)
+    for f in (
+        parquet.FORMAT,
+        external.TRACE_DAT,
+        external.PERF_DATA,
+        ftrace.FORMAT,
+        perf.FORMAT,
+        strace.FORMAT,
+        sequence.FORMAT,
+    )
 }
 
 

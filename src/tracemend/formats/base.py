@@ -123,6 +123,18 @@ class Builder:
             raise TraceError(self.path, int(line[row]), f"time goes backwards{where}")
         self._latest.update(zip(streams[first].tolist(), times[last].tolist(), strict=True))
 
+    def cpu_of(self, tid: int, row: int) -> int:
+        """The cpu of the thread's first event from a row on, or else of its last one before; -1 if it has none."""
+        before, first = -1, 0
+        for batch in self._batches:
+            cpu, found = batch[1].to_numpy(), np.flatnonzero(batch[2].to_numpy() == tid)
+            later = found[first + found >= row]
+            if len(later):
+                return int(cpu[later[0]])
+            before = int(cpu[found[-1]]) if len(found) else before
+            first += len(cpu)
+        return before
+
     def finish(self, clock: str = "ns") -> Trace:
         """The trace; raises TraceError if it has neither events nor marks."""
         if not self.rows and not self.marks:

@@ -2,12 +2,17 @@
 
 Losses: with ``--show-lost-events`` a line ``PERF_RECORD_LOST lost k`` stands at the end of its gap, before the first
 surviving event of that cpu's ring. ``PERF_RECORD_LOST_SAMPLES`` counts all that an event lost over the whole recording,
-what the other marks count included; what it counts beyond them was lost at the end, on a cpu that nothing tells.
+what the other marks count included; what it counts beyond them was lost at the end, on a cpu that nothing tells. perf
+counts records of all kinds, so that its numbers can include a few that are no events (mappings, forks, exits).
+
+Now and then a mark has ``[-01]`` for its cpu. It was written by the thread that it names, right before an
+event of its own, and so by that one's cpu.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from tracemend.events import Mark, Trace
@@ -18,7 +23,7 @@ from tracemend.formats.text import Lines, chunks, decode
 
 #: A counted event has its count in front of its name: ``250000 cycles:``.
 EVENT = re.compile(
-    rb"\s*+(?:(?P<comm>\S.{0,63}?)\s++)??(?:\d++/)?(?P<tid>-1|\d++)\s++(?:\[(?P<cpu>\d{1,5})\]\s++)?"
+    rb"\s*+(?:(?P<comm>\S.{0,63}?)\s++)??(?:\d++/)?(?P<tid>-1|\d++)\s++(?:\[(?P<cpu>-?\d{1,5})\]\s++)?"
     rb"(?P<time>\d++\.\d++):\s++(?:\d++\s++)?(?P<event>\S)"
 )
 REMARK = b"PERF_RECORD_"
@@ -44,6 +49,7 @@ def recognise(head: bytes) -> bool:
 def fill(builder: Builder, text: Path) -> None:
     """Read the lines of ``text`` into the builder; raises TraceError."""
     samples = 0
+    astray: list[tuple[int, int]] = []  # marks without a cpu, and the threads that they were written by
 
     def other(row: int, line: int, text: bytes) -> None:
         nonlocal samples
@@ -54,12 +60,18 @@ def fill(builder: Builder, text: Path) -> None:
             if lost["samples"]:
                 samples += count or 0
             elif event:
-                builder.marks.append(Mark(int(event["cpu"] or -1), row, count, line))
+                cpu = int(event["cpu"] or -1)
+                if cpu < 0 and event["cpu"]:
+                    astray.append((len(builder.marks), int(event["tid"])))
+                builder.marks.append(Mark(cpu, row, count, line))
         elif not event and not SILENT.match(text):
             builder.bad(line, f"no line of perf script: {decode(text[:80])!r}")
 
     for chunk, first in chunks(text):
         read_chunk(Lines(chunk, first), LAYOUT, builder, other)
+    for number, tid in astray:
+        mark = builder.marks[number]
+        builder.marks[number] = replace(mark, cpu=builder.cpu_of(tid, mark.row))
     beyond = samples - sum(m.count or 0 for m in builder.marks)
     if beyond > 0:
         builder.warnings.append(f"{beyond} events more were lost at the end of the recording, which no mark places")

@@ -5,10 +5,7 @@ They go into one folder that appears whole or not at all. The input is only ever
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,8 +14,9 @@ from tracemend.mended import Mended
 from tracemend.outputs import merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip
+from tracemend.whole import whole_folder
 
-__all__ = ["DEFAULT", "OUTPUTS", "put", "read_overlay", "strip", "write"]
+__all__ = ["DEFAULT", "OUTPUTS", "read_overlay", "strip", "write"]
 
 #: Each writes its files into a folder and returns their paths; it raises OutputError or OSError.
 OUTPUTS: dict[str, Callable[[Mended, Path], list[Path]]] = {
@@ -50,18 +48,9 @@ def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bo
         target = out.resolve()
         _refuse_input(mended, out, target)
         _refuse_existing(out, target, force)
-        work = target.parent / f".{target.name}.{secrets.token_hex(4)}"
-        work.mkdir()
-        try:
+        with whole_folder(target) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
             paths = [path for name in chosen for path in OUTPUTS[name](mended, work)]
-            for path in [*paths, work]:
-                _sync(path)
-            put(work, target)
-        except BaseException:
-            shutil.rmtree(work, ignore_errors=True)
-            raise
-        _sync(target.parent)
     except OSError as e:
         raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
     return [out / path.name for path in paths]
@@ -93,26 +82,3 @@ def _refuse_existing(out: Path, target: Path, force: bool) -> None:
     foreign = [name for name in held if not _OURS.fullmatch(name)]
     if foreign:
         raise OutputError(f"{out}: holds {foreign[0]}, which tracemend didn't write; not replaced")
-
-
-def put(work: Path, target: Path) -> None:
-    """Rename ``work`` to ``target``; what is there goes only once the new folder stands in its place."""
-    if not target.exists():
-        work.rename(target)
-        return
-    old = work.with_name(f"{work.name}.old")
-    target.rename(old)
-    try:
-        work.rename(target)
-    except BaseException:
-        old.rename(target)
-        raise
-    shutil.rmtree(old)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

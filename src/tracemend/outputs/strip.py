@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from tracemend.errors import OutputError
 from tracemend.outputs import merged, overlay
+from tracemend.whole import whole_file
 
 _PIECE = 1 << 20
 
@@ -33,16 +32,8 @@ def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
             return
         if to.exists() and not force:
             raise OutputError(f"{to}: exists already")
-        work = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
-        try:
-            with open(work, "xb") as f:
-                f.writelines(_pieces(source, merged_as))
-                f.flush()
-                os.fsync(f.fileno())
-            work.replace(to)
-        except BaseException:
-            work.unlink(missing_ok=True)
-            raise
+        with whole_file(to) as f:
+            f.writelines(_pieces(source, merged_as))
     except OSError as e:
         if not isinstance(to, Path):
             where = "stdout"

@@ -1,0 +1,5 @@
+"""``python -m tracemend``: the command line."""
+
+from tracemend.cli import main
+
+main()

@@ -1,0 +1,143 @@
+"""tracemend's own format: one Parquet file with the events as rows and everything else in the file's metadata.
+
+Columns are those of ``events.SCHEMA``; ``args`` and ``ret`` may be missing (they take most of the space and can hold
+addresses), ``line`` always is: it is the row. A recording with its truth has one column more (``recording.pairs``).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tracemend.errors import OutputError, TraceError
+from tracemend.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
+from tracemend.formats.base import Format, Options
+from tracemend.whole import whole_file
+
+MAGIC = b"PAR1"
+KEY = b"tracemend"
+#: What a file must hold; the other columns of the schema are filled in.
+REQUIRED = ("time_ns", "cpu", "tid", "comm", "name", "phase")
+ENCODED = ("cpu", "tid", "comm", "name", "phase")
+
+
+def write(
+    trace: Trace,
+    path: Path,
+    *,
+    details: bool = True,
+    more: dict[str, pa.Array] | None = None,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Write a trace; the file appears whole or not at all. Equal traces make equal bytes.
+
+    details: with arguments and results. more: further columns. about: further keys of the metadata. Raises OutputError.
+    """
+    columns = {
+        c: trace.table[c] if c not in ("comm", "name", "phase") else trace.table[c].cast(pa.string())
+        for c in SCHEMA.names
+        if c != "line" and (details or c not in ("args", "ret"))
+    } | (more or {})
+    document = {
+        "version": 1,
+        "clock": trace.clock,
+        "overwritten": trace.overwritten,
+        "marks": [[g.cpu, len(trace) if g.after is None else g.after, g.count] for g in trace.gaps],
+        "provenance": trace.provenance,
+        **(about or {}),
+    }
+    table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(document, sort_keys=True).encode()})
+    encoded = [c for c in (*ENCODED, "args", "ret", *(more or {})) if c in columns]
+    try:
+        with whole_file(path) as file:
+            pq.write_table(
+                table,
+                file,
+                compression="zstd",
+                compression_level=19,
+                use_dictionary=encoded,
+                column_encoding={"time_ns": "DELTA_BINARY_PACKED"},
+            )
+    except OSError as e:
+        raise OutputError(f"{path}: can't be written: {e.strerror or e}") from e
+
+
+def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """All columns as they are, and the metadata (empty for a file that somebody else wrote). Raises TraceError."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as e:
+        raise TraceError(path, 0, f"can't be read as Parquet: {str(e).splitlines()[0]}") from e
+    missing = [c for c in REQUIRED if c not in table.column_names]
+    if missing:
+        raise TraceError(path, 0, f"no recording: no column {missing[0]!r}")
+    try:
+        about = json.loads((table.schema.metadata or {}).get(KEY, b"{}"))
+        if not isinstance(about, dict):
+            raise ValueError("not an object")
+    except ValueError as e:
+        raise TraceError(path, 0, f"its metadata can't be read: {e}") from e
+    return table, about
+
+
+def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
+    """The trace that a file's columns and metadata tell of. Raises TraceError for anything that can't be one."""
+    rows = table.num_rows
+    try:
+        phases = pa.array(PHASES, pa.string())
+        phase = pc.index_in(pa.array(table["phase"].combine_chunks(), pa.string()), value_set=phases).cast(pa.int8())
+        columns = {
+            "time_ns": table["time_ns"].cast(pa.int64()),
+            "cpu": table["cpu"].cast(pa.int32()),
+            "tid": table["tid"].cast(pa.int32()),
+            "comm": table["comm"].cast(pa.string()).combine_chunks().dictionary_encode(),
+            "name": table["name"].cast(pa.string()).combine_chunks().dictionary_encode(),
+            "phase": pa.DictionaryArray.from_arrays(phase, phases),
+        }
+        for name in ("args", "ret"):
+            there = name in table.column_names
+            columns[name] = table[name].cast(pa.string()) if there else pa.nulls(rows, pa.string())
+        columns["line"] = pa.array(np.arange(rows), pa.int64())
+        for name in ("time_ns", "cpu", "tid", "name", "phase"):
+            if columns[name].null_count:
+                raise ValueError(f"column {name!r} has holes, or values that it can't have")
+        events = pa.table(columns, schema=SCHEMA)
+        if not rows:
+            raise ValueError("no events")
+        marks = [
+            Mark(_int(c, rows), _int(r, rows), None if n is None else _int(n, 1 << 40), r)
+            for c, r, n in about.get("marks", [])
+        ]
+        gaps = gaps_from_marks(events["cpu"].to_numpy(), events["time_ns"].to_numpy(), marks)
+        return Trace(
+            path,
+            "parquet",
+            events,
+            gaps,
+            overwritten=_int(about.get("overwritten", 0), 1 << 62),
+            clock="index" if about.get("clock") == "index" else "ns",
+            provenance=dict(about.get("provenance", {})),
+        )
+    except (pa.ArrowException, ValueError, TypeError) as e:
+        raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e
+
+
+def _int(value: object, most: int) -> int:
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"a mark of {value!r}")
+    return value
+
+
+def read(path: Path, options: Options) -> Trace:
+    """Read a recording; raises TraceError."""
+    del options
+    return from_columns(*read_columns(path), path)
+
+
+FORMAT = Format("parquet", "tracemend's own recordings (Parquet)", lambda head: head.startswith(MAGIC), read)

@@ -1,0 +1,12 @@
+"""Recording: complete traces, and lossy ones with the complete one of the same run, which no other way tells so much.
+
+``ftrace`` and ``perf`` record, ``pages`` reads the kernel's sub-buffers, ``pairs`` finds what each gap lost.
+"""
+
+from __future__ import annotations
+
+from tracemend.recording.ftrace import Recorded, record, record_pair
+from tracemend.recording.pairs import Pair, align
+from tracemend.recording.tracefs import EVENTS, RecordError, available
+
+__all__ = ["EVENTS", "Pair", "RecordError", "Recorded", "align", "available", "record", "record_pair"]

@@ -1,0 +1,242 @@
+"""Recording system calls with ftrace: one complete instance, or two at once of which one really loses events."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.events import Trace
+from tracemend.recording.pages import architecture, kinds, split, to_trace
+from tracemend.recording.pairs import Pair, by_times
+from tracemend.recording.text import flags, lines
+from tracemend.recording.tracefs import (
+    EVENTS,
+    Instance,
+    RecordError,
+    available,
+    held,
+    names_kept,
+    remove_stale,
+    thread_names,
+)
+
+#: Buffers of complete recordings, KiB a cpu: 64 MiB hold about 700,000 system-call events, and are read all the time.
+COMPLETE_KB = 64 << 10
+#: Seconds between two readings of a buffer that is to lose nothing, and between two lines about it.
+READ_EVERY, SAY_EVERY = 0.02, 0.2
+
+#: Called with the events so far, the rate in events/s, and the events lost so far.
+Live = Callable[[int, float, int], None]
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A recording: the trace (its own losses are gaps), each event's flags, and the kernel's counters of lost events.
+
+    status: the command's exit status, None if it was cut off. Negative: the signal that ended it.
+    """
+
+    trace: Trace
+    flags: NDArray[np.uint16]
+    lost: int
+    status: int | None
+
+    def text(self) -> Iterator[str]:
+        """The trace as the kernel's own text; raises RecordError for events other than raw system calls."""
+        if self.trace.provenance["events"] != "raw":
+            raise RecordError(
+                "only raw system calls can be written as text: --events raw, or a name that ends .parquet"
+            )
+        letters = {n: flags(n & 0xFF, n >> 8) for n in np.unique(self.flags).tolist()}
+        return lines(self.trace, [letters[n] for n in self.flags.tolist()], architecture())
+
+
+class _Pages:
+    """The sub-buffers of an instance, collected in files without a name, one a cpu."""
+
+    def __init__(self, instance: Instance, stack: contextlib.ExitStack) -> None:
+        self.instance = instance
+        self._files: dict[int, IO[bytes]] = {}
+        for cpu in instance.cpus:
+            self._files[cpu] = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+
+    def take(self) -> None:
+        """Everything that is there."""
+        for cpu, file in self._files.items():
+            while page := self.instance.page(cpu):
+                file.write(page)
+
+    def recorded(self, command: Sequence[str], events: str, names: dict[int, str], **about: Any) -> Recorded:
+        size = self.instance.page_size
+        streams = {}
+        for cpu, file in self._files.items():
+            file.seek(0)
+            streams[cpu] = split(iter(lambda file=file: file.read(size), b""))  # type: ignore[misc]
+        if not any(len(s.time_ns) or s.marks for s in streams.values()):
+            raise RecordError("nothing was recorded: does this kernel trace system calls?")
+        trace, letters = to_trace(streams, kinds(EVENTS[events]), names, Path(command[0]))
+        counters = self.instance.statistics()
+        lost = counters["overrun"] + counters["dropped events"] + counters.get("commit overrun", 0)
+        status = about.pop("status", None)
+        provenance = {
+            "recorder": "tracemend, ftrace",
+            "command": list(command),
+            "events": events,
+            "kernel": os.uname().release,
+            "cpus": len(streams),
+            "lost": lost,
+            **about,
+        }
+        return Recorded(replace(trace, path=None, provenance=provenance), letters, lost, status)
+
+
+def _ready(events: str) -> None:
+    reason = available(events)
+    if reason:
+        raise RecordError(reason)
+    remove_stale()
+
+
+def record(
+    command: Sequence[str],
+    *,
+    events: str = "raw",
+    buffer_kb: int = COMPLETE_KB,
+    cwd: Path | None = None,
+    quiet: bool = False,
+    timeout: float | None = None,
+    live: Live = lambda events, rate, lost: None,
+) -> Recorded:
+    """Record the system calls of ``command`` and its descendants, times in nanoseconds.
+
+    events: a key of ``EVENTS``. buffer_kb: KiB a cpu. quiet: the command reads and writes nothing, and is killed with
+    all its descendants at the end. timeout: seconds, then it is ended. What the kernel lost although the buffers were
+    read all the time is a gap in the trace. Raises RecordError where recording isn't possible.
+    """
+    _ready(events)
+    with (
+        contextlib.ExitStack() as stack,
+        held(command, cwd=cwd, quiet=quiet) as (process, go),
+        names_kept(),
+        Instance("all", buffer_kb, events=events, pid=process.pid) as whole,
+    ):
+        pages = _Pages(whole, stack)
+        whole.set("tracing_on", 1)
+        go()
+        status = _read_until_end(process, [pages], timeout, live)
+        whole.set("tracing_on", 0)
+        pages.take()
+        return pages.recorded(command, events, thread_names(), buffer_kb=buffer_kb, status=status)
+
+
+def _read_until_end(
+    process: subprocess.Popen[bytes], complete: Sequence[_Pages], timeout: float | None, live: Live
+) -> int | None:
+    """Read buffers while the command runs; an interrupt from the keyboard is the command's, and ends it, not us."""
+    begin = said = time.monotonic()
+    before = signal.getsignal(signal.SIGINT)
+    main = threading.current_thread() is threading.main_thread()
+    if main:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        while process.poll() is None:
+            time.sleep(READ_EVERY)
+            for pages in complete:
+                pages.take()
+            now = time.monotonic()
+            if now - said >= SAY_EVERY:
+                counters = complete[0].instance.statistics()
+                count = counters["entries"] + counters["read events"]
+                live(count, count / (now - begin), counters["overrun"] + counters["dropped events"])
+                said = now
+            if timeout is not None and now - begin > timeout:
+                process.kill()
+                process.wait()
+                return None
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, before)
+    return process.returncode
+
+
+def record_pair(
+    command: Sequence[str],
+    *,
+    events: str = "raw",
+    buffer_kb: int = 8,
+    delay_ms: float = 1.0,
+    overwrite: bool = True,
+    seed: int = 0,
+    cwd: Path | None = None,
+    quiet: bool = False,
+    timeout: float | None = None,
+    live: Live = lambda events, rate, lost: None,
+) -> tuple[Pair, Recorded, list[str]]:
+    """Record ``command`` into two instances at once; the small one really loses events.
+
+    buffer_kb: KiB a cpu of the small instance. delay_ms: mean pause of its reader after it has read all there was
+    (exponential, seeded). overwrite: it loses the oldest events, else (drop mode) the newest, without any mark.
+    Returns the pair, the lossy recording as it was read, and the identities that don't hold (none: all is well). Raises
+    RecordError where recording isn't possible, and if the large instance lost events, too.
+    """
+    _ready(events)
+    with (
+        contextlib.ExitStack() as stack,
+        held(command, cwd=cwd, quiet=quiet) as (process, go),
+        names_kept(),
+        # the large one first: then it also sees every event first
+        Instance("all", COMPLETE_KB, events=events, pid=process.pid) as whole,
+        Instance("few", buffer_kb, events=events, overwrite=overwrite, pid=process.pid) as small,
+    ):
+        complete_pages, lossy_pages = _Pages(whole, stack), _Pages(small, stack)
+        done = threading.Event()
+        reader = threading.Thread(target=_read_slowly, args=(lossy_pages, delay_ms, seed, done))
+        whole.set("tracing_on", 1)
+        small.set("tracing_on", 1)
+        begin = time.monotonic_ns()
+        reader.start()
+        try:
+            go()
+            status = _read_until_end(process, [complete_pages], timeout, live)
+            end = time.monotonic_ns()
+            small.set("tracing_on", 0)
+            whole.set("tracing_on", 0)
+        finally:
+            done.set()
+            reader.join()
+        complete_pages.take()
+        names = thread_names()
+        complete = complete_pages.recorded(command, events, names, buffer_kb=COMPLETE_KB, status=status)
+        about = {"buffer_kb": buffer_kb, "delay_ms": delay_ms, "overwrite": overwrite, "seed": seed, "status": status}
+        lossy = lossy_pages.recorded(command, events, names, **about)
+    if complete.lost:
+        raise RecordError(f"the complete recording lost {complete.lost} events: record a shorter run")
+    pair, faults = by_times(lossy.trace, complete.trace, window_ns=(begin, end))
+    marks = lossy.trace.lost
+    uncounted = sum(g.count is None for g in lossy.trace.gaps)
+    if overwrite and not uncounted and marks != lossy.lost:
+        faults.append(f"the marks tell of {marks} lost events, the kernel of {lossy.lost}")
+    return pair, lossy, faults + pair.faults(lossy.lost)
+
+
+def _read_slowly(pages: _Pages, delay_ms: float, seed: int, done: threading.Event) -> None:
+    rng = random.Random(seed)
+    while True:
+        finished = done.is_set()
+        pages.take()
+        if finished:
+            return
+        time.sleep(rng.expovariate(1 / delay_ms) / 1000)

@@ -1,0 +1,411 @@
+"""Recording for real: identities hold, and nothing is left behind. Amounts are never asserted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import DEMO, make_trace, rng, threads_on_cpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tracemend
+from tracemend.errors import TraceError
+from tracemend.events import Trace
+from tracemend.formats import parquet
+from tracemend.gaps import lose
+from tracemend.recording import Pair, RecordError, align, available, pages, pairs, perf, record, record_pair, text
+from tracemend.recording.ftrace import _Pages
+from tracemend.recording.tracefs import EVENTS, PREFIX, TRACEFS, Instance, held, names_kept, remove_stale, thread_names
+
+recording = pytest.mark.skipif(bool(available()), reason=f"recording needs root and tracefs: {available()}")
+by_perf = pytest.mark.skipif(bool(perf.available_perf()), reason=f"recording by perf: {perf.available_perf()}")
+
+#: Shell pipes: several threads on each cpu, short-lived and moving.
+PIPES = "for i in 1 2 3 4 5; do ls /usr/bin | sort | uniq | wc -l & cat /etc/passwd | tr a b | wc; done; wait"
+
+
+def left_behind() -> list[str]:
+    return [p.name for p in (TRACEFS / "instances").glob(f"{PREFIX}{os.getpid()}-*")]
+
+
+def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tracemend", *arguments], capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+@recording
+def test_a_complete_recording_pairs_every_call() -> None:
+    whole = record(["ls", "/"], quiet=True)
+    trace = whole.trace
+    names = set(trace.table["name"].to_pylist())
+    assert {"execve", "openat", "getdents64", "write"} <= names
+    assert trace.gaps == ()
+    assert (whole.lost, whole.status) == (0, 0)
+    assert (np.diff(trace.time_ns) >= 0).all()
+    assert left_behind() == []
+
+
+@recording
+@pytest.mark.parametrize("events", EVENTS)
+def test_every_kind_of_events(events: str) -> None:
+    trace = record(["sh", "-c", "ls / | wc -l"], events=events, quiet=True).trace
+    names = set(trace.table["name"].to_pylist())
+    assert {"execve", "openat", "close"} <= names
+    assert ("sched_switch" in names) == (events == "sched")
+    rows = [r for r in trace.table.to_pylist() if r["name"] == "openat" and r["phase"] == "enter"]
+    assert all(("filename=" in r["args"]) == (events == "syscalls") for r in rows)
+    if events == "sched":
+        execs = [r["args"] for r in trace.table.to_pylist() if r["name"] == "sched_process_exec"]
+        assert any(a.startswith("filename=/") and "/ls pid=" in a for a in execs)
+
+
+@recording
+def test_the_text_is_the_kernels_own() -> None:
+    """One and the same buffer, printed by the kernel and by us."""
+    with (
+        contextlib.ExitStack() as stack,
+        held(["sh", "-c", PIPES], quiet=True) as (process, go),
+        names_kept(),
+        Instance("text", 1 << 14, pid=process.pid) as instance,
+    ):
+        instance.set("tracing_on", 1)
+        go()
+        process.wait()
+        instance.set("tracing_on", 0)
+        kernels = (instance.path / "trace").read_text().splitlines(keepends=True)
+        collected = _Pages(instance, stack)
+        collected.take()
+        ours = list(collected.recorded(["sh"], "raw", thread_names()).text())
+    assert [line for line in kernels if not line.startswith("#")] == ours
+
+
+@recording
+def test_recording_works_with_many_files_open() -> None:
+    """A shell redirects descriptors of one digit only; the recorder must not depend on low ones being free."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(open("/dev/null"))
+        assert len(record(["true"], quiet=True).trace)
+
+
+@recording
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("events", EVENTS)
+def test_marks_counters_and_missing_events_agree(events: str, overwrite: bool) -> None:
+    """Workloads that outrun an 8 KiB buffer, one thread at a time and several."""
+    for command in (["find", "/usr/share/perl", "/usr/include"], ["sh", "-c", PIPES]):
+        pair, lossy, faults = record_pair(
+            command, events=events, overwrite=overwrite, buffer_kb=8, delay_ms=2, quiet=True
+        )
+        assert faults == []
+        assert pair.lost == lossy.lost
+        assert len(pair.lossy) + pair.lost == len(pair.complete)
+        for gap, lost in zip(pair.lossy.gaps, pair.missing, strict=True):
+            assert gap.count in (None, len(lost))
+            assert (gap.known == "suspected") == (gap.count is None and not overwrite)
+            assert (pair.complete.cpu[lost] == gap.cpu).all()
+            if gap.after is not None and overwrite:
+                assert pair.complete.time_ns[lost].max() <= pair.lossy.time_ns[gap.after]
+    assert left_behind() == []
+
+
+@by_perf
+def test_a_pair_by_perf() -> None:
+    """perf now and then doesn't say whose loss a mark is; then the recorder says so, and records again."""
+    for _ in range(5):
+        pair, printed, faults = perf.record_pair(["find", "/usr/share/perl", "/usr/include"], quiet=True)
+        if not faults:
+            break
+    assert faults == []
+    assert pair.lost
+    assert len(pair.lossy) + pair.lost == len(pair.complete)
+    assert printed.count("PERF_RECORD_LOST lost") == sum(g.count is not None for g in pair.lossy.gaps)
+
+
+@recording
+def test_a_killed_recorder_leaves_nothing_for_long(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tracemend", "record", "-o", str(tmp_path / "t.parquet"), "--", "sleep", "60"]
+    )
+    instance = TRACEFS / "instances" / f"{PREFIX}{process.pid}-all"
+    try:
+        for _ in range(400):
+            if instance.exists():
+                break
+            time.sleep(0.05)
+        assert instance.exists()
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    remove_stale()
+    assert not instance.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@recording
+def test_the_command_line_records(tmp_path: Path) -> None:
+    done = command_line("record", "-o", str(tmp_path / "t.parquet"), "--", "sh", "-c", "echo hello; exit 3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("hello\n")
+    assert "Nothing was lost." in done.stdout
+    assert "status 3" in done.stdout
+    trace = tracemend.read(tmp_path / "t.parquet")
+    assert trace.format == "parquet"
+    assert trace.provenance["command"] == ["sh", "-c", "echo hello; exit 3"]
+    assert command_line("scan", str(tmp_path / "t.parquet")).returncode == 0
+    again = command_line("record", "-o", str(tmp_path / "t.parquet"), "--", "true")
+    assert (again.returncode, again.stderr.count("\n")) == (1, 1)
+    done = command_line("record", "-o", str(tmp_path / "t.txt"), "--json", "--", "true")
+    assert json.loads(done.stdout)["events"] == len(tracemend.read(tmp_path / "t.txt"))
+
+
+@recording
+def test_the_command_line_records_pairs(tmp_path: Path) -> None:
+    out = tmp_path / "pair"
+    done = command_line("record", "--pair", "-o", str(out), "--delay", "2", "--", "find", "/usr/include")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in out.iterdir()) == ["complete.parquet", "gaps.csv", "lossy.parquet", "lossy.txt"]
+    pair = pairs.read(out / "complete.parquet")
+    assert pair.faults() == []
+    lossy, printed = tracemend.read(out / "lossy.parquet"), tracemend.read(out / "lossy.txt")
+    assert len(pair.lossy) == len(lossy) == len(printed)
+    assert [g.count for g in pair.lossy.gaps] == [g.count for g in lossy.gaps] == [g.count for g in printed.gaps]
+    for column in ("tid", "cpu", "comm", "name", "phase", "args", "ret"):
+        assert lossy.table[column].to_pylist() == printed.table[column].to_pylist()
+    assert np.abs(lossy.time_ns - printed.time_ns).max() <= 500  # the text has microseconds
+    lines = (out / "gaps.csv").read_text().splitlines()
+    assert len(lines) == 1 + len(pair.missing)
+    # and the counts alone lead to the same events
+    by_counts = align(printed, pair.complete)
+    assert all((a == b).all() for a, b in zip(by_counts.missing, pair.missing, strict=True))
+    judged = command_line("evaluate", str(out), "--model", "lookup", "--json")
+    assert json.loads(judged.stdout)["rows"]
+    (out / "mine").touch()
+    refused = command_line("record", "--pair", "--force", "-o", str(out), "--", "true")
+    assert (refused.returncode, "holds mine" in refused.stderr) == (1, True)
+
+
+def test_what_cant_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
+    out = str(tmp_path / "x.parquet")
+    if not available():
+        done = command_line("record", "-o", out, "--", "no-such-command")
+        assert done.returncode == 1
+        assert done.stderr == "tracemend: no-such-command: no such command\n"
+    for wrong in (["-o", str(tmp_path / "x.csv")], ["-o", out, "--tracer", "perf"]):
+        assert command_line("record", *wrong, "--", "true").returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without privilege")
+def test_without_privilege() -> None:
+    code = "import os; from tracemend.recording import available; os.setuid(65534); print(available())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "ftrace takes root\n"
+
+
+# Sub-buffers. The words are made up by the kernel's rules; real ones are read by the tests above.
+
+
+def page(time: int, events: list[tuple[int, bytes]], *, size: int = 512, lost: int | None = None) -> bytes:
+    """A made-up sub-buffer: (time since the one before, record); ``lost`` -1: without a number."""
+    data = b""
+    for since, body in events:
+        delta = since if since < 1 << 27 else 0
+        if since >= 1 << 27:
+            data += struct.pack("<II", pages.TIME_EXTEND | (since & (1 << 27) - 1) << 5, since >> 27)
+        if len(body) > 112:
+            data += struct.pack("<II", delta << 5, len(body) + 4) + body
+        else:
+            data += struct.pack("<I", len(body) // 4 | delta << 5) + body
+    commit = len(data)
+    if lost is not None:
+        commit |= pages.MISSED
+        if lost >= 0:
+            commit |= pages.STORED
+            data += struct.pack("<Q", lost)
+    return (struct.pack("<QQ", time, commit) + data).ljust(size, b"\0")
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1 << 50),
+            st.lists(st.tuples(st.integers(0, 1 << 40), st.integers(1, 40)), max_size=12),
+            st.sampled_from([None, -1, 0, 1, 1 << 40]),
+        ),
+        max_size=5,
+    )
+)
+def test_sub_buffers_read_as_they_were_written(
+    written: list[tuple[int, list[tuple[int, int]], int | None]],
+) -> None:
+    raw: list[bytes] = []
+    times: list[int] = []
+    bodies: list[bytes] = []
+    marks: list[tuple[int, int | None]] = []
+    for begin, events, lost in written:
+        if lost is not None:
+            marks.append((len(times), None if lost < 0 else lost))
+        records = [(delta, bytes([number + 1]) * 4 * words) for number, (delta, words) in enumerate(events)]
+        times += (begin + np.cumsum([delta for delta, _ in records], dtype=np.int64)).tolist()
+        bodies += [body for _, body in records]
+        raw.append(page(begin, records, size=4096, lost=lost))
+    stream = pages.split(raw)
+    assert stream.time_ns.tolist() == times
+    assert stream.marks == marks
+    assert [stream.raw[b : b + len(body)] for b, body in zip(stream.begin.tolist(), bodies, strict=True)] == bodies
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (struct.pack("<QQ", 0, 4096).ljust(64, b"\0"), "says it holds"),
+        (struct.pack("<QQI", 0, 4, pages.TIME_EXTEND), "ends within"),
+    ],
+)
+def test_a_damaged_sub_buffer_is_told(raw: bytes, words: str) -> None:
+    with pytest.raises(RecordError, match=words):
+        pages.split([raw])
+
+
+def test_flags_as_the_kernel_prints_them() -> None:
+    assert text.flags(0, 0) == "....."
+    assert text.flags(text.IRQS_OFF | text.HARD, 2) == "d.h2."
+    assert text.flags(text.RESCHED | text.PREEMPT, 0x10) == ".N..1"
+    assert text.flags(text.BH_OFF | text.SOFT | text.LAZY, 0) == "bls.."
+
+
+# Pairs
+
+
+def twice(seed: int, *, complete_first: bool = True) -> tuple[Trace, Trace, list[np.ndarray]]:
+    """A made-up run in two buffers, of which the second one hears of everything a little later and loses some."""
+    draw = rng(seed)
+    complete = threads_on_cpus(draw, 600, threads=3)
+    lossy, missing = lose(complete, draw)
+    later = draw.integers(1, 150, len(lossy)) * (1 if complete_first else -1)
+    table = lossy.table.set_column(0, lossy.table.schema.field(0), pa.array(lossy.time_ns + later))
+    return replace(lossy, table=table), complete, missing
+
+
+@pytest.mark.parametrize("complete_first", [True, False, None])
+def test_times_tell_which_event_is_which(complete_first: bool | None) -> None:
+    for seed in range(20):
+        lossy, complete, missing = twice(seed, complete_first=complete_first is not False)
+        pair, faults = pairs.by_times(lossy, complete, complete_first=complete_first)
+        assert faults == pair.faults(lossy.lost) == []
+        assert all((a == b).all() for a, b in zip(pair.missing, missing, strict=True))
+        # drop mode: no marks, so the gaps are found
+        bare, faults = pairs.by_times(lossy.with_gaps(()), complete, complete_first=complete_first)
+        assert faults == bare.faults(lossy.lost) == []
+        assert [g.known for g in bare.lossy.gaps] == ["suspected"] * len(missing)
+        assert sorted(m.tolist() for m in bare.missing) == sorted(m.tolist() for m in missing)
+        assert [g.count for g in bare.told().lossy.gaps] == [len(m) for m in bare.missing]
+
+
+def test_what_does_not_agree_is_told() -> None:
+    lossy, complete, _ = twice(1)
+    wrong = lossy.with_gaps(tuple(replace(g, count=(g.count or 0) + 1) for g in lossy.gaps))
+    pair, faults = pairs.by_times(wrong, complete)
+    assert faults == []
+    assert "stated counts are wrong" in pair.faults()[0]
+    assert "the tracer counted" in pair.faults(pair.lost + 1)[-1]
+    foreign = make_trace([(1_000_000_000, 0, 100, "uname", 0)])
+    both = replace(lossy, table=pa.concat_tables([lossy.table, foreign.table]).unify_dictionaries().combine_chunks())
+    assert "1 of" in pairs.by_times(both, complete)[1][0]
+
+
+def test_a_pair_in_a_file(tmp_path: Path) -> None:
+    for seed in range(5):
+        lossy, complete, _ = twice(seed)
+        pair, _ = pairs.by_times(lossy, complete)
+        pairs.write(pair, tmp_path / "pair.parquet")
+        again = pairs.read(tmp_path / "pair.parquet")
+        assert again.complete.table.drop(["line"]).equals(pair.complete.table.drop(["line"]))
+        assert all((a == b).all() for a, b in zip(again.missing, pair.missing, strict=True))
+        have, wanted = ([(g.cpu, g.before, g.after, g.count, g.known) for g in p.lossy.gaps] for p in (again, pair))
+        assert have == wanted
+        first = (tmp_path / "pair.parquet").read_bytes()
+        pairs.write(pair, tmp_path / "pair.parquet")
+        assert (tmp_path / "pair.parquet").read_bytes() == first
+    parquet.write(complete, tmp_path / "bare.parquet")
+    with pytest.raises(TraceError, match="no recording with its truth"):
+        pairs.read(tmp_path / "bare.parquet")
+
+
+def test_a_trace_in_a_file(tmp_path: Path) -> None:
+    lossy, _, _ = twice(3)
+    for trace in (lossy, lossy.with_gaps(tuple(replace(g, count=None, known="uncounted") for g in lossy.gaps))):
+        parquet.write(trace, tmp_path / "t.parquet", details=False)
+        again = tracemend.read(tmp_path / "t.parquet")
+        assert again.table.drop(["line"]).equals(trace.table.drop(["line"]))
+        assert [(g.cpu, g.before, g.after, g.count, g.known) for g in again.gaps] == [
+            (g.cpu, g.before, g.after, g.count, g.known) for g in trace.gaps
+        ]
+
+
+def _metadata(path: Path, document: object) -> None:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata({parquet.KEY: json.dumps(document).encode()}), path)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"marks": 3},
+        {"marks": [[0, 1]]},
+        {"marks": [[0, -1, 2]]},
+        {"marks": [[0, 1 << 62, 2]]},
+        {"overwritten": "x"},
+        {"provenance": 5},
+    ],
+)
+def test_damaged_metadata_ends_in_one_line(tmp_path: Path, document: object) -> None:
+    parquet.write(twice(2)[0], tmp_path / "t.parquet")
+    _metadata(tmp_path / "t.parquet", document)
+    with pytest.raises(TraceError, match="parquet: "):
+        tracemend.read(tmp_path / "t.parquet")
+
+
+def test_damaged_parquet_ends_in_one_line(tmp_path: Path) -> None:
+    parquet.write(twice(2)[0], tmp_path / "t.parquet")
+    whole = (tmp_path / "t.parquet").read_bytes()
+    draw = rng(0)
+    for n in [4, 100, len(whole) // 2, len(whole) - 1, *draw.integers(4, len(whole), 40).tolist()]:
+        damaged = bytearray(whole)
+        damaged[n:] = b"" if n % 2 else bytes([draw.integers(256)]) + whole[n + 1 :]
+        (tmp_path / "d.parquet").write_bytes(bytes(damaged))
+        with contextlib.suppress(TraceError):
+            tracemend.read(tmp_path / "d.parquet")
+
+
+def test_alignment_by_counts_refuses_what_does_not_fit() -> None:
+    if not DEMO.is_dir():
+        pytest.skip("recordings/deploy isn't there")
+    lossy, complete = tracemend.read(DEMO / "lossy.txt"), tracemend.read(DEMO / "complete.txt.xz")
+    assert lossy.lost > 0
+    pair = align(lossy, complete, lossy.lost)
+    assert isinstance(pair, Pair)
+    assert pair.lost == lossy.lost
+    with pytest.raises(RecordError, match="the kernel of"):
+        align(lossy, complete, lossy.lost + 1)
+    wrong = lossy.with_gaps(tuple(replace(g, count=(g.count or 0) + 1) for g in lossy.gaps))
+    with pytest.raises(RecordError, match="aren't a part"):
+        align(wrong, complete)
