@@ -545,7 +545,11 @@ def record(
         )
     else:
         out.print(f"{output}: {len(whole.trace):,} events of {len(whole.trace.threads):,} threads", markup=False)
-        out.print(f"{whole.lost:,} events were lost in {gaps:,} gaps: --buffer" if whole.lost else "Nothing was lost.")
+        out.print(
+            f"{whole.lost:,} events were lost in {gaps:,} gaps; a larger --buffer loses less."
+            if whole.lost
+            else "Nothing was lost."
+        )
         if whole.status:
             out.print(f"The command ended with status {whole.status}.")
     if whole.lost:

@@ -223,7 +223,8 @@ def write_folder(pair: Pair, folder: Path, text: Iterable[str] | None, *, force:
             raise OutputError(f"{folder}: holds {foreign[0]}, which is no recording; not replaced")
     try:
         with whole_folder(folder) as work:
-            parquet.write(pair.lossy, work / "lossy.parquet")
+            told = tuple(g for g in pair.lossy.gaps if g.known != "suspected")  # the others only the truth tells
+            parquet.write(pair.lossy.with_gaps(told), work / "lossy.parquet")
             write(pair, work / "complete.parquet")
             (work / "gaps.csv").write_text(gap_table(pair))
             if text is not None:
