@@ -8,10 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import make_trace, threads_on_cpus
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tracemend.downstream import errors, of_mended, of_trace
+from tracemend.events import PHASES, Gap, Trace
 from tracemend.gaps import lose
-from tracemend.mended import INFERRED, Mended
+from tracemend.mended import INFERRED, Fill, Mended
 from tracemend.mending import mend_trace
 
 
@@ -41,16 +45,54 @@ def test_figures_by_hand() -> None:
     assert errors(made, of_trace(make_trace([])))["call_counts"] == 1
 
 
-def test_a_fill_that_is_right_gives_the_figures_of_the_complete_trace() -> None:
-    whole = threads_on_cpus(np.random.default_rng(3), 4000)
-    lossy, lost = lose(whole, np.random.default_rng(4), longest=30)
-    mended = mend_trace(lossy, None, lookup=True)
+def right(whole: Trace, lossy: Trace, lost: list[NDArray[np.int64]]) -> Mended:
+    """The mended trace whose fills are what was lost."""
     table = whole.table.take(np.concatenate(lost))
     gap = np.repeat(np.arange(len(lost)), [len(x) for x in lost])
     columns = {name: table[name] for name in ("cpu", "time_ns", "tid", "comm", "name", "phase")}
     columns |= {"gap": pa.array(gap, pa.int32()), "confidence": pa.array(np.ones(len(gap)), pa.float32())}
-    perfect = Mended(lossy, pa.table(columns).select(INFERRED.names).cast(INFERRED), mended.fills, {})
+    fills = tuple(Fill(n, "filled", len(x), 1.0) for n, x in enumerate(lost))
+    return Mended(lossy, pa.table(columns).select(INFERRED.names).cast(INFERRED), fills, {})
+
+
+def test_a_fill_that_is_right_gives_the_figures_of_the_complete_trace() -> None:
+    whole = threads_on_cpus(np.random.default_rng(3), 4000)
+    lossy, lost = lose(whole, np.random.default_rng(4), longest=30)
+    mended = mend_trace(lossy, None, lookup=True)
     truth = of_trace(whole)
-    assert errors(truth, of_mended(perfect)) == {"call_counts": 0, "time_shares": 0, "unpaired": 0}
+    assert errors(truth, of_mended(right(whole, lossy, lost))) == {"call_counts": 0, "time_shares": 0, "unpaired": 0}
     left, filled = errors(truth, of_trace(lossy)), errors(truth, of_mended(mended))
     assert filled["call_counts"] < left["call_counts"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 1 << 32), tick=st.integers(1, 8))
+def test_events_of_the_same_time_pair_by_their_place_in_the_stream(seed: int, tick: int) -> None:
+    """A clock so coarse that gaps begin and end within one of its ticks; each thread stays on its cpu."""
+    rng = np.random.default_rng(seed)
+    inside = dict.fromkeys(range(4), "")
+    rows = []
+    for i in range(200):
+        tid = int(rng.integers(4))
+        name = inside[tid] or str(rng.choice(["read", "write", "close"]))
+        rows.append((i // tick, tid % 2, tid, name, int(bool(inside[tid]))))
+        inside[tid] = "" if inside[tid] else name
+    whole = make_trace(rows)
+    lossy, lost = lose(whole, rng, longest=6)
+    assume(lost)
+    assert of_mended(right(whole, lossy, lost)) == of_trace(whole)
+
+
+def test_the_order_of_a_mended_trace_by_hand() -> None:
+    trace = make_trace([(5, 0, 1, "read", 0), (5, 1, 2, "read", 0), (5, 0, 1, "write", 1), (6, 1, 2, "read", 1)])
+    gap = Gap(7, 0, 0, 2, 5, 5, 2, "counted", 3)
+    first = Gap(3, 1, None, 1, 5, 5, 1, "counted", 2)
+    last = Gap(9, 1, 3, None, 6, 6, 1, "counted", 5)
+    rows = [(3, 5, 2, "write", 1), (7, 5, 1, "read", 1), (7, 5, 1, "write", 0), (9, 6, 2, "close", 0)]
+    number, time, tid, name, phase = zip(*rows, strict=True)
+    columns = {"gap": number, "cpu": [0] * 4, "time_ns": time, "tid": tid, "comm": [None] * 4, "name": name}
+    columns |= {"phase": [PHASES[p] for p in phase], "confidence": [1.0] * 4}
+    mended = Mended(trace.with_gaps((gap, first, last)), pa.table(columns).cast(INFERRED), (), {})
+    assert mended.order.tolist() == [0, 4, 1, 5, 6, 2, 3, 7]
+    # the exit and the enter at the edges have lost their other halves, all else is paired
+    assert of_mended(mended).unpaired == 2

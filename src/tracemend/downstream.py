@@ -28,11 +28,18 @@ class Figures:
     unpaired: int
 
 
-def figures(time_ns: NDArray[np.int64], tid: NDArray[np.int64], name: list[str], phase: NDArray[np.int8]) -> Figures:
-    """What an analysis makes of events (E,), in any order: it pairs each enter with its thread's next event."""
+def figures(
+    time_ns: NDArray[np.int64],
+    tid: NDArray[np.int64],
+    name: list[str],
+    phase: NDArray[np.int8],
+    order: NDArray[np.int64],
+) -> Figures:
+    """What an analysis makes of events (E,), which follow each other as ``order`` (E,) says: it pairs each enter with
+    its thread's next event."""
     names, code = np.unique(np.array(name, dtype=np.str_), return_inverse=True)
     calls = phase != INSTANT
-    order = np.lexsort((np.arange(len(tid)), time_ns, tid))
+    order = order[np.argsort(tid[order], kind="stable")]
     order = order[calls[order]]
     tid, code, phase, time_ns = tid[order], code[order], phase[order], time_ns[order]
     first = np.flatnonzero(
@@ -53,7 +60,8 @@ def figures(time_ns: NDArray[np.int64], tid: NDArray[np.int64], name: list[str],
 def of_trace(trace: Trace) -> Figures:
     """The figures of a trace as it is, gaps and all."""
     codes, names = trace.names
-    return figures(trace.time_ns, trace.tid.astype(np.int64), [names[c] for c in codes], trace.phase)
+    order = np.argsort(trace.time_ns, kind="stable")
+    return figures(trace.time_ns, trace.tid.astype(np.int64), [names[c] for c in codes], trace.phase, order)
 
 
 def of_mended(mended: Mended) -> Figures:
@@ -67,6 +75,7 @@ def of_mended(mended: Mended) -> Figures:
         np.concatenate([trace.tid, table["tid"].to_numpy()]).astype(np.int64),
         [names[c] for c in codes] + table["name"].to_pylist(),
         np.concatenate([trace.phase, phase]),
+        mended.order,
     )
 
 
