@@ -7,15 +7,14 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import make_trace, threads_on_cpus
+from conftest import make_trace, right, threads_on_cpus
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from tracemend.downstream import errors, of_mended, of_trace
-from tracemend.events import PHASES, Gap, Trace
+from tracemend.events import PHASES, Gap
 from tracemend.gaps import lose
-from tracemend.mended import INFERRED, Fill, Mended
+from tracemend.mended import INFERRED, Mended
 from tracemend.mending import mend_trace
 
 
@@ -43,16 +42,6 @@ def test_figures_by_hand() -> None:
         "unpaired": pytest.approx(3 / 5),
     }
     assert errors(made, of_trace(make_trace([])))["call_counts"] == 1
-
-
-def right(whole: Trace, lossy: Trace, lost: list[NDArray[np.int64]]) -> Mended:
-    """The mended trace whose fills are what was lost."""
-    table = whole.table.take(np.concatenate(lost))
-    gap = np.repeat(np.arange(len(lost)), [len(x) for x in lost])
-    columns = {name: table[name] for name in ("cpu", "time_ns", "tid", "comm", "name", "phase")}
-    columns |= {"gap": pa.array(gap, pa.int32()), "confidence": pa.array(np.ones(len(gap)), pa.float32())}
-    fills = tuple(Fill(n, "filled", len(x), 1.0) for n, x in enumerate(lost))
-    return Mended(lossy, pa.table(columns).select(INFERRED.names).cast(INFERRED), fills, {})
 
 
 def test_a_fill_that_is_right_gives_the_figures_of_the_complete_trace() -> None:

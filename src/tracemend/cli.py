@@ -44,6 +44,8 @@ TraceArgument = Annotated[Path, typer.Argument(help="The trace; its format is re
 FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
 ArchOption = Annotated[str, typer.Option(help="Architecture whose table names raw system-call numbers.")]
 SkipOption = Annotated[bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read.")]
+SplitOption = Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")]
+SPLIT = Path("experiments/workloads.toml")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -362,27 +364,46 @@ def evaluate(
     model: Annotated[
         str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
     ] = "default",
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option("--held-out", help="Another run's trace: how likely are the fills to who knows it? Repeatable."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A folder of recordings whose validation part is held out, too.")
+    ] = None,
+    split: SplitOption = SPLIT,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Compare the menders on a trace whose truth is known, by gap length."""
     from tracemend.api import load
+    from tracemend.datasets import corpus as recordings
     from tracemend.evaluate import compare
+    from tracemend.evaluate import held_out as likelihood_of
     from tracemend.mending import LOOKUP
     from tracemend.record import align
+    from tracemend.training import streams
+    from tracemend.vocabulary import universal
 
     pair = align(_read(lossy, None, "x86_64", False), _read(complete, None, "x86_64", False))
-    rows, figures = compare(pair, None if model == LOOKUP else load(model), seed=seed)
+    others = [_read(p, None, "x86_64", False) for p in held_out or []]
+    others += recordings(corpus, "validation", split) if corpus else []
+    likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
+    rows, figures = compare(pair, None if model == LOOKUP else load(model), seed=seed, likelihood=likelihood)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
+        about |= {"held_out": [str(t.path) for t in others]}
         _json({**about, "rows": rows, "figures": figures})
         return
     out.print(
         f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
         f"checked against the complete recording. Call and phase right, by gap length:"
     )
+    bits = ("bits", "bits_truth") if likelihood else ()
     table = _table(
-        "", "length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds"
+        "",
+        *("length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds"),
+        *("bits", "of truth")[: len(bits)],
     )
     for name in dict.fromkeys(r["length"] for r in rows):
         for r in (r for r in rows if r["length"] == name):
@@ -398,8 +419,13 @@ def evaluate(
                 f"{r['threads']:.3f}",
                 f"{r['calibration_error']:.3f}",
                 f"{r['seconds']:.1f}",
+                *(f"{r[k]:.2f}" for k in bits),
             )
     out.print(table)
+    if likelihood:
+        out.print(
+            "Bits: how surprising an event of the fill is, and one that was lost, to who knows the held-out traces."
+        )
     out.print("Figures made from the whole trace: how far they are from those of the complete recording.")
     table = _table("", "", "calls per thread", "shares of time in calls", "unpaired enters and exits")
     for name, far in figures.items():
@@ -444,9 +470,7 @@ def train(
     corpus: Annotated[
         Path | None, typer.Option(help="A folder of recordings (scripts/record_corpus.py) instead of TRACES.")
     ] = None,
-    split: Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")] = Path(
-        "experiments/workloads.toml"
-    ),
+    split: SplitOption = SPLIT,
     every: Annotated[int, typer.Option(min=1, help="Steps between measurements and saves.")] = 250,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")
