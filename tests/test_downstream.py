@@ -11,11 +11,12 @@ from conftest import make_trace, right, threads_on_cpus
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tracemend.downstream import errors, of_mended, of_trace
+from tracemend.downstream import descriptor_error, errors, of_mended, of_trace
 from tracemend.events import PHASES, Gap
 from tracemend.gaps import lose
 from tracemend.mended import INFERRED, Mended
 from tracemend.mending import mend_trace
+from tracemend.syscalls import DESCRIPTORS, all_names
 
 
 def test_figures_by_hand() -> None:
@@ -34,12 +35,13 @@ def test_figures_by_hand() -> None:
     assert made.calls == Counter(expected)
     assert made.time_ns == Counter({"read": 5, "write": 3})
     assert made.unpaired == 3
-    assert errors(made, made) == {"call_counts": 0, "time_shares": 0, "unpaired": 0}
+    assert errors(made, made) == {"call_counts": 0, "time_shares": 0, "unpaired": 0, "descriptors": 0}
     part = of_trace(make_trace(rows[:2]))
     assert errors(made, part) == {
         "call_counts": pytest.approx(4 / 5),
         "time_shares": pytest.approx(3 / 8),
         "unpaired": pytest.approx(3 / 5),
+        "descriptors": 1,  # the only one that was closed is missing
     }
     assert errors(made, of_trace(make_trace([])))["call_counts"] == 1
 
@@ -49,9 +51,47 @@ def test_a_fill_that_is_right_gives_the_figures_of_the_complete_trace() -> None:
     lossy, lost = lose(whole, np.random.default_rng(4), longest=30)
     mended = mend_trace(lossy, None, lookup=True)
     truth = of_trace(whole)
-    assert errors(truth, of_mended(right(whole, lossy, lost))) == {"call_counts": 0, "time_shares": 0, "unpaired": 0}
+    assert set(errors(truth, of_mended(right(whole, lossy, lost))).values()) == {0}
     left, filled = errors(truth, of_trace(lossy)), errors(truth, of_mended(mended))
     assert filled["call_counts"] < left["call_counts"]
+
+
+def test_every_call_that_opens_or_closes_descriptors_is_one() -> None:
+    assert not set(DESCRIPTORS) - set(all_names())
+
+
+def test_descriptors_by_hand() -> None:
+    truth = {(1, "openat"): 5, (1, "close"): 3, (2, "pipe2"): 1, (2, "close"): 1, (2, "read"): 9}
+    assert descriptor_error(truth, truth) == 0
+    assert descriptor_error(truth, {}) == pytest.approx((2 + 1) / (5 + 3 + 2 + 1))
+    # two calls too many that settle each other, and one descriptor of the other thread left open
+    assert descriptor_error(truth, {**truth, (1, "openat"): 6, (1, "close"): 4}) == 0
+    assert descriptor_error(truth, {**truth, (2, "close"): 0, (2, "read"): 0}) == pytest.approx(1 / 11)
+    # a thread more or another one is as wrong as a number
+    assert descriptor_error({(1, "dup"): 1}, {(2, "dup"): 1}) == 2
+    assert descriptor_error({(1, "read"): 1}, {(1, "dup"): 3}) == 3
+
+
+calls = st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["openat", "socketpair", "close", "read"])), max_size=30)
+
+
+@given(truth=calls, other=calls)
+def test_descriptors_are_those_of_a_table_of_open_ones(
+    truth: list[tuple[int, str]], other: list[tuple[int, str]]
+) -> None:
+    """Each call is played on a number of open descriptors that began at 100."""
+
+    def left_open(made: list[tuple[int, str]]) -> tuple[dict[int, int], int]:
+        still, touched = dict.fromkeys(range(1, 4), 100), 0
+        for tid, name in made:
+            for step in {"openat": [1], "socketpair": [1, 1], "close": [-1], "read": []}[name]:
+                still[tid] += step
+                touched += 1
+        return still, touched
+
+    (real, touched), (found, _) = left_open(truth), left_open(other)
+    expected = sum(abs(real[t] - found[t]) for t in real) / max(1, touched)
+    assert descriptor_error(Counter(truth), Counter(other)) == pytest.approx(expected)
 
 
 @settings(max_examples=60, deadline=None)

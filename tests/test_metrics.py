@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import right, threads_on_cpus
+from conftest import make_trace, right, threads_on_cpus
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from tracemend.baselines import MostFrequent, NGram
 from tracemend.calibration import LENGTHS, Calibration
 from tracemend.errors import ModelError
 from tracemend.evaluate import blackout, by_rank, by_type, held_out, judge, judge_windows, summary
+from tracemend.events import Gap
 from tracemend.gaps import lose
 from tracemend.mender import Proposal, Proposer, certain
 from tracemend.mending import mend_trace
@@ -237,6 +239,23 @@ def test_gaps_are_judged_by_the_likelihood_of_what_stands_in_their_stream() -> N
     assert rows[-1]["bits"] != rows[-1]["bits_truth"]
     assert "bits" not in summary(judge(right(whole, lossy, lost), pair))[-1]
     assert judge(mend_trace(lossy.with_gaps(()), MostFrequent()), pair, likelihood) == []
+
+
+def test_the_descriptors_of_a_gap_are_those_of_the_calls_that_return_in_it() -> None:
+    """Lost: the exit of an openat whose enter is there, a whole pipe2 and the enter of a close whose exit is there."""
+    names = [("openat", 0), ("openat", 1), ("pipe2", 0), ("pipe2", 1), ("close", 0), ("close", 1)]
+    whole = make_trace([(10 * i, 0, 1, name, phase) for i, (name, phase) in enumerate(names)])
+    gap = Gap(0, 0, 0, 1, 0, 50, 4, "counted", 2)
+    lossy = replace(whole, table=whole.table.take([0, 5]), gaps=(gap,))
+    lost = [np.arange(1, 5)]
+    exact = right(whole, lossy, lost)
+    (score,) = judge(exact, Pair(lossy, whole, lost))
+    assert (score.descriptors, score.descriptors_open) == (0, 1)
+    table = exact.inferred
+    swapped = replace(exact, inferred=table.set_column(5, "name", table["name"].take([0, 3, 3, 3])))
+    assert judge(swapped, Pair(lossy, whole, lost))[0].descriptors == pytest.approx(abs(1 - 1 - 3) / 3)
+    (row,) = summary([score])[-1:]
+    assert (row["descriptors"], row["descriptors_open"]) == (0, 1)
 
 
 def test_an_interval_over_groups_is_wider_than_one_over_gaps() -> None:

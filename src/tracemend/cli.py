@@ -427,9 +427,15 @@ def evaluate(
             "Bits: how surprising an event of the fill is, and one that was lost, to who knows the held-out traces."
         )
     out.print("Figures made from the whole trace: how far they are from those of the complete recording.")
-    table = _table("", "", "calls per thread", "shares of time in calls", "unpaired enters and exits")
+    columns = {
+        "call_counts": "calls per thread",
+        "time_shares": "shares of time in calls",
+        "unpaired": "unpaired enters and exits",
+        "descriptors": "open descriptors per thread",
+    }
+    table = _table("", "", *columns.values())
     for name, far in figures.items():
-        table.add_row(name, *(f"{100 * far[k]:.1f}%" for k in ("call_counts", "time_shares", "unpaired")))
+        table.add_row(name, *(f"{100 * far[k]:.1f}%" for k in columns))
     out.print(table)
 
 

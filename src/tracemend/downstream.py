@@ -9,6 +9,7 @@ Axis legend: E events, P pairs of enter and exit.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,10 @@ from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT, INSTANT, PHASES, Trace
 from tracemend.mended import Mended
+from tracemend.syscalls import DESCRIPTORS
+
+#: How often each thread made each call, by (tid, name).
+Calls = Mapping[tuple[int, str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +84,27 @@ def of_mended(mended: Mended) -> Figures:
     )
 
 
+def descriptor_error(truth: Calls, other: Calls) -> float:
+    """How far file descriptors opened less those closed are from the truth, thread by thread, over those that were
+    opened or closed in truth.
+
+    Each call counts as one that succeeds, in the truth as well: an inferred event has no result. Threads stand for the
+    processes that own descriptors, which few formats record. What else opens and closes some: syscalls.DESCRIPTORS.
+    """
+    wrong: Counter[int] = Counter()
+    for calls, sign in ((truth, -1), (other, 1)):
+        for (tid, name), n in calls.items():
+            wrong[tid] += sign * n * DESCRIPTORS.get(name, 0)
+    changed = sum(n * abs(DESCRIPTORS.get(name, 0)) for (_, name), n in truth.items())
+    return sum(map(abs, wrong.values())) / max(1, changed)
+
+
 def errors(truth: Figures, other: Figures) -> dict[str, float]:
     """How far the figures are from the truth.
 
     call_counts: calls counted too many or too few, per thread and call, over the calls that were made. time_shares:
     total variation between the shares of time in each call. unpaired: more (or fewer) enters and exits without their
-    other half than there really are, over the calls that were made.
+    other half than there really are, over the calls that were made. descriptors: see ``descriptor_error``.
     """
     made = max(1, sum(truth.calls.values()))
     wrong = sum(abs(truth.calls[k] - other.calls[k]) for k in truth.calls.keys() | other.calls.keys())
@@ -96,4 +116,5 @@ def errors(truth: Figures, other: Figures) -> dict[str, float]:
         "call_counts": wrong / made,
         "time_shares": shares / 2 if truth.time_ns and other.time_ns else float(truth.time_ns != other.time_ns),
         "unpaired": abs(other.unpaired - truth.unpaired) / made,
+        "descriptors": descriptor_error(truth.calls, other.calls),
     }

@@ -7,6 +7,7 @@ kind.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.baselines import Copy, MostFrequent, NGram
-from tracemend.downstream import errors, of_mended, of_trace
-from tracemend.events import PHASES, Trace
+from tracemend.downstream import descriptor_error, errors, of_mended, of_trace
+from tracemend.events import ENTER, EXIT, PHASES, Trace
 from tracemend.gaps import Blackout
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
@@ -61,8 +62,9 @@ class GapScore:
     """One gap's fill against what was lost.
 
     threads: share of positions with the right thread. count_error: events counted too many or too few, by thread, call
-    and phase, over the events lost; leaving the gap open has 1. bits, bits_truth: of the fill and of what was lost,
-    by ``Likelihood``; None where there was none to ask.
+    and phase, over the events lost; leaving the gap open has 1. descriptors: ``downstream.descriptor_error`` of the
+    calls that return in the gap; descriptors_open: of the gap left open. bits, bits_truth: of the fill and of what was
+    lost, by ``Likelihood``; None where there was none to ask.
     """
 
     gap: int
@@ -72,6 +74,8 @@ class GapScore:
     rouge_l: float
     threads: float
     count_error: float
+    descriptors: float
+    descriptors_open: float
     bits: float | None
     bits_truth: float | None
     confidence: NDArray[np.float64]
@@ -106,9 +110,16 @@ def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> l
         before = [truth[_before(pair.complete, lost)] for _, _, lost in judged]
         sides = ([ids[at] for _, at, _ in judged], [truth[lost] for _, _, lost in judged])
         bits = list(zip(*(_bits(likelihood, before, side) for side in sides), strict=True))
+    returns = EXIT if (pair.complete.phase == EXIT).any() else ENTER
+
+    def calls(ids_N: Ints, tid_N: NDArray[Any]) -> Counter[tuple[int, str]]:
+        entries = (vocabulary.entry(i) for i in ids_N.tolist())
+        return Counter((t, e[0]) for t, e in zip(tid_N.tolist(), entries, strict=True) if e and e[1] == returns)
+
     scores = []
     for (number, at, lost), (of_fill, of_truth) in zip(judged, bits, strict=True):
-        filled, real = ids[at], truth[lost]
+        filled, real, real_tid = ids[at], truth[lost], pair.complete.tid[lost]
+        real_calls = calls(real, real_tid)
         scores.append(
             GapScore(
                 number,
@@ -116,8 +127,10 @@ def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> l
                 accuracy(filled, real),
                 perfect(filled, real),
                 rouge_l(filled, real),
-                float((tid[at] == pair.complete.tid[lost]).mean()),
-                _count_error(filled, tid[at], real, pair.complete.tid[lost]),
+                float((tid[at] == real_tid).mean()),
+                _count_error(filled, tid[at], real, real_tid),
+                descriptor_error(real_calls, calls(filled, tid[at])),
+                descriptor_error(real_calls, {}),
                 of_fill,
                 of_truth,
                 confidence[at],
@@ -176,6 +189,8 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
                 "threads": round(float(np.mean([s.threads for s in held])), 4),
                 "count_error": round(float(np.mean([s.count_error for s in held])), 4),
                 "count_better": round(float(np.mean([s.count_error < 1 for s in held])), 4),
+                "descriptors": round(float(np.mean([s.descriptors for s in held])), 4),
+                "descriptors_open": round(float(np.mean([s.descriptors_open for s in held])), 4),
                 "calibration_error": round(calibration_error(np.concatenate([s.confidence for s in held]), right), 4),
             }
             | ({k: round(float(v.mean()), 4) for k, v in _likelier(*np.array(pairs).T).items()} if pairs else {})
