@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import make_trace, right, threads_on_cpus
 from hypothesis import given
@@ -19,6 +20,7 @@ from tracemend.errors import ModelError
 from tracemend.evaluate import blackout, by_rank, by_type, held_out, judge, judge_windows, summary
 from tracemend.events import Gap
 from tracemend.gaps import lose
+from tracemend.mended import INFERRED
 from tracemend.mender import Proposal, Proposer, certain
 from tracemend.mending import mend_trace
 from tracemend.metrics import (
@@ -256,6 +258,21 @@ def test_the_descriptors_of_a_gap_are_those_of_the_calls_that_return_in_it() -> 
     assert judge(swapped, Pair(lossy, whole, lost))[0].descriptors == pytest.approx(abs(1 - 1 - 3) / 3)
     (row,) = summary([score])[-1:]
     assert (row["descriptors"], row["descriptors_open"]) == (0, 1)
+
+
+def test_the_times_of_a_gap_are_judged_position_by_position() -> None:
+    whole = make_trace([(t, 0, 1, name, 2) for t, name in zip((0, 10, 20, 30, 40, 50), "abcdef", strict=True)])
+    gap = Gap(0, 0, 0, 1, 0, 50, 4, "counted", 2)
+    pair = Pair(replace(whole, table=whole.table.take([0, 5]), gaps=(gap,)), whole, [np.arange(1, 5)])
+    exact = right(whole, pair.lossy, pair.missing)
+    assert judge(exact, pair)[0].time_error == 0
+    late = exact.inferred.set_column(2, "time_ns", pa.array([11, 25, 37, 49], pa.int64()))
+    shifted = late.set_column(5, "name", whole.table["name"].take([2, 3, 4, 5]))
+    (score,) = judge(replace(exact, inferred=shifted.cast(INFERRED)), pair)
+    assert score.time_error == pytest.approx(np.median([1, 5, 7, 9]) / 50)
+    assert (score.accuracy, score.edit_similarity) == (0, 0.5)  # c d e f for b c d e: one deleted, one typed
+    (row,) = summary([score])[-1:]
+    assert (row["time_error"], row["edit_similarity"]) == (0.12, 0.5)
 
 
 def test_an_interval_over_groups_is_wider_than_one_over_gaps() -> None:

@@ -55,6 +55,11 @@ FEWEST_GROUPS = 10
 LIKELIHOOD_ORDER = 5
 #: Events before a gap that likelihood is judged by; n-grams see the last few of them.
 BEFORE = 32
+#: What ``summary`` has the means of, besides the accuracy.
+MEANS = (
+    *("perfect", "rouge_l", "edit_similarity", "threads", "count_error"),
+    *("descriptors", "descriptors_open", "time_error"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,8 @@ class GapScore:
     threads: share of positions with the right thread. count_error: events counted too many or too few, by thread, call
     and phase, over the events lost; leaving the gap open has 1. descriptors: ``downstream.descriptor_error`` of the
     calls that return in the gap; descriptors_open: of the gap left open. bits, bits_truth: of the fill and of what was
-    lost, by ``Likelihood``; None where there was none to ask.
+    lost, by ``Likelihood``; None where there was none to ask. time_error: median absolute error of the events' times,
+    position by position, over the gap's duration.
     """
 
     gap: int
@@ -72,12 +78,14 @@ class GapScore:
     accuracy: float
     perfect: bool
     rouge_l: float
+    edit_similarity: float
     threads: float
     count_error: float
     descriptors: float
     descriptors_open: float
     bits: float | None
     bits_truth: float | None
+    time_error: float
     confidence: NDArray[np.float64]
     right: NDArray[np.bool_]
 
@@ -101,7 +109,8 @@ def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> l
     table = mended.inferred
     names, phases = table["name"].to_pylist(), table["phase"].to_pylist()
     ids = np.array([vocabulary.id(n, PHASES.index(p)) for n, p in zip(names, phases, strict=True)], np.int64)
-    gap, tid = table["gap"].to_numpy(), table["tid"].to_numpy()
+    gap, tid, time_ns = (table[c].to_numpy() for c in ("gap", "tid", "time_ns"))
+    duration_ns = {g.number: g.duration_ns for g in mended.trace.gaps}
     confidence = table["confidence"].to_numpy().astype(np.float64)
     judged = [(number, np.flatnonzero(gap == number), lost) for number, lost in enumerate(pair.missing)]
     judged = [(number, at, lost) for number, at, lost in judged if len(at) and len(at) == len(lost)]
@@ -127,12 +136,14 @@ def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> l
                 accuracy(filled, real),
                 perfect(filled, real),
                 rouge_l(filled, real),
+                edit_similarity(filled, real),
                 float((tid[at] == real_tid).mean()),
                 _count_error(filled, tid[at], real, real_tid),
                 descriptor_error(real_calls, calls(filled, tid[at])),
                 descriptor_error(real_calls, {}),
                 of_fill,
                 of_truth,
+                float(np.median(np.abs(time_ns[at] - pair.complete.time_ns[lost])) / max(1, duration_ns[number])),
                 confidence[at],
                 filled == real,
             )
@@ -184,13 +195,8 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
                 "accuracy": round(float(per_gap.mean()), 4),
                 "interval": [round(x, 4) for x in interval(per_gap, np.random.default_rng(seed))],
                 "event_accuracy": round(float(right.mean()), 4),
-                "perfect": round(float(np.mean([s.perfect for s in held])), 4),
-                "rouge_l": round(float(np.mean([s.rouge_l for s in held])), 4),
-                "threads": round(float(np.mean([s.threads for s in held])), 4),
-                "count_error": round(float(np.mean([s.count_error for s in held])), 4),
+                **{k: round(float(np.mean([getattr(s, k) for s in held])), 4) for k in MEANS},
                 "count_better": round(float(np.mean([s.count_error < 1 for s in held])), 4),
-                "descriptors": round(float(np.mean([s.descriptors for s in held])), 4),
-                "descriptors_open": round(float(np.mean([s.descriptors_open for s in held])), 4),
                 "calibration_error": round(calibration_error(np.concatenate([s.confidence for s in held]), right), 4),
             }
             | ({k: round(float(v.mean()), 4) for k, v in _likelier(*np.array(pairs).T).items()} if pairs else {})
