@@ -399,11 +399,8 @@ def evaluate(
         f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
         f"checked against the complete recording. Call and phase right, by gap length:"
     )
-    bits = ("bits", "bits_truth") if likelihood else ()
     table = _table(
-        "",
-        *("length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds"),
-        *("bits", "of truth")[: len(bits)],
+        "", "length", "gaps", "mender", "accuracy", "95 % interval", "perfect", "ROUGE-L", "thread", "ECE", "seconds"
     )
     for name in dict.fromkeys(r["length"] for r in rows):
         for r in (r for r in rows if r["length"] == name):
@@ -419,13 +416,10 @@ def evaluate(
                 f"{r['threads']:.3f}",
                 f"{r['calibration_error']:.3f}",
                 f"{r['seconds']:.1f}",
-                *(f"{r[k]:.2f}" for k in bits),
             )
     out.print(table)
-    if likelihood:
-        out.print(
-            "Bits: how surprising an event of the fill is, and one that was lost, to who knows the held-out traces."
-        )
+    if rows:
+        _print_gaps([r for r in rows if r["length"] == "all"])
     out.print("Figures made from the whole trace: how far they are from those of the complete recording.")
     columns = {
         "call_counts": "calls per thread",
@@ -436,6 +430,26 @@ def evaluate(
     table = _table("", "", *columns.values())
     for name, far in figures.items():
         table.add_row(name, *(f"{100 * far[k]:.1f}%" for k in columns))
+    out.print(table)
+
+
+def _print_gaps(rows: list[dict[str, Any]]) -> None:
+    """The figures made from each gap, means over all gaps; a row a mender."""
+    percents = {
+        "count_error": "counts wrong",
+        "count_better": "counts better",
+        "descriptors": "descriptors wrong",
+        "time_error": "time error",
+    }
+    surprise = {"bits": "bits an event", "likelier": "likelier than the truth"} if "bits" in rows[0] else {}
+    out.print("Figures made from each gap: how far they are from the truth, means over all gaps.")
+    table = _table("", "", *percents.values(), *surprise.values())
+    table.add_row("left open", "100.0%", "", f"{100 * rows[0]['descriptors_open']:.1f}%", "")
+    for r in rows:
+        likely = (f"{r['bits']:.2f}", f"{r['likelier']:.1%}") if surprise else ()
+        table.add_row(r["mender"], *(f"{r[k]:.1%}" for k in percents), *likely)
+    if surprise:
+        table.add_row("the truth", "", "", "", "", f"{rows[0]['bits_truth']:.2f}", "")
     out.print(table)
 
 
