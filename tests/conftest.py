@@ -9,9 +9,10 @@ import pyarrow as pa
 import pytest
 import torch
 from numpy.random import Generator
+from numpy.typing import NDArray
 
 from tracemend.events import PHASES, SCHEMA, Trace
-from tracemend.mended import Mended
+from tracemend.mended import INFERRED, Fill, Mended
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recordings" / "deploy"
@@ -65,6 +66,16 @@ def threads_on_cpus(rng: Generator, events: int, *, threads: int = 4, cpus: int 
         inside[tid] = not inside[tid]
         now += int(rng.integers(200, 5_000))
     return make_trace(rows)
+
+
+def right(whole: Trace, lossy: Trace, lost: list[NDArray[np.int64]]) -> Mended:
+    """The mended trace whose fills are what was lost."""
+    table = whole.table.take(np.concatenate(lost))
+    gap = np.repeat(np.arange(len(lost)), [len(x) for x in lost])
+    columns = {name: table[name] for name in ("cpu", "time_ns", "tid", "comm", "name", "phase")}
+    columns |= {"gap": pa.array(gap, pa.int32()), "confidence": pa.array(np.ones(len(gap)), pa.float32())}
+    fills = tuple(Fill(n, "filled", len(x), 1.0) for n, x in enumerate(lost))
+    return Mended(lossy, pa.table(columns).select(INFERRED.names).cast(INFERRED), fills, {})
 
 
 def odd_pairs(trace: Trace, mended: Mended | None = None) -> list[str]:

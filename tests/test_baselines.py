@@ -35,10 +35,10 @@ def gap(left: list[int], right: list[int], n: int) -> Window:
     return window(np.array(left, int), np.full(len(left), 7), np.array(right, int), np.full(len(right), 7), n)
 
 
-def naive(parts: Pieces, history: list[int], event: int, order: int) -> float:
-    """Witten-Bell, interpolated, from dictionaries."""
+def naive(parts: Pieces, history: list[int], event: int, order: int, among: int = 0) -> float:
+    """Witten-Bell, interpolated, from dictionaries, over ``among`` ids or those that were seen."""
     ids = {x for p in parts for x in p}
-    p = 1 / len(ids)
+    p = 1 / (among or len(ids))
     for k in range(order):
         if k > len(history):
             break
@@ -66,6 +66,41 @@ def test_probabilities_are_those_of_the_definition(parts: Pieces, history: list[
     np.testing.assert_allclose(row, [naive(parts, since, x, order) for x in ids])
     single = model.p(np.repeat(contexts(model, history), len(ids)), np.arange(len(ids)))
     np.testing.assert_allclose(single, row)
+
+
+@settings(max_examples=60, deadline=None)
+@given(parts=pieces, windows=st.lists(st.tuples(side, side, side), min_size=1, max_size=4), order=st.integers(1, 5))
+def test_bits_are_those_of_the_definition(
+    parts: Pieces, windows: list[tuple[list[int], list[int], list[int]]], order: int
+) -> None:
+    """Windows of a context, hidden events and what stands behind them, of any lengths."""
+    among = 7
+    length = max(sum(map(len, w)) for w in windows)
+    ids, known = np.full((len(windows), length), BREAK), np.ones((len(windows), length), bool)
+    for row, (left, fill, after) in enumerate(windows):
+        ids[row, : len(left + fill + after)] = left + fill + after
+        known[row, len(left) : len(left + fill)] = False
+    seen = {x for p in parts for x in p}
+    expected = []
+    for left, fill, _ in windows:
+        total = 0.0
+        for i, event in enumerate(fill):
+            history = left + fill[:i]
+            since = history[max((k + 1 for k, x in enumerate(history) if x not in seen), default=0) :]
+            total -= math.log2(naive(parts, since, event, order, among))
+        expected.append(total / max(len(fill), 1))
+    model = NGram(streams(parts), order=order)
+    np.testing.assert_allclose(model.bits(ids, known, among), expected, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(parts=pieces, left=side, order=st.integers(1, 5))
+def test_probabilities_of_all_fills_sum_to_one(parts: Pieces, left: list[int], order: int) -> None:
+    """Those that hold events which were never seen, too."""
+    fills = list(itertools.product(range(3, 8), repeat=2))
+    ids = np.array([[*left, *fill] for fill in fills])
+    known = np.broadcast_to(np.arange(ids.shape[1]) < len(left), ids.shape)
+    assert (0.5 ** (2 * NGram(streams(parts), order=order).bits(ids, known, 5))).sum() == pytest.approx(1)
 
 
 @settings(max_examples=60, deadline=None)

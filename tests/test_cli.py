@@ -230,6 +230,16 @@ def test_evaluate_on_the_demonstration() -> None:
     assert done.returncode == 0, done.stderr
     rows = {r["mender"]: r for r in json.loads(done.stdout)["rows"] if r["length"] == "all"}
     assert rows["lookup"]["accuracy"] > rows["copy"]["accuracy"]
+    # what knows another run finds what is commonest likelier than the truth
+    known = DEMO.parent / "shell" / "lossy.txt"
+    done = run("evaluate", DEMO / "lossy.txt", DEMO / "complete.txt.xz", "--model", "lookup", "--held-out", known)
+    assert done.returncode == 0, done.stderr
+    bits = {line.strip().split("  ")[0]: line.split() for line in done.stdout.splitlines() if line.count("%") == 5}
+    truth = next(line for line in done.stdout.splitlines() if line.strip().startswith("the truth"))
+    assert float(bits["most frequent"][-2]) < float(truth.split()[-1]) < float(bits["copy"][-2])
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 120
+    none = run("evaluate", DEMO / "complete.txt.xz", DEMO / "complete.txt.xz", "--model", "lookup")
+    assert (none.returncode, "0 gaps" in none.stdout, "left open" in none.stdout) == (0, True, True)
     swapped = run("evaluate", DEMO / "complete.txt.xz", DEMO / "lossy.txt", "--model", "lookup")
     assert swapped.returncode == 1
     assert len(swapped.stderr.strip().splitlines()) == 1

@@ -115,6 +115,8 @@ def test_results_are_kept_and_only_what_is_missing_is_done(grid: Path, tmp_path:
     lookup = next(r for r in again if r["mender"] == "lookup" and r["gap"] == 10)
     assert lookup["subsets"]["all"]["accuracy"] > 0.99
     assert {"commit", "machine", "version", "seed", "train_s", "impute_s"} <= lookup.keys()
+    # the lookup's fills are the truth, almost everywhere
+    assert lookup["subsets"]["all"]["bits"] == pytest.approx(lookup["subsets"]["all"]["bits_truth"], abs=0.05)
 
 
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) -> None:
@@ -276,6 +278,17 @@ def test_seeds_become_one_cell() -> None:
     assert (cell["seeds"], cell["low"]) == (2, 0.5)
     assert (cell["spread"], cell["high"]) == (pytest.approx(0.1), pytest.approx(0.7))
     assert cells([row(set=())], "unseen") == []
+
+
+def test_rows_from_before_a_measure_was_made_are_read_beside_others() -> None:
+    new = row(set=(), mender="lookup")
+    new["subsets"] = {"all": new["subsets"]["all"] | {"bits": 2.0, "bits_truth": 3.0, "likelier": 0.5}}
+    old, seed = row(set=()), {**row(set=(), seed=1), "mender": "lookup"}
+    cell = next(c for c in cells([old, new, seed]) if c["mender"] == "lookup")
+    assert (cell["seeds"], cell["bits"], cell["bits_truth"]) == (2, 2.0, 3.0)
+    head, *lines = as_csv([old, new]).splitlines()
+    assert {line.split(",")[head.split(",").index("bits")] for line in lines} == {"", "2.0"}
+    assert "| copy |" in as_markdown([old, new])
 
 
 def test_tables_and_figures(tmp_path: Path) -> None:

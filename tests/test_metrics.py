@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from conftest import make_trace, right, threads_on_cpus
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from tracemend.baselines import MostFrequent, NGram
 from tracemend.calibration import LENGTHS, Calibration
 from tracemend.errors import ModelError
-from tracemend.evaluate import blackout, by_rank, by_type, judge_windows
+from tracemend.evaluate import blackout, by_rank, by_type, held_out, judge, judge_windows, summary
+from tracemend.events import Gap
+from tracemend.gaps import lose
+from tracemend.mended import INFERRED
 from tracemend.mender import Proposal, Proposer, certain
+from tracemend.mending import mend_trace
 from tracemend.metrics import (
     LENGTH_BINS,
     accuracy,
@@ -25,9 +34,11 @@ from tracemend.metrics import (
     rouge_l,
     rouge_l_published,
 )
+from tracemend.recording import Pair
 from tracemend.syscalls import NO_MODULE, all_names, module
-from tracemend.vocabulary import FIRST, Vocabulary, numbered
-from tracemend.windows import Window
+from tracemend.training import streams
+from tracemend.vocabulary import FIRST, OTHER, Vocabulary, numbered, universal
+from tracemend.windows import Stream, Window
 
 short = st.lists(st.integers(0, 3), min_size=1, max_size=7)
 
@@ -183,6 +194,85 @@ def test_windows_are_judged_by_what_was_hidden() -> None:
     assert judge_windows(Constant(), ids, known, {"none": np.zeros(4, bool)}, numbered(2))["subsets"] == {
         "none": {"gaps": 0}
     }
+
+
+def test_fills_are_judged_by_their_likelihood_beside_the_truth() -> None:
+    a, b = FIRST, FIRST + 1
+    ids = np.array([[a, a, a, a], [a, a, b, a], [a, b, b, a], [b, b, b, b]])
+    known, parts = blackout(4, 2, "centre"), {"all": np.ones(4, bool), "last": np.arange(4) == 3}
+
+    def likelihood(ids_BL: NDArray[np.int64], known_BL: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Three bits for a b, one for an a."""
+        return np.asarray(np.where(known_BL, 0, 1 + 2.0 * (ids_BL == b)).sum(axis=1) / (~known_BL).sum(axis=1))
+
+    row = judge_windows(Constant(), ids, known, parts, numbered(2), likelihood=likelihood)
+    every, last = row["subsets"]["all"], row["subsets"]["last"]
+    assert (every["bits"], every["bits_truth"], every["likelier"]) == (1, (1 + 2 + 3 + 3) / 4, 0.75)
+    assert (last["bits"], last["bits_truth"], last["likelier"]) == (1, 3, 1)
+    assert "bits" not in judge_windows(Constant(), ids, known, parts, numbered(2))["subsets"]["all"]
+
+
+def test_held_out_streams_tell_how_likely_events_are() -> None:
+    assert held_out([], numbered(2)) is None
+    likelihood = held_out([Stream(np.array([FIRST, FIRST, FIRST]), np.zeros(3, np.int64))], numbered(1))
+    assert likelihood is not None
+    # one id was seen, there are two (with OTHER): Witten-Bell gives the seen one (3 + 1 / 2) / 4 without a context
+    assert likelihood(np.array([[FIRST]]), np.zeros((1, 1), bool)) == pytest.approx(-np.log2(3.5 / 4))
+    assert likelihood(np.array([[OTHER]]), np.zeros((1, 1), bool)) == pytest.approx(-np.log2(0.5 / 4))
+
+
+def test_gaps_are_judged_by_the_likelihood_of_what_stands_in_their_stream() -> None:
+    whole = threads_on_cpus(np.random.default_rng(5), 3000)
+    lossy, lost = lose(whole, np.random.default_rng(6), longest=50)
+    pair = Pair(lossy, whole, lost)
+    known = streams(threads_on_cpus(np.random.default_rng(7), 2000), universal())
+    likelihood = held_out(known, universal())
+    model, among = NGram(known, order=5), len(universal()) - OTHER
+    ids = universal().encode(whole).astype(np.int64)
+    scores = judge(right(whole, lossy, lost), pair, likelihood)
+    assert len(scores) == len(lost)
+    for s in scores:
+        stream = whole.streams[int(whole.cpu[lost[s.gap][0]])]
+        at = int(np.searchsorted(stream, lost[s.gap][0]))
+        window, mask = ids[stream[: at + s.length]], np.arange(at + s.length) < at
+        assert s.bits == s.bits_truth == pytest.approx(model.bits(window[None], mask[None], among)[0])
+    rows = summary(judge(mend_trace(lossy, MostFrequent()), pair, likelihood))
+    assert rows[-1]["bits_truth"] == pytest.approx(np.mean([s.bits_truth for s in scores]), abs=1e-4)
+    assert rows[-1]["bits"] != rows[-1]["bits_truth"]
+    assert "bits" not in summary(judge(right(whole, lossy, lost), pair))[-1]
+    assert judge(mend_trace(lossy.with_gaps(()), MostFrequent()), pair, likelihood) == []
+
+
+def test_the_descriptors_of_a_gap_are_those_of_the_calls_that_return_in_it() -> None:
+    """Lost: the exit of an openat whose enter is there, a whole pipe2 and the enter of a close whose exit is there."""
+    names = [("openat", 0), ("openat", 1), ("pipe2", 0), ("pipe2", 1), ("close", 0), ("close", 1)]
+    whole = make_trace([(10 * i, 0, 1, name, phase) for i, (name, phase) in enumerate(names)])
+    gap = Gap(0, 0, 0, 1, 0, 50, 4, "counted", 2)
+    lossy = replace(whole, table=whole.table.take([0, 5]), gaps=(gap,))
+    lost = [np.arange(1, 5)]
+    exact = right(whole, lossy, lost)
+    (score,) = judge(exact, Pair(lossy, whole, lost))
+    assert (score.descriptors, score.descriptors_open) == (0, 1)
+    table = exact.inferred
+    swapped = replace(exact, inferred=table.set_column(5, "name", table["name"].take([0, 3, 3, 3])))
+    assert judge(swapped, Pair(lossy, whole, lost))[0].descriptors == pytest.approx(abs(1 - 1 - 3) / 3)
+    (row,) = summary([score])[-1:]
+    assert (row["descriptors"], row["descriptors_open"]) == (0, 1)
+
+
+def test_the_times_of_a_gap_are_judged_position_by_position() -> None:
+    whole = make_trace([(t, 0, 1, name, 2) for t, name in zip((0, 10, 20, 30, 40, 50), "abcdef", strict=True)])
+    gap = Gap(0, 0, 0, 1, 0, 50, 4, "counted", 2)
+    pair = Pair(replace(whole, table=whole.table.take([0, 5]), gaps=(gap,)), whole, [np.arange(1, 5)])
+    exact = right(whole, pair.lossy, pair.missing)
+    assert judge(exact, pair)[0].time_error == 0
+    late = exact.inferred.set_column(2, "time_ns", pa.array([11, 25, 37, 49], pa.int64()))
+    shifted = late.set_column(5, "name", whole.table["name"].take([2, 3, 4, 5]))
+    (score,) = judge(replace(exact, inferred=shifted.cast(INFERRED)), pair)
+    assert score.time_error == pytest.approx(np.median([1, 5, 7, 9]) / 50)
+    assert (score.accuracy, score.edit_similarity) == (0, 0.5)  # c d e f for b c d e: one deleted, one typed
+    (row,) = summary([score])[-1:]
+    assert (row["time_error"], row["edit_similarity"]) == (0.12, 0.5)
 
 
 def test_an_interval_over_groups_is_wider_than_one_over_gaps() -> None:

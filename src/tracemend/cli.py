@@ -44,6 +44,8 @@ TraceArgument = Annotated[Path, typer.Argument(help="The trace; its format is re
 FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
 ArchOption = Annotated[str, typer.Option(help="Architecture whose table names raw system-call numbers.")]
 SkipOption = Annotated[bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read.")]
+SplitOption = Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")]
+SPLIT = Path("experiments/workloads.toml")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -367,22 +369,38 @@ def evaluate(
     model: Annotated[
         str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
     ] = "default",
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option("--held-out", help="Another run's trace: how likely are the fills to who knows it? Repeatable."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A folder of recordings whose validation part is held out, too.")
+    ] = None,
+    split: SplitOption = SPLIT,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json_: JsonOption = False,
 ) -> None:
     """Compare the menders on a trace whose truth is known, by gap length."""
     from tracemend.api import load
+    from tracemend.datasets import corpus as recordings
     from tracemend.evaluate import compare
+    from tracemend.evaluate import held_out as likelihood_of
     from tracemend.mending import LOOKUP
     from tracemend.recording import align, pairs
+    from tracemend.training import streams
+    from tracemend.vocabulary import universal
 
     if complete is None:
         pair = pairs.read(lossy / "complete.parquet" if lossy.is_dir() else lossy)
     else:
         pair = align(_read(lossy, None, "x86_64", False), _read(complete, None, "x86_64", False))
-    rows, figures = compare(pair, None if model == LOOKUP else load(model), seed=seed)
+    others = [_read(p, None, "x86_64", False) for p in held_out or []]
+    others += recordings(corpus, "validation", split) if corpus else []
+    likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
+    rows, figures = compare(pair, None if model == LOOKUP else load(model), seed=seed, likelihood=likelihood)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
+        about |= {"held_out": [str(t.path) for t in others]}
         _json({**about, "rows": rows, "figures": figures})
         return
     out.print(
@@ -408,10 +426,38 @@ def evaluate(
                 f"{r['seconds']:.1f}",
             )
     out.print(table)
+    if rows:
+        _print_gaps([r for r in rows if r["length"] == "all"])
     out.print("Figures made from the whole trace: how far they are from those of the complete recording.")
-    table = _table("", "", "calls per thread", "shares of time in calls", "unpaired enters and exits")
+    columns = {
+        "call_counts": "calls per thread",
+        "time_shares": "shares of time in calls",
+        "unpaired": "unpaired enters and exits",
+        "descriptors": "open descriptors per thread",
+    }
+    table = _table("", "", *columns.values())
     for name, far in figures.items():
-        table.add_row(name, *(f"{100 * far[k]:.1f}%" for k in ("call_counts", "time_shares", "unpaired")))
+        table.add_row(name, *(f"{100 * far[k]:.1f}%" for k in columns))
+    out.print(table)
+
+
+def _print_gaps(rows: list[dict[str, Any]]) -> None:
+    """The figures made from each gap, means over all gaps; a row a mender."""
+    percents = {
+        "count_error": "counts wrong",
+        "count_better": "counts better",
+        "descriptors": "descriptors wrong",
+        "time_error": "time error",
+    }
+    surprise = {"bits": "bits an event", "likelier": "likelier than the truth"} if "bits" in rows[0] else {}
+    out.print("Figures made from each gap: how far they are from the truth, means over all gaps.")
+    table = _table("", "", *percents.values(), *surprise.values())
+    table.add_row("left open", "100.0%", "", f"{100 * rows[0]['descriptors_open']:.1f}%", "")
+    for r in rows:
+        likely = (f"{r['bits']:.2f}", f"{r['likelier']:.1%}") if surprise else ()
+        table.add_row(r["mender"], *(f"{r[k]:.1%}" for k in percents), *likely)
+    if surprise:
+        table.add_row("the truth", "", "", "", "", f"{rows[0]['bits_truth']:.2f}", "")
     out.print(table)
 
 
@@ -591,9 +637,7 @@ def train(
         list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
     ] = None,
     corpus: Annotated[Path | None, typer.Option(help="A folder of recordings (make corpus) instead of TRACES.")] = None,
-    split: Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")] = Path(
-        "experiments/workloads.toml"
-    ),
+    split: SplitOption = SPLIT,
     every: Annotated[int, typer.Option(min=1, help="Steps between measurements and saves.")] = 250,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")

@@ -9,6 +9,7 @@ Axis legend: E events, P pairs of enter and exit.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,10 @@ from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT, INSTANT, PHASES, Trace
 from tracemend.mended import Mended
+from tracemend.syscalls import DESCRIPTORS
+
+#: How often each thread made each call, by (tid, name).
+Calls = Mapping[tuple[int, str], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,18 @@ class Figures:
     unpaired: int
 
 
-def figures(time_ns: NDArray[np.int64], tid: NDArray[np.int64], name: list[str], phase: NDArray[np.int8]) -> Figures:
-    """What an analysis makes of events (E,), in any order: it pairs each enter with its thread's next event."""
+def figures(
+    time_ns: NDArray[np.int64],
+    tid: NDArray[np.int64],
+    name: list[str],
+    phase: NDArray[np.int8],
+    order: NDArray[np.int64],
+) -> Figures:
+    """What an analysis makes of events (E,), which follow each other as ``order`` (E,) says: it pairs each enter with
+    its thread's next event."""
     names, code = np.unique(np.array(name, dtype=np.str_), return_inverse=True)
     calls = phase != INSTANT
-    order = np.lexsort((np.arange(len(tid)), time_ns, tid))
+    order = order[np.argsort(tid[order], kind="stable")]
     order = order[calls[order]]
     tid, code, phase, time_ns = tid[order], code[order], phase[order], time_ns[order]
     first = np.flatnonzero(
@@ -53,7 +65,8 @@ def figures(time_ns: NDArray[np.int64], tid: NDArray[np.int64], name: list[str],
 def of_trace(trace: Trace) -> Figures:
     """The figures of a trace as it is, gaps and all."""
     codes, names = trace.names
-    return figures(trace.time_ns, trace.tid.astype(np.int64), [names[c] for c in codes], trace.phase)
+    order = np.argsort(trace.time_ns, kind="stable")
+    return figures(trace.time_ns, trace.tid.astype(np.int64), [names[c] for c in codes], trace.phase, order)
 
 
 def of_mended(mended: Mended) -> Figures:
@@ -67,7 +80,23 @@ def of_mended(mended: Mended) -> Figures:
         np.concatenate([trace.tid, table["tid"].to_numpy()]).astype(np.int64),
         [names[c] for c in codes] + table["name"].to_pylist(),
         np.concatenate([trace.phase, phase]),
+        mended.order,
     )
+
+
+def descriptor_error(truth: Calls, other: Calls) -> float:
+    """How far file descriptors opened less those closed are from the truth, thread by thread, over those that were
+    opened or closed in truth.
+
+    Each call counts as one that succeeds, in the truth as well: an inferred event has no result. Threads stand for the
+    processes that own descriptors, which few formats record. What else opens and closes some: syscalls.DESCRIPTORS.
+    """
+    wrong: Counter[int] = Counter()
+    for calls, sign in ((truth, -1), (other, 1)):
+        for (tid, name), n in calls.items():
+            wrong[tid] += sign * n * DESCRIPTORS.get(name, 0)
+    changed = sum(n * abs(DESCRIPTORS.get(name, 0)) for (_, name), n in truth.items())
+    return sum(map(abs, wrong.values())) / max(1, changed)
 
 
 def errors(truth: Figures, other: Figures) -> dict[str, float]:
@@ -75,7 +104,7 @@ def errors(truth: Figures, other: Figures) -> dict[str, float]:
 
     call_counts: calls counted too many or too few, per thread and call, over the calls that were made. time_shares:
     total variation between the shares of time in each call. unpaired: more (or fewer) enters and exits without their
-    other half than there really are, over the calls that were made.
+    other half than there really are, over the calls that were made. descriptors: see ``descriptor_error``.
     """
     made = max(1, sum(truth.calls.values()))
     wrong = sum(abs(truth.calls[k] - other.calls[k]) for k in truth.calls.keys() | other.calls.keys())
@@ -87,4 +116,5 @@ def errors(truth: Figures, other: Figures) -> dict[str, float]:
         "call_counts": wrong / made,
         "time_shares": shares / 2 if truth.time_ns and other.time_ns else float(truth.time_ns != other.time_ns),
         "unpaired": abs(other.unpaired - truth.unpaired) / made,
+        "descriptors": descriptor_error(truth.calls, other.calls),
     }

@@ -1,21 +1,24 @@
 """Menders against the truth: windows with a blackout, or a lossy recording with the complete one of the same run.
 
-Axis legend: G gaps, N events of a gap, W windows (one gap each), L length of a window, V vocabulary.
+Axis legend: G gaps, N events of a gap, W windows (one gap each), L length of a window, V vocabulary, B windows of any
+kind.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.baselines import Copy, MostFrequent
-from tracemend.downstream import errors, of_mended, of_trace
-from tracemend.events import PHASES
+from tracemend.baselines import Copy, MostFrequent, NGram
+from tracemend.downstream import descriptor_error, errors, of_mended, of_trace
+from tracemend.events import ENTER, EXIT, PHASES, Trace
 from tracemend.gaps import Blackout
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
@@ -33,15 +36,30 @@ from tracemend.metrics import (
 )
 from tracemend.recording import Pair
 from tracemend.syscalls import module
-from tracemend.vocabulary import FIRST, MASK, OTHER, Vocabulary, universal
+from tracemend.vocabulary import BREAK, FIRST, MASK, OTHER, Vocabulary, universal
+from tracemend.windows import Stream
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+#: (ids_BL, known_BL) -> bits_B: mean -log2 of the probability that who knows other traces gives to the events that are
+#: not known, in bits an event.
+Likelihood = Callable[[Ints, Bools], Floats]
 
 #: Bins of frequency rank in which accuracy is reported: (from, to), both inclusive.
 RANK_BINS = ((1, 4), (5, 8), (9, 16), (17, 255))
 #: Below so many groups a bootstrap over them says nothing, and no interval is given.
 FEWEST_GROUPS = 10
+#: Events of the longest n-grams by which likelihood is judged. Longer ones know the programs that they were counted in
+#: better (android: 1.09 bits an event with 8, 1.27 with 4), but others worse (recordings: 4.26 and 3.09).
+LIKELIHOOD_ORDER = 5
+#: Events before a gap that likelihood is judged by; n-grams see the last few of them.
+BEFORE = 32
+#: What ``summary`` has the means of, besides the accuracy.
+MEANS = (
+    *("perfect", "rouge_l", "edit_similarity", "threads", "count_error"),
+    *("descriptors", "descriptors_open", "time_error"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +67,10 @@ class GapScore:
     """One gap's fill against what was lost.
 
     threads: share of positions with the right thread. count_error: events counted too many or too few, by thread, call
-    and phase, over the events lost; leaving the gap open has 1.
+    and phase, over the events lost; leaving the gap open has 1. descriptors: ``downstream.descriptor_error`` of the
+    calls that return in the gap; descriptors_open: of the gap left open. bits, bits_truth: of the fill and of what was
+    lost, by ``Likelihood``; None where there was none to ask. time_error: median absolute error of the events' times,
+    position by position, over the gap's duration.
     """
 
     gap: int
@@ -57,27 +78,57 @@ class GapScore:
     accuracy: float
     perfect: bool
     rouge_l: float
+    edit_similarity: float
     threads: float
     count_error: float
+    descriptors: float
+    descriptors_open: float
+    bits: float | None
+    bits_truth: float | None
+    time_error: float
     confidence: NDArray[np.float64]
     right: NDArray[np.bool_]
 
 
-def judge(mended: Mended, pair: Pair) -> list[GapScore]:
-    """Score every filled gap whose count was right; call and phase must agree for an event to be right."""
+def held_out(streams: Sequence[Stream], vocabulary: Vocabulary) -> Likelihood | None:
+    """How likely events are by interpolated n-grams of these streams, which no mender should have been trained on.
+
+    Every id of the vocabulary has a probability, those that the streams don't hold too. None where there is no event.
+    """
+    model = NGram(streams, order=LIKELIHOOD_ORDER)
+    return partial(model.bits, among=len(vocabulary) - OTHER) if len(model.model.ids_V) else None
+
+
+def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> list[GapScore]:
+    """Score every filled gap whose count was right; call and phase must agree for an event to be right.
+
+    likelihood: of ids of the universal vocabulary; an event that it doesn't hold is OTHER.
+    """
     vocabulary = universal().extended(pair.complete).extended(pair.lossy)
     truth = vocabulary.encode(pair.complete).astype(np.int64)
     table = mended.inferred
     names, phases = table["name"].to_pylist(), table["phase"].to_pylist()
     ids = np.array([vocabulary.id(n, PHASES.index(p)) for n, p in zip(names, phases, strict=True)], np.int64)
-    gap, tid = table["gap"].to_numpy(), table["tid"].to_numpy()
+    gap, tid, time_ns = (table[c].to_numpy() for c in ("gap", "tid", "time_ns"))
+    duration_ns = {g.number: g.duration_ns for g in mended.trace.gaps}
     confidence = table["confidence"].to_numpy().astype(np.float64)
+    judged = [(number, np.flatnonzero(gap == number), lost) for number, lost in enumerate(pair.missing)]
+    judged = [(number, at, lost) for number, at, lost in judged if len(at) and len(at) == len(lost)]
+    bits: list[tuple[float | None, float | None]] = [(None, None)] * len(judged)
+    if likelihood and judged:
+        before = [truth[_before(pair.complete, lost)] for _, _, lost in judged]
+        sides = ([ids[at] for _, at, _ in judged], [truth[lost] for _, _, lost in judged])
+        bits = list(zip(*(_bits(likelihood, before, side) for side in sides), strict=True))
+    returns = EXIT if (pair.complete.phase == EXIT).any() else ENTER
+
+    def calls(ids_N: Ints, tid_N: NDArray[Any]) -> Counter[tuple[int, str]]:
+        entries = (vocabulary.entry(i) for i in ids_N.tolist())
+        return Counter((t, e[0]) for t, e in zip(tid_N.tolist(), entries, strict=True) if e and e[1] == returns)
+
     scores = []
-    for number, lost in enumerate(pair.missing):
-        at = np.flatnonzero(gap == number)
-        if not len(at) or len(at) != len(lost):
-            continue
-        filled, real = ids[at], truth[lost]
+    for (number, at, lost), (of_fill, of_truth) in zip(judged, bits, strict=True):
+        filled, real, real_tid = ids[at], truth[lost], pair.complete.tid[lost]
+        real_calls = calls(real, real_tid)
         scores.append(
             GapScore(
                 number,
@@ -85,13 +136,38 @@ def judge(mended: Mended, pair: Pair) -> list[GapScore]:
                 accuracy(filled, real),
                 perfect(filled, real),
                 rouge_l(filled, real),
-                float((tid[at] == pair.complete.tid[lost]).mean()),
-                _count_error(filled, tid[at], real, pair.complete.tid[lost]),
+                edit_similarity(filled, real),
+                float((tid[at] == real_tid).mean()),
+                _count_error(filled, tid[at], real, real_tid),
+                descriptor_error(real_calls, calls(filled, tid[at])),
+                descriptor_error(real_calls, {}),
+                of_fill,
+                of_truth,
+                float(np.median(np.abs(time_ns[at] - pair.complete.time_ns[lost])) / max(1, duration_ns[number])),
                 confidence[at],
                 filled == real,
             )
         )
     return scores
+
+
+def _before(complete: Trace, lost: Ints) -> Ints:
+    """Rows of the events that stand before the lost ones in their stream."""
+    stream = complete.streams[int(complete.cpu[lost[0]])]
+    at = int(np.searchsorted(stream, lost[0]))
+    return stream[max(0, at - BEFORE) : at]
+
+
+def _bits(likelihood: Likelihood, before: Sequence[Ints], events: Sequence[Ints]) -> list[float]:
+    """Bits an event of each gap's events, behind what stands before the gap."""
+    ids_GL = np.full((len(events), BEFORE + max(map(len, events))), BREAK)
+    known_GL = np.ones(ids_GL.shape, bool)
+    for row, (left, here) in enumerate(zip(before, events, strict=True)):
+        ids_GL[row, BEFORE - len(left) : BEFORE] = left
+        ids_GL[row, BEFORE : BEFORE + len(here)] = here
+        known_GL[row, BEFORE : BEFORE + len(here)] = False
+    bits_G: list[float] = likelihood(np.where(ids_GL < len(universal()), ids_GL, OTHER), known_GL).tolist()
+    return bits_G
 
 
 def _count_error(filled_N: Ints, filled_tid_N: NDArray[Any], real_N: Ints, real_tid_N: NDArray[Any]) -> float:
@@ -110,6 +186,7 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
             continue
         per_gap = np.array([s.accuracy for s in held])
         right = np.concatenate([s.right for s in held])
+        pairs = [(s.bits, s.bits_truth) for s in held if s.bits is not None and s.bits_truth is not None]
         rows.append(
             {
                 "length": "all" if high >= 1 << 63 else bin_name(low, high),
@@ -118,15 +195,19 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
                 "accuracy": round(float(per_gap.mean()), 4),
                 "interval": [round(x, 4) for x in interval(per_gap, np.random.default_rng(seed))],
                 "event_accuracy": round(float(right.mean()), 4),
-                "perfect": round(float(np.mean([s.perfect for s in held])), 4),
-                "rouge_l": round(float(np.mean([s.rouge_l for s in held])), 4),
-                "threads": round(float(np.mean([s.threads for s in held])), 4),
-                "count_error": round(float(np.mean([s.count_error for s in held])), 4),
+                **{k: round(float(np.mean([getattr(s, k) for s in held])), 4) for k in MEANS},
                 "count_better": round(float(np.mean([s.count_error < 1 for s in held])), 4),
                 "calibration_error": round(calibration_error(np.concatenate([s.confidence for s in held]), right), 4),
             }
+            | ({k: round(float(v.mean()), 4) for k, v in _likelier(*np.array(pairs).T).items()} if pairs else {})
         )
     return rows
+
+
+def _likelier(bits_G: Floats, truth_G: Floats) -> dict[str, Floats]:
+    """Fills' bits an event beside those of the truth; likelier: 1 where the fill is the likelier of the two, as one is
+    that goes for what is common."""
+    return {"bits": bits_G, "bits_truth": truth_G, "likelier": (bits_G < truth_G).astype(float)}
 
 
 def contestants(model: Restorer | None) -> Iterator[tuple[str, Restorer | Mender | None, bool]]:
@@ -140,9 +221,9 @@ def contestants(model: Restorer | None) -> Iterator[tuple[str, Restorer | Mender
 
 
 def compare(
-    pair: Pair, model: Restorer | None, *, seed: int = 0
+    pair: Pair, model: Restorer | None, *, seed: int = 0, likelihood: Likelihood | None = None
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
-    """Every contestant on one pair.
+    """Every contestant on one pair. likelihood: see ``judge``.
 
     Rows of ``summary`` with the mender's name and its seconds of wall time; and how far the figures made from each
     mended trace are from the truth (``downstream.errors``), those of the trace "left open" first.
@@ -155,7 +236,7 @@ def compare(
         mended = mend_trace(pair.lossy, mender, lookup=lookup, seed=seed)
         seconds = time.perf_counter() - begin
         figures[name] = errors(truth, of_mended(mended))
-        for row in summary(judge(mended, pair), seed):
+        for row in summary(judge(mended, pair, likelihood), seed):
             rows.append({"mender": name, **row, "seconds": round(seconds, 3)})
     return rows, figures
 
@@ -177,12 +258,14 @@ def judge_windows(
     *,
     group_W: Ints | None = None,
     named: bool = False,
+    likelihood: Likelihood | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Hide the same positions of every window, restore them, and score what came back.
 
     subsets: names of parts of the windows to report on, each a mask over the windows. group_W: the trace each window is
-    of, for the intervals. named: the ids are system calls, whose kernel modules are known.
+    of, for the intervals. named: the ids are system calls, whose kernel modules are known. likelihood: of the windows'
+    ids, if fills are to be judged by it, too.
     """
     begin = time.process_time()
     known_WL = np.broadcast_to(known_L, ids_WL.shape)
@@ -199,6 +282,7 @@ def judge_windows(
         "rouge_l_published": np.array([rouge_l_published(f, t) for f, t in pairs]),
         "edit_similarity": np.array([edit_similarity(f, t) for f, t in pairs]),
         **_functional(ids_WL, known_L, filled_GN, len(vocabulary)),
+        **(_likelier(likelihood(restored.ids, known_WL), likelihood(ids_WL, known_WL)) if likelihood else {}),
     }
     parts: dict[str, dict[str, Any]] = {}
     for name, chosen in subsets.items():

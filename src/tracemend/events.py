@@ -65,6 +65,14 @@ class Gap:
     def duration_ns(self) -> int:
         return self.end_ns - self.begin_ns
 
+    @property
+    def edges(self) -> tuple[tuple[int, float], tuple[int, float]]:
+        """The moments (time, row) just behind the last event before the gap and just in front of the first one after
+        it: events of the same time follow each other as they stand in the file."""
+        before = -1.0 if self.before is None else self.before + 0.5
+        after = float("inf") if self.after is None else self.after - 0.5
+        return (self.begin_ns, before), (self.end_ns, after)
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "gap": self.number,

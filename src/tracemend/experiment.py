@@ -32,7 +32,7 @@ from tracemend import __version__
 from tracemend.baselines import BASELINES
 from tracemend.datasets import DATASETS, Data, load
 from tracemend.errors import DataError, ModelError, OutputError, one_of
-from tracemend.evaluate import blackout, judge_windows
+from tracemend.evaluate import Likelihood, blackout, held_out, judge_windows
 from tracemend.mender import Mender, Restorer
 from tracemend.recipes import RECIPES, Recipe, recipe
 from tracemend.results import KEY, Row, append, exclusive, key, read_results
@@ -234,12 +234,16 @@ def _work(job: Job, source: Path | None, models: Path, results: Path, about: Row
     return len(job.cells)
 
 
-_load = lru_cache(maxsize=1)(load)
+@lru_cache(maxsize=1)
+def _load(name: str, source: Path | None, length: int) -> tuple[Data, Likelihood | None]:
+    """A data set, and how likely events are to who knows its validation part."""
+    data = load(name, source, length=length)
+    return data, held_out(data.validation, data.vocabulary)
 
 
 def work(job: Job, source: Path | None, models: Path) -> Iterator[Row]:
     """The rows of one job, its cells in order."""
-    data = _load(job.data, source, length=job.length)
+    data, likelihood = _load(job.data, source, job.length)
     mender, about = _mender(job, data, models)
     for cell in job.cells:
         gap, place, number = cell
@@ -253,6 +257,7 @@ def work(job: Job, source: Path | None, models: Path) -> Iterator[Row]:
             data.vocabulary,
             group_W=windows.group_N,
             named=data.named,
+            likelihood=likelihood,
             seed=job.seed,
         )
         yield dict(zip(KEY, job.key(cell), strict=True)) | scores | about

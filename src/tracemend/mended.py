@@ -1,6 +1,6 @@
 """The result of mending: inferred events beside the trace they belong to, never in it.
 
-Axis legend: I inferred events, G gaps.
+Axis legend: E events of the trace, I inferred events, G gaps.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import html
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracemend.events import Trace
 
@@ -80,6 +83,22 @@ class Mended:
     @property
     def filled(self) -> int:
         return sum(f.status == "filled" for f in self.fills)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """The trace's rows (0 to E - 1) and its inferred events (from E on) as they follow each other, (E + I,).
+
+        By time. At the same time an inferred event stands where its gap lies in its stream, as in the merged text:
+        behind the last event before the gap or, at the gap's very end, in front of the first one after it.
+        """
+        gaps = sorted(self.trace.gaps, key=lambda g: g.number)
+        at = np.searchsorted([g.number for g in gaps], self.inferred["gap"].to_numpy())
+        behind_G, ahead_G = (np.array([g.edges[side][1] for g in gaps], np.float64) for side in (0, 1))
+        time_ns = self.inferred["time_ns"].to_numpy()
+        last = time_ns == np.array([g.end_ns for g in gaps], np.int64)[at]
+        row = np.where(last, ahead_G[at], behind_G[at])
+        rows = np.concatenate([np.arange(len(self.trace)), row])
+        return np.lexsort((rows, np.concatenate([self.trace.time_ns, time_ns])))
 
     @property
     def counts(self) -> Counter[str]:

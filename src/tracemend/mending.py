@@ -215,7 +215,7 @@ class Mending:
             if tid not in listed:
                 for t in self._stretches(gap, tid, line, times, later):
                     if need(t.begin, t.end):
-                        at = bisect.bisect_right(line.times, _edges(gap)[0])
+                        at = bisect.bisect_right(line.times, gap.edges[0])
                         rest.append((abs(line.times[max(at - 1, 0)][0] - gap.begin_ns), -1, t))
         for _, column, t in sorted(rest, key=lambda x: (x[0], x[2].tid, x[2].first)):
             threads.append(t)
@@ -228,7 +228,7 @@ class Mending:
         """The stretches of the gap between a thread's events elsewhere, the likeliest one first, then every other one
         in which the thread has a call to settle."""
         n = len(times)
-        begin_edge, end_edge = _edges(gap)
+        begin_edge, end_edge = gap.edges
         a = bisect.bisect_right(line.times, begin_edge)
         b = max(a, bisect.bisect_left(line.times, end_edge))
         bounds = [gap.begin_ns, *(t for t, _ in line.times[a:b]), gap.end_ns]
@@ -313,7 +313,7 @@ class Mending:
         """Make a fill part of its threads' history."""
         phase, partner = self.vocabulary.phase, self.vocabulary.partner
         gap = filled.gap
-        after_begin, before_end = _edges(gap)
+        after_begin, before_end = gap.edges
         for event, tid, time in zip(filled.ids.tolist(), filled.tids.tolist(), filled.times.tolist(), strict=True):
             line = self.timelines.get(tid)
             if line is None or phase[event] not in (0, 1):
@@ -322,13 +322,6 @@ class Mending:
             required = CLOSED if phase[event] == ENTER else int(partner[event])
             row = before_end[1] if time == gap.end_ns else after_begin[1]
             line.insert((time, row), gap.cpu, state, required)
-
-
-def _edges(gap: Gap) -> tuple[tuple[int, float], tuple[int, float]]:
-    """The moments just behind the last event before the gap and just before the first one after it."""
-    before = -1.0 if gap.before is None else gap.before + 0.5
-    after = float("inf") if gap.after is None else gap.after - 0.5
-    return (gap.begin_ns, before), (gap.end_ns, after)
 
 
 @dataclass(frozen=True, slots=True)

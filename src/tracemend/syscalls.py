@@ -32,6 +32,21 @@ NO_NUMBER = "syscall_-1"
 #: these are left by two threads: the child's first event is an exit without an enter.
 FORKS = ("clone", "clone3", "fork", "vfork")
 
+_ONE_DESCRIPTOR = """
+open openat openat2 open_by_handle_at creat mq_open memfd_create memfd_secret dup dup2 dup3 pidfd_getfd
+socket accept accept4 eventfd eventfd2 epoll_create epoll_create1 timerfd timerfd_create signalfd signalfd4
+inotify_init inotify_init1 fanotify_init userfaultfd perf_event_open pidfd_open io_uring_setup
+fsopen fsmount fspick open_tree open_tree_attr landlock_create_ruleset spu_create
+"""
+#: By how many a call that succeeds makes the process's open file descriptors more (section 2 of the manual). Not here,
+#: since the call's name doesn't tell: execve and exit, which close some or all; close_range; fcntl's F_DUPFD; messages
+#: that bring descriptors along; clone's pidfd; bpf, ioctl and seccomp, which make some at times. dup2 and dup3 close
+#: what they are to make, if it is open already: then there is none more.
+DESCRIPTORS: dict[str, int] = {
+    **dict.fromkeys(_ONE_DESCRIPTOR.split(), 1),
+    **dict.fromkeys(("pipe", "pipe2", "socketpair"), 2),
+    "close": -1,
+}
 
 #: The module of calls that the table of modules doesn't hold.
 NO_MODULE = "other"

@@ -1,7 +1,7 @@
 """A two-sided n-gram bridge: what the events on both sides of a gap make likely, position by position.
 
 Axis legend: R runs (gaps), W hypotheses of a run (the beam), C contexts of the model, V distinct ids, Q extensions of
-a run's hypotheses that are looked at, M queries, N hidden positions.
+a run's hypotheses that are looked at, M queries, N hidden positions; B windows of L positions.
 """
 
 from __future__ import annotations
@@ -112,20 +112,41 @@ class NGram(Proposer):
 
     # ------------------------------------------------------------------ the model
 
-    def p(self, context_M: Ints, event_M: Ints) -> Floats:
-        """p(event | context) of single pairs; 1 for an event that was never seen: it tells hypotheses not apart."""
+    def p(self, context_M: Ints, event_M: Ints, among: int = 0) -> Floats:
+        """p(event | context) of single pairs.
+
+        among: how many ids the uniform distribution under the empty context is over. If it isn't given: those that were
+        seen, and an event that never was has 1, since it tells hypotheses not apart.
+        """
         model = self.model
         total, scale = np.zeros(len(context_M)), np.ones(len(context_M))
-        todo, context = np.flatnonzero(event_M >= 0), context_M.copy()
+        rated = (event_M >= 0) | (among > 0)
+        todo, context = np.flatnonzero(rated), context_M.copy()
         while len(todo):
             at = model.pair(context[todo], event_M[todo])
             total[todo] += np.where(at >= 0, scale[todo] * self.own_E[at], 0)
             scale[todo] *= self.back_C[context[todo]]
             empty = context[todo] == 0
-            total[todo[empty]] += scale[todo[empty]] / len(model.ids_V)
+            total[todo[empty]] += scale[todo[empty]] / (among or len(model.ids_V))
             todo = todo[~empty]
             context[todo] = model.shorter_C[context[todo]]
-        return np.where(event_M >= 0, total, 1.0)
+        return np.where(rated, total, 1.0)
+
+    def bits(self, ids_BL: Ints, known_BL: NDArray[np.bool_], among: int) -> Floats:
+        """Mean -log2 p(event | what stands before it in the window) of the events where ``known_BL`` is False, (B,).
+
+        In bits an event: the cross-entropy by which Chen and Goodman (1999) compare models, here of one model to
+        compare events by. Contexts begin anew behind a BREAK. among: of ``p``, how many different ids there can be.
+        """
+        hidden_BL = ~known_BL
+        at = np.flatnonzero(hidden_BL.any(axis=0))
+        total, state = np.zeros(len(ids_BL)), np.zeros(len(ids_BL), np.int64)
+        for column in range(max(0, at[0] - self.model.longest), at[-1] + 1) if len(at) else ():
+            event = self.model.encode(ids_BL[:, column])
+            rows = np.flatnonzero(hidden_BL[:, column])
+            total[rows] -= np.log2(self.p(state[rows], event[rows], among))
+            state = self.model.step(state, event)
+        return np.asarray(total / np.maximum(hidden_BL.sum(axis=1), 1))
 
     def distributions(self, context_M: Ints) -> Floats:
         """p(. | context), a row each."""
