@@ -14,10 +14,17 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, honest, paper, recordings, study
+from docs import claims, figures, honest, lost, paper, recordings, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
-PAGES = ("README.md", "docs/results.md", "docs/study.md", "docs/experiments.md")
+PAGES = (
+    "README.md",
+    "docs/results.md",
+    "docs/study.md",
+    "docs/experiments.md",
+    "docs/authentic.md",
+    "docs/recording.md",
+)
 
 MAKERS = {
     "paper claims": claims.claims,
@@ -36,6 +43,9 @@ MAKERS = {
     "audit": honest.audit,
     "authentic": recordings.authentic,
     "authentic details": recordings.authentic_details,
+    "lost": lost.contests,
+    "lost standing": lost.standing,
+    "lost speed": lost.speed,
     "reading": recordings.reading,
     "study": study.study,
     "study short": study.study_short,

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"metrics", "evaluate"},
     {"experiment"},
     {"api"},
+    {"lost"},
     {"cli", "__main__"},
 ]
 

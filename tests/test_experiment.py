@@ -189,7 +189,8 @@ def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("[[grid]\n", "no experiment"),
-        ("a = 1\n", "'grid' is missing"),
+        ("a = 1\n", "unknown table 'a'; one of grid, lost"),
+        ("", "neither [[grid]] nor [[lost]]"),
         ("grid = [1]\n", "must be a list of tables"),
         ('[[grid]]\ndata = ["adfa"]\nmenders = ["lstm-tiny"]\nset = ["options=3"]\n', "no setting of a recipe"),
         ('[[grid]]\ndata = ["adfa"]\nmenders = ["lstm-tiny"]\nset = ["iterations=abc"]\n', "no setting of a recipe"),

@@ -731,17 +731,27 @@ def experiment(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is still to be done.")] = False,
 ) -> None:
     """Score menders over data sets, window lengths, gaps and seeds; what is done already is not done again."""
+    from tracemend import lost
     from tracemend.experiment import narrowed, plan, read_grid, run
     from tracemend.results import read_results
 
-    grids = narrowed(read_grid(grid), only or [])
     results = output or Path(f"{grid.stem}.jsonl")
+    typed = " ".join(["tracemend", *map(shlex.quote, sys.argv[1:])])
+    contests = lost.read_contests(grid)
+    if contests:
+        contests = lost.narrowed(contests, only or [])
+        with _progress("experiment", not sys.stderr.isatty()) as progress:
+            tree = source or Path()
+            added = lost.run(contests, results, tree, processes=jobs, command=typed, progress=progress)
+        err.print(f"{added:,} rows added", markup=False)
+        out.print(str(results), markup=False)
+        return
+    grids = narrowed(read_grid(grid), only or [])
     if dry_run:
         for job in plan(grids, read_results(results)):
             changes = "".join(f" {s}" for s in job.set)
             out.print(f"{job.data} {job.mender}{changes} length {job.length} seed {job.seed}: {len(job.cells)} cells")
         return
-    typed = " ".join(["tracemend", *map(shlex.quote, sys.argv[1:])])
     with _progress("experiment", not sys.stderr.isatty()) as progress:
         added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=progress)
     err.print(f"{added:,} rows added", markup=False)
@@ -759,12 +769,18 @@ def report(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
 ) -> None:
     """Make tables (Markdown, CSV) and figures from results of experiments."""
+    from tracemend import lost
     from tracemend import report as make
     from tracemend.results import read_results
 
     missing = next((p for p in results if not p.exists()), None)
     if missing:
         raise TracemendError(f"{missing}: no such file")
+    if all(lost.is_contest(p) for p in results):
+        if output or as_csv or plots:
+            raise typer.BadParameter("truly lost events have Markdown tables only", param_hint="RESULTS.jsonl")
+        sys.stdout.write(lost.as_markdown([r for p in results for r in read_results(p, lost.KEY, "gaps")]))
+        return
     rows = [row for p in results for row in read_results(p)]
     if plots and output is None:
         raise typer.BadParameter("figures need a folder (-o)", param_hint="--figures")

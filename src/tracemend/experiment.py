@@ -17,14 +17,14 @@ import signal
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
 from functools import cache, lru_cache, partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -39,6 +39,8 @@ from tracemend.results import KEY, Row, append, exclusive, key, read_results
 from tracemend.training import Training, keep_memory
 
 Progress = Callable[[int, int, str], None]
+AnyJob = TypeVar("AnyJob")
+Table = TypeVar("Table")
 
 PLACES = ("centre", "end")
 
@@ -101,38 +103,56 @@ class Grid:
 
 
 def read_grid(path: Path) -> list[Grid]:
-    """The grids of an experiment's file. Raises DataError, naming the file, for anything that is not one."""
+    """The grids of an experiment's file; none if it has none. Raises DataError, naming the file, for any that isn't
+    one."""
+    lists = {f.name: str if f.name in {"data", "menders", "places", "set"} else int for f in fields(Grid)}
+    del lists["windows"]
+    return read_tables(path, "grid", Grid, lists, ("windows",))
+
+
+#: The kinds of tables that an experiment's file may have.
+KINDS = ("grid", "lost")
+
+
+def read_tables(
+    path: Path, kind: str, of: Callable[..., Table], lists: Mapping[str, type], numbers: Sequence[str]
+) -> list[Table]:
+    """The tables ``[[kind]]`` of an experiment's file, each as ``of`` makes it from its keys.
+
+    lists: the keys that hold lists, and of what; numbers: those that hold a number. Raises DataError, naming the file.
+    """
     try:
-        tables = tomllib.loads(path.read_text())["grid"]
-        if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
-            raise TypeError("[[grid]] must be a list of tables")
-        return [_grid(table) for table in tables]
+        document = tomllib.loads(path.read_text())
+        for name in document:
+            one_of("table", name, KINDS)
+        if not document:
+            raise TypeError(f"neither {' nor '.join(f'[[{k}]]' for k in KINDS)}")
+        tables = document.get(kind, [])
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise TypeError(f"[[{kind}]] must be a list of tables")
+        return [of(**_checked(table, kind, lists, numbers)) for table in tables]
     except OSError as e:
         raise DataError(f"{path}: {e.strerror or e}") from e
-    except KeyError as e:
-        raise DataError(f"{path}: no experiment: {e} is missing") from e
     except (TypeError, ValueError, ModelError) as e:
         raise DataError(f"{path}: no experiment: {e}") from e
 
 
-def _grid(table: dict[str, Any]) -> Grid:
-    """Raises TypeError and ModelError for keys and values that a grid can't have."""
-    accepted = [f.name for f in fields(Grid)]
+def _checked(table: dict[str, Any], kind: str, lists: Mapping[str, type], numbers: Sequence[str]) -> dict[str, Any]:
+    """Raises TypeError and ModelError for keys and values that such a table can't have."""
     for name, value in table.items():
-        one_of("key of a grid", name, accepted)
-        kind = str if name in {"data", "menders", "places", "set"} else int
-        if name == "windows":
-            right = type(value) is int
+        one_of(f"key of a {kind}", name, [*lists, *numbers])
+        if name in numbers:
+            right, many = type(value) is int, "a number"
         else:
-            right = isinstance(value, list) and all(type(x) is kind for x in value) and (bool(value) or name == "set")
+            of = lists[name]
+            right = isinstance(value, list) and all(type(x) is of for x in value) and (bool(value) or name == "set")
+            many = f"a list of {'names' if of is str else 'numbers'}"
         if not right:
-            many = "a number" if name == "windows" else f"a list of {'names' if kind is str else 'numbers'}"
             raise TypeError(f"{name} must be {many}, not {value!r}")
-    missing = {"data", "menders"} - table.keys()
+    missing = [name for name in ("data", "menders") if name in lists and name not in table]
     if missing:
-        raise TypeError(f"a grid needs {' and '.join(sorted(missing))}")
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
-    return Grid(**values)
+        raise TypeError(f"a {kind} needs {' and '.join(missing)}")
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in table.items()}
 
 
 def narrowed(grids: Sequence[Grid], only: Sequence[str]) -> list[Grid]:
@@ -185,14 +205,21 @@ def run(
         jobs = plan(grids, read_results(results))
         total, done = sum(len(j.cells) for j in jobs), 0
         progress(0, total, "")
-        for job, added in _done(jobs, processes, lambda job: partial(_work, job, source, models, results, about)):
+        for job, added in in_processes(
+            jobs, processes, lambda job: partial(_work, job, source, models, results, about)
+        ):
             done += added
             progress(done, total, f"{job.data} {job.mender}")
     return done
 
 
-def _done(jobs: Sequence[Job], processes: int, of: Callable[[Job], Callable[[], int]]) -> Iterator[tuple[Job, int]]:
-    """Each job with the number of rows that it added, as they end; in this process if there is to be only one."""
+def in_processes(
+    jobs: Sequence[AnyJob], processes: int, of: Callable[[AnyJob], Callable[[], int]]
+) -> Iterator[tuple[AnyJob, int]]:
+    """Each job with the number of rows that it added, as they end; in this process if there is to be only one.
+
+    of: what is to be done for a job. Raises what that raises, and DataError if a process was killed.
+    """
     if processes == 1 or len(jobs) < 2:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

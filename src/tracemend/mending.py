@@ -9,7 +9,7 @@ Axis legend: E events of the trace, S events of a stream, N positions of a gap, 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -468,12 +468,13 @@ def mend_trace(
     seed: int = 0,
     unknown: Unknown = "leave",
     refuse: float = 0.0,
+    only: Collection[int] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Mended:
     """Fill the trace's gaps (``tracemend.mend`` is this with loading).
 
     A Restorer works together with a lookup in the trace's intact part and in ``examples`` (alone if not ``lookup``);
-    another Mender works alone; None is the lookup alone.
+    another Mender works alone; None is the lookup alone. only: numbers of the gaps to fill, all if None.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
@@ -487,6 +488,9 @@ def mend_trace(
     counts: dict[int, int] = {}
     fills: dict[int, Fill] = {}
     for gap in trace.gaps:
+        if only is not None and gap.number not in only:
+            fills[gap.number] = Fill(gap.number, "left", 0, None, reason="not asked for")
+            continue
         if gap.count is None and unknown == "leave":
             fills[gap.number] = Fill(gap.number, "left", 0, None, reason="the tracer gave no count")
             continue

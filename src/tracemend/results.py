@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,11 @@ def key(row: Row) -> tuple[Any, ...]:
     return tuple(row[k] for k in KEY)
 
 
-def read_results(path: Path) -> list[Row]:
-    """The rows of a results file. A last line that a kill cut short is left out; any other is a DataError."""
+def read_results(path: Path, names: Sequence[str] = KEY, scores: str = "subsets") -> list[Row]:
+    """The rows of a results file. A last line that a kill cut short is left out; any other is a DataError.
+
+    names: what every row must have to be told from others. scores: the key of what was measured, an object.
+    """
     try:
         lines = path.read_text().split("\n")
     except FileNotFoundError:
@@ -37,10 +40,11 @@ def read_results(path: Path) -> list[Row]:
             continue
         try:
             row = json.loads(line)
-            row["set"] = tuple(row["set"])
-            missing = [k for k in (*KEY, "subsets") if k not in row]
-            if missing or not isinstance(row["subsets"], dict):
-                raise KeyError(", ".join(missing or ["subsets"]))
+            missing = [k for k in (*names, scores) if k not in row]
+            if missing or not isinstance(row[scores], dict):
+                raise KeyError(", ".join(missing or [scores]))
+            if "set" in row:
+                row["set"] = tuple(row["set"])
         except (ValueError, KeyError, TypeError) as e:
             raise DataError(f"{path}:{number}: no row of results ({type(e).__name__}: {e})") from e
         rows.append(row)

@@ -1,0 +1,102 @@
+"""Truly lost events: contests on the corpus's recordings with their truth (docs/authentic.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from docs.common import RESULTS, folded, provenance
+from tracemend import lost
+from tracemend.report import markdown_table
+from tracemend.results import Row, read_results
+
+NAME = "authentic-lost"
+#: Menders that learn nothing but what is intact of the very trace, or nothing at all.
+PARTS = {"by run": "other runs of the workload were trained on", "by workload": "nothing like it was trained on"}
+HOW = {"overwrite": "ftrace, overwrite", "drop": "ftrace, drop", "perf": "perf"}
+
+
+def _rows() -> tuple[list[Row], str]:
+    rows = read_results(RESULTS / f"{NAME}.jsonl", lost.KEY, "gaps")
+    if not rows:
+        return [], ""
+    return rows, f"\nFrom `benchmarks/results/{NAME}.jsonl`, where every row has its command; {provenance(rows)}.\n"
+
+
+def _of(rows: Sequence[Row], part: str | None = None, how: str | None = None) -> list[Row]:
+    return [r for r in rows if part in (None, r["part"]) and how in (None, r["how"])]
+
+
+def accuracy(cell: Row) -> str:
+    """With its interval over recordings."""
+    low, high = cell["interval"]
+    return f"{100 * cell['accuracy']:.1f} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def _percent(name: str) -> Callable[[Row], str]:
+    return lambda cell: f"{100 * cell[name]:.1f}" if name in cell else ""
+
+
+def _number(name: str) -> Callable[[Row], str]:
+    return lambda cell: f"{cell[name]:.2f}" if name in cell else ""
+
+
+MORE = {
+    "Right thread, per cent": _percent("threads"),
+    "Calls counted wrongly over events lost (a gap left open has 1.00)": _number("count_error"),
+    "Error of the inferred times over the gap's duration, per cent": _percent("time_error"),
+    "Expected calibration error, per cent": _percent("calibration_error"),
+    "Bits an event of the fill to who knows the validation recordings": _number("bits"),
+}
+
+
+def contests() -> str:
+    """Accuracy, perfect rate and ROUGE-L by length, part by part; further measures and ways of losing folded away."""
+    rows, end = _rows()
+    if not rows:
+        return "Not run.\n"
+    text = "Accuracy / perfect rate / ROUGE-L, per cent, means over gaps.\n"
+    for part, meaning in PARTS.items():
+        here = _of(rows, part)
+        if not here:
+            continue
+        recordings = len({r["pair"] for r in here})
+        text += f"\n### {part[0].upper()}{part[1:]}: {meaning} ({recordings} recordings)\n\n"
+        text += lost.table(here, lost.triple)
+        text += folded("Accuracy with 95 % intervals over recordings", lost.table(here, accuracy))
+        for title, show in MORE.items():
+            text += folded(title, lost.table(here, show))
+        for how, name in HOW.items():
+            some = _of(here, how=how)
+            if some:
+                text += folded(f"{name} only", lost.table(some, lost.triple))
+    return text + end
+
+
+def standing() -> str:
+    """What ``tracemend mend`` does beside the best baseline, by length: where is it worth having?"""
+    rows, end = _rows()
+    if not rows:
+        return "Not run.\n"
+    body = []
+    for part in PARTS:
+        cells = {(c["mender"], c["length"]): c for c in lost.by_length(_of(rows, part))}
+        for name in lost.lengths(list(cells.values())):
+            ours = cells.get(("lookup + network", name))
+            others = [c for (m, n), c in cells.items() if n == name and m in lost.BASELINES and m != "lookup"]
+            if ours is None or not others:
+                continue
+            best = max(others, key=lambda c: c["accuracy"])
+            body.append([f"{part}, {name}", accuracy(ours), f"{best['mender']}: {accuracy(best)}", str(ours["gaps"])])
+    return markdown_table(["events lost", "lookup + network", "best baseline without a lookup", "gaps"], body) + end
+
+
+def speed() -> str:
+    """CPU milliseconds an event restored, by mender."""
+    rows, end = _rows()
+    body = []
+    for mender in dict.fromkeys(r["mender"] for r in rows):
+        held = [r for r in rows if r["mender"] == mender]
+        events, seconds = sum(r["events"] for r in held), sum(r["seconds"] for r in held)
+        body.append([mender, f"{events:,}", f"{seconds:.0f}", f"{1000 * seconds / max(1, events):.2f}"])
+    head = ["mender", "events restored", "CPU seconds, with learning", "ms an event"]
+    return markdown_table(head, body) + end if rows else "Not run.\n"
