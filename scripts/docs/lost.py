@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from docs.common import RESULTS, folded, provenance
 from tracemend import lost
+from tracemend.baselines import BASELINES
 from tracemend.report import markdown_table
 from tracemend.results import Row, read_results
 
@@ -82,7 +83,7 @@ def standing() -> str:
         cells = {(c["mender"], c["length"]): c for c in lost.by_length(_of(rows, part))}
         for name in lost.lengths(list(cells.values())):
             ours = cells.get(("lookup + network", name))
-            others = [c for (m, n), c in cells.items() if n == name and m in lost.BASELINES and m != "lookup"]
+            others = [c for (m, n), c in cells.items() if n == name and m in BASELINES and m != "lookup"]
             if ours is None or not others:
                 continue
             best = max(others, key=lambda c: c["accuracy"])
