@@ -50,8 +50,8 @@ Likelihood = Callable[[Ints, Bools], Floats]
 RANK_BINS = ((1, 4), (5, 8), (9, 16), (17, 255))
 #: Below so many groups a bootstrap over them says nothing, and no interval is given.
 FEWEST_GROUPS = 10
-#: Events of the longest n-grams by which likelihood is judged. Longer ones know the programs that they were counted in
-#: better (android: 1.09 bits an event with 8, 1.27 with 4), but others worse (recordings: 4.26 and 3.09).
+#: Events of the longest n-grams by which likelihood is judged: a compromise. Longer ones predict other runs of the
+#: programs that they were counted in better, and other programs worse.
 LIKELIHOOD_ORDER = 5
 #: Events before a gap that likelihood is judged by; n-grams see the last few of them.
 BEFORE = 32
@@ -119,6 +119,7 @@ def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> l
         before = [truth[_before(pair.complete, lost)] for _, _, lost in judged]
         sides = ([ids[at] for _, at, _ in judged], [truth[lost] for _, _, lost in judged])
         bits = list(zip(*(_bits(likelihood, before, side) for side in sides), strict=True))
+    real_ns = pair.complete.time_ns
     returns = EXIT if (pair.complete.phase == EXIT).any() else ENTER
 
     def calls(ids_N: Ints, tid_N: NDArray[Any]) -> Counter[tuple[int, str]]:
@@ -131,21 +132,21 @@ def judge(mended: Mended, pair: Pair, likelihood: Likelihood | None = None) -> l
         real_calls = calls(real, real_tid)
         scores.append(
             GapScore(
-                number,
-                len(lost),
-                accuracy(filled, real),
-                perfect(filled, real),
-                rouge_l(filled, real),
-                edit_similarity(filled, real),
-                float((tid[at] == real_tid).mean()),
-                _count_error(filled, tid[at], real, real_tid),
-                descriptor_error(real_calls, calls(filled, tid[at])),
-                descriptor_error(real_calls, {}),
-                of_fill,
-                of_truth,
-                float(np.median(np.abs(time_ns[at] - pair.complete.time_ns[lost])) / max(1, duration_ns[number])),
-                confidence[at],
-                filled == real,
+                gap=number,
+                length=len(lost),
+                accuracy=accuracy(filled, real),
+                perfect=perfect(filled, real),
+                rouge_l=rouge_l(filled, real),
+                edit_similarity=edit_similarity(filled, real),
+                threads=float((tid[at] == real_tid).mean()),
+                count_error=_count_error(filled, tid[at], real, real_tid),
+                descriptors=descriptor_error(real_calls, calls(filled, tid[at])),
+                descriptors_open=descriptor_error(real_calls, {}),
+                bits=of_fill,
+                bits_truth=of_truth,
+                time_error=float(np.median(np.abs(time_ns[at] - real_ns[lost])) / max(1, duration_ns[number])),
+                confidence=confidence[at],
+                right=filled == real,
             )
         )
     return scores
