@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -550,6 +551,7 @@ def record(
     reason = by_perf.available_perf() if tracer == "perf" else available(events)
     if reason:
         raise RecordError(reason)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     with _live() as live:
         if not pair:
             whole = by_ftrace.record(command, events=events, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)
@@ -597,7 +599,8 @@ def record(
             else "Nothing was lost."
         )
         if whole.status:
-            out.print(f"The command ended with status {whole.status}.")
+            ended = f"by {signal.Signals(-whole.status).name}" if whole.status < 0 else f"with status {whole.status}"
+            out.print(f"The command ended {ended}.")
     if whole.lost:
         raise typer.Exit(GAPS_FOUND)
 

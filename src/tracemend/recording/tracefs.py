@@ -85,9 +85,11 @@ class Instance:
             for cpu in self.cpus:
                 pipe = self.path / "per_cpu" / f"cpu{cpu}" / "trace_pipe_raw"
                 self._fds[cpu] = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as e:
+        except BaseException as e:
             self.close()
-            raise RecordError(f"{self.path}: ftrace refuses: {e}") from e
+            if isinstance(e, OSError):
+                raise RecordError(f"{self.path}: ftrace refuses: {e}") from e
+            raise
 
     def set(self, name: str, value: object) -> None:
         (self.path / name).write_text(str(value))
