@@ -301,10 +301,13 @@ class Made:
     offset_s: int = 0
     offset: int = 0
     stamp: int = 64
+    names: tuple[str, ...] = ("made",)
+    cpus: bool = True
 
     def metadata(self) -> str:
         order = "le" if self.little else "be"
         stamp = Int(self.stamp, False, self.little, 10, 1 if self.stamp % 8 else 8, "c")
+        number = "uint32_t id;" if len(self.names) > 1 else ""
         context = f"event.context := {self.context.tsdl('').strip().removesuffix(';')};" if self.context else ""
         return f"""/* CTF 1.8 */
         typealias integer {{ size = 32; align = 8; signed = false; }} := uint32_t;
@@ -316,26 +319,32 @@ class Made:
         stream {{ id = 0;
           packet.context := struct {{ time_t timestamp_begin; time_t timestamp_end; unsigned long content_size;
             unsigned long packet_size; unsigned long packet_seq_num; unsigned long events_discarded;
-            uint32_t cpu_id; }};
-          event.header := struct {{ {stamp.tsdl("timestamp")} }} align(8);
+            {"uint32_t cpu_id;" if self.cpus else ""} }};
+          event.header := struct {{ {number} {stamp.tsdl("timestamp")} }} align(8);
           {context} }};
-        event {{ name = made; id = 0; stream_id = 0; fields := {self.fields.tsdl("").strip().removesuffix(";")}; }};
-        """
+        """ + "".join(
+            f"""event {{ name = "{name}"; id = {i}; stream_id = 0;
+            fields := {self.fields.tsdl("").strip().removesuffix(";")}; }};
+            """
+            for i, name in enumerate(self.names)
+        )
 
     def packet(
         self, events: list[tuple[int, dict[str, Any]]], *, sequence: int = 0, discarded: int = 0, **other: Any
     ) -> bytes:
-        """One packet; ``other``: begin, end, cpu, contexts, size (bytes), content (bits)."""
+        """One packet; ``other``: begin, end, cpu, contexts and ids of the events, size and content (bits)."""
         bits = Bits()
         for value, size in ((MAGIC, 32), *((b, 8) for b in UUID.bytes), (0, 32)):
             bits.number(value, size, self.little)
         times = [t for t, _ in events] or [0]
         begin, end = other.get("begin", times[0]), other.get("end", times[-1])
-        contents = bits.at + 6 * 64 + 32
+        contents = bits.at + 6 * 64 + (32 if self.cpus else 0)
         body = Bits()
         body.data, body.at = bytearray(contents >> 3), contents
         for i, (time, values) in enumerate(events):
             body.align(8)
+            if len(self.names) > 1:
+                body.number(other["ids"][i], 32, self.little)
             body.number(time & ((1 << self.stamp) - 1), self.stamp, self.little)
             if self.context:
                 self.context.write(body, other["contexts"][i])
@@ -344,7 +353,8 @@ class Made:
         size = other.get("size", -(-body.at // 64) * 64)
         for value in (begin, end, content, size, sequence, discarded):
             bits.number(value, 64, self.little)
-        bits.number(other.get("cpu", 0), 32, self.little)
+        if self.cpus:
+            bits.number(other.get("cpu", 0), 32, self.little)
         whole = bytes(bits.data) + bytes(body.data[contents >> 3 :])
         return whole.ljust(-(-body.at // 64) * 8, b"\0")
 

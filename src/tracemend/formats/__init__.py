@@ -34,9 +34,9 @@ FORMATS: dict[str, Format] = {
 def recognise(path: Path) -> Format:
     """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
     if path.is_dir():
-        head = next((read_head(f) for f in sorted(path.rglob("metadata")) if f.is_file()), b"")
+        heads = [read_head(f) for f in sorted(path.rglob("metadata")) if f.is_file()]
         for candidate in FORMATS.values():
-            if candidate.folder and candidate.recognise(head):
+            if candidate.folder and any(map(candidate.recognise, heads)):
                 return candidate
         raise TraceError(path, 0, "not a file, nor a folder with the metadata of a trace")
     head = read_head(path)

@@ -51,7 +51,7 @@ class Decoder:
         self.clock: str | None = None
         self.timed = False
         self.shared: dict[str, Any] = {
-            "__builtins__": {"int": int, "len": len, "bin": bin},
+            "__builtins__": {"int": int, "len": len, "min": min, "bin": bin},
             **{"repeat": repeat, "read_bits": read_bits, "take": take, "need": need, "listed": listed},
             **{"spend": self.budget.spend, "Damage": Damage, "QUOTES": Quotes(), "ZERO": b"\0"},
         }
@@ -239,7 +239,7 @@ def _scalars(root: tuple[str, ...], names: Names) -> Iterator[tuple[tuple[str, .
 def packet_reader(root: tuple[str, ...], structure: Structure | None, metadata: Metadata) -> PacketReader:
     """What reads a packet's header or context: all its values by their paths. Raises Refused."""
     shared: dict[str, Any] = {
-        "__builtins__": {"int": int, "len": len},
+        "__builtins__": {"int": int, "len": len, "min": min},
         **{"repeat": repeat, "read_bits": read_bits, "take": take, "need": need, "Damage": Damage, "ZERO": b"\0"},
         "spend": Budget().spend,
     }

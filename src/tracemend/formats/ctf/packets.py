@@ -154,7 +154,7 @@ class Packets:
         """Read header and context into ``env``; returns also the bit behind them. Raises one of DAMAGED."""
         bit = self.header.read(data, 0, env)
         magic, uuid = self.header.value(env, "magic"), self.header.value(env, "uuid")
-        if magic is not None and magic != MAGIC:
+        if magic is not None and magic & 0xFFFFFFFF != MAGIC:
             raise Damage(f"no packet begins here: {magic:#x} instead of {MAGIC:#x}")
         if uuid is not None and self.metadata.uuid is not None and bytes(uuid) != self.metadata.uuid:
             raise Damage("a packet of another trace")
@@ -206,7 +206,7 @@ class Packets:
         size, content = heads.value(env, "packet_size"), heads.value(env, "content_size")
         size = left * 8 if size is None else size
         content = size if content is None else content
-        if size % 8 or not 0 < body <= content <= size:
+        if size % 8 or not size or not body <= content <= size:
             raise Damage(f"a packet of {size} bits with {content} bits of content")
         if size > left * 8:
             self.builder.bad(0, f"byte {at}: a packet of {size >> 3} bytes where the file has {left}", file)

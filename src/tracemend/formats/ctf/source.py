@@ -422,7 +422,9 @@ class Writer:
             self.settle(bits=True)
         self.known = 8 if whole else 1
         self.emit(f"{texts} = []")
-        self.emit(f"for _ in repeat(None, {length}):")
+        row = isinstance(element, Integer | Float | Enumeration) and element.least % element.align == 0
+        shown = f"min({length}, {SHOWN})" if row else length  # of numbers in a row, what isn't shown is passed over
+        self.emit(f"for _ in repeat(None, {shown}):")
         with self.indented():
             text, _ = self.read(element)
             self.settle(bits=not whole)
@@ -432,7 +434,10 @@ class Writer:
                     self.emit(f"{texts}.append({self.rendered(text)})")
             self.emit("pass")
         self.known = 8 if whole else 1
-        return Text("%s", [f"listed({texts})"]), Bound(kind, texts)
+        if row:
+            size = element.least >> 3 if whole else element.least
+            self.emit(f"{'at' if whole else 'bit'} += ({length} - {shown}) * {size}")
+        return Text("%s", [f"listed({texts}, {length})"]), Bound(kind, texts)
 
     # names
 

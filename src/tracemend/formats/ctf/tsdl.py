@@ -20,9 +20,10 @@ PACKET_MAGIC = 0x75D11D57
 #: A packet's header: magic, uuid, checksum, content and packet size in bits, compression, encryption, checksum scheme,
 #: major and minor version.
 PACKET_HEADER = "I16sIIIBBBBB"
-#: Metadata larger than this is damage: LTTng's for a whole kernel has about a mebibyte.
-MOST_BYTES = 1 << 26
-DEPTH = 80
+#: Metadata larger than this is damage: LTTng's for a whole kernel has one or two mebibytes.
+MOST_BYTES = 1 << 24
+#: Types written within each other nest no deeper.
+DEPTH = 32
 
 NS = 1_000_000_000
 
@@ -164,6 +165,7 @@ Attributes = dict[str, tuple[Value, int]]
 _T = TypeVar("_T")
 _In = TypeVar("_In")
 
+KEYWORDS = ("integer", "floating_point", "string", "struct", "variant", "enum")
 TRUE, FALSE = ("true", "TRUE", "1"), ("false", "FALSE", "0")
 ORDERS = {"le": True, "be": False, "network": False}
 BASES = {
@@ -300,8 +302,8 @@ class _Parser:
             self.fail(f"types nested more than {DEPTH} deep")
         line = self.token.line
         try:
-            while self.accept("const"):
-                pass
+            if self.token.text == "const" and self.tokens[self.at + 1].text in KEYWORDS:
+                self.next()
             rules: tuple[tuple[str, Callable[[_Scope], Type]], ...] = (
                 ("integer", self._integer),
                 ("floating_point", self._float),
@@ -331,7 +333,7 @@ class _Parser:
         return " ".join(words)
 
     def _named(self, scope: _Scope, name: str, sort: str = "type") -> Type:
-        found = scope.find(sort, name)
+        found = scope.find(sort, name) or scope.find(sort, name.removeprefix("const "))
         if found is None:
             self.fail(f"no such {sort}: {name}", self.tokens[self.at - 1].line)
         return found

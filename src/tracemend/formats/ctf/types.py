@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 #: Types nest no deeper; of arrays, sequences and variants (blocks of the generated code) no deeper than the second.
-MOST_NESTED, MOST_BLOCKS = 64, 12
+MOST_NESTED, MOST_BLOCKS = 32, 12
 #: No type has more fields than this, with those of its fields counted in.
-MOST_FIELDS = 100_000
+MOST_FIELDS = 10_000
+#: An enumeration has no more labels that stand for a range (every value is compared with them).
+MOST_RANGES = 4096
 #: No fixed size is larger than this many bits (a tebibyte).
 MOST_BITS = 1 << 43
 
@@ -116,13 +118,23 @@ class Enumeration(Type):
 
     container: Integer
     labels: tuple[tuple[str, int, int], ...]
+    single: dict[int, str] = field(default_factory=dict, init=False)
+    ranges: list[tuple[str, int, int]] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         self.align, self.least = self.container.align, self.container.least
         self.ends = self.container.ends
 
+        self.single = {low: name for name, low, high in reversed(self.labels) if low == high}
+        self.ranges = [label for label in self.labels if label[1] != label[2]]
+        if len(self.ranges) > MOST_RANGES:
+            raise Refused(f"an enumeration of more than {MOST_RANGES:,} ranges")
+
     def label(self, value: int) -> str | None:
-        return next((name for name, low, high in self.labels if low <= value <= high), None)
+        """The first label of this value, or else of a range around it."""
+        if value in self.single:
+            return self.single[value]
+        return next((name for name, low, high in self.ranges if low <= value <= high), None)
 
 
 @dataclass(eq=False, slots=True)

@@ -63,14 +63,14 @@ def need(count: int, bits: int, data: bytes, at: int) -> None:
 
 
 class Bulk:
-    """Reads many numbers of one kind that lie one behind the other."""
+    """Reads many numbers of one kind that lie one behind the other, no more than are shown (and one to tell)."""
 
     def __init__(self, code: str, size: int, little: bool) -> None:
         self.size, self.code, self.order = size, code, "<" if little else ">"
 
     def __call__(self, data: bytes, at: int, count: int) -> tuple[Any, ...]:
         need(count, self.size * 8, data, at * 8)
-        return struct.unpack_from(f"{self.order}{count}{self.code}", data, at)
+        return struct.unpack_from(f"{self.order}{min(count, SHOWN + 1)}{self.code}", data, at)
 
 
 class Budget:
@@ -109,9 +109,9 @@ class Labels(dict[int, str]):
         return text
 
 
-def listed(texts: list[str]) -> str:
-    """Elements in brackets."""
-    return f"[{', '.join(texts)}]"
+def listed(texts: list[str], count: int) -> str:
+    """Elements in brackets, of which there are ``count``."""
+    return f"[{', '.join([*texts, '...'] if count > len(texts) else texts)}]"
 
 
 def numbers(base: int, mask: int) -> Callable[[tuple[Any, ...]], str]:
@@ -120,8 +120,6 @@ def numbers(base: int, mask: int) -> Callable[[tuple[Any, ...]], str]:
     form = forms[base]
 
     def show(values: tuple[Any, ...]) -> str:
-        if len(values) > SHOWN:
-            return listed([*map(form, values[:SHOWN]), "..."])
-        return listed(list(map(form, values)))
+        return listed(list(map(form, values[:SHOWN])), len(values))
 
     return show
