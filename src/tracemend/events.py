@@ -89,12 +89,17 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A loss as the tracer wrote it: on ``cpu``, before row ``row`` of the table (the number of events above it)."""
+    """A loss as the tracer wrote it: on ``cpu``, before row ``row`` of the table (the number of events above it).
+
+    ``begin_ns``, ``end_ns``: between these times, where the tracer tells more than the events around.
+    """
 
     cpu: int
     row: int
     count: int | None
     line: int
+    begin_ns: int | None = None
+    end_ns: int | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +217,13 @@ def gaps_from_marks(cpu: NDArray[np.int32], time_ns: NDArray[np.int64], marks: l
         held = merged.get((mark.cpu, at))
         if held is not None:
             count = None if held.count is None or mark.count is None else held.count + mark.count
-            merged[mark.cpu, at] = replace(held, count=count)
+            begins, ends = (held.begin_ns, mark.begin_ns), (held.end_ns, mark.end_ns)
+            merged[mark.cpu, at] = replace(
+                held,
+                count=count,
+                begin_ns=None if None in begins else min(b for b in begins if b is not None),
+                end_ns=None if None in ends else max(e for e in ends if e is not None),
+            )
         else:
             merged[mark.cpu, at] = mark
     gaps = []
@@ -223,6 +234,8 @@ def gaps_from_marks(cpu: NDArray[np.int32], time_ns: NDArray[np.int64], marks: l
         after = int(stream[at]) if at < len(stream) else None
         begin = int(time_ns[before]) if before is not None else lo
         end = int(time_ns[after]) if after is not None else hi
+        begin = begin if mark.begin_ns is None else max(begin, min(mark.begin_ns, end))
+        end = end if mark.end_ns is None else max(min(begin, end), min(end, mark.end_ns))
         known: Known = "uncounted" if mark.count is None else "counted"
         gaps.append(Gap(number, c, before, after, min(begin, end), end, mark.count, known, mark.line))
     return tuple(gaps)

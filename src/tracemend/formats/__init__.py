@@ -1,4 +1,7 @@
-"""The formats: one file each, one entry here. A format is recognised by its content, never by the file's name."""
+"""The formats: one file each, one entry here. A format is recognised by its content, never by the file's name.
+
+A trace may be a folder (CTF), which is recognised by the file of metadata in it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.events import Trace
-from tracemend.formats import external, ftrace, parquet, perf, sequence, strace
+from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.syscalls import architectures
@@ -20,6 +23,7 @@ FORMATS: dict[str, Format] = {
         parquet.FORMAT,
         external.TRACE_DAT,
         external.PERF_DATA,
+        ctf.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
         strace.FORMAT,
@@ -29,7 +33,13 @@ FORMATS: dict[str, Format] = {
 
 
 def recognise(path: Path) -> Format:
-    """The first format whose content test the file passes; raises TraceError if there is none."""
+    """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
+    if path.is_dir():
+        heads = [read_head(f) for f in sorted(path.rglob("metadata")) if f.is_file()]
+        for candidate in FORMATS.values():
+            if candidate.folder and any(map(candidate.recognise, heads)):
+                return candidate
+        raise TraceError(path, 0, "not a file, nor a folder with the metadata of a trace")
     head = read_head(path)
     if not head.strip():
         raise TraceError(path, 0, "the file is empty")
@@ -45,7 +55,7 @@ def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", s
     Raises TraceError (with file and line) for what can't be read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.is_file() and not path.is_dir():
         raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
     if format is not None and format not in FORMATS:
         raise TraceError(path, 0, f"unknown format {format!r}; one of {', '.join(FORMATS)}")
@@ -53,13 +63,29 @@ def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", s
         raise TraceError(path, 0, f"unknown architecture {arch!r}; one of {', '.join(architectures())}")
     try:
         chosen = FORMATS[format] if format else recognise(path)
+        if path.is_dir() and not chosen.folder:
+            raise TraceError(path, 0, f"not a file, as {chosen.name} takes it")
         trace = chosen.read(path, Options(arch, skip_malformed))
-        return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": path.stat().st_size})
+        return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": size(path)})
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
 
+def files(path: Path) -> list[Path]:
+    """The file itself, or all files in and below a folder, in order."""
+    return [path] if path.is_file() else sorted(f for f in path.rglob("*") if f.is_file())
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(f.stat().st_size for f in files(path))
+
+
 def sha256(path: Path) -> str:
-    """The file's SHA-256 as it lies on disk, in hexadecimal digits."""
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    """The SHA-256 of the file as it lies on disk, or of all files in a folder one after the other, in hexadecimal."""
+    digest = hashlib.sha256()
+    for file in files(path):
+        with open(file, "rb") as f:
+            while block := f.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()

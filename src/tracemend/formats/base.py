@@ -28,13 +28,15 @@ class Options:
 class Format:
     """One way a trace lies on disk.
 
-    ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError.
+    ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
+    a trace is a folder, recognised by the file of metadata in it.
     """
 
     name: str
     title: str
     recognise: Callable[[bytes], bool]
     read: Callable[[Path, Options], Trace]
+    folder: bool = False
 
 
 class Interner:
@@ -60,6 +62,7 @@ class Builder:
     path: Path
     format: str
     options: Options
+    pieces: str = "lines"
     names: Interner = field(default_factory=Interner)
     comms: Interner = field(default_factory=Interner)
     marks: list[Mark] = field(default_factory=list)
@@ -72,10 +75,13 @@ class Builder:
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
 
-    def bad(self, line: int, message: str) -> None:
-        """A line that can't be read: raises TraceError, or counts it where the caller asked to skip such lines."""
+    def bad(self, line: int, message: str, path: Path | None = None) -> None:
+        """A line that can't be read: raises TraceError, or counts it where the caller asked to skip such lines.
+
+        ``path``: the file that it is in, where the trace has several.
+        """
         if not self.options.skip_malformed:
-            raise TraceError(self.path, line, message)
+            raise TraceError(path or self.path, line, message)
         self.malformed += 1
 
     def add(
@@ -154,7 +160,7 @@ class Builder:
         table = pa.Table.from_batches(batches, SCHEMA)
         gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
         if self.malformed:
-            self.warnings.append(f"{self.malformed} malformed lines were passed over")
+            self.warnings.append(f"{self.malformed} malformed {self.pieces} were passed over")
         if self.inferred:
             self.warnings.append(f"{self.inferred} inferred events of an earlier mending were passed over")
         return Trace(

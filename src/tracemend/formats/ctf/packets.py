@@ -1,0 +1,295 @@
+"""The packets of a trace's stream files: where they lie, when, and what the tracer says it lost (no event is read).
+
+A stream is what loses: one ring buffer, that is one channel on one cpu. Its packets have one stream instance id, in one
+file or in several (LTTng's rotated ones); where there are no such ids, a file is a stream.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tracemend.errors import TraceError
+from tracemend.formats.base import Builder
+from tracemend.formats.ctf.decode import Decoder, Plan, packet_reader
+from tracemend.formats.ctf.source import PACKET_CONTEXT, PACKET_HEADER, shown_name
+from tracemend.formats.ctf.tsdl import Clock, EventClass, Metadata, read_metadata, recognise
+from tracemend.formats.ctf.types import Integer, Refused, Structure
+from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
+
+MAGIC = 0xC1FC1FC1
+#: Bytes of a packet in which its header and context are looked for, and, where they are larger, at most.
+HEAD, LARGEST_HEAD = 512, 1 << 20
+#: A cpu's number above this is damage.
+MOST_CPUS = 1 << 16
+#: More lost events than this between two packets is damage: no buffer runs over by 2^40 events.
+MOST_LOST = 1 << 40
+METADATA = "metadata"
+
+Env = dict[tuple[str, ...], Any]
+Key = tuple[int, object]
+
+
+@dataclass(slots=True)
+class Packet:
+    """One packet of a file: ``at`` and ``size`` in bytes, ``content`` (of the header's begin on) in bits.
+
+    Times are values of the stream's clock, the counters what the tracer noted when it closed the packet; None where it
+    notes no such thing.
+    """
+
+    file: Path
+    at: int
+    size: int
+    content: int
+    begin: int | None
+    end: int | None
+    sequence: int | None
+    discarded: int | None
+    cpu: int
+
+
+@dataclass(slots=True)
+class Stream:
+    """The packets of one stream in their order; ``number`` is what tells it apart in a trace (``number_streams``)."""
+
+    trace: Packets
+    decoder: Decoder
+    clock: Clock
+    packets: list[Packet]
+    number: int = -1
+
+    @property
+    def file(self) -> Path:
+        return self.packets[0].file
+
+    @property
+    def cpu(self) -> int:
+        return self.packets[0].cpu
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events lost behind packet ``after`` (an index), no earlier and no later than two values of the stream's clock."""
+
+    after: int
+    count: int | None
+    begin: int | None
+    end: int | None
+
+
+def folders(path: Path) -> list[Path]:
+    """The folders at and below ``path`` that hold a trace, in order."""
+    found = [Path(folder) for folder, _, files in os.walk(path) if METADATA in files]
+    return sorted(f for f in found if recognise(_head(f / METADATA)))
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as f:
+        return f.read(16)
+
+
+def stream_files(folder: Path) -> list[Path]:
+    """The files of one trace that hold packets."""
+    files = [f for f in folder.iterdir() if f.is_file() and f.name != METADATA and not f.name.startswith(".")]
+    return sorted(f for f in files if f.stat().st_size)
+
+
+class Heads:
+    """Reads packet headers or contexts, and knows their fields by the names that CTF gives a meaning."""
+
+    def __init__(self, root: tuple[str, ...], structure: Structure | None, metadata: Metadata) -> None:
+        self.read = packet_reader(root, structure, metadata)
+        fields = structure.members if structure else ()
+        self.paths = {shown_name(name): (*root, name) for name, _ in fields}
+        self.sizes = {shown_name(name): t.size for name, t in fields if isinstance(t, Integer)}
+
+    def value(self, env: Env, name: str) -> Any:
+        """The field's value, None if there is none of this name."""
+        path = self.paths.get(name)
+        return None if path is None else env.get(path)
+
+    def moved(self, env: Env, name: str, before: int) -> int | None:
+        """The clock's value in a field, which may hold only its lower bits: the first such value from ``before`` on."""
+        value = self.value(env, name)
+        size = self.sizes.get(name, 64)
+        if not isinstance(value, int) or size == 64:
+            return value if isinstance(value, int) else None
+        return before + (value - before & (1 << size) - 1)
+
+
+class Packets:
+    """Reads the packets of one trace, that is of one folder. Raises TraceError where the metadata can't be read."""
+
+    def __init__(self, folder: Path, builder: Builder, plan: Callable[[EventClass], Plan]) -> None:
+        self.folder, self.builder, self.plan = folder, builder, plan
+        self.metadata = read_metadata(folder / METADATA)
+        self.header = self._heads(PACKET_HEADER, self.metadata.packet_header, 0)
+        self.kinds: dict[int, tuple[Decoder, Heads]] = {}
+
+    def _heads(self, root: tuple[str, ...], structure: Structure | None, line: int) -> Heads:
+        try:
+            return Heads(root, structure, self.metadata)
+        except Refused as e:
+            raise TraceError(self.metadata.path, line, f"{'.'.join(root)}: {e}") from None
+
+    def kind(self, number: int | None) -> tuple[Decoder, Heads]:
+        """What reads the events and the packet contexts of a stream class; raises Damage if there is no such class."""
+        if number is None:
+            number = next(iter(self.metadata.streams), 0)
+        if number not in self.kinds:
+            if number not in self.metadata.streams:
+                raise Damage(f"a packet of stream class {number}, which the metadata doesn't have")
+            stream = self.metadata.streams[number]
+            heads = self._heads(PACKET_CONTEXT, stream.packet_context, stream.line)
+            self.kinds[number] = Decoder(self.metadata, stream, self.plan), heads
+        return self.kinds[number]
+
+    def head(self, data: bytes, env: Env) -> tuple[Decoder, Heads, int]:
+        """Read header and context into ``env``; returns also the bit behind them. Raises one of DAMAGED."""
+        bit = self.header.read(data, 0, env)
+        magic, uuid = self.header.value(env, "magic"), self.header.value(env, "uuid")
+        if magic is not None and magic & 0xFFFFFFFF != MAGIC:
+            raise Damage(f"no packet begins here: {magic:#x} instead of {MAGIC:#x}")
+        if uuid is not None and self.metadata.uuid is not None and bytes(uuid) != self.metadata.uuid:
+            raise Damage("a packet of another trace")
+        decoder, heads = self.kind(self.header.value(env, "stream_id"))
+        return decoder, heads, heads.read(data, bit, env)
+
+    def streams(self) -> list[Stream]:
+        """All streams with their packets in order; raises TraceError where one is damaged."""
+        files: dict[Key, list[list[Packet]]] = {}
+        for file in stream_files(self.folder):
+            of_file: dict[Key, list[Packet]] = {}
+            for key, packet in self._of_file(file):
+                of_file.setdefault(key, []).append(packet)
+            for key, packets in of_file.items():
+                files.setdefault(key, []).append(packets)
+        found = []
+        for (number, _), parts in files.items():
+            decoder, _ = self.kind(number)
+            parts.sort(key=lambda p: p[0].begin or 0)
+            found.append(Stream(self, decoder, self._clock(decoder), [p for part in parts for p in part]))
+        return found
+
+    def _clock(self, decoder: Decoder) -> Clock:
+        clocks = self.metadata.clocks
+        if decoder.clock is not None and decoder.clock not in clocks:
+            raise TraceError(self.metadata.path, 0, f"no such clock: {decoder.clock}")
+        return clocks[decoder.clock or next(iter(clocks))] if clocks else Clock("")
+
+    def _of_file(self, file: Path) -> Iterator[tuple[Key, Packet]]:
+        at, before = 0, 0
+        with open(file, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            while at < len(mapped):
+                try:
+                    key, packet = self._packet(file, mapped, at, before)
+                except DAMAGED as e:
+                    self.builder.bad(0, f"byte {at}: {complaint(e)}", file)
+                    return
+                yield key, packet
+                at += packet.size
+                before = packet.end or packet.begin or before
+
+    def _packet(self, file: Path, mapped: mmap.mmap, at: int, before: int) -> tuple[Key, Packet]:
+        env: Env = {}
+        try:
+            decoder, heads, body = self.head(mapped[at : at + HEAD], env)
+        except DAMAGED:
+            decoder, heads, body = self.head(mapped[at : at + LARGEST_HEAD], env)
+        left = len(mapped) - at
+        size, content = heads.value(env, "packet_size"), heads.value(env, "content_size")
+        size = left * 8 if size is None else size
+        content = size if content is None else content
+        if size % 8 or not size or not body <= content <= size:
+            raise Damage(f"a packet of {size} bits with {content} bits of content")
+        if size > left * 8:
+            self.builder.bad(0, f"byte {at}: a packet of {size >> 3} bytes where the file has {left}", file)
+            size, content = left * 8, min(content, left * 8)
+        cpu = heads.value(env, "cpu_id")
+        if cpu is not None and not 0 <= cpu < MOST_CPUS:
+            raise Damage(f"a cpu with number {cpu}")
+        begin = heads.moved(env, "timestamp_begin", before)
+        packet = Packet(
+            file,
+            at,
+            size >> 3,
+            content,
+            begin,
+            heads.moved(env, "timestamp_end", before if begin is None else begin),
+            heads.value(env, "packet_seq_num"),
+            heads.value(env, "events_discarded"),
+            -1 if cpu is None else cpu,
+        )
+        instance = self.header.value(env, "stream_instance_id")
+        return (decoder.stream.id, file if instance is None else instance), packet
+
+    def losses(self, stream: Stream) -> list[Lost]:
+        """What the tracer says that this stream lost, in order; raises TraceError where a count can't be true.
+
+        The counter of discarded events is what it was when the packet was closed, so what it grew by was lost behind
+        that packet's last event, before the packet's end. At times a packet has an older count than the one before it:
+        then the one before had counted ahead, and all counts from the end back are no larger than their followers.
+        """
+        _, heads = self.kind(stream.decoder.stream.id)
+        found = [
+            Lost(k, None, p.end, q.begin)
+            for k, (p, q) in enumerate(zip(stream.packets, stream.packets[1:], strict=False))
+            if _step(p.sequence, q.sequence, heads.sizes.get("packet_seq_num", 64)) > 1
+        ]
+        first = stream.packets[0]
+        whole = not first.sequence
+        if not whole:
+            self.builder.warnings.append(
+                f"{first.file.name} begins with packet {first.sequence}: what its stream held before is not here"
+            )
+        totals = [0 if whole else first.discarded or 0]
+        last = totals[0]
+        for p in stream.packets:
+            totals.append(totals[-1] + _step(last, p.discarded, heads.sizes.get("events_discarded", 64)))
+            last = last if p.discarded is None else p.discarded
+        for k in range(len(totals) - 2, -1, -1):
+            totals[k] = min(totals[k], totals[k + 1])
+        for k, p in enumerate(stream.packets):
+            count: int | None = totals[k + 1] - totals[k]
+            if count is not None and count >= MOST_LOST:
+                self.builder.bad(0, f"byte {p.at}: a loss of {count} events can't be true", p.file)
+                count = None
+            if count != 0:
+                found.append(Lost(k, count, None, p.end))
+        return sorted(found, key=lambda lost: lost.after)
+
+
+def _step(before: int | None, after: int | None, size: int) -> int:
+    """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
+    if before is None or after is None:
+        return 0
+    half = 1 << (size - 1)
+    return (after - before + half) % (2 * half) - half
+
+
+def number_streams(streams: list[Stream]) -> None:
+    """Give each stream the number that stands for it where the project speaks of cpus.
+
+    That is its cpu, if it is the only stream there. Where several streams share a cpu (channels, or kernel and user
+    space), the first one, by the files' names, has the cpu's number and the others 1000 more each: 1002 is the second
+    stream of cpu 2. Streams that don't tell their cpu count as those of cpu 0 if there are several, a single one is -1.
+
+    Raises TraceError if there are more streams than numbers.
+    """
+    homeless = sum(s.cpu < 0 for s in streams)
+    stride = 1000
+    while stride <= max((s.cpu for s in streams), default=0):
+        stride *= 10
+    seen: Counter[int] = Counter()
+    for s in sorted(streams, key=lambda s: s.file):
+        cpu = 0 if s.cpu < 0 and homeless > 1 else s.cpu
+        s.number = cpu + stride * seen[cpu]
+        seen[cpu] += 1
+        if s.number >= 1 << 31:
+            raise TraceError(s.file, 0, "too many streams on one cpu")

@@ -1,0 +1,382 @@
+"""A CTF trace's events as rows: streams decoded packet by packet and merged by time, losses where they happened.
+
+Axis legend: E events of a batch.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.errors import TraceError
+from tracemend.events import ENTER, EXIT, INSTANT, Mark, Trace
+from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.ctf.decode import Plan
+from tracemend.formats.ctf.packets import METADATA, Lost, Packet, Packets, Stream, folders, number_streams
+from tracemend.formats.ctf.tsdl import NS, EventClass, recognise
+from tracemend.formats.ctf.values import DAMAGED, complaint
+from tracemend.formats.text import decode
+from tracemend.syscalls import NO_NUMBER, call_name, canonical
+
+#: Events decoded before they are merged; of each stream there are about as many in memory.
+BATCH = 1 << 14
+#: Files mapped at a time.
+MOST_MAPPED = 64
+INT64 = range(-(1 << 63), 1 << 63)
+
+#: A system call in the names of LTTng (since 2.6, before, and for 32-bit programs) and of perf.
+NAMED = re.compile(
+    r"(?:(?P<compat>compat_)?syscall_(?P<lttng>entry|exit)_|syscalls:sys_(?P<perf>enter|exit)_|(?:compat_)?sys_)"
+    r"(?P<call>\w+)"
+)
+NUMBERED = re.compile(r"(?:raw_syscalls:)?sys_(enter|exit)")
+#: The exit of whatever call the thread was in (LTTng before 2.6).
+OLD_EXIT = "exit_syscall"
+
+
+class Kinds:
+    """What a row is, as one code: a name and a phase."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.codes: dict[tuple[str, int], int] = {}
+        self.old_exit = -1
+
+    def __call__(self, name: str, phase: int) -> int:
+        return self.codes.setdefault((name, phase), len(self.codes))
+
+    def name(self, code: int) -> str:
+        return list(self.codes)[code][0]
+
+    def plan(self, event: EventClass) -> Plan:
+        """What the rows of an event class are."""
+        fields = dict(event.fields.members) if event.fields else {}
+        raw = NUMBERED.fullmatch(event.name)
+        if raw and ("id" in fields or "_id" in fields):
+            phase = ENTER if raw[1] == "enter" else EXIT
+            return Plan(_Numbers(self, phase), "id", has_ret=phase == EXIT)
+        if event.name == OLD_EXIT:
+            self.old_exit = self(OLD_EXIT, EXIT)
+            return Plan(self.old_exit, has_ret=True)
+        named = NAMED.fullmatch(event.name)
+        if named is None:
+            return Plan(self(event.name, INSTANT))
+        phase = EXIT if "exit" in (named["lttng"], named["perf"]) else ENTER
+        if named["call"] == "unknown" and not named["compat"] and ("id" in fields or "_id" in fields):
+            return Plan(_Numbers(self, phase), "id", has_ret=phase == EXIT)
+        return Plan(self(canonical(named["call"]), phase), has_ret=phase == EXIT)
+
+    def tables(self) -> tuple[NDArray[np.int32], NDArray[np.int8]]:
+        """Each code's name, as the builder numbers names, and phase."""
+        names = [self.builder.names(name) for name, _ in self.codes]
+        return np.array(names, np.int32), np.array([phase for _, phase in self.codes], np.int8)
+
+
+class _Numbers(dict[int, int]):
+    """Numbers of system calls to the codes of their rows."""
+
+    def __init__(self, kinds: Kinds, phase: int) -> None:
+        self.kinds, self.phase = kinds, phase
+
+    def __missing__(self, number: int) -> int:
+        name = call_name(number, self.kinds.builder.options.arch)
+        self[number] = code = self.kinds(name, self.phase)
+        return code
+
+
+@dataclass(slots=True)
+class Batch:
+    """Consecutive events of one stream, columns of E rows."""
+
+    time_ns: NDArray[np.int64]
+    kind: NDArray[np.int32]
+    tid: NDArray[np.int32]
+    comm: NDArray[np.int32]
+    args: pa.Array
+    ret: pa.Array
+    stream: int
+
+    def __len__(self) -> int:
+        return len(self.time_ns)
+
+    def cut(self, begin: int, end: int) -> Batch:
+        rows = slice(begin, end)
+        return Batch(
+            self.time_ns[rows],
+            self.kind[rows],
+            self.tid[rows],
+            self.comm[rows],
+            self.args[rows],
+            self.ret[rows],
+            self.stream,
+        )
+
+
+class Maps:
+    """Files in memory, the latest few of them."""
+
+    def __init__(self) -> None:
+        self.held: OrderedDict[Path, mmap.mmap] = OrderedDict()
+
+    def __call__(self, path: Path) -> mmap.mmap:
+        if path in self.held:
+            self.held.move_to_end(path)
+            return self.held[path]
+        if len(self.held) >= MOST_MAPPED:
+            self.held.popitem(last=False)[1].close()
+        with open(path, "rb") as f:
+            self.held[path] = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
+        return self.held[path]
+
+    def close(self) -> None:
+        for held in self.held.values():
+            held.close()
+
+
+class Comms:
+    """Commands as bytes (up to a zero, if there is one) to the builder's codes; -1 for none."""
+
+    def __init__(self, builder: Builder) -> None:
+        self.builder = builder
+        self.codes: dict[bytes | None, int] = {None: -1}
+
+    def __call__(self, raw: bytes | None) -> int:
+        if raw not in self.codes:
+            assert raw is not None
+            self.codes[raw] = self.builder.comms(decode(raw.partition(b"\0")[0]))
+        return self.codes[raw]
+
+
+class _Events:
+    """Decodes one stream, batch by batch, and knows how many events stand before the end of each of its packets."""
+
+    def __init__(self, stream: Stream, index: int, builder: Builder, maps: Maps, comms: Comms) -> None:
+        self.stream, self.index, self.builder = stream, index, builder
+        self.maps, self.comms = maps, comms
+        self.until: list[int] = []  # events up to and with each packet
+        self.count = 0
+        self.latest = 0  # the clock at the last event
+
+    def batches(self) -> Iterator[Batch]:
+        rows: list[tuple[Any, ...]] = []
+        for packet in self.stream.packets:
+            for _ in self._packet(packet, rows):
+                if len(rows) >= BATCH:
+                    yield self._batch(rows)
+                    rows.clear()
+            self.until.append(self.count + len(rows))
+        if rows:
+            yield self._batch(rows)
+
+    def _packet(self, packet: Packet, rows: list[tuple[Any, ...]]) -> Iterator[None]:
+        """Decode a packet in pieces, pausing after each of them."""
+        data = self.maps(packet.file)[packet.at : packet.at + (packet.content + 7 >> 3)]
+        env: dict[tuple[str, ...], Any] = {}
+        try:
+            decoder, _, bit = self.stream.trace.head(data, env)
+        except DAMAGED:
+            raise TraceError(packet.file, 0, f"byte {packet.at}: the file changed while it was read") from None
+        now = self.latest if packet.begin is None else packet.begin
+        while True:
+            before = len(rows)
+            bit, now, self.latest, error = decoder.run(
+                data, bit, packet.content, now, self.latest, BATCH, rows.append, env
+            )
+            decoded = len(rows) - before
+            yield
+            if error is not None:
+                self.builder.bad(
+                    0, f"byte {packet.at + (bit >> 3)}: an event is damaged: {complaint(error)}", packet.file
+                )
+                return
+            if decoded < BATCH:
+                return
+
+    def _batch(self, rows: list[tuple[Any, ...]]) -> Batch:
+        now, kind, tid, comm, args, ret = zip(*rows, strict=True)
+        time = self._time(now)
+        self.count += len(rows)
+        return Batch(
+            time,
+            np.array(kind, np.int32),
+            _tids(tid),
+            np.array([self.comms(c) for c in comm], np.int32),
+            pa.array(args, pa.string()),
+            pa.array(ret, pa.string()),
+            self.index,
+        )
+
+    def _time(self, now: tuple[int, ...]) -> NDArray[np.int64]:
+        """Values of the stream's clock as nanoseconds, exactly; raises TraceError beyond 64 bits."""
+        if not self.stream.decoder.timed:
+            return np.arange(self.count, self.count + len(now), dtype=np.int64)
+        clock = self.stream.clock
+        first, last = clock.ns(now[0]), clock.ns(now[-1])  # they never go backwards
+        if first not in INT64 or last not in INT64:
+            raise TraceError(self.stream.file, 0, "the time is beyond what 64 bits of nanoseconds hold")
+        if clock.frequency == NS and now[-1] in INT64:
+            return np.array(now, np.int64) - now[0] + first
+        return np.array([clock.ns(v) for v in now], np.int64)
+
+
+def _tids(tid: tuple[int, ...]) -> NDArray[np.int32]:
+    """Threads; -1 for a number that no thread can have."""
+    wide = np.array(tid, object) if max(tid) >= 1 << 63 else np.array(tid, np.int64)
+    return np.where((wide >= -1) & (wide < 1 << 31), wide, -1).astype(np.int32)
+
+
+def merge(sources: list[Iterator[Batch]]) -> Iterator[list[Batch]]:
+    """Pieces of all streams that follow each other in time, each a list of one batch a stream.
+
+    What is no later than the end of every stream's current batch is complete; so there is about one batch of each
+    stream in memory.
+    """
+    heads: dict[int, Batch] = {}
+    waiting = dict(enumerate(sources))
+    while True:
+        for i in list(waiting):
+            if i not in heads:
+                following = next(waiting[i], None)
+                if following is None:
+                    del waiting[i]
+                else:
+                    heads[i] = following
+        if not heads:
+            return
+        until = min(int(h.time_ns[-1]) for h in heads.values())
+        parts = []
+        for i, head in list(heads.items()):
+            at = int(np.searchsorted(head.time_ns, until, "right"))
+            if at:
+                parts.append(head.cut(0, at))
+                if at < len(head):
+                    heads[i] = head.cut(at, len(head))
+                else:
+                    del heads[i]
+        yield parts
+
+
+class _Reader:
+    """Reads all traces in a folder into one builder."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self.builder = Builder(path, "ctf", options, pieces="packets")
+        self.kinds = Kinds(self.builder)
+        self.traces = open_traces(path, self.builder, self.kinds)
+        self.streams = [s for t in self.traces for s in t.streams()]
+        number_streams(self.streams)
+        self.numbers = np.array([s.number for s in self.streams], np.int32)
+        self.open_calls: dict[tuple[int, int], int] = {}
+
+    def trace(self) -> Trace:
+        maps, comms = Maps(), Comms(self.builder)
+        try:
+            self._events([_Events(s, i, self.builder, maps, comms) for i, s in enumerate(self.streams)])
+        finally:
+            maps.close()
+        builder = self.builder
+        builder.warnings += shared_cpus(self.streams)
+        builder.provenance["streams"] = [
+            {"number": s.number, "cpu": s.cpu, "file": str(s.file.relative_to(_folder(builder.path)))}
+            for s in self.streams
+        ]
+        return builder.finish("ns" if any(s.decoder.timed for s in self.streams) else "index")
+
+    def _events(self, events: list[_Events]) -> None:
+        losses = [s.trace.losses(s)[::-1] for s in self.streams]
+        seen = [0] * len(events)
+        for parts in merge([e.batches() for e in events]):
+            base = self.builder.rows
+            rank = self._add(parts)
+            at = 0
+            for part in parts:
+                i = part.stream
+                begin, seen[i] = seen[i], seen[i] + len(part)
+                until = events[i].until
+                while losses[i] and losses[i][-1].after < len(until) and until[losses[i][-1].after] < seen[i]:
+                    lost = losses[i].pop()
+                    self._mark(i, lost, base + int(rank[at + until[lost.after] - begin]))
+                at += len(part)
+        for i, rest in enumerate(losses):
+            for lost in reversed(rest):
+                self._mark(i, lost, self.builder.rows)
+
+    def _mark(self, i: int, lost: Lost, row: int) -> None:
+        clock = self.streams[i].clock
+        begin, end = (None if v is None or clock.ns(v) not in INT64 else clock.ns(v) for v in (lost.begin, lost.end))
+        self.builder.marks.append(Mark(int(self.numbers[i]), row, lost.count, row, begin, end))
+
+    def _add(self, parts: list[Batch]) -> NDArray[np.int64]:
+        """Add the parts' events in order of time; returns where each of them (one part after the other) went."""
+        time = np.concatenate([p.time_ns for p in parts])
+        order = np.argsort(time, kind="stable")
+        kind = np.concatenate([p.kind for p in parts])[order]
+        tid = np.concatenate([p.tid for p in parts])[order]
+        cpu = np.repeat(self.numbers[[p.stream for p in parts]], [len(p) for p in parts])[order]
+        if self.kinds.old_exit >= 0:
+            self._name_exits(kind, tid, cpu)
+        names, phases = self.kinds.tables()
+        self.builder.add(
+            time_ns=time[order],
+            cpu=cpu,
+            tid=tid,
+            comm=np.concatenate([p.comm for p in parts])[order],
+            name=names[kind],
+            phase=phases[kind],
+            args=pa.concat_arrays([p.args for p in parts]).take(order),
+            ret=pa.concat_arrays([p.ret for p in parts]).take(order),
+            line=np.arange(self.builder.rows, self.builder.rows + len(order)),
+        )
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        return rank
+
+    def _name_exits(self, kind: NDArray[np.int32], tid: NDArray[np.int32], cpu: NDArray[np.int32]) -> None:
+        """Give exits that don't tell their call the one that their thread (or else their cpu) is in."""
+        _, phases = self.kinds.tables()
+        for row in np.flatnonzero(phases[kind] != INSTANT).tolist():
+            key = (0, int(tid[row])) if tid[row] >= 0 else (1, int(cpu[row]))
+            if phases[kind[row]] == ENTER:
+                self.open_calls[key] = int(kind[row])
+            elif kind[row] == self.kinds.old_exit:
+                entered = self.open_calls.pop(key, None)
+                name = NO_NUMBER if entered is None else self.kinds.name(entered)
+                kind[row] = self.kinds(name, EXIT)
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def open_traces(path: Path, builder: Builder, kinds: Kinds) -> list[Packets]:
+    """The traces in a folder, with their metadata read; raises TraceError if there is none."""
+    found = folders(_folder(path)) if path.is_dir() or path.name == METADATA else []
+    if not found:
+        raise TraceError(path, 0, "no folder with a CTF trace's metadata")
+    return [Packets(folder, builder, kinds.plan) for folder in found]
+
+
+def shared_cpus(streams: list[Stream]) -> list[str]:
+    """A warning where streams go by another number than their cpu's."""
+    other = [s for s in streams if s.cpu not in (s.number, -1)]
+    if not other:
+        return []
+    s = other[0]
+    return [f"several streams on one cpu: {s.number} stands for {s.file.name} on cpu {s.cpu}"]
+
+
+def read(path: Path, options: Options) -> Trace:
+    """Read a trace's folder (or the one around its metadata); raises TraceError."""
+    return _Reader(path, options).trace()
+
+
+FORMAT = Format("ctf", "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder", recognise, read, folder=True)
