@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -25,7 +26,19 @@ from tracemend.errors import TraceError
 from tracemend.events import Trace
 from tracemend.formats import parquet
 from tracemend.gaps import lose
-from tracemend.recording import Pair, RecordError, align, available, pages, pairs, perf, record, record_pair, text
+from tracemend.recording import (
+    Pair,
+    RecordError,
+    align,
+    available,
+    lttng,
+    pages,
+    pairs,
+    perf,
+    record,
+    record_pair,
+    text,
+)
 from tracemend.recording.ftrace import _Pages
 from tracemend.recording.tracefs import EVENTS, PREFIX, TRACEFS, Instance, held, names_kept, remove_stale, thread_names
 
@@ -135,6 +148,24 @@ def test_a_pair_by_perf() -> None:
     assert printed.count("PERF_RECORD_LOST lost") == sum(g.count is not None for g in pair.lossy.gaps)
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
+    """A program with tracepoints; events of two sizes, so that small ones find room where large ones don't."""
+    for tool, package in (("lttng", "lttng-tools"), ("gcc", "gcc"), ("lttng-gen-tp", "liblttng-ust-dev")):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed ({package})")
+    source = Path(__file__).parent / "formats" / "ctf_app"
+    program = str(tmp_path / "app")
+    libraries = ["-llttng-ust", "-ldl", "-lpthread"]
+    subprocess.run(["gcc", "-O1", f"-I{source}", str(source / "app.c"), "-o", program, *libraries], check=True)
+    pair, faults = lttng.record_pair([program, "15000", "2"], overwrite=overwrite, quiet=True)
+    assert faults == []
+    assert pair.lost
+    assert len(pair.lossy) + pair.lost == len(pair.complete)
+    if not overwrite:
+        assert pair.lost == pair.lossy.lost
+
+
 @recording
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_recorder_leaves_nothing_for_long(tmp_path: Path, how: signal.Signals) -> None:
@@ -206,7 +237,7 @@ def test_what_cant_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
         done = command_line("record", "-o", out, "--", "no-such-command")
         assert done.returncode == 1
         assert done.stderr == "tracemend: no-such-command: no such command\n"
-    for wrong in (["-o", str(tmp_path / "x.csv")], ["-o", out, "--tracer", "perf"]):
+    for wrong in (["-o", str(tmp_path / "x.csv")], ["-o", out, "--tracer", "perf"], ["-o", out, "--tracer", "lttng"]):
         assert command_line("record", *wrong, "--", "true").returncode == 2
     assert list(tmp_path.iterdir()) == []
 

@@ -515,7 +515,10 @@ def record(
         Literal["raw", "syscalls", "sched"],
         typer.Option(help="raw system calls; system calls with their arguments' names; raw ones and scheduling."),
     ] = "raw",
-    tracer: Annotated[Literal["ftrace", "perf"], typer.Option(help="Who records.")] = "ftrace",
+    tracer: Annotated[
+        Literal["ftrace", "perf", "lttng"],
+        typer.Option(help="Who records; perf and LTTng (user-space events of programs with tracepoints) pairs only."),
+    ] = "ftrace",
     buffer: Annotated[
         int | None,
         typer.Option(min=4, max=1 << 24, help="KiB a cpu; 65536 if not given, with --pair 8 (the small buffer)."),
@@ -536,6 +539,7 @@ def record(
     from tracemend.formats import parquet
     from tracemend.recording import RecordError, available
     from tracemend.recording import ftrace as by_ftrace
+    from tracemend.recording import lttng as by_lttng
     from tracemend.recording import perf as by_perf
     from tracemend.recording.pairs import write_folder
     from tracemend.whole import whole_file
@@ -544,11 +548,14 @@ def record(
         raise OutputError(f"{output}: exists already; --force replaces it")
     if tracer == "perf" and (not pair or events != "raw" or mode != "overwrite"):
         raise typer.BadParameter("perf records pairs of raw events in overwrite mode only", param_hint="--tracer")
+    if tracer == "lttng" and (not pair or events != "raw"):
+        raise typer.BadParameter("LTTng records pairs, of all events that the program has", param_hint="--tracer")
     if not pair and output.suffix not in (".parquet", ".txt"):
         raise typer.BadParameter("a recording's name ends in .parquet or .txt", param_hint="--output")
     if not pair and output.suffix == ".txt" and events != "raw":
         raise typer.BadParameter("only raw events can be written as text", param_hint="--events")
-    reason = by_perf.available_perf() if tracer == "perf" else available(events)
+    reasons = {"ftrace": lambda: available(events), "perf": by_perf.available_perf, "lttng": by_lttng.available_lttng}
+    reason = reasons[tracer]()
     if reason:
         raise RecordError(reason)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
@@ -566,6 +573,11 @@ def record(
                 live=live,
             )
             text = lossy.text() if events == "raw" else None
+        elif tracer == "lttng":
+            both, faults = by_lttng.record_pair(
+                command, subbuf_kb=max(4, (buffer or 16) // by_lttng.NUMBER), overwrite=mode == "overwrite"
+            )
+            text = None
         else:
             pages = max(1, 1 << ((buffer or 4) // 4).bit_length() - 1)
             both, printed, faults = by_perf.record_pair(command, pages=pages, delay_ms=delay, seed=seed)
