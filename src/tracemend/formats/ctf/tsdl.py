@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn, TypeVar
 from uuid import UUID
@@ -523,6 +523,8 @@ class _Parser:
                 if self.token.kind != "word" and self.token.text != "*":
                     self.fail(f"a type's name expected, not {self.token.text[:40]!r}")
                 words.append(self.next().text)
+            if "*" in words and isinstance(kind, Integer) and kind.base == 10:
+                kind = replace(kind, base=16)  # pointers are hexadecimal unless it is said otherwise
             declared = [(" ".join(words), kind)]
         elif self.accept("typedef"):
             declared = self._declarators(self.type(scope), line)
