@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
+from tracemend.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
 from tracemend.syscalls import DEFAULT_ARCH
 
 
@@ -29,7 +29,8 @@ class Format:
     """One way a trace lies on disk.
 
     ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
-    a trace is a folder, recognised by the file of metadata in it.
+    a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
+    headers and no event; raises TraceError, too.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Format:
     recognise: Callable[[bytes], bool]
     read: Callable[[Path, Options], Trace]
     folder: bool = False
+    glance: Callable[[Path, Options], Glance] | None = None
 
 
 class Interner:
