@@ -230,7 +230,8 @@ def _between(
 class Advice:
     """What one cpu's buffer lacked: ``missing_bytes`` more would have held the largest backlog.
 
-    ``rate`` is the highest rate of events a second over any gap; ``complete`` is False if some gap has no count.
+    ``rate`` is the highest rate of events a second over any gap with an event on both sides, 0 if there is none;
+    ``complete`` is False if some gap has no count.
     """
 
     cpu: int
@@ -282,7 +283,8 @@ def advise(trace: Trace) -> list[Advice]:
             backlog = max(0.0, backlog) + (g.count or 0) * mean
             peak = max(peak, backlog)
             seen, at = row, g.end_ns
-        rate = max((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in gaps)
+        closed = [g for g in gaps if g.before is not None and g.after is not None]  # of others nobody knows how long
+        rate = max(((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in closed), default=0.0)
         complete = all(g.count is not None for g in gaps)
         result.append(Advice(cpu, sum(g.count or 0 for g in gaps), rate, mean, math.ceil(peak), complete))
     return result
