@@ -21,7 +21,6 @@ import torch
 import tracemend
 from tracemend.evaluate import GapScore, contestants, judge, summary
 from tracemend.events import PHASES, SCHEMA, Gap, Trace
-from tracemend.mending import mend_trace
 from tracemend.recording import Pair, align
 from tracemend.syscalls import call_name
 
@@ -89,9 +88,9 @@ def main() -> None:
     for name, pair in pairs.items():
         print(f"{name}: {len(pair.missing)} gaps, {pair.lossy.lost} events lost of {len(pair.complete)}", flush=True)
         rows = []
-        for mender_name, mender, lookup in contestants(model):
+        for mender_name, fill in contestants(model):
             begin = time.perf_counter()
-            mended = mend_trace(pair.lossy, mender, lookup=lookup, seed=options.seed)
+            mended = fill(pair.lossy, seed=options.seed)
             took = time.perf_counter() - begin
             scores = judge(mended, pair)
             every.setdefault(mender_name, []).extend(scores)

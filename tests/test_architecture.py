@@ -18,6 +18,7 @@ LAYERS: list[set[str]] = [
     {"mended", "formats", "vocabulary"},
     {"downstream"},
     {"suspect", "scanning", "windows"},
+    {"examples"},
     {"gaps", "outputs", "backbones", "codecs", "schedules", "recording"},
     {"report"},
     {"processes"},

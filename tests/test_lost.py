@@ -20,7 +20,7 @@ from tracemend.recording import Pair, pairs
 from tracemend.results import read_results
 
 SPLIT = '[split]\nvalidation_run = 2\ntest_run = 3\ntest = ["other"]\n'
-CONTEST = '[[lost]]\nmenders = ["copy", "lookup", "lookup, corpus", "n-gram of the corpus"]\nmost = 2\n'
+CONTEST = '[[lost]]\nmenders = ["copy", "lookup", "lookup + examples", "n-gram of the corpus"]\nmost = 2\n'
 
 
 def made_up(seed: int) -> Pair:
@@ -70,7 +70,7 @@ def test_a_contest_from_the_command_line(tree: Path) -> None:
     command = [sys.executable, "-m", "tracemend", "report", "r.jsonl"]
     told = subprocess.run(command, cwd=tree.parent, capture_output=True, text=True, check=True).stdout
     assert "## overwrite, by run" in told
-    assert "| lookup, corpus |" in told
+    assert "| lookup + examples |" in told
     refused = subprocess.run([*command, "-o", "out"], cwd=tree.parent, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
 

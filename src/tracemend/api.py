@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from tracemend.baselines import Lookup
 from tracemend.errors import ModelError
 from tracemend.events import Trace
+from tracemend.examples import shipped
 from tracemend.formats import read
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
@@ -45,13 +46,15 @@ def mend(
     unknown: Unknown = "leave",
     refuse: float = 0.0,
     examples: Sequence[Trace] = (),
+    alone: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Mended:
     """Fill a trace's gaps; the trace itself stays as it is.
 
     model: a folder, a loaded model (used together with a lookup in the trace's intact part), any other Mender (used
     alone), or None / "lookup" for the lookup alone. unknown: "leave" or "estimate" gaps without a count. refuse: gaps
-    whose mean confidence is below this stay unfilled. examples: complete traces that the lookup may copy from.
+    whose mean confidence is below this stay unfilled. examples: complete traces that the lookup may copy from, besides
+    the recordings that ship with the package and the intact part of the trace itself; alone: nothing that is shipped.
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded.
     """
     if not isinstance(trace, Trace):
@@ -60,7 +63,16 @@ def mend(
         model = load(model)
     elif isinstance(model, str | Path):
         model = None
-    return mend_trace(trace, model, examples=examples, seed=seed, unknown=unknown, refuse=refuse, progress=progress)
+    return mend_trace(
+        trace,
+        model,
+        examples=examples,
+        shipped=() if alone else shipped(),
+        seed=seed,
+        unknown=unknown,
+        refuse=refuse,
+        progress=progress,
+    )
 
 
 def train(

@@ -356,6 +356,9 @@ def mend(
     examples: Annotated[
         list[Path] | None, typer.Option("--example", help="A trace the lookup may copy from, too; repeatable.")
     ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Copy nothing from the recordings that ship with tracemend.")
+    ] = False,
     unknown: Annotated[
         Literal["leave", "estimate"], typer.Option(help="What to do with gaps that have no count.")
     ] = "leave",
@@ -386,7 +389,16 @@ def mend(
     outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
     quiet = not sys.stderr.isatty()
     with _progress("mending", quiet) as progress:
-        mended = fill(broken, model, seed=seed, unknown=unknown, refuse=refuse, examples=others, progress=progress)
+        mended = fill(
+            broken,
+            model,
+            seed=seed,
+            unknown=unknown,
+            refuse=refuse,
+            examples=others,
+            alone=alone,
+            progress=progress,
+        )
     paths = write(mended, output, outputs, force)
     counts = mended.counts
     if json_:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tracemend.baselines import Copy, MostFrequent, NGram
 from tracemend.downstream import descriptor_error, errors, of_mended, of_trace
 from tracemend.events import ENTER, EXIT, PHASES, Trace
+from tracemend.examples import shipped
 from tracemend.gaps import Blackout
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
@@ -211,14 +212,21 @@ def _likelier(bits_G: Floats, truth_G: Floats) -> dict[str, Floats]:
     return {"bits": bits_G, "bits_truth": truth_G, "likelier": (bits_G < truth_G).astype(float)}
 
 
-def contestants(model: Restorer | None) -> Iterator[tuple[str, Restorer | Mender | None, bool]]:
-    """What every table shows: (name, model, with a lookup beside it). All decode under the same constraints."""
-    yield "most frequent", MostFrequent(), False
-    yield "copy", Copy(), False
-    yield "lookup", None, True
+def contestants(model: Restorer | None) -> Iterator[tuple[str, Callable[..., Mended]]]:
+    """What every table shows, by name, as ``mend_trace`` with some of its arguments; the last is what ``mend`` does.
+
+    All decode under the same constraints. The lookup has what is intact of the trace itself, and as "examples" the
+    recordings that ship with the package.
+    """
+    yield "most frequent", partial(mend_trace, model=MostFrequent())
+    yield "copy", partial(mend_trace, model=Copy())
+    yield "lookup", mend_trace
     if model is not None:
-        yield "network", model, False
-        yield "lookup + network", model, True
+        yield "network", partial(mend_trace, model=model, lookup=False)
+        yield "lookup + network", partial(mend_trace, model=model)
+    yield "lookup + examples", partial(mend_trace, shipped=shipped())
+    if model is not None:
+        yield "lookup + examples + network", partial(mend_trace, model=model, shipped=shipped())
 
 
 def compare(
@@ -232,9 +240,9 @@ def compare(
     rows = []
     truth = of_trace(pair.complete)
     figures = {"left open": errors(truth, of_trace(pair.lossy))}
-    for name, mender, lookup in contestants(model):
+    for name, fill in contestants(model):
         begin = time.perf_counter()
-        mended = mend_trace(pair.lossy, mender, lookup=lookup, seed=seed)
+        mended = fill(pair.lossy, seed=seed)
         seconds = time.perf_counter() - begin
         figures[name] = errors(truth, of_mended(mended))
         for row in summary(judge(mended, pair, likelihood), seed):

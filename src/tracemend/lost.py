@@ -21,6 +21,7 @@ from tracemend.datasets import LossyRun, Part, corpus, pairs
 from tracemend.errors import DataError, ModelError, one_of
 from tracemend.evaluate import MEANS, GapScore, Likelihood, held_out, judge
 from tracemend.events import Trace
+from tracemend.examples import shipped
 from tracemend.experiment import Progress, in_processes, provenance, read_tables
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
@@ -83,19 +84,20 @@ def _baseline(name: str, lossy: Trace, knowledge: Knowledge, only: set[int], see
 
 
 #: (lossy trace, knowledge, gaps to fill, seed) -> what is inferred. Without more said they have only what is intact of
-#: the lossy trace itself; "corpus": the training recordings, too.
+#: the lossy trace itself; "examples": the training recordings, which ship with the package, too.
 CONTESTANTS: dict[str, Contestant] = {
     **{name: partial(_baseline, name) for name in BASELINES if name != "lookup"},
     "n-gram of the corpus": lambda lossy, known, only, seed: mend_trace(lossy, known.taught, seed=seed, only=only),
     "lookup": lambda lossy, known, only, seed: mend_trace(lossy, None, seed=seed, only=only),
-    "lookup, corpus": lambda lossy, known, only, seed: mend_trace(
-        lossy, None, examples=known.training, seed=seed, only=only
-    ),
     "network": lambda lossy, known, only, seed: mend_trace(lossy, known.network, lookup=False, seed=seed, only=only),
     "lookup + network": lambda lossy, known, only, seed: mend_trace(lossy, known.network, seed=seed, only=only),
+    "lookup + examples": lambda lossy, known, only, seed: mend_trace(lossy, shipped=shipped(), seed=seed, only=only),
+    "lookup + examples + network": lambda lossy, known, only, seed: mend_trace(
+        lossy, known.network, shipped=shipped(), seed=seed, only=only
+    ),
 }
 #: Those that depend on the model.
-TRAINED = ("network", "lookup + network")
+TRAINED = ("network", "lookup + network", "lookup + examples + network")
 
 
 @dataclass(frozen=True)

@@ -465,6 +465,7 @@ def mend_trace(
     *,
     lookup: bool = True,
     examples: Sequence[Trace] = (),
+    shipped: Sequence[Stream] = (),
     seed: int = 0,
     unknown: Unknown = "leave",
     refuse: float = 0.0,
@@ -473,14 +474,16 @@ def mend_trace(
 ) -> Mended:
     """Fill the trace's gaps (``tracemend.mend`` is this with loading).
 
-    A Restorer works together with a lookup in the trace's intact part and in ``examples`` (alone if not ``lookup``);
+    A Restorer works together with a lookup in the trace's intact part, in ``examples`` and in ``shipped`` streams of
+    ids of the universal vocabulary, which count less than the trace itself (alone if not ``lookup``);
     another Mender works alone; None is the lookup alone. only: numbers of the gaps to fill, all if None.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
     if model is None or (network and lookup):
-        found = Lookup([s for t in (trace, *examples) for s in streams(t, vocabulary, shortest=1)])
+        others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))]
+        found = Lookup(streams(trace, vocabulary, shortest=1), others)
         mender = Blend(found, network) if network else found
     else:
         mender = model
@@ -534,6 +537,7 @@ def mend_trace(
             "unknown": unknown,
             "refuse": refuse,
             "examples": [str(t.path) for t in examples],
+            "shipped": sum(map(len, shipped)),
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
         },
     }

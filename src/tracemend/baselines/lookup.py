@@ -32,7 +32,8 @@ class Lookup(Proposer):
     Every place of the indexed streams whose left context matches the events before the gap, or whose right context
     matches those after it at the gap's exact distance, votes with what follows (or stands) there. A place's vote at a
     position grows with the lengths of its matches and falls with the distance from the matching edge; a place that
-    matches on both sides at the exact distance counts the product of both and doesn't fall off.
+    matches on both sides at the exact distance counts the product of both and doesn't fall off. Places in ``examples``,
+    streams of other traces, count less than those of the very trace.
     """
 
     name = "lookup"
@@ -40,20 +41,26 @@ class Lookup(Proposer):
     def __init__(
         self,
         streams: Sequence[Stream],
+        examples: Sequence[Stream] = (),
         *,
         power: float = 3.0,
         reach: float = 100.0,
         doubt: float = 8.0,
         most_sites: int = 192,
+        trust: float = 0.1,
     ) -> None:
         """power: exponent of (1 + match length) in a vote. reach: events until a one-sided vote has lost half its
-        exponent. doubt: votes that speak for something else altogether. most_sites: votes that are heard."""
+        exponent. doubt: votes that speak for something else altogether. most_sites: votes that are heard. trust: what
+        a vote of the examples counts, against one of the streams."""
         self.calibration = of_lookup()
         self.power, self.reach, self.doubt, self.most_sites = power, reach, doubt, most_sites
+        self.trust = trust
         separator = np.full(CONTEXT, -1, np.int64)
         nothing = np.full(CONTEXT, -1, np.int64)
-        parts = [separator, *(x for s in streams for x in (s.ids, separator))]
-        tids = [nothing, *(x for s in streams for x in (s.tids, nothing))]
+        parts = [separator, *(x for s in (*streams, *examples) for x in (s.ids, separator))]
+        tids = [nothing, *(x for s in (*streams, *examples) for x in (s.tids, nothing))]
+        #: where the examples begin
+        self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
         self.ids: Ints = np.concatenate(parts).astype(np.int64)
         self.tids: Ints = np.concatenate(tids).astype(np.int64)
         real = self.ids >= 0
@@ -61,7 +68,7 @@ class Lookup(Proposer):
         ends = np.flatnonzero(real & ~np.append(real[1:], False)) + 1
         self.stretch_end = np.append(ends, len(self.ids))[np.searchsorted(ends, np.arange(len(self.ids)), "right")]
         self.events = int(real.sum())
-        self._index = {k: _sorted_hashes(self.ids, k) for k in ORDERS}
+        self._index = _Index(self.ids)
         present, number = np.unique(self.ids[real], return_counts=True)
         self.common: Ints = present[np.argsort(-number)][:CANDIDATES] if len(present) else np.array([OTHER])
 
@@ -87,11 +94,8 @@ class Lookup(Proposer):
         for k in ORDERS:
             if k > len(context):
                 continue
-            hashes, places = self._index[k]
-            key = _hash(context[-k:] if side < 0 else context[:k])
-            lo, hi = np.searchsorted(hashes, key, "left"), np.searchsorted(hashes, key, "right")
-            if hi - lo >= 48 or (k == 1 and hi > lo):
-                found = places[lo:hi]
+            found = self._index.places(k, _hash(context[-k:] if side < 0 else context[:k]))
+            if len(found) >= 48 or (k == 1 and len(found)):
                 if len(found) > 4096:  # evenly over the trace
                     found = found[np.linspace(0, len(found) - 1, 4096).astype(np.int64)]
                 return found if side < 0 else found - k
@@ -111,6 +115,7 @@ class Lookup(Proposer):
         both = whole & (left > 0) & (right > 0)
         room = int(np.clip(400_000 // n, 8, self.most_sites))
         strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
+        strength += np.where(sites >= self.foreign, np.log(self.trust) / self.power, 0.0)
         keep = np.argsort(-strength, kind="stable")[:room]
         sites, left, right, both = sites[keep], left[keep], right[keep], both[keep]
         offset = np.arange(n)
@@ -126,6 +131,7 @@ class Lookup(Proposer):
         fade_right = np.where(sure, 1.0, 1 / (1 + (n - 1 - offset) / self.reach))
         evidence = from_left * np.log1p(left)[:, None] * fade_left + from_right * np.log1p(right)[:, None] * fade_right
         vote = np.where((from_left | from_right) & (self.ids[at] >= 0), np.expm1(self.power * evidence), 0.0)
+        vote *= np.where(at >= self.foreign, self.trust, 1.0)
         distinct, inverse = np.unique(self.ids[at], return_inverse=True)
         inverse = inverse.reshape(at.shape)
         table = np.zeros((n, len(distinct)))
@@ -196,20 +202,36 @@ def _hash(context: Ints) -> np.uint64:
     return value
 
 
-def _sorted_hashes(ids: Ints, k: int) -> tuple[NDArray[np.uint64], Ints]:
-    """Hashes of all runs of k real events, sorted, and the position behind each run."""
-    if len(ids) < k:
-        return np.empty(0, np.uint64), np.empty(0, np.int64)
-    value = np.zeros(len(ids) - k + 1, np.uint64)
-    with np.errstate(over="ignore"):
-        for j in range(k):
-            value = value * _BASE + (ids[j : len(ids) - k + 1 + j] + 1).astype(np.uint64)
+class _Index:
+    """Where runs of k real events end, by their hash, for each k of ORDERS: sorted words of a hash's upper bits and the
+    position behind the run. (Plain words sort many times faster than an order of them would. Two runs of one hash are
+    no harm: the matches are looked at.)"""
+
+    def __init__(self, ids: Ints) -> None:
+        self.bits = np.uint64(max(1, len(ids)).bit_length())
+        self.mask = (np.uint64(1) << self.bits) - np.uint64(1)
+        self.words: dict[int, NDArray[np.uint64]] = {}
+        event = (ids + 1).astype(np.uint64)
+        real = np.cumsum(np.append(0, ids < 0))
+        value = np.zeros(len(ids), np.uint64)  # the hash of the run of k events that begins at each position
+        for k in range(1, max(ORDERS) + 1):
+            value = value[: max(0, len(ids) - k + 1)] * _BASE
+            value += event[k - 1 :]
             value ^= value >> np.uint64(29)
-    real = np.cumsum(np.append(0, ids < 0))
-    behind = np.flatnonzero(real[k:] == real[:-k]) + k
-    value = value[behind - k]
-    order = np.argsort(value, kind="stable")
-    return value[order], behind[order]
+            if k in ORDERS:
+                behind = np.flatnonzero(real[k:] == real[:-k]) + k
+                self.words[k] = np.sort(self._upper(value[behind - k]) | behind.astype(np.uint64))
+
+    def places(self, k: int, key: np.uint64) -> Ints:
+        """The positions behind the runs of k events of this hash, in order."""
+        words, upper = self.words[k], self._upper(np.array([key]))[0]
+        lo, hi = np.searchsorted(words, [upper, upper | self.mask])
+        return (words[lo:hi] & self.mask).astype(np.int64)
+
+    def _upper(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """What a hash has above the position's bits, once a last product has carried all of it up there."""
+        with np.errstate(over="ignore"):
+            return np.asarray(hashes * _BASE & ~self.mask)
 
 
 def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:

@@ -1,0 +1,31 @@
+"""Make the recordings that ship with the package from the corpus's training part.
+
+    python scripts/make_examples.py [--corpus corpus] [--out src/tracemend/data/examples.parquet]
+
+The training part is what experiments/workloads.toml says; nothing that is validated or tested with is in it.
+"""
+
+import argparse
+from pathlib import Path
+
+from tracemend.datasets import corpus
+from tracemend.examples import NAME, write
+from tracemend.training import streams
+from tracemend.vocabulary import universal
+
+ROOT = Path(__file__).parents[1]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
+    parser.add_argument("--out", type=Path, default=ROOT / "src" / "tracemend" / "data" / NAME)
+    options = parser.parse_args()
+    traces = corpus(options.corpus, "train", ROOT / "experiments" / "workloads.toml")
+    found = [s for t in traces for s in streams(t, universal())]
+    write(found, options.out)
+    events, size = sum(map(len, found)), options.out.stat().st_size
+    print(f"{options.out}: {events:,} events of {len(traces)} recordings, {size:,} bytes")
+
+
+main()
