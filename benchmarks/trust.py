@@ -2,10 +2,10 @@
 
     python benchmarks/trust.py [--events 4000] [--seed 0] [--out benchmarks/results/trust.json]
 
-On the corpus's validation recordings with simulated losses (tracemend.gaps.lose): the lookup alone, and with the training
-recordings as examples, their votes counting ``trust``, once with those of the same workload among them ("seen") and once
-without ("unseen"). Accuracy of the likeliest event at each position, without constraints; nothing of the test part is
-looked at.
+On the corpus's validation recordings with simulated losses (tracemend.gaps.lose): the lookup alone, and with the
+training recordings as examples, their votes counting ``trust``, once with those of the same workload among them
+("seen") and once without ("unseen"). Accuracy of the likeliest event at each position, without constraints; nothing of
+the test part is looked at.
 """
 
 import argparse
