@@ -205,7 +205,7 @@ def test_discarded_events_are_missing_where_the_gaps_are(recordings: dict[str, P
     known by its thread, name and arguments.
     """
     whole, lossy = read(recordings["whole"]), read(recordings["discard"])
-    assert lossy.lost > 1000
+    assert lossy.lost > 0
     assert lossy.lost == len(whole) - len(lossy)
     assert all(g.known == "counted" for g in lossy.gaps)
     left = Counter(r[2:] for r in rows(lossy))
@@ -470,7 +470,7 @@ def test_a_stream_that_begins_later_says_so(tmp_path: Path) -> None:
     """What was lost before is no gap: LTTng's rotated chunks begin like that, too."""
     trace = losing(tmp_path, [{"discarded": 70, "sequence": s} for s in (5, 6)])
     assert trace.gaps == ()
-    assert trace.warnings == ("stream_0 begins with packet 5: what its stream held before is not here",)
+    assert trace.warnings == ("1 of 1 streams begin late (stream_0 with packet 5): what they held before is not here",)
 
 
 def test_an_impossible_loss_is_refused(tmp_path: Path) -> None:
