@@ -764,6 +764,48 @@ def test_metadata_that_can_not_be_is_refused_with_its_line(tmp_path: Path, text:
     assert (e.value.path, e.value.line) == (str(tmp_path / "metadata"), line)
 
 
+#: Types that are allowed, each at the edge of what is.
+LARGE = {
+    "9,000 fields": ("".join(f"integer {{ size = 8; }} f{i};" for i in range(9000)), bytes(9000)),
+    "variants within variants": (
+        "enum : integer { size = 8; } { A = 0 } t; "
+        + "variant <t> { struct { integer { size = 8; } x; " * 11
+        + "} A; } v; " * 11,
+        bytes(12),
+    ),
+    "arrays of arrays": ("integer { size = 8; } a" + "[2]" * 11 + ";", bytes(2048)),
+    "structures within structures": ("struct { " * 25 + "integer { size = 8; } x; " + "} s; " * 25, bytes(1)),
+    "40 options": (
+        f"enum : integer {{ size = 8; }} {{ {', '.join(f'o{i}' for i in range(40))} }} t; "
+        f"variant <t> {{ {' '.join(f'integer {{ size = 8; }} o{i};' for i in range(40))} }} v;",
+        bytes([39, 1]),
+    ),
+    "3,000 options": (
+        f"enum : integer {{ size = 16; }} {{ {', '.join(f'o{i}' for i in range(3000))} }} t; "
+        f"variant <t> {{ {' '.join(f'integer {{ size = 8; }} o{i};' for i in range(3000))} }} v;",
+        b"\0\1\1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_types_are_read_or_refused(tmp_path: Path, name: str) -> None:
+    fields, data = LARGE[name]
+    (tmp_path / "metadata").write_text(
+        HEAD.replace("id = 0;", "id = 0; event.header := struct { integer { size = 8; } id; };")
+        + f"event {{ name = x; fields := struct {{ {fields} }}; }};"
+    )
+    (tmp_path / "stream").write_bytes(b"\0" + data)
+    try:
+        trace = read(tmp_path)
+    except TraceError as e:
+        refused = e.message
+    else:
+        refused = ""
+        assert len(trace) == 1
+    assert refused == ("event x: types too large to be read" if name == "3,000 options" else "")
+
+
 # damage
 
 
