@@ -342,6 +342,7 @@ def test_lttngs_system_calls(tmp_path: Path) -> None:
         ("compat_syscall_entry_openat", 8, 1, 0),
         ("compat_syscall_exit_openat", 8, 1, 3),
         ("syscall_entry_unknown", 7, 451, 0),
+        ("compat_syscall_entry_unknown", 7, 451, 0),  # a number of another table, which nothing names
         ("sched_switch", 7, 1, 2),
     ]
     assert spoken(tmp_path, events) == [
@@ -350,6 +351,7 @@ def test_lttngs_system_calls(tmp_path: Path) -> None:
         ("openat", "enter", 8, "cat", "id=1, ret=0", None),
         ("openat", "exit", 8, "cat", "id=1", "3"),
         (call_name(451), "enter", 7, "cat", "id=451, ret=0", None),
+        ("unknown", "enter", 7, "cat", "id=451, ret=0", None),
         ("sched_switch", "instant", 7, "cat", "id=1, ret=2", None),
     ]
 

@@ -45,8 +45,7 @@ INT64 = range(-(1 << 63), 1 << 63)
 
 #: A system call in the names of LTTng (since 2.6, before, and for 32-bit programs) and of perf.
 NAMED = re.compile(
-    r"(?:(?P<compat>compat_)?syscall_(?P<lttng>entry|exit)_|syscalls:sys_(?P<perf>enter|exit)_|(?:compat_)?sys_)"
-    r"(?P<call>\w+)"
+    r"(?P<compat>compat_(?=sys))?(?:syscall_(?P<lttng>entry|exit)_|syscalls:sys_(?P<perf>enter|exit)_|sys_)(?P<call>\w+)"
 )
 NUMBERED = re.compile(r"(?:raw_syscalls:)?sys_(enter|exit)")
 #: The exit of whatever call the thread was in (LTTng before 2.6).
@@ -263,7 +262,7 @@ def merge(sources: list[Iterator[Batch]]) -> Iterator[list[Batch]]:
             return
         until = min(int(h.time_ns[-1]) for h in heads.values())
         parts = []
-        for i, head in list(heads.items()):
+        for i, head in sorted(heads.items()):
             at = int(np.searchsorted(head.time_ns, until, "right"))
             if at:
                 parts.append(head.cut(0, at))
