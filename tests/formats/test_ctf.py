@@ -185,17 +185,20 @@ def test_lttng_as_babeltrace_reads_it(recordings: dict[str, Path], name: str) ->
     assert trace.format == "ctf"
     assert_as_judged(trace, events, lost)
     assert (sum(g.count is None for g in trace.gaps) > 0) == (name == "overwrite")
-    counted = sum(map(last_counter, recordings[name].rglob("*.idx")))
+    counted = sum(map(discarded, recordings[name].rglob("*.idx")))
     assert QuickScan(glance(recordings[name])).lost == counted
     if name != "overwrite":  # where events were discarded beside overwritten packets there is one gap without a count
         assert trace.lost == counted
 
 
-def last_counter(index: Path) -> int:
-    """Events that a stream discarded in all, by the index that LTTng keeps beside it."""
+def discarded(index: Path) -> int:
+    """Events that a stream discarded from its first packet on, by the index that LTTng keeps beside it."""
     data = index.read_bytes()
     size = int.from_bytes(data[12:16], "big")
-    return int.from_bytes(data[-size:][40:48], "big") if len(data) > 16 else 0
+    entries = [data[at : at + size] for at in range(16, len(data), size)]
+    counters = [int.from_bytes(e[40:48], "big") for e in entries]
+    late = any(entries[0][64:72]) if entries else False  # its sequence number
+    return counters[-1] - counters[0] * late if entries else 0
 
 
 def test_discarded_events_are_missing_where_the_gaps_are(recordings: dict[str, Path]) -> None:
@@ -220,8 +223,8 @@ def test_discarded_events_are_missing_where_the_gaps_are(recordings: dict[str, P
     placed = 0
     for gap in lossy.gaps:
         inside = sum(r[1] == gap.cpu and gap.begin_ns - slack <= r[0] <= gap.end_ns + slack for r in missing)
-        placed += inside >= (gap.count or 0)
-    assert placed >= 0.9 * len(lossy.gaps)
+        placed += min(inside, gap.count or 0)
+    assert placed >= 0.8 * lossy.lost  # a counter may be read a little after its packet was closed
 
 
 def test_overwritten_packets_are_gaps_without_a_count(recordings: dict[str, Path]) -> None:
