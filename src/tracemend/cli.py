@@ -41,7 +41,9 @@ GAPS_FOUND = 3
 datasets_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, fetch and audit them.")
 app.add_typer(datasets_app, name="datasets")
 
-TraceArgument = Annotated[Path, typer.Argument(help="The trace; its format is recognised by content.", metavar="TRACE")]
+TraceArgument = Annotated[
+    Path, typer.Argument(help="The trace (of CTF, the folder); recognised by content.", metavar="TRACE")
+]
 FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
 ArchOption = Annotated[str, typer.Option(help="Architecture whose table names raw system-call numbers.")]
 SkipOption = Annotated[bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read.")]

@@ -16,11 +16,20 @@ import bt2
 ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
+def labels(field: Any) -> list[str]:
+    """The labels of an enumeration's value; the bindings of 2.0.4 may trip over a value without any."""
+    try:
+        return sorted(field.labels)
+    except AssertionError:
+        return []
+
+
 def text(field: Any) -> str:
     """A field as tracemend writes it."""
     kind = type(field).__name__
     if "Enumeration" in kind:
-        return f"{sorted(field.labels)[0]}({int(field)})" if field.labels else str(int(field))
+        found = labels(field)
+        return f"{found[0]}({int(field)})" if found else str(int(field))
     if "Integer" in kind:
         value, size, base = int(field), field.cls.field_value_range, field.cls.preferred_display_base
         if base != 10 and value < 0:

@@ -25,6 +25,8 @@ from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 MAGIC = 0xC1FC1FC1
 #: Bytes of a packet in which its header and context are looked for, and, where they are larger, at most.
 HEAD, LARGEST_HEAD = 512, 1 << 20
+#: A trace of more packets is refused: that many of LTTng's smallest have 16 GiB.
+MOST_PACKETS = 1 << 22
 #: A cpu's number above this is damage.
 MOST_CPUS = 1 << 16
 #: More lost events than this between two packets is damage: no buffer runs over by 2^40 events.
@@ -146,6 +148,7 @@ class Packets:
         self.metadata = read_metadata(folder / METADATA)
         self.header = self._heads(PACKET_HEADER, self.metadata.packet_header, 0)
         self.kinds: dict[int, tuple[Decoder, Heads]] = {}
+        self.count = 0
 
     def _heads(self, root: tuple[str, ...], structure: Structure | None, line: int) -> Heads:
         try:
@@ -210,6 +213,9 @@ class Packets:
                 except DAMAGED as e:
                     self.builder.bad(0, f"byte {at}: {complaint(e)}", file)
                     return
+                self.count += 1
+                if self.count > MOST_PACKETS:
+                    raise TraceError(file, 0, f"byte {at}: more than {MOST_PACKETS:,} packets")
                 yield key, packet
                 at += packet.size
                 before = packet.end or packet.begin or before
@@ -251,10 +257,6 @@ class Packets:
         ]
         first = stream.packets[0]
         whole = not first.sequence
-        if not whole:
-            self.builder.warnings.append(
-                f"{first.file.name} begins with packet {first.sequence}: what its stream held before is not here"
-            )
         totals = [0 if whole else first.discarded or 0]
         last = totals[0]
         for p in stream.packets:
@@ -278,6 +280,27 @@ def _step(before: int | None, after: int | None, size: int) -> int:
         return 0
     half = 1 << (size - 1)
     return (after - before + half) % (2 * half) - half
+
+
+def late_streams(streams: list[Stream]) -> list[str]:
+    """A warning where the first packet isn't the first that the tracer had: it was overwritten, or is elsewhere.
+
+    LTTng's rotated chunks begin like that, so it is no gap.
+    """
+    late = [s for s in streams if s.packets[0].sequence]
+    if not late:
+        return []
+    first = f"{late[0].file.name} with packet {late[0].packets[0].sequence}"
+    return [f"{len(late)} of {len(streams)} streams begin late ({first}): what they held before is not here"]
+
+
+def shared_cpus(streams: list[Stream]) -> list[str]:
+    """A warning where streams go by another number than their cpu's."""
+    other = [s for s in streams if s.cpu not in (s.number, -1)]
+    if not other:
+        return []
+    s = other[0]
+    return [f"several streams on one cpu: {s.number} stands for {s.file.name} on cpu {s.cpu}"]
 
 
 def number_streams(streams: list[Stream]) -> None:

@@ -21,7 +21,17 @@ from tracemend.errors import TraceError
 from tracemend.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, StreamHeads, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.ctf.decode import Plan
-from tracemend.formats.ctf.packets import METADATA, Lost, Packet, Packets, Stream, folders, number_streams
+from tracemend.formats.ctf.packets import (
+    METADATA,
+    Lost,
+    Packet,
+    Packets,
+    Stream,
+    folders,
+    late_streams,
+    number_streams,
+    shared_cpus,
+)
 from tracemend.formats.ctf.tsdl import NS, EventClass, recognise
 from tracemend.formats.ctf.values import DAMAGED, complaint
 from tracemend.formats.text import decode
@@ -35,8 +45,7 @@ INT64 = range(-(1 << 63), 1 << 63)
 
 #: A system call in the names of LTTng (since 2.6, before, and for 32-bit programs) and of perf.
 NAMED = re.compile(
-    r"(?:(?P<compat>compat_)?syscall_(?P<lttng>entry|exit)_|syscalls:sys_(?P<perf>enter|exit)_|(?:compat_)?sys_)"
-    r"(?P<call>\w+)"
+    r"(?P<compat>compat_(?=sys))?(?:syscall_(?P<lttng>entry|exit)_|syscalls:sys_(?P<perf>enter|exit)_|sys_)(?P<call>\w+)"
 )
 NUMBERED = re.compile(r"(?:raw_syscalls:)?sys_(enter|exit)")
 #: The exit of whatever call the thread was in (LTTng before 2.6).
@@ -253,7 +262,7 @@ def merge(sources: list[Iterator[Batch]]) -> Iterator[list[Batch]]:
             return
         until = min(int(h.time_ns[-1]) for h in heads.values())
         parts = []
-        for i, head in list(heads.items()):
+        for i, head in sorted(heads.items()):
             at = int(np.searchsorted(head.time_ns, until, "right"))
             if at:
                 parts.append(head.cut(0, at))
@@ -283,7 +292,7 @@ class _Reader:
         finally:
             maps.close()
         builder = self.builder
-        builder.warnings += shared_cpus(self.streams)
+        builder.warnings += late_streams(self.streams) + shared_cpus(self.streams)
         builder.provenance["streams"] = [
             {"number": s.number, "cpu": s.cpu, "file": str(s.file.relative_to(_folder(builder.path)))}
             for s in self.streams
@@ -364,15 +373,6 @@ def open_traces(path: Path, builder: Builder, kinds: Kinds) -> list[Packets]:
     return [Packets(folder, builder, kinds.plan) for folder in found]
 
 
-def shared_cpus(streams: list[Stream]) -> list[str]:
-    """A warning where streams go by another number than their cpu's."""
-    other = [s for s in streams if s.cpu not in (s.number, -1)]
-    if not other:
-        return []
-    s = other[0]
-    return [f"several streams on one cpu: {s.number} stands for {s.file.name} on cpu {s.cpu}"]
-
-
 def read(path: Path, options: Options) -> Trace:
     """Read a trace's folder (or the one around its metadata); raises TraceError."""
     return _Reader(path, options).trace()
@@ -399,7 +399,9 @@ def glance(path: Path, options: Options) -> Glance:
             gaps.append(Gap(len(gaps), s.number, None, None, begin, max(begin, end), lost.count, known, lost.after))
     if builder.malformed:
         builder.warnings.append(f"{builder.malformed} malformed packets were passed over")
-    return Glance(path, "ctf", tuple(heads), tuple(gaps), (*builder.warnings, *shared_cpus(streams)))
+    return Glance(
+        path, "ctf", tuple(heads), tuple(gaps), (*builder.warnings, *late_streams(streams), *shared_cpus(streams))
+    )
 
 
 FORMAT = Format(

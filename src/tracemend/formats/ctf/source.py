@@ -116,11 +116,14 @@ class Writer:
         return name
 
     def function(self, name: str, parameters: str, result: str) -> Callable[..., Any]:
-        """Compile what was written; ``result`` is what it returns."""
+        """Compile what was written; ``result`` is what it returns. Raises Refused where Python's compiler gives up."""
         self.flush()
         source = "\n".join([f"def {name}({parameters}):", *self.lines, f"    return {result}"])
         namespace = self.constants
-        exec(compile(source, f"<{name}>", "exec"), namespace)
+        try:
+            exec(compile(source, f"<{name}>", "exec"), namespace)
+        except (SyntaxError, RecursionError, MemoryError) as e:  # a variant of thousands of options, for example
+            raise Refused("types too large to be read") from e
         made: Callable[..., Any] = namespace.pop(name)
         return made
 
