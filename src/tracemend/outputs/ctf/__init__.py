@@ -55,21 +55,21 @@ def write(mended: Mended, folder: Path) -> None:
     _copy(source, folder)
     if sha256(folder) != mended.provenance["input_sha256"]:
         raise OutputError(f"{source}: changed since it was read; not merged")
-    for path, extra in _extras(mended, folder):
-        name = path / NAME
-        if name.exists():
-            raise OutputError(f"{source / name.relative_to(folder)}: a file of this name is in the trace already")
-        with open(name, "xb") as f:
+    for path, extra in _extras(mended, source):
+        if (path / NAME).exists():
+            raise OutputError(f"{path / NAME}: a file of this name is in the trace already")
+        place = folder / path.relative_to(source)
+        with open(place / NAME, "xb") as f:
             f.writelines(extra.packets())
-        _append(path / METADATA, extra, mended)
+        _append(place / METADATA, extra, mended)
 
 
-def _extras(mended: Mended, folder: Path) -> Iterator[tuple[Path, Extra]]:
+def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
     """The directories that lost events, each with the stream that goes into it."""
     arch = str((mended.provenance.get("options") or {}).get("arch", Options().arch))
-    traces, streams = _open(folder, arch)
+    traces, streams = _open(source, arch)
     if any(kind.inferred for t in traces for kind in t.metadata.streams.values()):
-        raise OutputError(f"{mended.trace.path}: holds inferred events already: strip it first")
+        raise OutputError(f"{source}: holds inferred events already: strip it first")
     order = mended.order - len(mended.trace)
     inferred = mended.inferred.take(pa.array(order[order >= 0]))
     numbers = inferred["cpu"].to_numpy()

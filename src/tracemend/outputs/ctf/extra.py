@@ -41,6 +41,9 @@ STEP = 64
 #: Events of a packet, at most.
 PACKET_EVENTS = 512
 MOST_CYCLES = (1 << 64) - 1
+#: The command of a thread that nothing identifies, as ftrace spells it. (An empty text would do, but babeltrace 2.0.4
+#: shows the one of another event instead.)
+UNKNOWN_COMM = "<...>"
 
 _BYTE, _WORD, _LONG = (f"integer {{ size = {n}; align = 8; signed = false; }}" for n in (8, 32, 64))
 _SIGNED = "integer { size = 32; align = 8; signed = true; }"
@@ -173,7 +176,7 @@ class Extra:
 
     def _events(self, inferred: pa.Table, spelling: Mapping[int, Spelling]) -> Iterator[Event]:
         columns = (inferred[c].to_pylist() for c in ("name", "phase", "time_ns", "cpu", "gap", "tid"))
-        comms = ((comm or "").encode() for comm in inferred["comm"].to_pylist())
+        comms = ((comm or UNKNOWN_COMM).encode() for comm in inferred["comm"].to_pylist())
         sure = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4).tolist()
         for name, phase, time, number, gap, tid, comm, confidence in zip(*columns, comms, sure, strict=True):
             stream = self.lossy[number]
