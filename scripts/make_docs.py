@@ -46,6 +46,7 @@ MAKERS = {
     "lost": lost.contests,
     "lost standing": lost.standing,
     "lost speed": lost.speed,
+    "recording": lost.recording,
     "reading": recordings.reading,
     "study": study.study,
     "study short": study.study_short,

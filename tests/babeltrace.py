@@ -46,7 +46,7 @@ def lines_of_the_first(folder: Path) -> list[str]:
     """Events as babeltrace 1 prints them, each with its time in front; fails where it complains of more than losses."""
     if shutil.which("babeltrace") is None:
         pytest.skip("babeltrace 1 is not installed (babeltrace)")
-    command = ["babeltrace", "--no-delta", "--fields", "loglevel", str(folder)]
+    command = ["babeltrace", "--clock-force-correlate", "--no-delta", "--fields", "loglevel", str(folder)]
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr[:500]
     return re.split(r"\n(?=\[\d\d:)", done.stdout.decode(errors="surrogateescape").rstrip("\n"))

@@ -17,17 +17,24 @@ from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import run
+from test_recording import twice
 
-from tracemend.datasets import DATASETS, Data, Windows, adfa, fetch, load, ngrams, study
+from tracemend.datasets import DATASETS, Data, Windows, adfa, fetch, load, ngrams, pairs, study
 from tracemend.datasets.audit import audit, twins
 from tracemend.datasets.audit import loop as loop_of
 from tracemend.datasets.base import by_trace, check, cut, digest, read_arrays, reassembled, write_arrays
+from tracemend.datasets.recordings import read_split
 from tracemend.datasets.study import BENCHMARKS, in_loop, made, repetitions, translated, walked
-from tracemend.errors import DataError
+from tracemend.errors import DataError, TraceError
+from tracemend.formats import parquet
+from tracemend.recording.corpus import workloads
+from tracemend.recording.pairs import by_times
+from tracemend.recording.pairs import write as write_pair
 from tracemend.syscalls import table
 from tracemend.vocabulary import FIRST, OTHER, numbered
 from tracemend.windows import Ints, Stream
 
+SPLIT = ROOT / "experiments" / "workloads.toml"
 SHARED = ROOT.parent / "shared" / "data"
 FAMILIES = ["pts/compress-gzip", "pts-hard30/phpbench", "pts-hard15/ffmpeg", "adfa", "android", "recordings"]
 
@@ -106,6 +113,64 @@ def test_recordings_are_grouped_by_recording() -> None:
     data = loaded("recordings")
     assert len(data.groups) == len(data.test) > len(set(data.groups))
     assert set(data.windows(200, 200).group_N.tolist()) <= set(data.groups)
+
+
+def test_the_split_names_workloads_that_are_there() -> None:
+    found, packages = workloads(SPLIT)
+    names = [w.name for w in found]
+    assert len(set(names)) == len(names)
+    assert read_split(SPLIT).tested < set(names)
+    assert {"ffmpeg", "linux-perf"} <= set(packages)
+    recorded = {p.stem.rpartition("-")[0] for p in (ROOT / "corpus").glob("*.parquet")}
+    assert recorded == set(names) or not recorded
+
+
+def test_the_corpus_pairs_agree_with_themselves() -> None:
+    """Of each file: what survived and what is missing is everything, and what was stated is what is missing."""
+    split, names = read_split(SPLIT), set()
+    for lossy in pairs(ROOT / "corpus", SPLIT):
+        pair, name = lossy.read(), lossy.name
+        about = parquet.read_columns(ROOT / "corpus" / "pairs" / f"{name}.parquet")[1]["pair"]
+        assert (about["workload"], about["run"], about["how"]) == (lossy.workload, lossy.run, lossy.how)
+        assert (lossy.tests == "by workload") == (lossy.workload in split.tested)
+        assert len(pair.lossy) < len(pair.lossy) + pair.lost == len(pair.complete)
+        recorded = about["recorded"]
+        assert recorded["survived"] + recorded["missing"] == recorded["events"]
+        assert about["cut"] or recorded["survived"] == len(pair.lossy)
+        if lossy.how == "perf":  # its counts include lost records of no event
+            beyond = [g.count - len(m) for g, m in zip(pair.lossy.gaps, pair.missing, strict=True) if g.count]
+            assert min(beyond) >= 0, name
+            assert sum(beyond) <= about["counted"] - recorded["missing"], name
+        else:
+            assert about["counted"] == recorded["missing"]
+            assert pair.faults(None if about["cut"] else about["counted"]) == [], name
+        if lossy.how == "overwrite":
+            assert pair.lossy.lost == pair.lost
+        names.add(name)
+    if not names:
+        pytest.skip("corpus/pairs isn't there")
+    assert {f"{w.name}-3-overwrite" for w in workloads(SPLIT)[0]} <= names
+
+
+def test_pairs_are_read_by_what_they_test(tmp_path: Path) -> None:
+    split = tmp_path / "workloads.toml"
+    split.write_text("[split]\nvalidation_run = 2\ntest_run = 3\ntest = ['b-c']\n")
+    (tmp_path / "pairs").mkdir()
+    lossy, complete, _ = twice(1)
+    pair, _ = by_times(lossy, complete)
+    for name in ("a-3-drop", "a-0-perf", "b-c-0-overwrite", "b-c-3-perf"):
+        write_pair(pair, tmp_path / "pairs" / f"{name}.parquet")
+    found = [(p.workload, p.run, p.how, p.tests) for p in pairs(tmp_path, split)]
+    assert found == [
+        ("a", 3, "drop", "by run"),
+        ("b-c", 0, "overwrite", "by workload"),
+        ("b-c", 3, "perf", "by workload"),
+    ]
+    assert [p.workload for p in pairs(tmp_path, split, "by run")] == ["a"]
+    assert next(pairs(tmp_path, split)).read().lost == pair.lost
+    (tmp_path / "pairs" / "x.parquet").touch()
+    with pytest.raises(TraceError, match="WORKLOAD-RUN-HOW"):
+        list(pairs(tmp_path, split))
 
 
 def test_adfa_has_the_calls_by_name() -> None:

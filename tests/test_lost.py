@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import rng, threads_on_cpus
 
-from tracemend import lost
+from tracemend import datasets, lost
 from tracemend.errors import DataError, ModelError, TraceError
 from tracemend.formats import parquet
 from tracemend.gaps import lose
@@ -19,7 +19,7 @@ from tracemend.metrics import LENGTH_BINS, accuracy, bin_name
 from tracemend.recording import Pair, pairs
 from tracemend.results import read_results
 
-SPLIT = '[split]\nvalidation_run = 2\ntest = ["other"]\n'
+SPLIT = '[split]\nvalidation_run = 2\ntest_run = 3\ntest = ["other"]\n'
 CONTEST = '[[lost]]\nmenders = ["copy", "lookup", "lookup, corpus", "n-gram of the corpus"]\nmost = 2\n'
 
 
@@ -77,7 +77,7 @@ def test_a_contest_from_the_command_line(tree: Path) -> None:
 
 def test_scores_are_those_of_the_gaps(tree: Path) -> None:
     job = lost.Job("some-3-overwrite", "lookup", "", 2, 0)
-    recording = next(r for r in lost.paired(tree) if r.name == job.pair)
+    recording = next(r for r in datasets.pairs(tree / "corpus", tree / lost.SPLIT) if r.name == job.pair)
     knowledge = lost.Knowledge(tree, "default")
     row = lost.row(job, recording, knowledge)
     pair = recording.read()
@@ -156,7 +156,7 @@ def test_what_isnt_there_is_told(tree: Path) -> None:
         lost.narrowed(contests, ["lookup"])
     (tree / "corpus" / "pairs" / "x.parquet").touch()
     with pytest.raises(TraceError, match="its name must be"):
-        lost.paired(tree)
+        lost.run(contests, tree / "r.jsonl", tree)
     for path in (tree / "corpus" / "pairs").iterdir():
         path.unlink()
     with pytest.raises(DataError, match="no recordings with their truth"):

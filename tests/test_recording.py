@@ -31,6 +31,7 @@ from tracemend.recording import (
     RecordError,
     align,
     available,
+    corpus,
     lttng,
     pages,
     pairs,
@@ -231,6 +232,32 @@ def test_the_command_line_records_pairs(tmp_path: Path) -> None:
     assert (refused.returncode, "holds mine" in refused.stderr) == (1, True)
 
 
+@recording
+def test_attempts_get_easier_until_enough_survives() -> None:
+    workload = corpus.Workload("pipes", PIPES, setup="echo $N > made")
+    with workload.ready(3) as (command, folder):
+        assert (folder / "made").read_text() == "3\n"
+        assert command[-1].startswith("N=3;")
+    assert not folder.exists()
+    made = [a for a in corpus.attempts(workload, 0, "overwrite", seed=1) if not isinstance(a, str)]
+    assert [a.faults for a in made] == [[]] * len(made)
+    assert all(a.counted == a.pair.lost for a in made)
+    failing = corpus.Workload("wrong", "true", setup="echo so it is >&2; false")
+    assert list(corpus.attempts(failing, 0, "drop", seed=1, most=1)) == ["wrong: its setup failed: so it is"]
+
+
+def test_settings_are_drawn_by_seed() -> None:
+    for how in corpus.HOW:
+        assert corpus.draw(how, 5) == corpus.draw(how, 5)
+        drawn = [corpus.draw(how, seed) for seed in range(50)]
+        assert {d.buffer_kb for d in drawn} == set(corpus.BUFFERS_KB[how])
+        least, most = corpus.DELAYS_MS[how]
+        assert all(least <= d.delay_ms <= most for d in drawn)
+        easier, harder = corpus.draw(how, 5, 1), corpus.draw(how, 5, -9)
+        assert easier.buffer_kb == 2 * corpus.draw(how, 5).buffer_kb
+        assert (harder.buffer_kb, harder.delay_ms > most) == (min(corpus.BUFFERS_KB[how]), True)
+
+
 def test_what_cant_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
     out = str(tmp_path / "x.parquet")
     if not available():
@@ -360,6 +387,22 @@ def test_what_does_not_agree_is_told() -> None:
     foreign = make_trace([(1_000_000_000, 0, 100, "uname", 0)])
     both = replace(lossy, table=pa.concat_tables([lossy.table, foreign.table]).unify_dictionaries().combine_chunks())
     assert "1 of" in pairs.by_times(both, complete)[1][0]
+
+
+def test_the_head_of_a_pair_is_a_pair() -> None:
+    for seed in range(10):
+        lossy, complete, _ = twice(seed)
+        pair, _ = pairs.by_times(lossy, complete)
+        for most in (1, 50, 300, len(complete)):
+            part = pairs.head(pair, most)
+            assert part.faults() == []
+            assert len(part.complete) == len(part.lossy) + part.lost <= most
+            assert part.complete.time_ns.max(initial=0) <= complete.time_ns[most - 1]
+            # each gap is one of the whole pair's, with all that it lost
+            stamps = {tuple(complete.time_ns[m]) for m in pair.missing}
+            assert {tuple(part.complete.time_ns[m]) for m in part.missing} <= stamps
+            for rows in part.complete.streams.values():
+                assert part.complete.time_ns[rows[-1]] in part.lossy.time_ns  # each stream ends with a survivor
 
 
 def test_a_pair_in_a_file(tmp_path: Path) -> None:

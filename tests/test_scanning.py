@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from conftest import make_trace, rng, threads_on_cpus
 
 from tracemend.events import Gap
@@ -61,3 +62,13 @@ def test_advice_covers_the_backlog() -> None:
 
 def test_no_gap_needs_no_advice() -> None:
     assert advise(threads_on_cpus(rng(0), 100)) == []
+
+
+def test_a_gap_that_nobody_saw_the_end_of_has_no_rate() -> None:
+    rows = [(k * 1000, 0, 100, "read", k % 2) for k in range(10)]
+    last = Gap(0, 0, 9, None, 9000, 9000, 500, "counted", 10)
+    (a,) = advise(replace(make_trace(rows), gaps=(last,)))
+    assert (a.lost, a.rate) == (500, 0)
+    middle = Gap(1, 0, 4, 5, 4000, 5000, 3, "counted", 6)
+    (a,) = advise(replace(make_trace(rows), gaps=(middle, last)))
+    assert a.rate == pytest.approx(3e6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from docs.common import RESULTS, folded, provenance
+from docs.common import RESULTS, folded, load, provenance, source
 from tracemend import lost
 from tracemend.baselines import BASELINES
 from tracemend.report import markdown_table
@@ -101,3 +101,32 @@ def speed() -> str:
         body.append([mender, f"{events:,}", f"{seconds:.0f}", f"{1000 * seconds / max(1, events):.2f}"])
     head = ["mender", "events restored", "CPU seconds, with learning", "ms an event"]
     return markdown_table(head, body) + end if rows else "Not run.\n"
+
+
+IDENTITIES = ("events", "survived", "gaps", "stated", "exact", "marks", "counter", "missing", "unmatched")
+COLUMNS = ["gaps with a count", "of them exact", "sum of the counts", "tracer's own counter", "really missing"]
+
+
+def _identities(rows: Sequence[Row], first: Callable[[Row], list[str]]) -> list[list[str]]:
+    return [first(r) + [f"{r[k]:,}" for k in IDENTITIES] for r in rows]
+
+
+def recording() -> str:
+    """Fifty recordings and what each says was lost; an independent recorder beside."""
+    d = load("recording")
+    head = [*IDENTITIES[:3], *COLUMNS, "survivors without a twin"]
+
+    def total(r: Row) -> list[str]:
+        return [HOW[r["how"]], f"{r['without_faults']} of {r['recordings']}"]
+
+    def one(r: Row) -> list[str]:
+        return [f"{r['workload']}, {r['how']}, {r['buffer_kb']} KiB, {r['delay_ms']:g} ms"]
+
+    ours = _identities(d["totals"], total)
+    theirs = [[f"independent recorder, {first}", *rest] for first, *rest in _identities(d["judge_totals"], total)]
+    text = markdown_table(["", "recordings where all agrees", *head], [*ours, *theirs])
+    return (
+        text
+        + folded("Each recording", markdown_table(["", *head], _identities(d["recordings"], one)))
+        + source(d, "recording")
+    )

@@ -10,7 +10,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -22,7 +22,7 @@ from rich.table import Table
 
 from tracemend import __version__
 from tracemend.errors import OutputError, TracemendError
-from tracemend.events import Trace
+from tracemend.events import Gap, Glance, Trace
 
 app = typer.Typer(
     add_completion=False,
@@ -100,6 +100,17 @@ def _read(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Tr
     return trace
 
 
+def _glance(path: Path, format: str | None, skip_malformed: bool) -> Glance:
+    from tracemend.formats import FORMATS, glance
+
+    if format is not None and format not in FORMATS:
+        raise typer.BadParameter(f"unknown format {format!r}; one of {', '.join(FORMATS)}", param_hint="--format")
+    seen = glance(path, format, skip_malformed=skip_malformed)
+    for warning in seen.warnings:
+        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
+    return seen
+
+
 def _json(document: object) -> None:
     sys.stdout.write(json.dumps(document) + "\n")
 
@@ -129,19 +140,71 @@ def scan(
     suspect: Annotated[
         bool, typer.Option("--suspect", help="Look for losses without a mark, too (ftrace in drop mode).")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Look at packets' headers and read no event (CTF): where and how many only.")
+    ] = False,
     json_: JsonOption = False,
     most: Annotated[int, typer.Option(min=0, help="Gaps and open calls to list.")] = 10,
 ) -> None:
     """Say what was lost: where, how many, whose. Exit code 3 when there are gaps."""
+    from tracemend.scanning import QuickScan
     from tracemend.scanning import scan as find
 
-    findings = find(_read(trace, format, arch, skip_malformed), suspected=suspect)
+    findings: Any
+    if quick:
+        if suspect:
+            raise typer.BadParameter("--suspect needs the events, which --quick doesn't read", param_hint="--quick")
+        findings = QuickScan(_glance(trace, format, skip_malformed))
+    else:
+        findings = find(_read(trace, format, arch, skip_malformed), suspected=suspect)
     if json_:
         _json(findings.as_dict())
+    elif quick:
+        _print_quick(findings, most)
     else:
         _print_scan(findings, most)
     if findings.broken:
         raise typer.Exit(GAPS_FOUND)
+
+
+def _print_quick(findings: Any, most: int) -> None:
+    seen, (begin, end) = findings.seen, findings.span
+    packets, size = (sum(getattr(s, f) for s in seen.streams) for f in ("packets", "bytes"))
+    out.print(
+        f"{seen.path}: {seen.format}, {packets:,} packets of {size:,} bytes in {_duration(end - begin)} "
+        "(headers only: no event was read)",
+        markup=False,
+    )
+    if not findings.broken:
+        out.print("No gap: the tracer marks no loss.")
+        return
+    out.print(f"{_gaps_and_uncounted(seen.gaps)}; {findings.lost:,} events lost by the tracer's counts")
+    table = _table("", "cpu", "packets", "gaps", "lost", "largest gap", "longest", "time lost")
+    for row in findings.cpus():
+        numbers = (f"{row[k]:,}" for k in ("packets", "gaps", "lost", "largest"))
+        table.add_row(str(row["cpu"]), *numbers, _duration(row["longest_ns"]), _duration(row["lost_ns"]))
+    out.print(table)
+    _print_over_time(findings.over_time())
+    largest = sorted(seen.gaps, key=lambda g: (-(g.count or 0), -g.duration_ns))[:most]
+    title = f"\nlargest gaps ({len(largest)} of {len(seen.gaps)})"
+    table = _table(title, "gap", "cpu", "lost", "known", "duration", "packet", "where")
+    for g in largest:
+        count = "?" if g.count is None else f"{g.count:,}"
+        where = f"{g.begin_ns / 1e9:.6f} s"
+        table.add_row(str(g.number), str(g.cpu), count, g.known, _duration(g.duration_ns), str(g.line), where)
+    out.print(table)
+
+
+def _gaps_and_uncounted(gaps: Sequence[Gap]) -> str:
+    uncounted = sum(g.count is None for g in gaps)
+    return f"{len(gaps):,} gaps" + (f", {uncounted} of them without a count" if uncounted else "")
+
+
+def _print_over_time(over_time: list[int]) -> None:
+    if any(over_time):
+        bars = " ▁▂▃▄▅▆▇█"
+        top = max(over_time)
+        out.print("\nlost over time  [" + "".join(bars[-(-c * 8 // top)] for c in over_time) + "]", markup=False)
 
 
 def _print_scan(findings: Any, most: int) -> None:
@@ -153,10 +216,8 @@ def _print_scan(findings: Any, most: int) -> None:
     if not findings.broken:
         out.print("No gap: the tracer marks no loss.")
         return
-    uncounted = sum(g.count is None for g in findings.gaps)
-    more = f", {uncounted} of them without a count" if uncounted else ""
     out.print(
-        f"{len(findings.gaps):,} gaps{more}; {findings.lost:,} events lost by the tracer's counts, "
+        f"{_gaps_and_uncounted(findings.gaps)}; {findings.lost:,} events lost by the tracer's counts, "
         f"{findings.share_lost:.1%} of all"
     )
     if trace.overwritten:
@@ -167,11 +228,7 @@ def _print_scan(findings: Any, most: int) -> None:
         counts = (f"{row['events']:,}", f"{row['gaps']:,}", f"{row['lost']:,}", f"{row['share_lost']:.1%}")
         table.add_row(str(row["cpu"]), *counts, f"{row['largest']:,}", *times)
     out.print(table)
-    over_time = findings.over_time()
-    if any(over_time):
-        bars = " ▁▂▃▄▅▆▇█"
-        top = max(over_time)
-        out.print("\nlost over time  [" + "".join(bars[-(-c * 8 // top)] for c in over_time) + "]", markup=False)
+    _print_over_time(findings.over_time())
     if findings.gaps:
         largest = sorted(findings.gaps, key=lambda g: (-(g.count or 0), -g.duration_ns))[:most]
         table = _table(

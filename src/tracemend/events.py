@@ -88,6 +88,32 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamHeads:
+    """One stream as its packets' headers tell it. ``number`` is what a trace has as the cpu of the stream's events."""
+
+    number: int
+    packets: int
+    bytes: int
+    begin_ns: int
+    end_ns: int
+
+
+@dataclass(frozen=True)
+class Glance:
+    """What a trace lost by its packets' headers alone: no event was read, so gaps have no events beside them.
+
+    A gap's ``line`` is the packet (from 0, of its stream) behind whose last event it lies; it can't have begun before
+    that packet did.
+    """
+
+    path: Path
+    format: str
+    streams: tuple[StreamHeads, ...]
+    gaps: tuple[Gap, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """A loss as the tracer wrote it: on ``cpu``, before row ``row`` of the table (the number of events above it).
 

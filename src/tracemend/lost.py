@@ -6,9 +6,7 @@ on one recording with the scores of each gap, so that every table can be made fr
 
 from __future__ import annotations
 
-import re
 import time
-import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
@@ -19,8 +17,8 @@ import numpy as np
 
 from tracemend.api import DEFAULT_MODEL, load
 from tracemend.baselines import BASELINES, NGram
-from tracemend.datasets import corpus
-from tracemend.errors import DataError, ModelError, TraceError, one_of
+from tracemend.datasets import LossyRun, Part, corpus, pairs
+from tracemend.errors import DataError, ModelError, one_of
 from tracemend.evaluate import MEANS, GapScore, Likelihood, held_out, judge
 from tracemend.events import Trace
 from tracemend.experiment import Progress, in_processes, provenance, read_tables
@@ -28,7 +26,7 @@ from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
 from tracemend.mending import mend_trace
 from tracemend.metrics import LENGTH_BINS, bin_name, interval
-from tracemend.recording import Pair, pairs
+from tracemend.recording import Pair
 from tracemend.report import markdown_table
 from tracemend.results import Row, append, exclusive, read_results
 from tracemend.training import streams
@@ -38,41 +36,10 @@ from tracemend.vocabulary import universal
 KEY = ("pair", "mender", "model", "most", "seed")
 #: What each gap is scored by, besides its length.
 SCORES = ("accuracy", *MEANS, "bits", "bits_truth")
+#: Which recordings are for what, in the project's tree.
+SPLIT = Path("experiments") / "workloads.toml"
 #: Bins of confidence that calibration is counted in.
 CONFIDENCES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """A recording with its truth in the corpus. part: "by run" if other runs of its workload are trained on, else "by
-    workload"."""
-
-    path: Path
-    workload: str
-    run: int
-    how: str
-    part: str
-
-    @property
-    def name(self) -> str:
-        return self.path.stem
-
-    def read(self) -> Pair:
-        """Raises TraceError."""
-        return pairs.read(self.path)
-
-
-def paired(folder: Path) -> list[Paired]:
-    """The recordings in ``folder``/corpus/pairs, named WORKLOAD-RUN-HOW.parquet. Raises TraceError for another name."""
-    tested = set(tomllib.loads((folder / "experiments" / "workloads.toml").read_text())["split"]["test"])
-    result = []
-    for path in sorted((folder / "corpus" / "pairs").glob("*.parquet")):
-        match = re.fullmatch(r"(.+)-(\d+)-(\w+)", path.stem)
-        if not match:
-            raise TraceError(path, 0, "no recording of the corpus: its name must be WORKLOAD-RUN-HOW.parquet")
-        part = "by workload" if match[1] in tested else "by run"
-        result.append(Paired(path, match[1], int(match[2]), match[3], part))
-    return result
 
 
 @dataclass(frozen=True)
@@ -85,8 +52,8 @@ class Knowledge:
     folder: Path
     model: str
 
-    def _part(self, part: Any) -> list[Trace]:
-        return corpus(self.folder / "corpus", part, self.folder / "experiments" / "workloads.toml")
+    def _part(self, part: Part) -> list[Trace]:
+        return corpus(self.folder / "corpus", part, self.folder / SPLIT)
 
     @cached_property
     def training(self) -> list[Trace]:
@@ -150,7 +117,7 @@ class Contest:
         if self.most < 1 or min(self.seeds) < 0:
             raise ModelError("most must be positive, seeds not negative")
 
-    def jobs(self, recordings: Iterable[Paired]) -> list[Job]:
+    def jobs(self, recordings: Iterable[LossyRun]) -> list[Job]:
         """Only networks have a model and a seed."""
         return [
             Job(recording.name, mender, model, self.most, seed)
@@ -197,7 +164,7 @@ def is_contest(path: Path) -> bool:
         return b'"pair"' in file.readline(1 << 12)
 
 
-def plan(contests: Sequence[Contest], recordings: Sequence[Paired], done: Sequence[Row]) -> list[Job]:
+def plan(contests: Sequence[Contest], recordings: Sequence[LossyRun], done: Sequence[Row]) -> list[Job]:
     """What is still to be done, each once, by recording."""
     there = {tuple(r[k] for k in KEY) for r in done}
     jobs = dict.fromkeys(j for c in contests for j in c.jobs(recordings) if j.key not in there)
@@ -218,7 +185,7 @@ def run(
     Raises TracemendError for recordings that aren't there; rows written until then stay.
     """
     about = {"command": command, **provenance()}
-    recordings = {r.name: r for r in paired(folder)}
+    recordings = {r.name: r for r in pairs(folder / "corpus", folder / SPLIT)}
     if not recordings:
         raise DataError(f"{folder / 'corpus' / 'pairs'}: no recordings with their truth")
     with exclusive(results):
@@ -232,7 +199,7 @@ def run(
     return done
 
 
-def _work(job: Job, recording: Paired, folder: Path, results: Path, about: Row) -> int:
+def _work(job: Job, recording: LossyRun, folder: Path, results: Path, about: Row) -> int:
     append(results, row(job, recording, _knowledge(folder, job.model or DEFAULT_MODEL)) | about)
     return 1
 
@@ -240,7 +207,7 @@ def _work(job: Job, recording: Paired, folder: Path, results: Path, about: Row) 
 _knowledge = lru_cache(maxsize=1)(Knowledge)
 
 
-def row(job: Job, recording: Paired, knowledge: Knowledge) -> Row:
+def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
     """One mender on one recording. Gaps whose count the tracer doesn't state get the true one (``told``)."""
     pair = recording.read().told()
     only = chosen(pair, job.most)
@@ -254,7 +221,7 @@ def row(job: Job, recording: Paired, knowledge: Knowledge) -> Row:
         "workload": recording.workload,
         "run": recording.run,
         "how": recording.how,
-        "part": recording.part,
+        "part": recording.tests,
         "seconds": round(seconds, 2),
         "events": sum(s.length for s in scores),
         "gaps": {"length": [s.length for s in scores], **{k: [_rounded(getattr(s, k)) for s in scores] for k in known}},

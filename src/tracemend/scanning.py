@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.events import ENTER, EXIT, Gap, Trace
+from tracemend.events import ENTER, EXIT, Gap, Glance, Trace
 from tracemend.suspect import ENTER_BYTES, EXIT_BYTES, suspect, unpaired
 
 #: Slices of the trace's time in which losses are counted for the view over time.
@@ -63,38 +63,17 @@ class Scan:
         streams = self.trace.streams
         rows = []
         for cpu in sorted({*streams, *(g.cpu for g in self.gaps)}):
-            gaps = [g for g in self.gaps if g.cpu == cpu]
-            events, lost = len(streams.get(cpu, ())), sum(g.count or 0 for g in gaps)
-            rows.append(
-                {
-                    "cpu": cpu,
-                    "events": events,
-                    "gaps": len(gaps),
-                    "lost": lost,
-                    "uncounted": sum(g.count is None for g in gaps),
-                    "share_lost": lost / max(1, events + lost),
-                    "largest": max((g.count or 0 for g in gaps), default=0),
-                    "longest_ns": max((g.duration_ns for g in gaps), default=0),
-                    "lost_ns": sum(g.duration_ns for g in gaps),
-                }
-            )
+            sums = _sums([g for g in self.gaps if g.cpu == cpu])
+            events = len(streams.get(cpu, ()))
+            share = sums["lost"] / max(1, events + sums["lost"])
+            rows.append({"cpu": cpu, "events": events, **sums, "share_lost": share})
         return rows
 
     def over_time(self) -> list[int]:
         """Lost events by slice of the trace's time, each gap's count spread evenly over its span."""
         if not len(self.trace) or not self.gaps:
             return []
-        lo, hi = int(self.trace.time_ns.min()), int(self.trace.time_ns.max())
-        width = max(1, hi - lo) / SLICES
-        counts = np.zeros(SLICES)
-        edges = lo + width * np.arange(SLICES + 1)
-        for g in self.gaps:
-            begin, end = g.begin_ns, max(g.end_ns, g.begin_ns + 1)
-            overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None)
-            if overlap.sum() == 0:
-                overlap[min(SLICES - 1, int((begin - lo) / width))] = 1
-            counts += (g.count or 0) * overlap / overlap.sum()
-        return [round(c) for c in counts]
+        return _over_time(self.gaps, int(self.trace.time_ns.min()), int(self.trace.time_ns.max()))
 
     def threads(self, gap: Gap) -> list[int]:
         """Threads seen just before or after the gap on its cpu."""
@@ -118,6 +97,81 @@ class Scan:
             "over_time": self.over_time(),
             "open_calls": [c.as_dict() for c in self.open_calls],
             "warnings": list(self.trace.warnings),
+        }
+
+
+def _sums(gaps: list[Gap]) -> dict[str, int]:
+    """What the gaps of one cpu come to."""
+    return {
+        "gaps": len(gaps),
+        "lost": sum(g.count or 0 for g in gaps),
+        "uncounted": sum(g.count is None for g in gaps),
+        "largest": max((g.count or 0 for g in gaps), default=0),
+        "longest_ns": max((g.duration_ns for g in gaps), default=0),
+        "lost_ns": sum(g.duration_ns for g in gaps),
+    }
+
+
+def _over_time(gaps: tuple[Gap, ...], lo: int, hi: int) -> list[int]:
+    """Lost events by slice of the time from ``lo`` to ``hi``, each gap's count spread evenly over its span."""
+    width = max(1, hi - lo) / SLICES
+    counts = np.zeros(SLICES)
+    edges = width * np.arange(SLICES + 1)  # from lo on: times since 1970 have no nanoseconds left in floating point
+    for g in gaps:
+        begin, end = g.begin_ns - lo, max(g.end_ns, g.begin_ns + 1) - lo
+        overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None)
+        if overlap.sum() == 0:
+            overlap[min(SLICES - 1, max(0, int(begin / width)))] = 1
+        counts += (g.count or 0) * overlap / overlap.sum()
+    return [round(c) for c in counts]
+
+
+@dataclass(frozen=True)
+class QuickScan:
+    """What the headers of packets tell: where and how many, but not whose, and of how many events."""
+
+    seen: Glance
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.seen.gaps)
+
+    @property
+    def lost(self) -> int:
+        return sum(g.count or 0 for g in self.seen.gaps)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first packet's begin and the last one's end."""
+        return min(s.begin_ns for s in self.seen.streams), max(s.end_ns for s in self.seen.streams)
+
+    def cpus(self) -> list[dict[str, Any]]:
+        """One dictionary a stream, in order."""
+        rows = []
+        for s in self.seen.streams:
+            gaps = [g for g in self.seen.gaps if g.cpu == s.number]
+            rows.append({"cpu": s.number, "packets": s.packets, "bytes": s.bytes, **_sums(gaps)})
+        return rows
+
+    def over_time(self) -> list[int]:
+        """Lost events by slice of the trace's time."""
+        return _over_time(self.seen.gaps, *self.span) if self.seen.gaps else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for ``--json``: as of a whole scan, without what only events can tell."""
+        gaps = [g.as_dict() for g in self.seen.gaps]
+        for g in gaps:
+            del g["open_begin"], g["open_end"]
+            g["packet"] = g.pop("line")
+        return {
+            "input": str(self.seen.path),
+            "format": self.seen.format,
+            "events": None,
+            "gaps": gaps,
+            "lost": self.lost,
+            "cpus": self.cpus(),
+            "over_time": self.over_time(),
+            "warnings": list(self.seen.warnings),
         }
 
 
@@ -176,7 +230,8 @@ def _between(
 class Advice:
     """What one cpu's buffer lacked: ``missing_bytes`` more would have held the largest backlog.
 
-    ``rate`` is the highest rate of events a second over any gap; ``complete`` is False if some gap has no count.
+    ``rate`` is the highest rate of events a second over any gap with an event on both sides, 0 if there is none;
+    ``complete`` is False if some gap has no count.
     """
 
     cpu: int
@@ -228,7 +283,8 @@ def advise(trace: Trace) -> list[Advice]:
             backlog = max(0.0, backlog) + (g.count or 0) * mean
             peak = max(peak, backlog)
             seen, at = row, g.end_ns
-        rate = max((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in gaps)
+        closed = [g for g in gaps if g.before is not None and g.after is not None]  # of others nobody knows how long
+        rate = max(((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in closed), default=0.0)
         complete = all(g.count is not None for g in gaps)
         result.append(Advice(cpu, sum(g.count or 0 for g in gaps), rate, mean, math.ceil(peak), complete))
     return result

@@ -41,7 +41,7 @@ def made_up(
         sure = rng.uniform(0.2, 1, count).astype(np.float32)
         for time, confidence in zip(np.sort(rng.integers(gap.begin_ns, gap.end_ns + 1, count)), sure, strict=True):
             tid = int(rng.choice(tids))
-            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), *names[rng.integers(len(names))])
+            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), *names[int(rng.integers(len(names)))])
             for column, value in zip(INFERRED.names, (*values, float(confidence)), strict=True):
                 rows[column].append(value)
         mean = float(sure.mean()) if count else 0.31 if status == "refused" else None

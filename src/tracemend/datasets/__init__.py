@@ -8,10 +8,24 @@ from pathlib import Path
 
 from tracemend.datasets import adfa, android, recordings, study
 from tracemend.datasets.base import Data, Entry, Windows
-from tracemend.datasets.recordings import Part, corpus
+from tracemend.datasets.recordings import LossyRun, Part, Tests, corpus, pairs
 from tracemend.errors import DataError
 
-__all__ = ["DATASETS", "Data", "Entry", "Part", "Windows", "cache", "corpus", "fetch", "find", "load"]
+__all__ = [
+    "DATASETS",
+    "Data",
+    "Entry",
+    "LossyRun",
+    "Part",
+    "Tests",
+    "Windows",
+    "cache",
+    "corpus",
+    "fetch",
+    "find",
+    "load",
+    "pairs",
+]
 
 DATASETS: dict[str, Entry] = {e.name: e for e in (*study.ENTRIES, *adfa.ENTRIES, *android.ENTRIES, *recordings.ENTRIES)}
 

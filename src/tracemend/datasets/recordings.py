@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,28 +16,87 @@ from tracemend.errors import DataError, TraceError
 from tracemend.events import Trace
 from tracemend.formats import parquet
 from tracemend.formats.base import Options
+from tracemend.recording.pairs import Pair
+from tracemend.recording.pairs import read as read_pair
 from tracemend.vocabulary import Vocabulary, by_frequency
 from tracemend.windows import Stream
 
 Part = Literal["train", "validation", "test"]
+#: What a pair tests: another run of a workload that was trained on, or a workload that never was.
+Tests = Literal["by run", "by workload"]
+
+
+@dataclass(frozen=True)
+class LossyRun:
+    """A really lossy recording with its truth, not yet read. how: "overwrite" or "drop" (ftrace's modes), or "perf"."""
+
+    path: Path
+    workload: str
+    run: int
+    how: str
+    tests: Tests
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    def read(self) -> Pair:
+        """Raises TraceError."""
+        return read_pair(self.path)
+
+
+@dataclass(frozen=True)
+class Split:
+    """experiments/workloads.toml's: which workloads and which runs are for what. ``test_run``: -1 if there is none."""
+
+    tested: frozenset[str]
+    validation_run: int
+    test_run: int
+
+    def part(self, workload: str, run: int) -> Part:
+        if workload in self.tested or run == self.test_run:
+            return "test"
+        return "validation" if run == self.validation_run else "train"
+
+
+def read_split(path: Path) -> Split:
+    """Raises TraceError for a file that tells of none."""
+    try:
+        split = tomllib.loads(path.read_text())["split"]
+        return Split(frozenset(split["test"]), int(split["validation_run"]), int(split.get("test_run", -1)))
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise TraceError(path, 0, f"no split of a corpus: {e}") from e
 
 
 def corpus(folder: Path, part: Part, split: Path) -> list[Trace]:
-    """The recordings of one part. ``split``: experiments/workloads.toml."""
-    try:
-        document = tomllib.loads(split.read_text())["split"]
-        tested, validation_run = set(document["test"]), int(document["validation_run"])
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise TraceError(split, 0, f"no split of a corpus: {e}") from e
+    """The complete recordings of one part. ``split``: experiments/workloads.toml."""
+    parts = read_split(split)
     result = []
     for path in sorted(folder.glob("*.parquet")):
         workload, _, run = path.stem.rpartition("-")
         if not run.isdecimal():
             raise TraceError(path, 0, "no recording of the corpus: its name must be WORKLOAD-RUN.parquet")
-        belongs = "test" if workload in tested else "validation" if int(run) == validation_run else "train"
-        if belongs == part:
+        if parts.part(workload, int(run)) == part:
             result.append(parquet.read(path, Options()))
     return result
+
+
+def pairs(folder: Path, split: Path, tests: Tests | None = None) -> Iterator[LossyRun]:
+    """The really lossy recordings in ``folder``/pairs, or those that test this; only what no part trains on.
+
+    split: experiments/workloads.toml. Raises TraceError.
+    """
+    parts = read_split(split)
+    for path in sorted((folder / "pairs").glob("*.parquet")):
+        name = re.fullmatch(r"(.+)-(\d+)-(\w+)", path.stem)
+        if not name:
+            raise TraceError(path, 0, "no pair of the corpus: its name must be WORKLOAD-RUN-HOW.parquet")
+        workload, run, how = name[1], int(name[2]), name[3]
+        if parts.part(workload, run) != "test":
+            continue
+        belongs: Tests = "by workload" if workload in parts.tested else "by run"
+        if tests in (None, belongs):
+            yield LossyRun(path, workload, run, how, belongs)
 
 
 def read(name: str, folder: Path, length: int) -> Data:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.events import Trace
+from tracemend.events import Glance, Trace
 from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
@@ -54,21 +54,42 @@ def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", s
 
     Raises TraceError (with file and line) for what can't be read.
     """
-    path = Path(path)
+    path, options = Path(path), Options(arch, skip_malformed)
+    try:
+        trace = _chosen(path, format, arch).read(path, options)
+        return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": size(path)})
+    except OSError as e:
+        raise TraceError(path, 0, e.strerror or str(e)) from e
+
+
+def glance(path: str | Path, format: str | None = None, *, skip_malformed: bool = False) -> Glance:
+    """What a trace in packets (CTF) lost, by the packets' headers: no event is read.
+
+    Raises TraceError (with file and byte) for what can't be read, and for a format without packets.
+    """
+    path, options = Path(path), Options(skip_malformed=skip_malformed)
+    try:
+        chosen = _chosen(path, format, options.arch)
+        if chosen.glance is None:
+            able = ", ".join(f.name for f in FORMATS.values() if f.glance is not None)
+            raise TraceError(path, 0, f"{chosen.name} has no packets with headers to look at, only {able}")
+        return chosen.glance(path, options)
+    except OSError as e:
+        raise TraceError(path, 0, e.strerror or str(e)) from e
+
+
+def _chosen(path: Path, format: str | None, arch: str) -> Format:
+    """The format of that name, or the one recognised; raises TraceError for a path or a name that can't be."""
     if not path.is_file() and not path.is_dir():
         raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
     if format is not None and format not in FORMATS:
         raise TraceError(path, 0, f"unknown format {format!r}; one of {', '.join(FORMATS)}")
     if arch not in architectures():
         raise TraceError(path, 0, f"unknown architecture {arch!r}; one of {', '.join(architectures())}")
-    try:
-        chosen = FORMATS[format] if format else recognise(path)
-        if path.is_dir() and not chosen.folder:
-            raise TraceError(path, 0, f"not a file, as {chosen.name} takes it")
-        trace = chosen.read(path, Options(arch, skip_malformed))
-        return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": size(path)})
-    except OSError as e:
-        raise TraceError(path, 0, e.strerror or str(e)) from e
+    chosen = FORMATS[format] if format else recognise(path)
+    if path.is_dir() and not chosen.folder:
+        raise TraceError(path, 0, f"not a file, as {chosen.name} takes it")
+    return chosen
 
 
 def files(path: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
+from tracemend.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
 from tracemend.syscalls import DEFAULT_ARCH
 
 
@@ -29,7 +29,8 @@ class Format:
     """One way a trace lies on disk.
 
     ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
-    a trace is a folder, recognised by the file of metadata in it.
+    a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
+    headers and no event; raises TraceError, too.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Format:
     recognise: Callable[[bytes], bool]
     read: Callable[[Path, Options], Trace]
     folder: bool = False
+    glance: Callable[[Path, Options], Glance] | None = None
 
 
 class Interner:
@@ -141,6 +143,13 @@ class Builder:
             first += len(cpu)
         return before
 
+    def passed_over(self) -> list[str]:
+        """A warning for each sort of things that were not read."""
+        found = [f"{self.malformed} malformed {self.pieces} were passed over"] if self.malformed else []
+        if self.inferred:
+            found.append(f"{self.inferred} inferred events of an earlier mending were passed over")
+        return found
+
     def finish(self, clock: str = "ns") -> Trace:
         """The trace; raises TraceError if it has neither events nor marks."""
         if not self.rows and not self.marks:
@@ -159,10 +168,7 @@ class Builder:
             batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
         table = pa.Table.from_batches(batches, SCHEMA)
         gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
-        if self.malformed:
-            self.warnings.append(f"{self.malformed} malformed {self.pieces} were passed over")
-        if self.inferred:
-            self.warnings.append(f"{self.inferred} inferred events of an earlier mending were passed over")
+        self.warnings += self.passed_over()
         return Trace(
             path=self.path,
             format=self.format,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import OutputError, TraceError
-from tracemend.events import Gap, Trace
+from tracemend.events import Gap, Known, Trace
 from tracemend.formats import parquet
 from tracemend.recording.tracefs import RecordError
 from tracemend.whole import whole_folder
@@ -168,11 +168,8 @@ def write(pair: Pair, path: Path, *, details: bool = True, about: dict[str, Any]
 
     about: further keys of the metadata. Raises OutputError.
     """
-    gap = np.full(len(pair.complete), -1, np.int32)
-    for number, rows in enumerate(pair.missing):
-        gap[rows] = number
     stated = {"gaps": [{"cpu": g.cpu, "known": g.known, "count": g.count} for g in pair.lossy.gaps]}
-    more = {"gap": pa.array(gap)}
+    more = {"gap": pa.array(_gap_column(pair))}
     parquet.write(pair.complete, path, details=details, more=more, about={**stated, **(about or {})})
 
 
@@ -190,6 +187,19 @@ def read(path: Path) -> Pair:
             raise ValueError("an event of a gap that isn't listed")
     except (KeyError, TypeError, ValueError) as e:
         raise TraceError(path, 0, f"no recording with its truth: {e}") from e
+    return _from_column(complete, gap, stated)
+
+
+def _gap_column(pair: Pair) -> NDArray[np.int32]:
+    """The gap that lost each event of the complete trace (C,), -1 if it survived."""
+    gap_C = np.full(len(pair.complete), -1, np.int32)
+    for number, rows in enumerate(pair.missing):
+        gap_C[rows] = number
+    return gap_C
+
+
+def _from_column(complete: Trace, gap: NDArray[np.int32], stated: Sequence[tuple[int, Known, int | None]]) -> Pair:
+    """The pair of a complete trace and the gap of each of its events (C,); stated: each gap's cpu, known, and count."""
     survivors = np.flatnonzero(gap < 0)
     row_of = np.cumsum(gap < 0)
     lossy = replace(complete, table=complete.table.take(pa.array(survivors)))
@@ -205,6 +215,25 @@ def read(path: Path) -> Pair:
         end = int(lossy.time_ns[after]) if after is not None else int(complete.time_ns[-1])
         gaps.append(Gap(number, cpu, before, after, begin, max(begin, end), count, known, after or 0))
     return Pair(lossy.with_gaps(tuple(gaps)), complete, missing)
+
+
+def head(pair: Pair, most: int) -> Pair:
+    """The pair before event ``most`` of its complete trace; the surviving events get the complete trace's times.
+
+    Each cpu's stream ends with its last surviving one before that: a gap that isn't over is left out with what it lost.
+    """
+    gap_C = _gap_column(pair)
+    kept_C = np.zeros(len(gap_C), bool)
+    for rows in pair.complete.streams.values():
+        survivors = rows[(gap_C[rows] < 0) & (rows < most)]
+        kept_C[rows[rows <= survivors.max(initial=-1)]] = True
+    whole = [g for g, rows in enumerate(pair.missing) if len(rows) and kept_C[rows].all()]
+    number = np.full(len(pair.missing) + 1, -2)  # the last one stands for "survived"
+    number[whole], number[-1] = np.arange(len(whole)), -1
+    kept_C &= number[gap_C] >= -1
+    complete = replace(pair.complete, table=pair.complete.table.filter(pa.array(kept_C)))
+    stated = [(g.cpu, g.known, g.count) for g in (pair.lossy.gaps[n] for n in whole)]
+    return _from_column(complete, number[gap_C[kept_C]].astype(np.int32), stated)
 
 
 def write_folder(pair: Pair, folder: Path, text: Iterable[str] | None, *, force: bool = False) -> list[Path]:

@@ -72,6 +72,16 @@ class Stream:
     def cpu(self) -> int:
         return self.packets[0].cpu
 
+    def ns(self, value: int) -> int:
+        """A value of the clock in nanoseconds, cut to 64 bits (packets' times are told, not proven by any event)."""
+        return max(-(1 << 63), min((1 << 63) - 1, self.clock.ns(value)))
+
+    def span(self, k: int) -> tuple[int, int]:
+        """Begin and end of packet ``k`` in nanoseconds; 0 where nothing tells them."""
+        begin, end = self.packets[k].begin, self.packets[k].end
+        first = 0 if begin is None else self.ns(begin)
+        return first, first if end is None else self.ns(end)
+
 
 @dataclass(frozen=True, slots=True)
 class Lost:
@@ -100,27 +110,32 @@ def stream_files(folder: Path) -> list[Path]:
     return sorted(f for f in files if f.stat().st_size)
 
 
+#: The fields of packet headers and contexts that CTF gives a meaning (5.2, and LTTng's for the sequence number).
+HEADER = ("magic", "uuid", "stream_id", "stream_instance_id")
+TIMES, COUNTERS = ("timestamp_begin", "timestamp_end"), ("packet_seq_num", "events_discarded")
+CONTEXT = ("packet_size", "content_size", *TIMES, *COUNTERS, "cpu_id")
+
+
 class Heads:
-    """Reads packet headers or contexts, and knows their fields by the names that CTF gives a meaning."""
+    """Reads packet headers or contexts and picks the fields that have a meaning."""
 
     def __init__(self, root: tuple[str, ...], structure: Structure | None, metadata: Metadata) -> None:
         self.read = packet_reader(root, structure, metadata)
         fields = structure.members if structure else ()
-        self.paths = {shown_name(name): (*root, name) for name, _ in fields}
-        self.sizes = {shown_name(name): t.size for name, t in fields if isinstance(t, Integer)}
+        kinds = {shown_name(name): t for name, t in fields}
+        paths = {shown_name(name): (*root, name) for name, _ in fields}
+        names = HEADER if root == PACKET_HEADER else CONTEXT
+        self.paths = [paths.get(n, ()) if n == "uuid" or isinstance(kinds.get(n), Integer) else () for n in names]
+        self.sizes = {name: t.size for name, t in kinds.items() if isinstance(t, Integer)}
 
-    def value(self, env: Env, name: str) -> Any:
-        """The field's value, None if there is none of this name."""
-        path = self.paths.get(name)
-        return None if path is None else env.get(path)
+    def values(self, env: Env) -> list[Any]:
+        """The values of HEADER or of CONTEXT, None where there is no such field."""
+        return list(map(env.get, self.paths))
 
-    def moved(self, env: Env, name: str, before: int) -> int | None:
-        """The clock's value in a field, which may hold only its lower bits: the first such value from ``before`` on."""
-        value = self.value(env, name)
+    def moved(self, value: int | None, name: str, before: int) -> int | None:
+        """The clock's value of a field that may hold only its lower bits: the first such value from ``before`` on."""
         size = self.sizes.get(name, 64)
-        if not isinstance(value, int) or size == 64:
-            return value if isinstance(value, int) else None
-        return before + (value - before & (1 << size) - 1)
+        return value if value is None or size == 64 else before + (value - before & (1 << size) - 1)
 
 
 class Packets:
@@ -150,16 +165,19 @@ class Packets:
             self.kinds[number] = Decoder(self.metadata, stream, self.plan), heads
         return self.kinds[number]
 
-    def head(self, data: bytes, env: Env) -> tuple[Decoder, Heads, int]:
-        """Read header and context into ``env``; returns also the bit behind them. Raises one of DAMAGED."""
+    def head(self, data: bytes, env: Env) -> tuple[Decoder, Heads, object, int]:
+        """Read header and context into ``env``: what reads the rest, the stream's instance id, the bit behind them.
+
+        Raises one of DAMAGED.
+        """
         bit = self.header.read(data, 0, env)
-        magic, uuid = self.header.value(env, "magic"), self.header.value(env, "uuid")
+        magic, uuid, stream, instance = self.header.values(env)
         if magic is not None and magic & 0xFFFFFFFF != MAGIC:
             raise Damage(f"no packet begins here: {magic:#x} instead of {MAGIC:#x}")
         if uuid is not None and self.metadata.uuid is not None and bytes(uuid) != self.metadata.uuid:
             raise Damage("a packet of another trace")
-        decoder, heads = self.kind(self.header.value(env, "stream_id"))
-        return decoder, heads, heads.read(data, bit, env)
+        decoder, heads = self.kind(stream)
+        return decoder, heads, instance, heads.read(data, bit, env)
 
     def streams(self) -> list[Stream]:
         """All streams with their packets in order, but for inferred ones; raises TraceError where one is damaged."""
@@ -203,11 +221,11 @@ class Packets:
     def _packet(self, file: Path, mapped: mmap.mmap, at: int, before: int) -> tuple[Key, Packet]:
         env: Env = {}
         try:
-            decoder, heads, body = self.head(mapped[at : at + HEAD], env)
+            decoder, heads, instance, body = self.head(mapped[at : at + HEAD], env)
         except DAMAGED:
-            decoder, heads, body = self.head(mapped[at : at + LARGEST_HEAD], env)
+            decoder, heads, instance, body = self.head(mapped[at : at + LARGEST_HEAD], env)
         left = len(mapped) - at
-        size, content = heads.value(env, "packet_size"), heads.value(env, "content_size")
+        size, content, begin, end, sequence, discarded, cpu = heads.values(env)
         size = left * 8 if size is None else size
         content = size if content is None else content
         if size % 8 or not size or not body <= content <= size:
@@ -215,22 +233,11 @@ class Packets:
         if size > left * 8:
             self.builder.bad(0, f"byte {at}: a packet of {size >> 3} bytes where the file has {left}", file)
             size, content = left * 8, min(content, left * 8)
-        cpu = heads.value(env, "cpu_id")
         if cpu is not None and not 0 <= cpu < MOST_CPUS:
             raise Damage(f"a cpu with number {cpu}")
-        begin = heads.moved(env, "timestamp_begin", before)
-        packet = Packet(
-            file,
-            at,
-            size >> 3,
-            content,
-            begin,
-            heads.moved(env, "timestamp_end", before if begin is None else begin),
-            heads.value(env, "packet_seq_num"),
-            heads.value(env, "events_discarded"),
-            -1 if cpu is None else cpu,
-        )
-        instance = self.header.value(env, "stream_instance_id")
+        begin = heads.moved(begin, "timestamp_begin", before)
+        end = heads.moved(end, "timestamp_end", before if begin is None else begin)
+        packet = Packet(file, at, size >> 3, content, begin, end, sequence, discarded, -1 if cpu is None else cpu)
         return (decoder.stream.id, file if instance is None else instance), packet
 
     def losses(self, stream: Stream) -> list[Lost]:

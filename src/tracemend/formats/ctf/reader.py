@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import ENTER, EXIT, INSTANT, Mark, Trace
+from tracemend.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, StreamHeads, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.ctf.decode import Plan
 from tracemend.formats.ctf.packets import METADATA, Lost, Packet, Packets, Stream, folders, number_streams
@@ -142,18 +142,17 @@ class Maps:
             held.close()
 
 
-class Comms:
+class Comms(dict[bytes | None, int]):
     """Commands as bytes (up to a zero, if there is one) to the builder's codes; -1 for none."""
 
     def __init__(self, builder: Builder) -> None:
+        super().__init__({None: -1})
         self.builder = builder
-        self.codes: dict[bytes | None, int] = {None: -1}
 
-    def __call__(self, raw: bytes | None) -> int:
-        if raw not in self.codes:
-            assert raw is not None
-            self.codes[raw] = self.builder.comms(decode(raw.partition(b"\0")[0]))
-        return self.codes[raw]
+    def __missing__(self, raw: bytes | None) -> int:
+        assert raw is not None  # it is there from the start
+        self[raw] = code = self.builder.comms(decode(raw.partition(b"\0")[0]))
+        return code
 
 
 class _Events:
@@ -182,7 +181,7 @@ class _Events:
         data = self.maps(packet.file)[packet.at : packet.at + (packet.content + 7 >> 3)]
         env: dict[tuple[str, ...], Any] = {}
         try:
-            decoder, _, bit = self.stream.trace.head(data, env)
+            decoder, _, _, bit = self.stream.trace.head(data, env)
         except DAMAGED:
             raise TraceError(packet.file, 0, f"byte {packet.at}: the file changed while it was read") from None
         now = self.latest if packet.begin is None else packet.begin
@@ -209,7 +208,7 @@ class _Events:
             time,
             np.array(kind, np.int32),
             _tids(tid),
-            np.array([self.comms(c) for c in comm], np.int32),
+            np.array(list(map(self.comms.__getitem__, comm)), np.int32),
             pa.array(args, pa.string()),
             pa.array(ret, pa.string()),
             self.index,
@@ -311,9 +310,9 @@ class _Reader:
                 self._mark(i, lost, self.builder.rows)
 
     def _mark(self, i: int, lost: Lost, row: int) -> None:
-        clock = self.streams[i].clock
-        begin, end = (None if v is None or clock.ns(v) not in INT64 else clock.ns(v) for v in (lost.begin, lost.end))
-        self.builder.marks.append(Mark(int(self.numbers[i]), row, lost.count, row, begin, end))
+        s = self.streams[i]
+        begin, end = (None if v is None else s.ns(v) for v in (lost.begin, lost.end))
+        self.builder.marks.append(Mark(s.number, row, lost.count, row, begin, end))
 
     def _add(self, parts: list[Batch]) -> NDArray[np.int64]:
         """Add the parts' events in order of time; returns where each of them (one part after the other) went."""
@@ -379,4 +378,29 @@ def read(path: Path, options: Options) -> Trace:
     return _Reader(path, options).trace()
 
 
-FORMAT = Format("ctf", "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder", recognise, read, folder=True)
+def glance(path: Path, options: Options) -> Glance:
+    """Read the headers of a trace's packets; raises TraceError."""
+    builder = Builder(path, "ctf", options, pieces="packets")
+    streams = [s for t in open_traces(path, builder, Kinds(builder)) for s in t.streams()]
+    if not streams:
+        raise TraceError(path, 0, "no packets found (read as ctf)")
+    number_streams(streams)
+    streams.sort(key=lambda s: s.number)
+    heads: list[StreamHeads] = []
+    gaps: list[Gap] = []
+    for s in streams:
+        sizes = sum(p.size for p in s.packets)
+        heads.append(StreamHeads(s.number, len(s.packets), sizes, s.span(0)[0], s.span(-1)[1]))
+        for lost in s.trace.losses(s):
+            begin, end = s.span(lost.after)
+            begin = begin if lost.begin is None else s.ns(lost.begin)
+            end = end if lost.end is None else s.ns(lost.end)
+            known: Known = "uncounted" if lost.count is None else "counted"
+            gaps.append(Gap(len(gaps), s.number, None, None, begin, max(begin, end), lost.count, known, lost.after))
+    warnings = (*builder.warnings, *builder.passed_over(), *shared_cpus(streams))
+    return Glance(path, "ctf", tuple(heads), tuple(gaps), warnings)
+
+
+FORMAT = Format(
+    "ctf", "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder", recognise, read, folder=True, glance=glance
+)

@@ -1,0 +1,194 @@
+"""How fast CTF is read, against babeltrace2 on the same traces in the same run (all fields of all events in each).
+
+    python benchmarks/ctf.py [--events 100000] [--runs 3] [--out benchmarks/results/ctf.json]
+
+Records an LTTng-UST trace (the tests' program) and one of perf, as root. Times are processor seconds, the least of all
+runs: ours and babeltrace2's bindings without the interpreter's start, babeltrace2's text without anything taken off.
+Headers are looked at (``scan --quick``) in files made of one recorded packet over and over, padded to a size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reading import ROOT, cpu_name, git
+
+import tracemend
+from tracemend.formats import glance, read
+
+#: What reads every field of every event by babeltrace2's bindings; prints events and processor seconds.
+BINDINGS = """
+import bt2, sys, time
+
+def value(field):
+    kind = type(field).__name__
+    if "Structure" in kind:
+        return {k: value(v) for k, v in field.items()}
+    if "Array" in kind:
+        return [value(v) for v in field]
+    if "Variant" in kind:
+        return value(field.selected_option)
+    return float(field) if "Real" in kind else int(field) if "Integer" in kind or "Enum" in kind else str(field)
+
+begin, events = time.process_time(), 0
+for message in bt2.TraceCollectionMessageIterator(sys.argv[1]):
+    if type(message) is bt2._EventMessageConst:
+        event = message.event
+        scopes = (event.common_context_field, event.specific_context_field, event.payload_field)
+        fields = [value(s) for s in scopes if s is not None]
+        cpu = int(event.packet.context_field["cpu_id"])
+        row = message.default_clock_snapshot.ns_from_origin, cpu, event.name, fields
+        events += 1
+print(events, time.process_time() - begin)
+"""
+
+
+def record_lttng(folder: Path, events: int) -> Path:
+    """The tests' program under LTTng, losing nothing."""
+    source, program, session = ROOT / "tests" / "formats" / "ctf_app", folder / "app", f"benchmark-{os.getpid()}"
+    build = ["gcc", "-O1", f"-I{source}", source / "app.c", "-o", program, "-llttng-ust", "-ldl", "-lpthread"]
+    subprocess.run(build, check=True)
+    for command in (
+        f"create {session} --output={folder / 'lttng'}",
+        f"enable-channel -u -s {session} ch --subbuf-size=8M --num-subbuf=4",
+        f"enable-event -u demo:* -c ch -s {session}",
+        f"add-context -u -s {session} -c ch -t vtid -t procname -t vpid",
+        f"start {session}",
+    ):
+        subprocess.run(["lttng", *command.split()], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([program, str(events * 2 // 5), "2"], check=True)
+    subprocess.run(["lttng", "destroy", session], check=True, stdout=subprocess.DEVNULL)
+    return folder / "lttng"
+
+
+def record_perf(folder: Path) -> Path:
+    """System calls and context switches of a listing, by perf."""
+    data = folder / "perf.data"
+    events = "raw_syscalls:*,sched:sched_switch"
+    listing = ["find", "/usr/share", "-size", "+1"]
+    subprocess.run(
+        ["perf", "record", "-q", "-m", "4096", "-e", events, "-o", data, "--", *listing],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    convert = ["perf", "data", "convert", "-f", "-i", data, "--to-ctf", folder / "perf"]
+    subprocess.run(convert, check=True, capture_output=True)
+    return folder / "perf"
+
+
+def ours(folder: Path) -> tuple[int, float]:
+    begin = time.process_time()
+    events = len(read(folder))
+    return events, time.process_time() - begin
+
+
+def bindings(folder: Path) -> tuple[int, float]:
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", BINDINGS, folder], capture_output=True, text=True, check=True
+    ).stdout.split()
+    return int(done[0]), float(done[1])
+
+
+def text(folder: Path) -> tuple[int, float]:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    printed = subprocess.run(["babeltrace2", folder], capture_output=True, check=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return printed.count(b"\n"), after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def fastest(runs: int, work: Callable[[Path], tuple[int, float]], folder: Path) -> tuple[int, float]:
+    found = [work(folder) for _ in range(runs)]
+    return found[0][0], min(seconds for _, seconds in found)
+
+
+def measure(folder: Path, runs: int) -> dict[str, Any]:
+    """One trace by all three."""
+    read(folder)  # what is imported at the first reading doesn't count
+    results = {name: fastest(runs, work, folder) for name, work in (("ours", ours), ("bt2", bindings), ("text", text))}
+    events = {count for count, _ in results.values()}
+    assert len(events) == 1, f"they read different numbers of events: {results}"
+    rates = {name: count / seconds for name, (count, seconds) in results.items()}
+    return {
+        "events": events.pop(),
+        "bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+        "events_per_s": round(rates["ours"]),
+        "babeltrace2_python_events_per_s": round(rates["bt2"]),
+        "babeltrace2_text_events_per_s": round(rates["text"]),
+        "times_babeltrace2_python": round(rates["ours"] / rates["bt2"], 1),
+        "times_babeltrace2_text": round(rates["ours"] / rates["text"], 2),
+    }
+
+
+def measure_glance(trace: Path, folder: Path, size: int, total: int, runs: int) -> dict[str, Any]:
+    """Headers of ``total`` bytes of packets of ``size`` bytes each, warm."""
+    folder.mkdir()
+    source = next(trace.rglob("metadata")).parent
+    (folder / "metadata").write_bytes((source / "metadata").read_bytes())
+    packet = bytearray((source / "ch_0").read_bytes()[:4096])
+    struct.pack_into("<2Q", packet, 48, 2048 * 8, size * 8)  # LTTng's packet context: content size, packet size
+    with open(folder / "ch_0", "wb") as f:
+        for _ in range(total // size):
+            f.write(bytes(packet).ljust(size, b"\0"))
+
+    def look(path: Path) -> tuple[int, float]:
+        begin = time.process_time()
+        packets = sum(s.packets for s in glance(path).streams)
+        return packets, time.process_time() - begin
+
+    packets, seconds = fastest(runs + 1, look, folder)
+    (folder / "ch_0").unlink()
+    return {"packets": packets, "gb_per_s": round(total / seconds / 1e9, 2), "packets_per_s": round(packets / seconds)}
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    options.add_argument("--events", type=int, default=100_000, help="events of the LTTng trace")
+    options.add_argument("--runs", type=int, default=3, help="runs of which the fastest counts")
+    options.add_argument("--gb", type=float, default=1.0, help="size of the files whose headers are looked at")
+    options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "ctf.json")
+    chosen = options.parse_args()
+    results, headers = {}, {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        traces = {"LTTng-UST": record_lttng(folder, chosen.events), "perf data convert": record_perf(folder)}
+        for title, trace in traces.items():
+            results[title] = measure(trace, chosen.runs)
+            print(title, results[title], flush=True)
+        for kib in (4, 64, 512):
+            rates = measure_glance(traces["LTTng-UST"], folder / str(kib), kib << 10, int(chosen.gb * 1e9), chosen.runs)
+            headers[f"packets of {kib} KiB"] = rates
+            print(kib, rates, flush=True)
+    version = subprocess.run(["babeltrace2", "--version"], capture_output=True, text=True, check=True).stdout
+    document = {
+        "command": " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain", "--", "src")),
+        "cpu": cpu_name(),
+        "cores_used": 1,
+        "seconds": "processor",
+        "versions": {
+            "tracemend": tracemend.__version__,
+            "python": platform.python_version(),
+            "babeltrace2": version.splitlines()[0],
+            "kernel": platform.release(),
+        },
+        "results": results,
+        "headers": headers,
+    }
+    chosen.out.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
