@@ -10,6 +10,7 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 import uuid
 from pathlib import Path
 from random import Random
@@ -27,6 +28,7 @@ from tracemend.errors import OutputError
 from tracemend.formats import glance, read
 from tracemend.formats.ctf.tsdl import Clock, read_metadata
 from tracemend.mended import Mended
+from tracemend.mending import mend_trace
 from tracemend.outputs import strip, write
 from tracemend.outputs.ctf.extra import NAME, UNKNOWN_COMM, cycles
 
@@ -617,3 +619,34 @@ def test_a_merged_trace_that_was_changed(tmp_path: Path, change: str) -> None:
         with pytest.raises(OutputError, match=r"changed since it was made|mark of the merged trace is damaged"):
             strip(out, tmp_path / "back")
     assert contents(tmp_path) == before
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    """From the trace to its mended copy and back, with a mender's own inferred events."""
+    source = record(kernel(), tmp_path / "trace")
+
+    def tracemend(*words: str | Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", "-m", "tracemend.cli", *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+    done = tracemend("mend", source, "-o", tmp_path / "out", "--model", "lookup", "--merged", "--json")
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path / "out" / "merged") in json.loads(done.stdout)["files"]
+    made = mend_trace(read(source))
+    assert made.inferred.num_rows == made.trace.lost == json.loads(done.stdout)["events"]
+    assert_merged(made, tmp_path / "out" / "merged")
+    assert_given_back(made, tmp_path / "out")
+    assert tracemend("strip", tmp_path / "out", "-o", tmp_path / "back").returncode == 0
+    assert contents(tmp_path / "back") == contents(source)
+    refused: list[list[str | Path]] = [
+        ["strip", tmp_path / "out"],
+        ["strip", tmp_path / "out", "-o", tmp_path / "back", "--force"],
+    ]
+    for words in refused:
+        done = tracemend(*words)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+    again = tracemend("scan", tmp_path / "out" / "merged", "--json")
+    assert again.returncode == 3
+    assert "inferred events of an earlier mending were passed over" in again.stderr
+    assert json.loads(again.stdout)["lost"] == made.trace.lost

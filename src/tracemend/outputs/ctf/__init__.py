@@ -103,7 +103,7 @@ def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
         "tracemend_note": f"{NOTE}; their fields are not inferred: 0 or nothing stands there",
         INFERRED_EVENTS: len(extra.events),
     }
-    text = MARKER + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode("utf-8", "backslashreplace")
+    text = MARKER + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
     with open(metadata, "ab") as f:
         f.write(_as_in(raw, text))
 

@@ -29,7 +29,8 @@ class Unfit(Exception):  # noqa: N818 - not an error: the fields are left out
 
 
 def quoted(text: str) -> str:
-    """A string of TSDL."""
+    """A string of TSDL; a ``?`` for each byte of a file's name that is no text."""
+    text = text.encode(errors="replace").decode()
     return '"' + "".join(c if _PLAIN.match(c) else "\\" + (c if c in '\\"' else f"{ord(c):03o}") for c in text) + '"'
 
 
