@@ -67,11 +67,11 @@ def write(mended: Mended, folder: Path) -> list[Path]:
     """
     trace = mended.trace
     path = trace.path
-    if trace.format == "ctf":
-        ctf.write(mended, folder / STEM)
-        return [folder / STEM]
     if path is None:
         raise OutputError("a trace that was not read from a file can't be merged")
+    if trace.format == "ctf":
+        ctf.write(mended, path, folder / STEM)
+        return [folder / STEM]
     if trace.format not in _MERGERS or not path.is_file() or not _is_text(path):
         known = ", ".join(_MERGERS)
         raise OutputError(

@@ -43,14 +43,13 @@ class Mark:
     sha256: str
 
 
-def write(mended: Mended, folder: Path) -> None:
-    """Make the folder, a copy of the trace's with the inferred events in it.
+def write(mended: Mended, source: Path, folder: Path) -> None:
+    """Make the folder, a copy of the trace's (``source``) with the inferred events in it.
 
     Raises OutputError for a trace that has changed since it was read, that holds inferred events already, or that has
     no room for them (no clock, streams without ids); OSError.
     """
-    source = mended.trace.path
-    if source is None or not source.is_dir():
+    if not source.is_dir():
         raise OutputError(f"{source}: only a CTF trace's whole folder can be merged, not its metadata alone")
     _copy(source, folder)
     if sha256(folder) != mended.provenance["input_sha256"]:
