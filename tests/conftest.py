@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -92,20 +97,91 @@ def odd_pairs(trace: Trace, mended: Mended | None = None) -> list[str]:
     rows.sort(key=lambda r: r[0])
     open_call: dict[int, str | None] = {}
     found = []
-    for time, tid, name, phase in rows:
+    for now, tid, name, phase in rows:
         if tid < 0 or phase == "instant":
             continue
         before = open_call.get(tid, "?")
         if phase == "enter":
             if before not in ("?", None):
-                found.append(f"{time}: thread {tid} enters {name} inside {before}")
+                found.append(f"{now}: thread {tid} enters {name} inside {before}")
             open_call[tid] = name
         else:
             if before not in ("?", name):
-                found.append(f"{time}: thread {tid} leaves {name}, open is {before}")
+                found.append(f"{now}: thread {tid} leaves {name}, open is {before}")
             open_call[tid] = None
     return found
 
 
 def rng(seed: int) -> Generator:
     return np.random.default_rng(seed)
+
+
+# traces that LTTng records
+
+
+@pytest.fixture(scope="session")
+def lttng_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """LTTng's session daemon, ours if none runs."""
+    for tool, package in (("lttng", "lttng-tools"), ("lttng-sessiond", "lttng-tools"), ("gcc", "gcc")):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed ({package})")
+    listing = ["lttng", "--no-sessiond", "list"]
+    if not subprocess.run(listing, capture_output=True, check=False).returncode:
+        yield
+        return
+    home = tmp_path_factory.mktemp("lttng")
+    with open(home / "log", "wb") as log:
+        started = subprocess.Popen(["lttng-sessiond", "--no-kernel"], stdout=log, stderr=log)
+        try:
+            for _ in range(200):
+                if not subprocess.run(listing, capture_output=True, check=False).returncode:
+                    break
+                time.sleep(0.05)
+            yield
+        finally:
+            started.terminate()
+            started.wait(20)
+
+
+@pytest.fixture(scope="session")
+def traced_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program with tracepoints, compiled."""
+    made = tmp_path_factory.mktemp("program") / "app"
+    source = ROOT / "tests" / "formats" / "ctf_app"
+    command = ["gcc", "-O1", f"-I{source}", str(source / "app.c"), "-o", str(made), "-llttng-ust", "-ldl", "-lpthread"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"the program with tracepoints can't be compiled (liblttng-ust-dev): {done.stderr[:200]}")
+    return made
+
+
+CHANNELS = {
+    "whole": ["--subbuf-size=4M", "--num-subbuf=4", "--discard"],
+    "discard": ["--subbuf-size=4096", "--num-subbuf=4", "--discard"],
+    "overwrite": ["--subbuf-size=4096", "--num-subbuf=4", "--overwrite"],
+}
+
+
+@pytest.fixture(scope="session")
+def lttng_recordings(
+    lttng_daemon: None, traced_program: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """The same run in several sessions at once: one loses nothing, one discards events, one overwrites packets."""
+    folder = tmp_path_factory.mktemp("recordings")
+    sessions = {name: f"tracemend-{os.getpid()}-{name}" for name in CHANNELS}
+
+    def lttng(*words: str) -> None:
+        subprocess.run(["lttng", *words], check=True, capture_output=True)
+
+    try:
+        for name, session in sessions.items():
+            lttng("create", session, f"--output={folder / name}")
+            lttng("enable-channel", "-u", "-s", session, "ch", *CHANNELS[name])
+            lttng("enable-event", "-u", "demo:*", "-c", "ch", "-s", session)
+            lttng("add-context", "-u", "-s", session, "-c", "ch", "-t", "vtid", "-t", "procname", "-t", "vpid")
+            lttng("start", session)
+        subprocess.run([traced_program, "15000", "2"], check=True)
+    finally:
+        for session in sessions.values():
+            subprocess.run(["lttng", "destroy", session], check=False, capture_output=True)
+    return {name: folder / name for name in CHANNELS}

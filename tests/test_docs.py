@@ -35,7 +35,15 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "CONTRIBUTING.md", "docs/design.md", "docs/results.md", "docs/study.md", "docs/experiments.md"],
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/design.md",
+        "docs/results.md",
+        "docs/study.md",
+        "docs/experiments.md",
+        "docs/ctf.md",
+    ],
 )
 def test_links_and_commands_exist(page: str) -> None:
     from tracemend.cli import app

@@ -368,7 +368,9 @@ def mend(
         float, typer.Option(min=0, max=1, help="Leave gaps whose mean confidence is below this unfilled.")
     ] = 0.0,
     suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
-    merged: Annotated[bool, typer.Option("--merged", help="Also the trace's text with marked inferred lines.")] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Also the trace with its inferred events in it, marked (text, and CTF).")
+    ] = False,
     perfetto: Annotated[bool, typer.Option("--perfetto", help="Also a trace for the Perfetto UI.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an output folder of an earlier run.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="The one source of chance: same seed, same bytes.")] = 0,
@@ -690,9 +692,13 @@ def record(
 
 @app.command()
 def strip(
-    mended: Annotated[Path, typer.Argument(help="An output folder of mend, or a merged file.", metavar="OUT")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; stdout if not given.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    mended: Annotated[
+        Path, typer.Argument(help="An output folder of mend, or a merged file or folder.", metavar="OUT")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File, or for CTF folder, to write; stdout if not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file, or an empty folder.")] = False,
 ) -> None:
     """Give back the original, byte for byte."""
     from tracemend.outputs import strip as undo

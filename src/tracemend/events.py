@@ -258,8 +258,9 @@ def gaps_from_marks(cpu: NDArray[np.int32], time_ns: NDArray[np.int64], marks: l
         stream = rows.get(c, none)
         before = int(stream[at - 1]) if at else None
         after = int(stream[at]) if at < len(stream) else None
-        begin = int(time_ns[before]) if before is not None else lo
-        end = int(time_ns[after]) if after is not None else hi
+        # on a side without an event what the tracer says is all there is, be it beyond every event that survived
+        begin = int(time_ns[before]) if before is not None else lo if mark.begin_ns is None else mark.begin_ns
+        end = int(time_ns[after]) if after is not None else hi if mark.end_ns is None else mark.end_ns
         begin = begin if mark.begin_ns is None else max(begin, min(mark.begin_ns, end))
         end = end if mark.end_ns is None else max(min(begin, end), min(end, mark.end_ns))
         known: Known = "uncounted" if mark.count is None else "counted"

@@ -40,7 +40,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     work.mkdir()
     try:
         yield work
-        for inner in [*work.iterdir(), work]:
+        for inner in [*work.rglob("*"), work]:
             _sync(inner)
         _put(work, target)
     except BaseException:

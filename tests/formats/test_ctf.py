@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import struct
 import subprocess
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
+from babeltrace import Event, judged
+from conftest import CHANNELS
 from ctf_made import MAGIC, UUID, Made, Struct, Words, draw_struct
 from ctf_made import Int as MadeInt
 from hypothesis import HealthCheck, given, settings
@@ -32,33 +31,6 @@ from tracemend.scanning import SLICES, QuickScan, scan
 from tracemend.syscalls import NO_NUMBER, call_name, canonical
 
 HERE = Path(__file__).parent
-Event = dict[str, Any]
-
-
-@cache
-def python_of_babeltrace() -> str:
-    """A Python that has babeltrace2's bindings."""
-    for python in ("/usr/bin/python3", "python3"):
-        if (
-            shutil.which(python)
-            and not subprocess.run([python, "-c", "import bt2"], capture_output=True, check=False).returncode
-        ):
-            return python
-    pytest.skip("babeltrace2's bindings for Python are not installed (python3-bt2)")
-
-
-def judged(*folders: Path) -> list[tuple[list[Event], list[Event], str]]:
-    """Events and losses that babeltrace2 reads from each folder, and what it complains of."""
-    command = [python_of_babeltrace(), str(HERE / "ctf_judge.py"), *map(str, folders)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: list[tuple[list[Event], list[Event], str]] = [([], [], "") for _ in folders]
-    for line in map(json.loads, done.stdout.splitlines()):
-        events, lost, _ = found[line["trace"]]
-        if "error" in line:
-            found[line["trace"]] = events, lost, line["error"]
-        else:
-            (lost if "lost" in line else events).append(line)
-    return found
 
 
 def expected(event: Event) -> tuple[Any, ...]:
@@ -111,82 +83,16 @@ def assert_as_judged(trace: Trace, events: list[Event], lost: list[Event]) -> No
 # traces that tracers made
 
 
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """LTTng's session daemon, ours if none runs."""
-    for tool, package in (("lttng", "lttng-tools"), ("lttng-sessiond", "lttng-tools"), ("gcc", "gcc")):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed ({package})")
-    listing = ["lttng", "--no-sessiond", "list"]
-    if not subprocess.run(listing, capture_output=True, check=False).returncode:
-        yield
-        return
-    home = tmp_path_factory.mktemp("lttng")
-    with open(home / "log", "wb") as log:
-        started = subprocess.Popen(["lttng-sessiond", "--no-kernel"], stdout=log, stderr=log)
-        try:
-            for _ in range(200):
-                if not subprocess.run(listing, capture_output=True, check=False).returncode:
-                    break
-                time.sleep(0.05)
-            yield
-        finally:
-            started.terminate()
-            started.wait(20)
-
-
-@pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program with tracepoints, compiled."""
-    made = tmp_path_factory.mktemp("program") / "app"
-    source = HERE / "ctf_app"
-    command = ["gcc", "-O1", f"-I{source}", str(source / "app.c"), "-o", str(made), "-llttng-ust", "-ldl", "-lpthread"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"the program with tracepoints can't be compiled (liblttng-ust-dev): {done.stderr[:200]}")
-    return made
-
-
-CHANNELS = {
-    "whole": ["--subbuf-size=4M", "--num-subbuf=4", "--discard"],
-    "discard": ["--subbuf-size=4096", "--num-subbuf=4", "--discard"],
-    "overwrite": ["--subbuf-size=4096", "--num-subbuf=4", "--overwrite"],
-}
-
-
-@pytest.fixture(scope="module")
-def recordings(daemon: None, program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same run in several sessions at once: one loses nothing, one discards events, one overwrites packets."""
-    folder = tmp_path_factory.mktemp("recordings")
-    sessions = {name: f"tracemend-{os.getpid()}-{name}" for name in CHANNELS}
-
-    def lttng(*words: str) -> None:
-        subprocess.run(["lttng", *words], check=True, capture_output=True)
-
-    try:
-        for name, session in sessions.items():
-            lttng("create", session, f"--output={folder / name}")
-            lttng("enable-channel", "-u", "-s", session, "ch", *CHANNELS[name])
-            lttng("enable-event", "-u", "demo:*", "-c", "ch", "-s", session)
-            lttng("add-context", "-u", "-s", session, "-c", "ch", "-t", "vtid", "-t", "procname", "-t", "vpid")
-            lttng("start", session)
-        subprocess.run([program, "15000", "2"], check=True)
-    finally:
-        for session in sessions.values():
-            subprocess.run(["lttng", "destroy", session], check=False, capture_output=True)
-    return {name: folder / name for name in CHANNELS}
-
-
 @pytest.mark.parametrize("name", CHANNELS)
-def test_lttng_as_babeltrace_reads_it(recordings: dict[str, Path], name: str) -> None:
-    trace = read(recordings[name])
-    ((events, lost, error),) = judged(recordings[name])
+def test_lttng_as_babeltrace_reads_it(lttng_recordings: dict[str, Path], name: str) -> None:
+    trace = read(lttng_recordings[name])
+    ((events, lost, error),) = judged(lttng_recordings[name])
     assert not error
     assert trace.format == "ctf"
     assert_as_judged(trace, events, lost)
     assert (sum(g.count is None for g in trace.gaps) > 0) == (name == "overwrite")
-    counted = sum(map(discarded, recordings[name].rglob("*.idx")))
-    assert QuickScan(glance(recordings[name])).lost == counted
+    counted = sum(map(discarded, lttng_recordings[name].rglob("*.idx")))
+    assert QuickScan(glance(lttng_recordings[name])).lost == counted
     if name != "overwrite":  # where events were discarded beside overwritten packets there is one gap without a count
         assert trace.lost == counted
 
@@ -201,13 +107,13 @@ def discarded(index: Path) -> int:
     return counters[-1] - counters[0] * late if entries else 0
 
 
-def test_discarded_events_are_missing_where_the_gaps_are(recordings: dict[str, Path]) -> None:
-    """The two sessions saw the same run: what one lacks lies in its gaps, as many as they say, between their times.
+def test_discarded_events_are_missing_where_the_gaps_are(lttng_recordings: dict[str, Path]) -> None:
+    """The two sessions saw the same run: what one lacks was lost by the end of the gap that counts it.
 
     Each session took its own time of an event: the smaller one's is later or earlier by some microseconds. An event is
     known by its thread, name and arguments.
     """
-    whole, lossy = read(recordings["whole"]), read(recordings["discard"])
+    whole, lossy = read(lttng_recordings["whole"]), read(lttng_recordings["discard"])
     assert lossy.lost > 0
     assert lossy.lost == len(whole) - len(lossy)
     assert all(g.known == "counted" for g in lossy.gaps)
@@ -220,16 +126,15 @@ def test_discarded_events_are_missing_where_the_gaps_are(recordings: dict[str, P
             missing.append(r)
     assert len(missing) == lossy.lost
     slack = 200_000  # how far two sessions' times of one event may be apart where the machine is busy
-    placed = 0
-    for gap in lossy.gaps:
-        inside = sum(r[1] == gap.cpu and gap.begin_ns - slack <= r[0] <= gap.end_ns + slack for r in missing)
-        placed += min(inside, gap.count or 0)
-    assert placed >= 0.8 * lossy.lost  # a counter may be read a little after its packet was closed
+    counted: Counter[int] = Counter()
+    for gap in lossy.gaps:  # a counter is read when its packet is closed, and knows of all events lost until then
+        counted[gap.cpu] += gap.count or 0
+        assert sum(r[1] == gap.cpu and r[0] <= gap.end_ns + slack for r in missing) >= counted[gap.cpu]
 
 
-def test_overwritten_packets_are_gaps_without_a_count(recordings: dict[str, Path]) -> None:
-    trace = read(recordings["overwrite"])
-    ((_, lost, _),) = judged(recordings["overwrite"])
+def test_overwritten_packets_are_gaps_without_a_count(lttng_recordings: dict[str, Path]) -> None:
+    trace = read(lttng_recordings["overwrite"])
+    ((_, lost, _),) = judged(lttng_recordings["overwrite"])
     overwritten = [g for g in trace.gaps if g.known == "uncounted"]
     assert len(overwritten) == len([e for e in lost if e["lost"] == "packets"])
     for gap in overwritten:
@@ -437,7 +342,7 @@ def test_discarded_events_lie_behind_the_packet_that_counts_them(tmp_path: Path)
     first, last = trace.gaps
     assert (first.begin_ns, first.end_ns) == (int(trace.time_ns[5]), int(trace.time_ns[5]) + 15)  # the packet's end
     assert first.end_ns < trace.time_ns[6]
-    assert last.end_ns == trace.time_ns[11]
+    assert last.end_ns == trace.time_ns[11] + 15
 
 
 def test_discarded_events_in_front_of_the_first_one_left(tmp_path: Path) -> None:
@@ -995,9 +900,9 @@ def test_damage_never_raises_anything_else(seeds: list[dict[str, bytes]], scratc
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 @given(seed=st.integers(0, 2**32), skip=st.booleans())
-def test_damage_to_real_traces(recordings: dict[str, Path], scratch: Path, seed: int, skip: bool) -> None:
+def test_damage_to_real_traces(lttng_recordings: dict[str, Path], scratch: Path, seed: int, skip: bool) -> None:
     rng = Random(seed)
-    source = recordings[rng.choice(["discard", "overwrite"])] / "ust/uid/0/64-bit"
+    source = lttng_recordings[rng.choice(["discard", "overwrite"])] / "ust/uid/0/64-bit"
     hurt = rng.choice(["metadata", "ch_0", "ch_1"])
     for name in ("metadata", "ch_0", "ch_1"):
         file = source / name

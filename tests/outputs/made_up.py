@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from tracemend.mended import INFERRED, Fill, Mended, Status
 
 RAW = Path(__file__).parent / "data" / "ftrace_raw.txt"
 UNCOUNTED = 6  # events made up for a gap without a count
+CALLS = [(name, phase) for name in ("openat", "read", "close") for phase in ("enter", "exit")]
 
 
 def mended(path: Path = RAW, *, seed: int = 0, statuses: tuple[Status, ...] = ("filled",), most: int = 5000) -> Mended:
@@ -21,7 +22,14 @@ def mended(path: Path = RAW, *, seed: int = 0, statuses: tuple[Status, ...] = ("
     return made_up(read(path), seed=seed, statuses=statuses, most=most)
 
 
-def made_up(trace: Trace, *, seed: int = 0, statuses: tuple[Status, ...] = ("filled",), most: int = 5000) -> Mended:
+def made_up(
+    trace: Trace,
+    *,
+    seed: int = 0,
+    statuses: tuple[Status, ...] = ("filled",),
+    most: int = 5000,
+    names: Sequence[tuple[str, str]] = CALLS,
+) -> Mended:
     rng = np.random.default_rng(seed)
     tids = [-1, *{int(t) for t in trace.tid if t > 0}]
     comms = {int(t): c for t, c in zip(trace.tid, trace.table["comm"].cast(pa.string()).to_pylist(), strict=True)}
@@ -33,10 +41,9 @@ def made_up(trace: Trace, *, seed: int = 0, statuses: tuple[Status, ...] = ("fil
         sure = rng.uniform(0.2, 1, count).astype(np.float32)
         for time, confidence in zip(np.sort(rng.integers(gap.begin_ns, gap.end_ns + 1, count)), sure, strict=True):
             tid = int(rng.choice(tids))
-            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), str(rng.choice(["openat", "read", "close"])))
-            phase = str(rng.choice(["enter", "exit"]))
-            for name, value in zip(INFERRED.names, (*values, phase, float(confidence)), strict=True):
-                rows[name].append(value)
+            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), *names[int(rng.integers(len(names)))])
+            for column, value in zip(INFERRED.names, (*values, float(confidence)), strict=True):
+                rows[column].append(value)
         mean = float(sure.mean()) if count else 0.31 if status == "refused" else None
         reason = {"filled": "", "refused": "confidence 0.31 is below 0.5", "left": "longer than the limit"}[status]
         fills.append(Fill(gap.number, status, count, mean, gap.count is None and status == "filled", reason))
@@ -47,7 +54,7 @@ def made_up(trace: Trace, *, seed: int = 0, statuses: tuple[Status, ...] = ("fil
         "model_sha256": "0" * 64,
         "seed": seed,
         "input": None if path is None else str(path),
-        "input_sha256": None if path is None or path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest(),
+        "input_sha256": trace.provenance.get("sha256"),
         "format": trace.format,
         "options": {"arch": "x86_64"},
     }

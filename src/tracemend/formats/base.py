@@ -143,6 +143,13 @@ class Builder:
             first += len(cpu)
         return before
 
+    def passed_over(self) -> list[str]:
+        """A warning for each sort of things that were not read."""
+        found = [f"{self.malformed} malformed {self.pieces} were passed over"] if self.malformed else []
+        if self.inferred:
+            found.append(f"{self.inferred} inferred events of an earlier mending were passed over")
+        return found
+
     def finish(self, clock: str = "ns") -> Trace:
         """The trace; raises TraceError if it has neither events nor marks."""
         if not self.rows and not self.marks:
@@ -161,10 +168,7 @@ class Builder:
             batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
         table = pa.Table.from_batches(batches, SCHEMA)
         gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
-        if self.malformed:
-            self.warnings.append(f"{self.malformed} malformed {self.pieces} were passed over")
-        if self.inferred:
-            self.warnings.append(f"{self.inferred} inferred events of an earlier mending were passed over")
+        self.warnings += self.passed_over()
         return Trace(
             path=self.path,
             format=self.format,

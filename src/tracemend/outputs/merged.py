@@ -1,5 +1,7 @@
 """The trace with its inferred events in place, every one of them marked, and the way back to the original.
 
+Here is how text has them; a CTF trace, which is a folder, has them as ``ctf`` says.
+
 Lines of the original stay as they are. In front of them all comes one comment that says what the file is; each inferred
 event is one line more, right before its gap's first surviving event, and ends in `` tracemend_inferred gap=G
 confidence=C``. Decisions behind the spelling of these lines:
@@ -36,6 +38,7 @@ from tracemend.errors import OutputError
 from tracemend.events import ENTER, EXIT, Gap, Trace
 from tracemend.formats import sequence
 from tracemend.mended import Mended
+from tracemend.outputs import ctf
 from tracemend.outputs.overlay import NOTE
 from tracemend.syscalls import DEFAULT_ARCH, table
 
@@ -58,18 +61,22 @@ _PERF = re.compile(
 
 
 def write(mended: Mended, folder: Path) -> list[Path]:
-    """Write ``merged`` with the input's suffix into the folder.
+    """Write ``merged`` with the input's suffix into the folder; of a CTF trace, a folder of that name.
 
-    Raises OutputError if the input is no text that can be merged, has changed since it was read, or holds inferred
-    events already.
+    Raises OutputError if the input can't be merged, has changed since it was read, or holds inferred events already.
     """
     trace = mended.trace
     path = trace.path
     if path is None:
         raise OutputError("a trace that was not read from a file can't be merged")
+    if trace.format == "ctf":
+        ctf.write(mended, path, folder / STEM)
+        return [folder / STEM]
     if trace.format not in _MERGERS or not path.is_file() or not _is_text(path):
         known = ", ".join(_MERGERS)
-        raise OutputError(f"{path}: only uncompressed text of the formats {known} can be merged; use the overlay")
+        raise OutputError(
+            f"{path}: only uncompressed text of the formats {known} and CTF can be merged; use the overlay"
+        )
     out = folder / f"{STEM}{path.suffix or '.txt'}"
     with open(path, "rb") as source, open(out, "wb") as sink:
         digest = _MERGERS[trace.format](mended, source, sink)

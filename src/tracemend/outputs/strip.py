@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tracemend.errors import OutputError
-from tracemend.outputs import merged, overlay
-from tracemend.whole import whole_file
+from tracemend.outputs import ctf, merged, overlay
+from tracemend.whole import whole_file, whole_folder
 
 _PIECE = 1 << 20
 
@@ -19,10 +19,14 @@ def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
 
     What is written is checked against the SHA-256 that ``out`` records before the first byte of it is written. From a
     folder without a merged file the original itself is copied, from the path that the overlay records. ``force``
-    replaces a ``to`` that exists. Raises OutputError; then nothing was written.
+    replaces a ``to`` that exists, but no folder with anything in it. A CTF trace is a folder, and so is ``to`` then.
+    Raises OutputError; then nothing was written.
     """
     try:
         source, wanted, merged_as = _source(out)
+        if source.is_dir():
+            _strip_folder(source, wanted, to, force)
+            return
         if _digest(_pieces(source, merged_as)) != wanted:
             which = "the merged file was changed" if merged_as else "it was changed since it was mended"
             raise OutputError(f"{source}: {which}: it doesn't give back the original")
@@ -37,15 +41,28 @@ def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
     except OSError as e:
         if not isinstance(to, Path):
             where = "stdout"
-        elif e.filename and not Path(e.filename).name.startswith(f".{to.name}."):
+        elif e.filename and f".{to.name}." not in str(e.filename):
             where = e.filename  # not the file that is written aside, of which nobody knows
         else:
             where = str(to)
         raise OutputError(f"{where}: {e.strerror or e}") from e
 
 
+def _strip_folder(source: Path, wanted: str, to: Path | BinaryIO, force: bool) -> None:
+    if not isinstance(to, Path):
+        raise OutputError(f"{source}: a CTF trace is a folder: name one to write")
+    target = to.resolve()
+    if target.exists() and not (force and target.is_dir() and not any(target.iterdir())):
+        raise OutputError(f"{to}: exists already; only an empty folder is replaced")
+    if source.resolve() in target.parents:
+        raise OutputError(f"{to}: lies in {source.name}; choose another folder")
+    with whole_folder(to) as work:
+        if ctf.original(source, work) != wanted:
+            raise OutputError(f"{source}: changed since it was made: it doesn't give back the original")
+
+
 def _source(out: Path) -> tuple[Path, str, str | None]:
-    """The file to read, the SHA-256 of the original, and the format if the file is a merged one."""
+    """The file or folder to read, the SHA-256 of the original, and the format if the file is a merged one."""
     if not out.exists():
         raise OutputError(f"{out}: no such folder or file")
     if not out.is_dir():
@@ -53,13 +70,17 @@ def _source(out: Path) -> tuple[Path, str, str | None]:
             raise OutputError(f"{out}: neither an output folder nor a merged file")
         head = merged.read_header(out)
         return out, head["input_sha256"], head["format"]
+    if not (out / overlay.JSONL).exists() and (marks := ctf.read_marks(out)):
+        return out, next(iter(marks.values())).sha256, None
     head = overlay.read_header(out / overlay.JSONL)
+    if (out / merged.STEM).is_dir():
+        return out / merged.STEM, head["input_sha256"], None
     for path in sorted(out.glob(f"{merged.STEM}.*")):
         return path, head["input_sha256"], merged.read_header(path)["format"]
     if not isinstance(head.get("input"), str) or not head["input"]:
         raise OutputError(f"{out}: has no merged file, and records no path of the original")
     path = Path(head["input"])
-    if not path.is_file():
+    if not path.is_file() and not (path.is_dir() and head.get("format") == "ctf"):
         raise OutputError(f"{out}: has no merged file, and the original is no longer at {path}")
     return path, head["input_sha256"], None
 

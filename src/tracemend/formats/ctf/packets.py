@@ -18,7 +18,7 @@ from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
 from tracemend.formats.ctf.decode import Decoder, Plan, packet_reader
 from tracemend.formats.ctf.source import PACKET_CONTEXT, PACKET_HEADER, shown_name
-from tracemend.formats.ctf.tsdl import Clock, EventClass, Metadata, read_metadata, recognise
+from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, Clock, EventClass, Metadata, read_metadata, recognise
 from tracemend.formats.ctf.types import Integer, Refused, Structure
 from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 
@@ -183,7 +183,7 @@ class Packets:
         return decoder, heads, instance, heads.read(data, bit, env)
 
     def streams(self) -> list[Stream]:
-        """All streams with their packets in order; raises TraceError where one is damaged."""
+        """All streams with their packets in order, but for inferred ones; raises TraceError where one is damaged."""
         files: dict[Key, list[list[Packet]]] = {}
         for file in stream_files(self.folder):
             of_file: dict[Key, list[Packet]] = {}
@@ -194,6 +194,10 @@ class Packets:
         found = []
         for (number, _), parts in files.items():
             decoder, _ = self.kind(number)
+            if decoder.stream.inferred:
+                count = self.metadata.env.get(INFERRED_EVENTS)
+                self.builder.inferred += count if isinstance(count, int) else 0
+                continue
             parts.sort(key=lambda p: p[0].begin or 0)
             found.append(Stream(self, decoder, self._clock(decoder), [p for part in parts for p in part]))
         return found

@@ -397,11 +397,8 @@ def glance(path: Path, options: Options) -> Glance:
             end = end if lost.end is None else s.ns(lost.end)
             known: Known = "uncounted" if lost.count is None else "counted"
             gaps.append(Gap(len(gaps), s.number, None, None, begin, max(begin, end), lost.count, known, lost.after))
-    if builder.malformed:
-        builder.warnings.append(f"{builder.malformed} malformed packets were passed over")
-    return Glance(
-        path, "ctf", tuple(heads), tuple(gaps), (*builder.warnings, *late_streams(streams), *shared_cpus(streams))
-    )
+    warnings = (*builder.warnings, *builder.passed_over(), *late_streams(streams), *shared_cpus(streams))
+    return Glance(path, "ctf", tuple(heads), tuple(gaps), warnings)
 
 
 FORMAT = Format(

@@ -27,6 +27,9 @@ DEPTH = 32
 
 NS = 1_000_000_000
 
+#: The context that marks events as inferred by this package, and the entry of the environment that counts them.
+INFERRED, INFERRED_EVENTS = "tracemend_inferred", "tracemend_events"
+
 
 @dataclass(frozen=True, slots=True)
 class Clock:
@@ -64,6 +67,11 @@ class StreamClass:
     events: dict[int, EventClass] = field(default_factory=dict)
     line: int = 0
 
+    @property
+    def inferred(self) -> bool:
+        """Whether its events are none of the tracer's: an earlier mending inferred them."""
+        return self.event_context is not None and any(name == INFERRED for name, _ in self.event_context.members)
+
 
 @dataclass(slots=True)
 class Metadata:
@@ -76,6 +84,8 @@ class Metadata:
     streams: dict[int, StreamClass] = field(default_factory=dict)
     clocks: dict[str, Clock] = field(default_factory=dict)
     env: dict[str, str | int] = field(default_factory=dict)
+    #: Whether each stream and event tells its stream's id: where there is one kind of stream, they needn't.
+    numbered: bool = True
 
 
 def recognise(head: bytes) -> bool:
@@ -627,6 +637,7 @@ class _Parser:
             self._structure(block, "event.context"),
             line=block.line,
         )
+        result.numbered &= "id" in block.attributes
         if stream.id in result.streams:
             self.fail(f"two streams with id {stream.id}", block.line)
         result.streams[stream.id] = stream
@@ -635,6 +646,7 @@ class _Parser:
         a = block.attributes
         if not result.streams:  # a trace may have one kind of stream and nothing to say about it
             result.streams[0] = StreamClass(0, line=block.line)
+        result.numbered &= "stream_id" in a
         only = next(iter(result.streams)) if len(result.streams) == 1 else 0
         stream = result.streams.get(self._number(a, "stream_id", only))
         if stream is None:

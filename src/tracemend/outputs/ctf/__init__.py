@@ -1,0 +1,165 @@
+"""A CTF trace with its inferred events in a stream of their own, and the way back to the original.
+
+The folder is a copy of the trace's. Each trace directory in it that lost events has one file more, a stream of inferred
+events, and its metadata has one part more, which declares that stream; all else is the original's, byte for byte. Every
+event of the stream says that it is inferred, how sure that is, of which gap and of which stream. Its name, thread and
+time are inferred; its fields are not: they are there for readers that expect them, and hold 0 or nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tracemend.errors import OutputError
+from tracemend.formats import files, sha256
+from tracemend.formats.base import Builder, Options
+from tracemend.formats.ctf.packets import METADATA, Packets, Stream, number_streams
+from tracemend.formats.ctf.reader import Kinds, open_traces
+from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, PACKET_HEADER, PACKET_MAGIC
+from tracemend.mended import Mended
+from tracemend.outputs.ctf.extra import NAME, Extra
+from tracemend.outputs.overlay import NOTE
+
+#: What the metadata's last part begins with; the rest of the comment is JSON.
+MARKER = b"/* tracemend merged: "
+#: Bytes of a packet of metadata, at most.
+PACKET = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a merged trace's metadata says of the original: its own size in bytes, and the folder's SHA-256."""
+
+    size: int
+    sha256: str
+
+
+def write(mended: Mended, source: Path, folder: Path) -> None:
+    """Make the folder, a copy of the trace's (``source``) with the inferred events in it.
+
+    Raises OutputError for a trace that has changed since it was read, that holds inferred events already, or that has
+    no room for them (no clock, streams without ids); OSError.
+    """
+    if not source.is_dir():
+        raise OutputError(f"{source}: only a CTF trace's whole folder can be merged, not its metadata alone")
+    _copy(source, folder)
+    if sha256(folder) != mended.provenance["input_sha256"]:
+        raise OutputError(f"{source}: changed since it was read; not merged")
+    for path, extra in _extras(mended, source):
+        if (path / NAME).exists():
+            raise OutputError(f"{path / NAME}: a file of this name is in the trace already")
+        place = folder / path.relative_to(source)
+        with open(place / NAME, "xb") as f:
+            f.writelines(extra.packets())
+        _append(place / METADATA, extra, mended)
+
+
+def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
+    """The directories that lost events, each with the stream that goes into it."""
+    arch = str((mended.provenance.get("options") or {}).get("arch", Options().arch))
+    traces, streams = _open(source, arch)
+    if any(kind.inferred for t in traces for kind in t.metadata.streams.values()):
+        raise OutputError(f"{source}: holds inferred events already: strip it first")
+    order = mended.order - len(mended.trace)
+    inferred = mended.inferred.take(pa.array(order[order >= 0]))
+    numbers = inferred["cpu"].to_numpy()
+    lost = set(np.unique(numbers).tolist())
+    for trace in traces:
+        lossy = {s.number: s for s in streams if s.trace is trace and s.number in lost}
+        if lossy:
+            rows = np.flatnonzero(np.isin(numbers, list(lossy)))
+            yield trace.folder, Extra(trace, lossy, inferred.take(pa.array(rows)), arch)
+
+
+def _open(folder: Path, arch: str) -> tuple[list[Packets], list[Stream]]:
+    """The traces in a folder and all their streams, with the numbers by which gaps know them."""
+    builder = Builder(folder, "ctf", Options(arch, skip_malformed=True))
+    traces = open_traces(folder, builder, Kinds(builder))
+    streams = [s for t in traces for s in t.streams()]
+    number_streams(streams)
+    return traces, streams
+
+
+def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
+    raw = metadata.read_bytes()
+    made = mended.provenance
+    mark = {"metadata_bytes": len(raw), "input_sha256": made["input_sha256"]}
+    env: dict[str, str | int] = {
+        "tracemend_version": str(made["tracemend"]),
+        "tracemend_model": str(made.get("model") or ""),
+        "tracemend_model_sha256": str(made.get("model_sha256") or ""),
+        "tracemend_seed": int(made.get("seed") or 0),
+        "tracemend_input_sha256": str(made["input_sha256"]),
+        "tracemend_note": f"{NOTE}; their fields are not inferred: 0 or nothing stands there",
+        INFERRED_EVENTS: len(extra.events),
+    }
+    text = MARKER + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
+    with open(metadata, "ab") as f:
+        f.write(_as_in(raw, text))
+
+
+def _as_in(raw: bytes, text: bytes) -> bytes:
+    """More text for metadata, in packets if what is there is in packets."""
+    order = next((o for o in "<>" if raw[:4] == struct.pack(f"{o}I", PACKET_MAGIC)), None)
+    if order is None:
+        return b"\n" + text
+    header = struct.Struct(order + PACKET_HEADER)
+    _, uuid, *_ = header.unpack_from(raw)
+    room = PACKET - header.size
+    packets = b""
+    for part in (text[at : at + room] for at in range(0, len(text), room)):
+        bits = (header.size + len(part)) * 8
+        packets += header.pack(PACKET_MAGIC, uuid, 0, bits, bits, 0, 0, 0, 1, 8) + part
+    return packets
+
+
+def read_marks(folder: Path) -> dict[Path, Mark]:
+    """The trace directories at and below a merged folder that have a stream of inferred events."""
+    found = {}
+    for metadata in sorted(folder.rglob(METADATA)):
+        raw = metadata.read_bytes() if metadata.is_file() else b""
+        at = raw.rfind(MARKER)
+        if at < 0:
+            continue
+        try:
+            facts = json.loads(raw[at + len(MARKER) : raw.index(b" */", at)])
+            found[metadata.parent] = Mark(int(facts["metadata_bytes"]), str(facts["input_sha256"]))
+        except (ValueError, KeyError, TypeError) as e:
+            raise OutputError(f"{metadata}: the mark of the merged trace is damaged") from e
+    return found
+
+
+def original(merged: Path, to: Path) -> str:
+    """Put the original of a merged trace (or a copy of a folder that is none) into a folder; returns its SHA-256.
+
+    Raises OutputError for a damaged mark; OSError.
+    """
+    marks = read_marks(merged)
+    _copy(merged, to, without={folder / NAME for folder in marks})
+    for folder, mark in marks.items():
+        metadata = to / folder.relative_to(merged) / METADATA
+        if 0 <= mark.size < metadata.stat().st_size:
+            os.truncate(metadata, mark.size)
+    return sha256(to)
+
+
+def _copy(source: Path, to: Path, without: Collection[Path] = ()) -> None:
+    """All files and folders in a folder into another one, links as what they lead to."""
+    inside = set(files(source))
+    found = sorted(source.rglob("*"))
+    to.mkdir(exist_ok=True)
+    for path in found:
+        place = to / path.relative_to(source)
+        if path.is_dir() and not path.is_symlink():
+            place.mkdir()
+        elif path in inside and path not in without:
+            shutil.copyfile(path, place)

@@ -1,0 +1,268 @@
+"""The stream that holds a trace directory's inferred events: what the metadata says of it, and its packets.
+
+Whatever the trace declares for all its streams (byte order, packet header, clock) this one keeps to; packet context,
+event header and event context are its own. Decisions behind them:
+
+* An event begins at a multiple of 64 bits (or more, where its fields ask for that) and its header and context have a
+  fixed size, so the bytes of its fields are the same wherever it stands and are laid out once.
+* A packet holds events of one cpu, so that ``cpu_id`` stands where readers look for it. It has no counters: what was
+  lost is told by the stream that lost it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tracemend.errors import OutputError
+from tracemend.events import ENTER, EXIT, PHASES
+from tracemend.formats.base import Builder, Options
+from tracemend.formats.ctf.decode import COMMS, PERF_TID, TIDS
+from tracemend.formats.ctf.packets import MAGIC, Packets, Stream
+from tracemend.formats.ctf.reader import NAMED, NUMBERED, OLD_EXIT, Kinds
+from tracemend.formats.ctf.source import shown_name
+from tracemend.formats.ctf.tsdl import INFERRED, NS, Clock, EventClass, StreamClass
+from tracemend.formats.ctf.types import Integer, Structure
+from tracemend.outputs.ctf.layout import Bits, Unfit, quoted, structure
+from tracemend.syscalls import table
+
+#: The file of the stream.
+NAME = "tracemend_inferred"
+#: Bits to whose multiples events, and packets' contexts, are aligned at least.
+STEP = 64
+#: Events of a packet, at most.
+PACKET_EVENTS = 512
+MOST_CYCLES = (1 << 64) - 1
+#: The command of a thread that nothing identifies, as ftrace spells it. (An empty text would do, but babeltrace 2.0.4
+#: shows the one of another event instead.)
+UNKNOWN_COMM = "<...>"
+
+_BYTE, _WORD, _LONG = (f"integer {{ size = {n}; align = 8; signed = false; }}" for n in (8, 32, 64))
+_SIGNED = "integer { size = 32; align = 8; signed = true; }"
+_FLOAT = "floating_point { exp_dig = 8; mant_dig = 24; align = 8; }"
+_CHARACTER = "integer { size = 8; align = 8; signed = false; encoding = UTF8; }"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """An event class of the extra stream: a name and the fields that the tracer's own class of that name has."""
+
+    name: str
+    fields: Structure | None = None
+    numbered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An inferred event: ``time`` in cycles of the clock, ``number`` that of its system call, -1 if it has none."""
+
+    kind: Kind
+    number: int
+    time: int
+    stream: Stream
+    gap: int
+    tid: int
+    comm: bytes
+    confidence: float
+
+
+class Spelling:
+    """How a tracer spells events: from name and phase to the event class of one of its streams."""
+
+    def __init__(self, stream: StreamClass, arch: str) -> None:
+        kinds = Kinds(Builder(Path(), "ctf", Options(arch)))
+        self.named: dict[tuple[str, int], Kind] = {}
+        self.numbered: dict[int, Kind] = {}
+        self.prefixes = {ENTER: "syscall_entry_", EXIT: "syscall_exit_"}
+        self.numbers = {name: number for number, name in reversed(table(arch).items())}
+        for event in stream.events.values():
+            plan = kinds.plan(event)
+            if isinstance(plan.kind, int):
+                entry = list(kinds.codes)[plan.kind]
+                self.named.setdefault(entry, fitting(event))
+                called = NAMED.fullmatch(event.name)
+                if called:
+                    self.prefixes[entry[1]] = event.name[: called.start("call")]
+            elif NUMBERED.fullmatch(event.name):
+                self.numbered.setdefault(EXIT if plan.has_ret else ENTER, fitting(event, numbered=True))
+
+    def __call__(self, name: str, phase: int) -> tuple[Kind, int]:
+        """The event class, and the call's number for one that is told by it.
+
+        A call that the trace has no class for is spelled as its other calls are, and has no fields.
+        """
+        if (name, phase) in self.named:
+            return self.named[name, phase], -1
+        if phase in self.numbered:
+            return self.numbered[phase], self.numbers.get(name, -1)
+        if phase == EXIT and (OLD_EXIT, EXIT) in self.named:
+            return self.named[OLD_EXIT, EXIT], -1
+        return Kind(self.prefixes.get(phase, "") + name), -1
+
+
+def fitting(event: EventClass, numbered: bool = False) -> Kind:
+    """The event class, without fields where they can't stand outside of the stream that it is of."""
+    try:
+        if event.fields is not None:
+            structure(event.fields)
+            Bits().fields(event.fields, {})
+    except Unfit:
+        return Kind(event.name)
+    return Kind(event.name, event.fields, numbered)
+
+
+def cycles(clock: Clock, time_ns: int) -> int:
+    """The clock's first value that is no earlier than a time in nanoseconds.
+
+    So an event between two of the clock's values, as ``Clock.ns`` rounds them, doesn't leave them.
+    """
+    value = -((clock.offset_s * NS - time_ns) * clock.frequency // NS) - clock.offset
+    return min(max(value, 0), MOST_CYCLES)
+
+
+class Extra:
+    """The extra stream of one trace directory, for the events inferred of its ``lossy`` streams (by their numbers)."""
+
+    def __init__(self, trace: Packets, lossy: Mapping[int, Stream], inferred: pa.Table, arch: str) -> None:
+        """``inferred`` in order of time. Raises OutputError where the trace has no room for another kind of stream."""
+        self.metadata = trace.metadata
+        self.lossy = lossy
+        self.clock = self._clock()
+        self.id = self._unused_id()
+        self.cpus = all(s.cpu >= 0 for s in lossy.values())
+        spelling = {s.decoder.stream.id: Spelling(s.decoder.stream, arch) for s in lossy.values()}
+        self.events = list(self._events(inferred, spelling))
+        self.kinds = {kind: i for i, kind in enumerate(dict.fromkeys(e.kind for e in self.events))}
+        self.tid, self.comm = self._context_named(TIDS), self._context_named(COMMS)
+        self.comm_size = 1 + max((len(e.comm) for e in self.events), default=0)
+        self.step = max([STEP, *(k.fields.align for k in self.kinds if k.fields)])
+        comm = f"{self.comm_size}s" if self.comm else ""
+        order = "<" if self.metadata.little else ">"
+        self.head = struct.Struct(f"{order}IQBBfii{'i' if self.tid else ''}{comm}")
+        self.context = struct.Struct(f"{order}QQQQ{'I' if self.cpus else ''}")
+        self.payload = cache(self._payload)
+
+    def _clock(self) -> Clock:
+        name = next((s.decoder.clock for s in self.lossy.values() if s.decoder.clock is not None), None)
+        if name is None:
+            raise OutputError(f"{self.metadata.path.parent}: its events have no clock; not merged")
+        return self.metadata.clocks[name]
+
+    def _unused_id(self) -> int:
+        header = dict(self.metadata.packet_header.members) if self.metadata.packet_header else {}
+        kind = header.get("stream_id") or header.get("_stream_id")
+        used = self.metadata.streams
+        most = 1 << (kind.size - kind.signed) if isinstance(kind, Integer) and self.metadata.numbered else 0
+        found: int | None = next((i for i in (max(used) + 1, *range(len(used))) if i not in used and i < most), None)
+        if found is None:
+            folder = self.metadata.path.parent
+            raise OutputError(f"{folder}: its streams have no ids that leave room for another kind; not merged")
+        return found
+
+    def _context_named(self, names: tuple[str, ...]) -> str | None:
+        """The trace's own name of the context with one of these names; None if no lossy stream has one."""
+        contexts = [s.decoder.stream.event_context for s in self.lossy.values()]
+        contexts += [e.context for s in self.lossy.values() for e in s.decoder.stream.events.values()]
+        found = {shown_name(name): name for c in contexts if c for name, _ in c.members}
+        return next((found[name] for name in names if name in found), None)
+
+    def _events(self, inferred: pa.Table, spelling: Mapping[int, Spelling]) -> Iterator[Event]:
+        columns = (inferred[c].to_pylist() for c in ("name", "phase", "time_ns", "cpu", "gap", "tid"))
+        comms = ((comm or UNKNOWN_COMM).encode() for comm in inferred["comm"].to_pylist())
+        sure = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4).tolist()
+        for name, phase, time, number, gap, tid, comm, confidence in zip(*columns, comms, sure, strict=True):
+            stream = self.lossy[number]
+            kind, call = spelling[stream.decoder.stream.id](name, PHASES.index(phase))
+            yield Event(kind, call, cycles(self.clock, time), stream, gap, tid, comm, confidence)
+
+    # the metadata
+
+    def tsdl(self, env: Mapping[str, str | int]) -> str:
+        """What the metadata says of the stream, and ``env`` of how it was made."""
+        lines = ["env {", *(f"\t{k} = {v if isinstance(v, int) else quoted(v)};" for k, v in env.items()), "};"]
+        lines += ["stream {", f"\tid = {self.id};"]
+        for name, fields, align in self._structures():
+            lines += [f"\t{name} := struct {{", *(f"\t\t{f};" for f in fields), f"\t}} align({align});"]
+        lines.append("};")
+        for kind, i in self.kinds.items():
+            fields = [f"\tfields := {structure(kind.fields)};"] if kind.fields else []
+            lines += ["event {", f"\tname = {quoted(kind.name)};", f"\tid = {i};", f"\tstream_id = {self.id};"]
+            lines += [*fields, "};"]
+        return "\n".join(lines) + "\n"
+
+    def _structures(self) -> Iterator[tuple[str, list[str], int]]:
+        stamp = f"integer {{ size = 64; align = 8; signed = false; map = clock.{self.clock.name}.value; }}"
+        packet = [f"{stamp} timestamp_begin", f"{stamp} timestamp_end", f"{_LONG} content_size", f"{_LONG} packet_size"]
+        yield "packet.context", packet + ([f"{_WORD} cpu_id"] if self.cpus else []), STEP
+        yield "event.header", [f"{_WORD} id", f"{stamp} timestamp"], self.step
+        streams = ", ".join(f"{quoted(s.file.name)} = {n}" for n, s in self.lossy.items())
+        context = [
+            f"{_BYTE} {INFERRED}",
+            f"{_BYTE} tracemend_fields_inferred",
+            f"{_FLOAT} tracemend_confidence",
+            f"{_SIGNED} tracemend_gap",
+            f"enum : {_SIGNED} {{ {streams} }} tracemend_of_stream",
+        ]
+        context += [f"{_SIGNED} {self.tid}"] if self.tid else []
+        context += [f"{_CHARACTER} {self.comm}[{self.comm_size}]"] if self.comm else []
+        yield "event.context", context, 8
+
+    # the packets
+
+    def packets(self) -> Iterator[bytes]:
+        """The stream file's bytes."""
+        header = self._packet_header()
+        for _, same in groupby(self.events, key=lambda e: e.stream.cpu):
+            events = list(same)
+            for at in range(0, len(events), PACKET_EVENTS):
+                yield self._packet(header, events[at : at + PACKET_EVENTS])
+
+    def _packet_header(self) -> bytes:
+        bits = Bits()
+        given: dict[str, int | bytes] = {"magic": MAGIC, "uuid": self.metadata.uuid or bytes(16), "stream_id": self.id}
+        try:
+            assert self.metadata.packet_header is not None  # there is a stream_id in it
+            bits.fields(self.metadata.packet_header, given)
+        except Unfit as e:
+            raise OutputError(f"{self.metadata.path}: a packet header that depends on {e}; not merged") from None
+        bits.align(STEP)
+        return bits.data
+
+    def _packet(self, header: bytes, events: list[Event]) -> bytes:
+        data = bytearray(len(header) + self.context.size)
+        content = 0
+        for e in events:
+            data.extend(bytes(-len(data) % (self.step >> 3)))
+            data += self.head.pack(*self._head(e))
+            fields, size = self.payload(e.kind, e.number, e.tid)
+            content = len(data) * 8 + size
+            data += fields
+        data.extend(bytes(-len(data) % (STEP >> 3)))
+        cpu = [events[0].stream.cpu] if self.cpus else []
+        context = self.context.pack(events[0].time, events[-1].time, content, len(data) * 8, *cpu)
+        data[: len(header) + len(context)] = header + context
+        return bytes(data)
+
+    def _head(self, e: Event) -> list[Any]:
+        whose: list[Any] = ([e.tid] if self.tid else []) + ([e.comm] if self.comm else [])
+        return [self.kinds[e.kind], e.time, 1, 0, e.confidence, e.gap, e.stream.number, *whose]
+
+    def _payload(self, kind: Kind, number: int, tid: int) -> tuple[bytes, int]:
+        """The bytes of an event's fields and their size in bits: its call's number and thread, and neutral values."""
+        if kind.fields is None:
+            return b"", 0
+        begin = self.head.size * 8
+        bits = Bits(begin)
+        given: dict[str, int | bytes] = {PERF_TID: tid}
+        if kind.numbered:
+            given["id"] = number
+        bits.fields(kind.fields, given)
+        return bits.data[self.head.size :], bits.at - begin
