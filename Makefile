@@ -8,7 +8,7 @@ DEMO := recordings/deploy
 # A folder with the data sets of experiments (tracemend datasets list); what fetch has brought if empty.
 DATA ?=
 
-.PHONY: demo test lint fmt types docs env corpus reproduce-smoke clean
+.PHONY: demo test lint fmt types docs env corpus reproduce-smoke peers clean
 
 demo: $(VENV)/ready ## set up, mend a really lossy recording, compare with the complete one
 	@rm -rf out/demo && mkdir -p out
@@ -41,6 +41,9 @@ reproduce-smoke: $(VENV)/ready ## a reduced grid of the study in a few minutes, 
 	$(BIN)/tracemend experiment experiments/smoke.toml -o out/smoke.jsonl --models out/smoke-models $(if $(DATA),--from $(DATA))
 	$(BIN)/tracemend report out/smoke.jsonl -o out/smoke --figures
 
+peers: $(VENV)-peers/ready ## another project's models on the same windows, in an environment of their own
+	OMP_NUM_THREADS=1 $(VENV)-peers/bin/python benchmarks/peers.py $(if $(DATA),--from $(DATA))
+
 env: $(VENV)/ready
 
 $(VENV)/ready: pyproject.toml
@@ -50,5 +53,12 @@ $(VENV)/ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@
 
+$(VENV)-peers/ready: benchmarks/peers.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --quiet "$(TORCH)"
+	$(VENV)-peers/bin/python -m pip install --quiet --requirement benchmarks/peers.txt
+	$(VENV)-peers/bin/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(VENV)-peers out

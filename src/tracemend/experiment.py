@@ -17,7 +17,7 @@ import signal
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, fields, replace
@@ -174,15 +174,19 @@ def narrowed(grids: Sequence[Grid], only: Sequence[str]) -> list[Grid]:
 
 
 def plan(grids: Sequence[Grid], done: Sequence[Row]) -> list[Job]:
-    """The jobs still to be done, each cell once, by data set (loading one takes a while)."""
+    """The jobs of the grids that are still to be done."""
+    return missing((job for grid in grids for job in grid.jobs()), done)
+
+
+def missing(jobs: Iterable[Job], done: Sequence[Row]) -> list[Job]:
+    """What of the jobs is still to be done, each cell once, by data set (loading one takes a while)."""
     there = {key(r) for r in done}
     cells: dict[Job, dict[tuple[int, str, int], None]] = {}
-    for grid in grids:
-        for job in grid.jobs():
-            bare = replace(job, cells=())
-            cells.setdefault(bare, {}).update(dict.fromkeys(c for c in job.cells if job.key(c) not in there))
-    jobs = [replace(job, cells=tuple(todo)) for job, todo in cells.items() if todo]
-    return sorted(jobs, key=lambda j: (j.data, j.length))
+    for job in jobs:
+        bare = replace(job, cells=())
+        cells.setdefault(bare, {}).update(dict.fromkeys(c for c in job.cells if job.key(c) not in there))
+    left = [replace(job, cells=tuple(todo)) for job, todo in cells.items() if todo]
+    return sorted(left, key=lambda j: (j.data, j.length))
 
 
 def run(
@@ -271,7 +275,12 @@ def _load(name: str, source: Path | None, length: int) -> tuple[Data, Likelihood
 def work(job: Job, source: Path | None, models: Path) -> Iterator[Row]:
     """The rows of one job, its cells in order."""
     data, likelihood = _load(job.data, source, job.length)
-    mender, about = _mender(job, data, models)
+    yield from scored(job, data, *_mender(job, data, models), likelihood=likelihood)
+
+
+def scored(job: Job, data: Data, mender: Mender, about: Row, *, likelihood: Likelihood | None = None) -> Iterator[Row]:
+    """The rows of one job whose mender is there. about: what every row is to say of it. likelihood: of the data set's
+    ids, if fills are to be judged by it, too."""
     for cell in job.cells:
         gap, place, number = cell
         windows = data.windows(job.length, number)
