@@ -17,6 +17,7 @@ from tracemend.formats import parquet
 from tracemend.gaps import lose
 from tracemend.metrics import LENGTH_BINS, accuracy, bin_name
 from tracemend.recording import Pair, pairs
+from tracemend.report import triple
 from tracemend.results import read_results
 
 SPLIT = '[split]\nvalidation_run = 2\ntest_run = 3\ntest = ["other"]\n'
@@ -127,7 +128,7 @@ def test_cells_are_means_over_gaps_by_length() -> None:
     assert cells["2-10"]["calibration_error"] == pytest.approx(abs(6.5 - 5) / 13)
     low, high = cells["all"]["interval"]
     assert low <= 0.3 <= high
-    table = lost.table([*rows, made_row("copy", "a", [5], [0])], lost.triple)
+    table = lost.table([*rows, made_row("copy", "a", [5], [0])], triple)
     assert [line.split(" | ")[0] for line in table.splitlines()[2:]] == ["| copy", "| lookup"]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracemend.results import Row, read_results
+from tracemend.results import KEY, Row, read_results
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -27,9 +27,12 @@ def source(document: Any, name: str) -> str:
     )
 
 
-def rows_of(name: str) -> tuple[list[Row], str]:
-    """The rows of an experiment and where they come from; none, and nothing to say, if it wasn't run."""
-    rows = read_results(RESULTS / f"{name}.jsonl")
+def rows_of(name: str, names: Sequence[str] = KEY, scores: str = "subsets") -> tuple[list[Row], str]:
+    """The rows of an experiment and where they come from; none, and nothing to say, if it wasn't run.
+
+    names, scores: see ``read_results``.
+    """
+    rows = read_results(RESULTS / f"{name}.jsonl", names, scores)
     if not rows:
         return [], ""
     return rows, f"\nFrom `benchmarks/results/{name}.jsonl`, where every row has its command; {provenance(rows)}.\n"

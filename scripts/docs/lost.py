@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from docs.common import RESULTS, folded, load, provenance, source
+from docs.common import folded, load, rows_of, source
 from tracemend import lost
 from tracemend.baselines import BASELINES
-from tracemend.report import markdown_table
-from tracemend.results import Row, read_results
+from tracemend.evaluate import PARTS as PARTS_OF_MEND
+from tracemend.report import markdown_table, triple
+from tracemend.results import Row
 
 NAME = "authentic"
 #: What ``tracemend mend`` does.
-ALL = "lookup + examples + network"
+ALL = PARTS_OF_MEND[-1]
 PARTS = {"by run": "other runs of the workload were trained on", "by workload": "nothing like it was trained on"}
 HOW = {"overwrite": "ftrace, overwrite", "drop": "ftrace, drop", "perf": "perf"}
 
 
 def _rows() -> tuple[list[Row], str]:
-    rows = read_results(RESULTS / f"{NAME}.jsonl", lost.KEY, "gaps")
-    if not rows:
-        return [], ""
-    return rows, f"\nFrom `benchmarks/results/{NAME}.jsonl`, where every row has its command; {provenance(rows)}.\n"
+    return rows_of(NAME, lost.KEY, "gaps")
 
 
 def _of(rows: Sequence[Row], part: str | None = None, how: str | None = None) -> list[Row]:
@@ -63,14 +61,14 @@ def contests() -> str:
             continue
         recordings = len({r["pair"] for r in here})
         text += f"\n### {part[0].upper()}{part[1:]}: {meaning} ({recordings} recordings)\n\n"
-        text += lost.table(here, lost.triple)
+        text += lost.table(here, triple)
         text += folded("Accuracy with 95 % intervals over recordings", lost.table(here, accuracy))
         for title, show in MORE.items():
             text += folded(title, lost.table(here, show))
         for how, name in HOW.items():
             some = _of(here, how=how)
             if some:
-                text += folded(f"{name} only", lost.table(some, lost.triple))
+                text += folded(f"{name} only", lost.table(some, triple))
     return text + end
 
 
@@ -82,7 +80,7 @@ def short() -> str:
     """The README's: workloads that nobody was trained on."""
     rows, end = _rows()
     here = [r for r in rows if r["part"] == "by workload" and r["mender"] in SHORT]
-    return lost.table(here, lost.triple) + end if here else "Not run.\n"
+    return lost.table(here, triple) + end if here else "Not run.\n"
 
 
 def standing() -> str:

@@ -212,6 +212,23 @@ def _likelier(bits_G: Floats, truth_G: Floats) -> dict[str, Floats]:
     return {"bits": bits_G, "bits_truth": truth_G, "likelier": (bits_G < truth_G).astype(float)}
 
 
+#: What ``mend`` is made of: the lookup in the very trace, the network, and the shipped recordings as examples for the
+#: lookup; the last is all of it.
+PARTS = ("lookup", "network", "lookup + network", "lookup + examples", "lookup + examples + network")
+#: Those that take a network.
+TRAINED = tuple(name for name in PARTS if "network" in name)
+
+
+def part_of_mend(name: str, model: Restorer | None) -> Callable[..., Mended]:
+    """One of ``PARTS`` as ``mend_trace`` with some of its arguments."""
+    return partial(
+        mend_trace,
+        model=model if name in TRAINED else None,
+        lookup="lookup" in name,
+        shipped=shipped() if "examples" in name else (),
+    )
+
+
 def contestants(model: Restorer | None) -> Iterator[tuple[str, Callable[..., Mended]]]:
     """What every table shows, by name, as ``mend_trace`` with some of its arguments; the last is what ``mend`` does.
 
@@ -220,13 +237,9 @@ def contestants(model: Restorer | None) -> Iterator[tuple[str, Callable[..., Men
     """
     yield "most frequent", partial(mend_trace, model=MostFrequent())
     yield "copy", partial(mend_trace, model=Copy())
-    yield "lookup", mend_trace
-    if model is not None:
-        yield "network", partial(mend_trace, model=model, lookup=False)
-        yield "lookup + network", partial(mend_trace, model=model)
-    yield "lookup + examples", partial(mend_trace, shipped=shipped())
-    if model is not None:
-        yield "lookup + examples + network", partial(mend_trace, model=model, shipped=shipped())
+    for name in PARTS:
+        if model is not None or name not in TRAINED:
+            yield name, part_of_mend(name, model)
 
 
 def compare(

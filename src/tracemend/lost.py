@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,28 +18,26 @@ from tracemend.api import DEFAULT_MODEL, load
 from tracemend.baselines import BASELINES, NGram
 from tracemend.datasets import LossyRun, Part, corpus, pairs
 from tracemend.errors import DataError, ModelError, one_of
-from tracemend.evaluate import MEANS, GapScore, Likelihood, held_out, judge
+from tracemend.evaluate import MEANS, PARTS, TRAINED, GapScore, Likelihood, held_out, judge, part_of_mend
 from tracemend.events import Trace
-from tracemend.examples import shipped
 from tracemend.experiment import Progress, in_processes, provenance, read_tables
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
 from tracemend.mending import mend_trace
-from tracemend.metrics import LENGTH_BINS, bin_name, interval
+from tracemend.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
 from tracemend.recording import Pair
-from tracemend.report import markdown_table
+from tracemend.report import markdown_table, triple
 from tracemend.results import Row, append, exclusive, read_results
 from tracemend.training import streams
 from tracemend.vocabulary import universal
+from tracemend.windows import Stream
 
-#: What tells one row from another. ``most``: gaps filled of each recording and bin of length.
+#: What tells one row from another, the fields of a Job. ``most``: gaps filled of each recording and bin of length.
 KEY = ("pair", "mender", "model", "most", "seed")
 #: What each gap is scored by, besides its length.
 SCORES = ("accuracy", *MEANS, "bits", "bits_truth")
 #: Which recordings are for what, in the project's tree.
 SPLIT = Path("experiments") / "workloads.toml"
-#: Bins of confidence that calibration is counted in.
-CONFIDENCES = 10
 
 
 @dataclass(frozen=True)
@@ -53,17 +50,14 @@ class Knowledge:
     folder: Path
     model: str
 
-    def _part(self, part: Part) -> list[Trace]:
-        return corpus(self.folder / "corpus", part, self.folder / SPLIT)
-
-    @cached_property
-    def training(self) -> list[Trace]:
-        return self._part("train")
+    def _part(self, part: Part) -> list[Stream]:
+        traces = corpus(self.folder / "corpus", part, self.folder / SPLIT)
+        return [s for t in traces for s in streams(t, universal(), shortest=1)]
 
     @cached_property
     def taught(self) -> Mender:
         """An n-gram bridge that has learnt from the training recordings."""
-        return NGram([s for t in self.training for s in streams(t, universal(), shortest=1)])
+        return NGram(self._part("train"))
 
     @cached_property
     def network(self) -> Restorer:
@@ -72,7 +66,7 @@ class Knowledge:
     @cached_property
     def likelihood(self) -> Likelihood | None:
         """How likely events are to who knows the validation recordings."""
-        return held_out([s for t in self._part("validation") for s in streams(t, universal(), shortest=1)], universal())
+        return held_out(self._part("validation"), universal())
 
 
 Contestant = Callable[[Trace, Knowledge, set[int], int], Mended]
@@ -83,21 +77,18 @@ def _baseline(name: str, lossy: Trace, knowledge: Knowledge, only: set[int], see
     return mend_trace(lossy, mender, seed=seed, only=only)
 
 
+def _part_of_mend(name: str, lossy: Trace, knowledge: Knowledge, only: set[int], seed: int) -> Mended:
+    model = knowledge.network if name in TRAINED else None
+    return part_of_mend(name, model)(lossy, seed=seed, only=only)
+
+
 #: (lossy trace, knowledge, gaps to fill, seed) -> what is inferred. Without more said they have only what is intact of
 #: the lossy trace itself; "examples": the training recordings, which ship with the package, too.
 CONTESTANTS: dict[str, Contestant] = {
     **{name: partial(_baseline, name) for name in BASELINES if name != "lookup"},
     "n-gram of the corpus": lambda lossy, known, only, seed: mend_trace(lossy, known.taught, seed=seed, only=only),
-    "lookup": lambda lossy, known, only, seed: mend_trace(lossy, None, seed=seed, only=only),
-    "network": lambda lossy, known, only, seed: mend_trace(lossy, known.network, lookup=False, seed=seed, only=only),
-    "lookup + network": lambda lossy, known, only, seed: mend_trace(lossy, known.network, seed=seed, only=only),
-    "lookup + examples": lambda lossy, known, only, seed: mend_trace(lossy, shipped=shipped(), seed=seed, only=only),
-    "lookup + examples + network": lambda lossy, known, only, seed: mend_trace(
-        lossy, known.network, shipped=shipped(), seed=seed, only=only
-    ),
+    **{name: partial(_part_of_mend, name) for name in PARTS},
 }
-#: Those that depend on the model.
-TRAINED = ("network", "lookup + network", "lookup + examples + network")
 
 
 @dataclass(frozen=True)
@@ -141,10 +132,6 @@ class Job:
     most: int
     seed: int
 
-    @property
-    def key(self) -> tuple[Any, ...]:
-        return self.pair, self.mender, self.model, self.most, self.seed
-
 
 def read_contests(path: Path) -> list[Contest]:
     """The contests of an experiment's file; none if it has none. Raises DataError for any that isn't one."""
@@ -169,7 +156,7 @@ def is_contest(path: Path) -> bool:
 def plan(contests: Sequence[Contest], recordings: Sequence[LossyRun], done: Sequence[Row]) -> list[Job]:
     """What is still to be done, each once, by recording."""
     there = {tuple(r[k] for k in KEY) for r in done}
-    jobs = dict.fromkeys(j for c in contests for j in c.jobs(recordings) if j.key not in there)
+    jobs = dict.fromkeys(j for c in contests for j in c.jobs(recordings) if astuple(j) not in there)
     return sorted(jobs, key=lambda j: j.pair)
 
 
@@ -211,7 +198,7 @@ _knowledge = lru_cache(maxsize=1)(Knowledge)
 
 def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
     """One mender on one recording. Gaps whose count the tracer doesn't state get the true one (``told``)."""
-    pair = recording.read().told()
+    pair = _told(recording)
     only = chosen(pair, job.most)
     begin = time.process_time()
     mended = CONTESTANTS[job.mender](pair.lossy, knowledge, only, job.seed)
@@ -219,7 +206,7 @@ def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
     scores = judge(mended, pair, knowledge.likelihood)
     known = [k for k in SCORES if all(getattr(s, k) is not None for s in scores)]
     return {
-        **dict(zip(KEY, job.key, strict=True)),
+        **asdict(job),
         "workload": recording.workload,
         "run": recording.run,
         "how": recording.how,
@@ -229,6 +216,12 @@ def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
         "gaps": {"length": [s.length for s in scores], **{k: [_rounded(getattr(s, k)) for s in scores] for k in known}},
         "confidence": {bin_name(*b): _counted(scores, b) for b in LENGTH_BINS if _held(scores, b)},
     }
+
+
+@lru_cache(maxsize=1)
+def _told(recording: LossyRun) -> Pair:
+    """Jobs come by recording: the next one mostly asks for the same."""
+    return recording.read().told()
 
 
 def _rounded(value: float | bool) -> float | int:
@@ -253,10 +246,7 @@ def _held(scores: Sequence[GapScore], lengths: tuple[int, int]) -> list[GapScore
 def _counted(scores: Sequence[GapScore], lengths: tuple[int, int]) -> list[list[float]]:
     """Events, sum of their confidences, and how many were right, by bin of confidence."""
     held = _held(scores, lengths)
-    confidence = np.concatenate([s.confidence for s in held])
-    right = np.concatenate([s.right for s in held]).astype(float)
-    at = np.minimum((confidence * CONFIDENCES).astype(np.int64), CONFIDENCES - 1)
-    counts = (np.bincount(at, w, CONFIDENCES) for w in (None, confidence, right))
+    counts = confidence_bins(np.concatenate([s.confidence for s in held]), np.concatenate([s.right for s in held]))
     return [[round(float(x), 2) for x in c] for c in counts]
 
 
@@ -283,8 +273,7 @@ def by_length(rows: Sequence[Row], seed: int = 0) -> list[Row]:
             rng = np.random.default_rng(seed)
             cell["interval"] = interval(values["accuracy"][within], rng, group_G=recording[within])
             bins = [b for r in held for n, b in r["confidence"].items() if cell["length"] in ("all", n)]
-            count, confidence, right = np.sum(bins, axis=0)
-            cell["calibration_error"] = float(np.abs(confidence - right).sum() / count.sum())
+            cell["calibration_error"] = error_of_bins(np.sum(bins, axis=0))
             cells.append(cell)
     return cells
 
@@ -309,11 +298,6 @@ def table(rows: Sequence[Row], show: Callable[[Row], str]) -> str:
         for k in lines
     ]
     return markdown_table(["events lost", *(f"{n} ({most[n]} gaps)" for n in columns)], body)
-
-
-def triple(cell: Row) -> str:
-    """Accuracy / perfect rate / ROUGE-L, per cent."""
-    return " / ".join(f"{100 * cell[k]:.1f}" for k in ("accuracy", "perfect", "rouge_l"))
 
 
 def as_markdown(rows: Sequence[Row]) -> str:

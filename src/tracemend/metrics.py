@@ -62,12 +62,21 @@ def edit_similarity(restored_N: Ints, truth_N: Ints) -> float:
 
 def calibration_error(confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_], bins: int = 10) -> float:
     """Expected calibration error over equal-width bins (Guo et al. 2017, eq. 5)."""
-    if not len(right_N):
-        return 0.0
+    return error_of_bins(confidence_bins(confidence_N, right_N, bins))
+
+
+def confidence_bins(
+    confidence_N: NDArray[np.float64], right_N: NDArray[np.bool_], bins: int = 10
+) -> NDArray[np.float64]:
+    """Rows of a value a bin of equal width: how many events, the sum of their confidences, and how many were right."""
     at = np.minimum((confidence_N * bins).astype(np.int64), bins - 1)
-    count = np.bincount(at, minlength=bins)
-    gap = np.abs(np.bincount(at, confidence_N, bins) - np.bincount(at, right_N.astype(float), bins))
-    return float(gap[count > 0].sum() / len(right_N))
+    return np.stack([np.bincount(at, w, bins) for w in (np.ones(len(at)), confidence_N, right_N.astype(float))])
+
+
+def error_of_bins(counts: NDArray[np.float64]) -> float:
+    """The expected calibration error of what ``confidence_bins`` counted; such counts can be added up."""
+    count, confidence, right = counts
+    return float(np.abs(confidence - right).sum() / max(1.0, count.sum()))
 
 
 def interval(
