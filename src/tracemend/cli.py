@@ -87,30 +87,38 @@ def _app(
 
 
 def _read(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
-    from tracemend.formats import FORMATS, read
+    from tracemend.formats import read
     from tracemend.syscalls import architectures
 
-    if format is not None and format not in FORMATS:
-        raise typer.BadParameter(f"unknown format {format!r}; one of {', '.join(FORMATS)}", param_hint="--format")
+    _check_format(format)
     if arch not in architectures():
         raise typer.BadParameter(
             f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch"
         )
     trace = read(path, format, arch=arch, skip_malformed=skip_malformed)
-    for warning in trace.warnings:
-        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
+    _warn(path, trace.warnings)
     return trace
 
 
 def _glance(path: Path, format: str | None, skip_malformed: bool) -> Glance:
-    from tracemend.formats import FORMATS, glance
+    from tracemend.formats import glance
 
-    if format is not None and format not in FORMATS:
-        raise typer.BadParameter(f"unknown format {format!r}; one of {', '.join(FORMATS)}", param_hint="--format")
+    _check_format(format)
     seen = glance(path, format, skip_malformed=skip_malformed)
-    for warning in seen.warnings:
-        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
+    _warn(path, seen.warnings)
     return seen
+
+
+def _check_format(name: str | None) -> None:
+    from tracemend.formats import FORMATS
+
+    if name is not None and name not in FORMATS:
+        raise typer.BadParameter(f"unknown format {name!r}; one of {', '.join(FORMATS)}", param_hint="--format")
+
+
+def _warn(path: Path, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
 
 
 def _json(document: object) -> None:
@@ -610,14 +618,16 @@ def record(
     """Record the system calls of a command and its children (Linux, root). Exit code 3 when events were lost; with
     --pair 1 when the tracer's counts, its own sum and the events really missing don't agree."""
     from tracemend.formats import parquet
-    from tracemend.recording import RecordError, available
+    from tracemend.recording import RecordError
     from tracemend.recording import ftrace as by_ftrace
     from tracemend.recording import lttng as by_lttng
     from tracemend.recording import perf as by_perf
-    from tracemend.recording.pairs import write_folder
+    from tracemend.recording.pairs import refuse_existing, write_folder
     from tracemend.whole import whole_file
 
-    if output.exists() and not force:
+    if pair:
+        refuse_existing(output, force)
+    elif output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces it")
     if tracer == "perf" and (not pair or events != "raw" or mode != "overwrite"):
         raise typer.BadParameter("perf records pairs of raw events in overwrite mode only", param_hint="--tracer")
@@ -627,10 +637,6 @@ def record(
         raise typer.BadParameter("a recording's name ends in .parquet or .txt", param_hint="--output")
     if not pair and output.suffix == ".txt" and events != "raw":
         raise typer.BadParameter("only raw events can be written as text", param_hint="--events")
-    reasons = {"ftrace": lambda: available(events), "perf": by_perf.available_perf, "lttng": by_lttng.available_lttng}
-    reason = reasons[tracer]()
-    if reason:
-        raise RecordError(reason)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     with _live() as live:
         if not pair:

@@ -222,7 +222,7 @@ class Trace:
         )
 
 
-def rows_by(key: NDArray[np.int32]) -> dict[int, NDArray[np.int64]]:
+def rows_by(key: NDArray[np.integer[Any]]) -> dict[int, NDArray[np.int64]]:
     """Rows of each distinct value of ``key`` (E,), in order."""
     order = np.argsort(key, kind="stable")
     values, starts = np.unique(key[order], return_index=True)

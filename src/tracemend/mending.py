@@ -482,7 +482,8 @@ def mend_trace(
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
     if model is None or (network and lookup):
-        others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))]
+        # nothing to fill, nothing to look up: the examples' index takes a second
+        others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
         found = Lookup(streams(trace, vocabulary, shortest=1), others)
         mender = Blend(found, network) if network else found
     else:

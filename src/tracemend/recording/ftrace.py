@@ -79,7 +79,10 @@ class _Pages:
             while page := self.instance.page(cpu):
                 file.write(page)
 
-    def recorded(self, command: Sequence[str], events: str, names: dict[int, str], **about: Any) -> Recorded:
+    def recorded(
+        self, command: Sequence[str], events: str, names: dict[int, str], status: int | None = None, **about: Any
+    ) -> Recorded:
+        """What was collected, read. about: more for the trace's provenance."""
         size = self.instance.page_size
         streams = {}
         for cpu, file in self._files.items():
@@ -90,7 +93,6 @@ class _Pages:
         trace, letters = to_trace(streams, kinds(EVENTS[events]), names, Path(command[0]))
         counters = self.instance.statistics()
         lost = counters["overrun"] + counters["dropped events"] + counters.get("commit overrun", 0)
-        status = about.pop("status", None)
         provenance = {
             "recorder": "tracemend, ftrace",
             "command": list(command),
@@ -136,16 +138,16 @@ def record(
         pages = _Pages(whole, stack)
         whole.set("tracing_on", 1)
         go()
-        status = _read_until_end(process, [pages], timeout, live)
+        status = _read_until_end(process, pages, timeout, live)
         whole.set("tracing_on", 0)
         pages.take()
-        return pages.recorded(command, events, thread_names(), buffer_kb=buffer_kb, status=status)
+        return pages.recorded(command, events, thread_names(), status, buffer_kb=buffer_kb)
 
 
 def _read_until_end(
-    process: subprocess.Popen[bytes], complete: Sequence[_Pages], timeout: float | None, live: Live
+    process: subprocess.Popen[bytes], complete: _Pages, timeout: float | None, live: Live
 ) -> int | None:
-    """Read buffers while the command runs; an interrupt from the keyboard is the command's, and ends it, not us."""
+    """Read the buffers while the command runs; an interrupt from the keyboard is the command's, and ends it, not us."""
     begin = said = time.monotonic()
     before = signal.getsignal(signal.SIGINT)
     main = threading.current_thread() is threading.main_thread()
@@ -154,11 +156,10 @@ def _read_until_end(
     try:
         while process.poll() is None:
             time.sleep(READ_EVERY)
-            for pages in complete:
-                pages.take()
+            complete.take()
             now = time.monotonic()
             if now - said >= SAY_EVERY:
-                counters = complete[0].instance.statistics()
+                counters = complete.instance.statistics()
                 count = counters["entries"] + counters["read events"]
                 live(count, count / (now - begin), counters["overrun"] + counters["dropped events"])
                 said = now
@@ -210,7 +211,7 @@ def record_pair(
         reader.start()
         try:
             go()
-            status = _read_until_end(process, [complete_pages], timeout, live)
+            status = _read_until_end(process, complete_pages, timeout, live)
             end = time.monotonic_ns()
             small.set("tracing_on", 0)
             whole.set("tracing_on", 0)
@@ -219,9 +220,9 @@ def record_pair(
             reader.join()
         complete_pages.take()
         names = thread_names()
-        complete = complete_pages.recorded(command, events, names, buffer_kb=COMPLETE_KB, status=status)
-        about = {"buffer_kb": buffer_kb, "delay_ms": delay_ms, "overwrite": overwrite, "seed": seed, "status": status}
-        lossy = lossy_pages.recorded(command, events, names, **about)
+        complete = complete_pages.recorded(command, events, names, status, buffer_kb=COMPLETE_KB)
+        about = {"buffer_kb": buffer_kb, "delay_ms": delay_ms, "overwrite": overwrite, "seed": seed}
+        lossy = lossy_pages.recorded(command, events, names, status, **about)
     if complete.lost:
         raise RecordError(f"the complete recording lost {complete.lost} events: record a shorter run")
     pair, faults = by_times(lossy.trace, complete.trace, window_ns=(begin, end))

@@ -20,12 +20,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import OutputError, TraceError
-from tracemend.events import Gap, Known, Trace
+from tracemend.events import Gap, Known, Trace, rows_by
 from tracemend.formats import parquet
 from tracemend.recording.tracefs import RecordError
 from tracemend.whole import whole_folder
 
 Ints = NDArray[np.int64]
+
+#: What a folder of ``write_folder`` holds.
+FILES = ("lossy.txt", "lossy.parquet", "complete.parquet", "gaps.csv")
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,8 @@ class Pair:
     def faults(self, counted: int | None = None) -> list[str]:
         """Everything about the losses that doesn't agree; empty if all identities hold.
 
-        Every stated count is that of the events missing there; all events missing are marked; and the sum of the counts
-        is ``counted``, what the tracer itself counted, if it did.
+        Every stated count is that of the events missing there, and all events missing are as many as ``counted``, what
+        the tracer itself counted, if it did.
         """
         found = []
         pairs = list(zip(self.lossy.gaps, self.missing, strict=True))
@@ -85,9 +88,10 @@ def by_times(
     window_ns: when both buffers were on for certain; events of the complete trace outside it are left out, unless they
     survived. Runs of missing events without a mark become gaps that are "suspected" and have no count.
     """
-    twin_S = _twins(lossy, complete, backwards=complete_first is False)
+    codes = _codes(lossy, complete)
+    twin_S = _twins(lossy, complete, codes, backwards=complete_first is False)
     if complete_first is None:
-        other_S = _twins(lossy, complete, backwards=True)
+        other_S = _twins(lossy, complete, codes, backwards=True)
         for rows in lossy.threads.values():
             if _misfit(lossy, complete, rows, other_S) < _misfit(lossy, complete, rows, twin_S):
                 twin_S[rows] = other_S[rows]
@@ -104,10 +108,14 @@ def by_times(
     return _assign(lossy, complete, twin_S), faults
 
 
-def _twins(lossy: Trace, complete: Trace, *, backwards: bool = False) -> Ints:
-    """Row of the complete trace for each surviving event (S,), -1 where there is none."""
+def _codes(lossy: Trace, complete: Trace) -> Ints:
+    """A number for what each event is, the complete trace's first (C + S,): equal ones are the same in all but time."""
     codes: dict[Any, int] = {}
-    code = np.array([codes.setdefault(k, len(codes)) for t in (complete, lossy) for k in _keys(t)], np.int64)
+    return np.array([codes.setdefault(k, len(codes)) for t in (complete, lossy) for k in _keys(t)], np.int64)
+
+
+def _twins(lossy: Trace, complete: Trace, code: Ints, *, backwards: bool) -> Ints:
+    """Row of the complete trace for each surviving event (S,), -1 where there is none. code: of ``_codes``."""
     time = np.concatenate([complete.time_ns, lossy.time_ns])
     survives = np.arange(len(code)) >= len(complete)
     order = np.lexsort((survives != backwards, time, code))
@@ -146,8 +154,7 @@ def _assign(lossy: Trace, complete: Trace, twin_S: Ints) -> Pair:
         anchors = anchors[rising]
         truth = complete.streams.get(cpu, np.empty(0, np.int64))
         lost = truth[~survived_C[truth]]
-        next_anchor = np.searchsorted(twin_S[anchors], lost)
-        runs = {int(n): lost[next_anchor == n] for n in np.unique(next_anchor)}
+        runs = {n: lost[rows] for n, rows in rows_by(np.searchsorted(twin_S[anchors], lost)).items()}
         at_anchor = {int(r): i for i, r in enumerate(anchors.tolist())}
         for after, gap in marked.items():
             n = len(anchors) if after is None else at_anchor.get(after, int(np.searchsorted(anchors, after)))
@@ -203,7 +210,8 @@ def _from_column(complete: Trace, gap: NDArray[np.int32], stated: Sequence[tuple
     survivors = np.flatnonzero(gap < 0)
     row_of = np.cumsum(gap < 0)
     lossy = replace(complete, table=complete.table.take(pa.array(survivors)))
-    missing = [np.flatnonzero(gap == n) for n in range(len(stated))]
+    lost = rows_by(gap)
+    missing = [lost.get(n, np.empty(0, np.int64)) for n in range(len(stated))]
     gaps = []
     for number, (cpu, known, count) in enumerate(stated):
         stream = complete.streams.get(cpu, np.empty(0, np.int64))
@@ -236,20 +244,25 @@ def head(pair: Pair, most: int) -> Pair:
     return _from_column(complete, number[gap_C[kept_C]].astype(np.int32), stated)
 
 
+def refuse_existing(folder: Path, force: bool) -> None:
+    """Raises OutputError for a folder that exists, unless ``force`` is given and it holds nothing but a pair."""
+    if not folder.exists():
+        return
+    if not force:
+        raise OutputError(f"{folder}: exists already; --force replaces a folder of recordings")
+    held = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
+    foreign = [name for name in held if name not in FILES]
+    if foreign:
+        raise OutputError(f"{folder}: holds {foreign[0]}, which is no recording; not replaced")
+
+
 def write_folder(pair: Pair, folder: Path, text: Iterable[str] | None, *, force: bool = False) -> list[Path]:
     """A pair as people want to look at it, in a folder that appears whole or not at all; returns the files' paths.
 
     ``lossy.parquet``, ``complete.parquet`` (which ``read`` reads), ``gaps.csv`` and, unless ``text`` is None, the lossy
     trace as the tracer's text, ``lossy.txt``. force: replace a folder that holds nothing else. Raises OutputError.
     """
-    ours = {"lossy.txt", "lossy.parquet", "complete.parquet", "gaps.csv"}
-    if folder.exists():
-        held = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else [folder.name]
-        foreign = [name for name in held if name not in ours]
-        if not force:
-            raise OutputError(f"{folder}: exists already; --force replaces a folder of recordings")
-        if foreign:
-            raise OutputError(f"{folder}: holds {foreign[0]}, which is no recording; not replaced")
+    refuse_existing(folder, force)
     try:
         with whole_folder(folder) as work:
             told = tuple(g for g in pair.lossy.gaps if g.known != "suspected")  # the others only the truth tells
