@@ -53,6 +53,9 @@ def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_contest_from_the_command_line(tree: Path) -> None:
     (tree.parent / "c.toml").write_text(CONTEST)
+    done = run(tree, "--dry-run")
+    assert (done.returncode, done.stdout.count("some-3-overwrite"), done.stdout.count("\n")) == (0, 4, 8)
+    assert not (tree.parent / "r.jsonl").exists()
     done = run(tree, "--only", "copy")
     assert (done.returncode, done.stderr) == (0, "2 rows added\n")
     done = run(tree)
@@ -140,6 +143,7 @@ def test_cells_are_means_over_gaps_by_length() -> None:
         ('[[lost]]\nmenders = ["copy"]\nmost = 0\n', "most must be positive"),
         ('[[lost]]\nmenders = ["copy"]\ngaps = [3]\n', "unknown key of a lost 'gaps'"),
         ('[[lost]]\nmenders = "copy"\n', "menders must be a list of names"),
+        ('[[lost]]\nmenders = ["copy"]\nhow = ["often"]\n', "unknown way of losing 'often'; one of"),
     ],
 )
 def test_a_contest_that_is_none_is_told_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -164,3 +168,11 @@ def test_what_isnt_there_is_told(tree: Path) -> None:
         lost.run(contests, tree / "r.jsonl", tree)
     with pytest.raises(DataError, match="no rows"):
         lost.as_markdown([])
+
+
+def test_a_file_is_of_one_kind(tree: Path) -> None:
+    (tree.parent / "c.toml").write_text(CONTEST + '[[grid]]\ndata = ["adfa"]\nmenders = ["copy"]\n')
+    done = run(tree)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "a file for each" in done.stderr
+    assert not (tree.parent / "r.jsonl").exists()

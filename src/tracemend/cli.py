@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tracemend import __version__
-from tracemend.errors import OutputError, TracemendError
+from tracemend.errors import DataError, OutputError, TracemendError
 from tracemend.events import Gap, Glance, Trace
 
 app = typer.Typer(
@@ -835,23 +835,28 @@ def experiment(
 
     results = output or Path(f"{grid.stem}.jsonl")
     typed = " ".join(["tracemend", *map(shlex.quote, sys.argv[1:])])
-    contests = lost.read_contests(grid)
+    contests, grids = lost.read_contests(grid), read_grid(grid)
+    if contests and grids:
+        raise DataError(f"{grid}: [[grid]] and [[lost]] have different results: a file for each")
+    tree = source or Path()
     if contests:
         contests = lost.narrowed(contests, only or [])
-        with _progress("experiment", not sys.stderr.isatty()) as progress:
-            tree = source or Path()
-            added = lost.run(contests, results, tree, processes=jobs, command=typed, progress=progress)
-        err.print(f"{added:,} rows added", markup=False)
-        out.print(str(results), markup=False)
+    else:
+        grids = narrowed(grids, only or [])
+    if dry_run and contests:
+        for row in lost.plan(contests, lost.found(tree), read_results(results, lost.KEY, "gaps")):
+            out.print(f"{row.pair} {row.mender} {row.model} seed {row.seed}", markup=False)
         return
-    grids = narrowed(read_grid(grid), only or [])
     if dry_run:
         for job in plan(grids, read_results(results)):
             changes = "".join(f" {s}" for s in job.set)
             out.print(f"{job.data} {job.mender}{changes} length {job.length} seed {job.seed}: {len(job.cells)} cells")
         return
     with _progress("experiment", not sys.stderr.isatty()) as progress:
-        added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=progress)
+        if contests:
+            added = lost.run(contests, results, tree, processes=jobs, command=typed, progress=progress)
+        else:
+            added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=progress)
     err.print(f"{added:,} rows added", markup=False)
     out.print(str(results), markup=False)
 

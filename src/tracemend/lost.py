@@ -26,6 +26,7 @@ from tracemend.mender import Mender, Restorer
 from tracemend.mending import mend_trace
 from tracemend.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
 from tracemend.recording import Pair
+from tracemend.recording.corpus import HOW
 from tracemend.report import markdown_table, triple
 from tracemend.results import Row, append, exclusive, read_results
 from tracemend.training import streams
@@ -107,6 +108,8 @@ class Contest:
         """Raises ModelError for a name that is unknown or a number that makes no sense."""
         for name in self.menders:
             one_of("mender", name, CONTESTANTS)
+        for name in self.how:
+            one_of("way of losing", name, HOW)
         if self.most < 1 or min(self.seeds) < 0:
             raise ModelError("most must be positive, seeds not negative")
 
@@ -153,6 +156,14 @@ def is_contest(path: Path) -> bool:
         return b'"pair"' in file.readline(1 << 12)
 
 
+def found(folder: Path) -> list[LossyRun]:
+    """The recordings of a tree with corpus/pairs. Raises DataError if there are none, TraceError."""
+    recordings = list(pairs(folder / "corpus", folder / SPLIT))
+    if not recordings:
+        raise DataError(f"{folder / 'corpus' / 'pairs'}: no recordings with their truth")
+    return recordings
+
+
 def plan(contests: Sequence[Contest], recordings: Sequence[LossyRun], done: Sequence[Row]) -> list[Job]:
     """What is still to be done, each once, by recording."""
     there = {tuple(r[k] for k in KEY) for r in done}
@@ -174,9 +185,7 @@ def run(
     Raises TracemendError for recordings that aren't there; rows written until then stay.
     """
     about = {"command": command, **provenance()}
-    recordings = {r.name: r for r in pairs(folder / "corpus", folder / SPLIT)}
-    if not recordings:
-        raise DataError(f"{folder / 'corpus' / 'pairs'}: no recordings with their truth")
+    recordings = {r.name: r for r in found(folder)}
     with exclusive(results):
         jobs = plan(contests, list(recordings.values()), read_results(results, KEY, "gaps"))
         progress(0, len(jobs), "")
