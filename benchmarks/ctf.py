@@ -12,20 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reading import ROOT, cpu_name, git
+from reading import ROOT, about
 
-import tracemend
 from tracemend.formats import glance, read
 
 #: What reads every field of every event by babeltrace2's bindings; prints events and processor seconds.
@@ -172,18 +169,8 @@ def main() -> None:
             print(kib, rates, flush=True)
     version = subprocess.run(["babeltrace2", "--version"], capture_output=True, text=True, check=True).stdout
     document = {
-        "command": " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--", "src")),
-        "cpu": cpu_name(),
-        "cores_used": 1,
+        **about(babeltrace2=version.splitlines()[0]),
         "seconds": "processor",
-        "versions": {
-            "tracemend": tracemend.__version__,
-            "python": platform.python_version(),
-            "babeltrace2": version.splitlines()[0],
-            "kernel": platform.release(),
-        },
         "results": results,
         "headers": headers,
     }

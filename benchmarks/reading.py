@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -107,6 +108,23 @@ def git(*command: str) -> str:
     ).stdout.strip()
 
 
+def about(**versions: str) -> dict[str, Any]:
+    """What a file of results begins with. versions: of further software."""
+    return {
+        "command": " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "commit": git("rev-parse", "HEAD"),
+        "uncommitted_changes": bool(git("status", "--porcelain", "--", "src")),
+        "cpu": cpu_name(),
+        "cores_used": 1,
+        "versions": {
+            "tracemend": tracemend.__version__,
+            "python": platform.python_version(),
+            **versions,
+            "kernel": platform.release(),
+        },
+    }
+
+
 def main() -> None:
     """Measure every format and write the results."""
     options = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -122,21 +140,7 @@ def main() -> None:
             path.write_bytes(repeated(*SOURCES[title], size) if title in SOURCES else sequence(size // 4))
             results[title] = measure(path, chosen.runs)
             print(title, results[title])
-    document = {
-        "command": " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
-        "commit": git("rev-parse", "HEAD"),
-        "uncommitted_changes": bool(git("status", "--porcelain", "--", "src")),
-        "cpu": cpu_name(),
-        "cores_used": 1,
-        "versions": {
-            "tracemend": tracemend.__version__,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "pyarrow": pa.__version__,
-            "kernel": platform.release(),
-        },
-        "results": results,
-    }
+    document = {**about(numpy=np.__version__, pyarrow=pa.__version__), "results": results}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(document, indent=1) + "\n")
 

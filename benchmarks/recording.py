@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tracemend.experiment import commit
 from tracemend.recording import RecordError
 from tracemend.recording.corpus import HOW, Setting, Workload, attempt, draw, workloads
 
@@ -126,11 +127,10 @@ def main() -> None:
             row = judges(options.judge.resolve(), workload, run, setting)
             independent.append({**row, "agree": "error" not in row and agrees(row)})
             print("  judge:", json.dumps(independent[-1]), flush=True)
-    git = ["git", "rev-parse", "HEAD"]
     document = {
         "command": f"python benchmarks/recording.py --number {options.number} --seed {options.seed}"
         + (f" --judge {options.judge.name}" if options.judge else ""),
-        "commit": subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip(),
+        "commit": commit(ROOT),
         "seed": options.seed,
         "machine": {"kernel": os.uname().release, "cpus": os.cpu_count(), "architecture": platform.machine()},
         "totals": [total(rows, how) for how in HOW],

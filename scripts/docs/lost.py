@@ -140,3 +140,16 @@ def recording() -> str:
         + folded("Each recording", markdown_table(["", *head], _identities(d["recordings"], one)))
         + source(d, "recording")
     )
+
+
+def trust() -> str:
+    """Accuracy by what a vote of the examples counts."""
+    d = load("trust")
+    lengths = [k for k in d["rows"][0] if k not in ("examples", "trust")]
+    head = ["examples", "a vote counts", *(f"{n} ({d['rows'][0][n]['gaps']} gaps)" for n in lengths)]
+    body = [
+        [r["examples"], "" if r["trust"] is None else f"{r['trust']:g}"]
+        + [f"{100 * r[n]['accuracy']:.1f}" for n in lengths]
+        for r in d["rows"]
+    ]
+    return markdown_table(head, body) + source(d, "trust")

@@ -14,3 +14,13 @@ def reading() -> str:
     ]
     head = ["reading, one core", "events/s", "plain lines/s in Python", "ratio"]
     return table(head, rows) + source(d, "reading")
+
+
+def ctf() -> str:
+    d = load("ctf")
+    kinds = ("events_per_s", "babeltrace2_python_events_per_s", "babeltrace2_text_events_per_s")
+    ratios = ("times_babeltrace2_python", "times_babeltrace2_text")
+    rows = [[name, *(f"{r[k]:,}" for k in kinds), *(f"{r[k]:g}" for k in ratios)] for name, r in d["results"].items()]
+    head = ["CTF, one core", "events/s", "bt2 from Python", "babeltrace2's text", "times bt2", "times the text"]
+    headers = [[name, f"{r['packets_per_s']:,}", f"{r['gb_per_s']:g}"] for name, r in d["headers"].items()]
+    return table(head, rows) + "\n" + table(["headers only", "packets/s", "GB/s"], headers) + source(d, "ctf")

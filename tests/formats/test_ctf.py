@@ -698,14 +698,19 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("name", LARGE)
-def test_large_types_are_read_or_refused(tmp_path: Path, name: str) -> None:
-    fields, data = LARGE[name]
-    (tmp_path / "metadata").write_text(
+def one_event(folder: Path, fields: str, data: bytes) -> None:
+    """A made-up trace of one event with these fields."""
+    (folder / "metadata").write_text(
         HEAD.replace("id = 0;", "id = 0; event.header := struct { integer { size = 8; } id; };")
         + f"event {{ name = x; fields := struct {{ {fields} }}; }};"
     )
-    (tmp_path / "stream").write_bytes(b"\0" + data)
+    (folder / "stream").write_bytes(b"\0" + data)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_types_are_read_or_refused(tmp_path: Path, name: str) -> None:
+    fields, data = LARGE[name]
+    one_event(tmp_path, fields, data)
     try:
         trace = read(tmp_path)
     except TraceError as e:
@@ -736,11 +741,7 @@ BOMBS = {
 @pytest.mark.parametrize("name", BOMBS)
 def test_bombs_in_events_are_refused_at_once(tmp_path: Path, name: str) -> None:
     fields, data = BOMBS[name]
-    (tmp_path / "metadata").write_text(
-        HEAD.replace("id = 0;", "id = 0; event.header := struct { integer { size = 8; } id; };")
-        + f"event {{ name = x; fields := struct {{ {fields} }}; }};"
-    )
-    (tmp_path / "stream").write_bytes(b"\0" + data)
+    one_event(tmp_path, fields, data)
     begin = time.monotonic()
     with pytest.raises(TraceError, match="stream: byte 0: an event is damaged: "):
         read(tmp_path)
