@@ -2,32 +2,52 @@
 
     python scripts/calibrate.py MODEL_FOLDER [--corpus corpus] [--seed 0]
 
-Writes calibration.json into the model's folder and src/tracemend/data/lookup_calibration.json. The recordings are the
-validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.gaps.lose.
+Writes calibration.json into the model's folder, and src/tracemend/data/{lookup,mosaic}_calibration.json. The recordings
+are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.gaps.lose.
+Examples to copy from are the training recordings of other workloads: a user's program is mostly not among them.
 """
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from tracemend.baselines import Lookup
+from tracemend.baselines import Lookup, Mosaic
 from tracemend.calibration import Calibration
 from tracemend.datasets import corpus
 from tracemend.evaluate import judge
+from tracemend.events import Trace
 from tracemend.gaps import lose
 from tracemend.mender import Restorer
-from tracemend.mending import mend_trace
+from tracemend.mending import Copier, mend_trace
 from tracemend.metrics import calibration_error
 from tracemend.recording import Pair
 from tracemend.training import streams
 from tracemend.vocabulary import universal
+from tracemend.windows import Stream
 
 ROOT = Path(__file__).parents[1]
+SPLIT = ROOT / "experiments" / "workloads.toml"
 EVENTS = 3000  # of each recording
+
+
+def workload(trace: Trace) -> str:
+    return trace.path.stem.rpartition("-")[0] if trace.path else ""
+
+
+def bare(copier: Copier) -> Copier:
+    """The same without the curve that is to be fitted anew."""
+
+    def make(streams: Sequence[Stream], examples: Sequence[Stream]) -> Mosaic | Lookup:
+        made = copier(streams, examples)
+        made.calibration = None
+        return made
+
+    return make
 
 
 def main() -> None:
@@ -39,17 +59,26 @@ def main() -> None:
     torch.set_num_threads(2)
     model = Restorer.load(options.model)
     model.calibration = model.blend_calibration = None
-    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"lookup": [], "network": [], "blend": []}
-    for number, trace in enumerate(corpus(options.corpus, "validation", ROOT / "experiments" / "workloads.toml")):
+    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {
+        name: [] for name in ("lookup", "mosaic", "network", "blend")
+    }
+    known: dict[str, list[Stream]] = {}
+    for trace in corpus(options.corpus, "train", SPLIT):
+        known.setdefault(workload(trace), []).extend(streams(trace, universal(), shortest=1))
+    for number, trace in enumerate(corpus(options.corpus, "validation", SPLIT)):
         rng = np.random.default_rng([options.seed, number])
         begin = int(rng.integers(0, max(1, len(trace) - EVENTS)))
         part = replace(trace, table=trace.table.slice(begin, EVENTS))
         lossy, missing = lose(part, rng)
         pair = Pair(lossy, part, missing)
-        alone = Lookup(streams(lossy, universal().extended(lossy), shortest=2))
-        alone.calibration = None
-        for name, mender, lookup in (("lookup", alone, False), ("network", model, False), ("blend", model, True)):
-            scores = judge(mend_trace(lossy, mender, lookup=lookup), pair)
+        strangers = [s for name, held in known.items() if name != workload(trace) for s in held]
+        for name, chosen, copier in (
+            ("lookup", None, Lookup),
+            ("mosaic", None, Mosaic),
+            ("network", model, None),
+            ("blend", model, Mosaic),
+        ):
+            scores = judge(mend_trace(lossy, chosen, copier=copier and bare(copier), shipped=strangers), pair)
             found[name] += [(s.confidence, s.right, np.full(s.length, s.length)) for s in scores]
         print(trace.path.name if trace.path else "", flush=True)
     curves = {}
@@ -63,8 +92,9 @@ def main() -> None:
         )
     document = {name: curves[name].as_dict() for name in ("network", "blend")}
     (options.model / "calibration.json").write_text(json.dumps(document) + "\n")
-    lookup_file = ROOT / "src" / "tracemend" / "data" / "lookup_calibration.json"
-    lookup_file.write_text(json.dumps(curves["lookup"].as_dict()) + "\n")
+    for name in ("lookup", "mosaic"):
+        file = ROOT / "src" / "tracemend" / "data" / f"{name}_calibration.json"
+        file.write_text(json.dumps(curves[name].as_dict()) + "\n")
 
 
 main()

@@ -47,6 +47,7 @@ MAKERS = {
     "lost speed": lost.speed,
     "recording": lost.recording,
     "trust": lost.trust,
+    "mosaic": lost.mosaic,
     "reading": recordings.reading,
     "ctf": recordings.ctf,
     "study": study.study,

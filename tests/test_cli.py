@@ -186,7 +186,7 @@ def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path, recipe: str
     done = run("mend", lossy, "-o", tmp_path / "out", "--model", folder)
     assert done.returncode == 0, done.stderr
     header = json.loads((tmp_path / "out" / "overlay.jsonl").read_text().splitlines()[0])
-    assert header["model"] == f"lookup + {recipe}"
+    assert header["model"] == f"mosaic + {recipe}"
     assert len(header["model_sha256"]) == 64
 
 

@@ -384,5 +384,5 @@ def test_damaged_models_are_refused_in_one_line(tmp_path: Path, damage: str) -> 
 def test_a_mender_of_ones_own_can_mend() -> None:
     """The protocol is all that ``mend`` asks for."""
     lossy, _ = lose(threads_on_cpus(rng(2), 300), rng(3), longest=20)
-    mended = mend_trace(lossy, tiny(), lookup=False)
+    mended = mend_trace(lossy, tiny(), copier=None)
     assert mended.filled == len(lossy.gaps)

@@ -16,7 +16,7 @@ from tracemend.baselines import Lookup
 from tracemend.datasets import corpus
 from tracemend.errors import ModelError
 from tracemend.training import streams
-from tracemend.vocabulary import universal
+from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
 from tracemend.windows import Stream, window
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
@@ -84,3 +84,10 @@ def test_mend_copies_from_them_unless_told_not_to() -> None:
     assert with_them.provenance["options"]["shipped"] == sum(map(len, examples.shipped()))
     assert without.provenance["options"]["shipped"] == 0
     assert with_them.inferred != without.inferred
+
+
+def test_examples_are_named_anew_for_a_model_of_another_vocabulary() -> None:
+    small = Vocabulary([("write", 1), ("read", 0), ("read", 1)])
+    known = universal()
+    ids = np.array([BREAK, known.id("read", 0), known.id("read", 1), known.id("openat", 0)])
+    assert small.translated(ids, known).tolist() == [BREAK, small.id("read", 0), small.id("read", 1), OTHER]

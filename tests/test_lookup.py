@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.baselines.lookup import CONTEXT, ORDERS, Lookup, _match
+from tracemend.baselines.lookup import Lookup
+from tracemend.baselines.places import CONTEXT, ORDERS, _match
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Stream, window
 
@@ -21,8 +22,8 @@ def stream(ids: list[int]) -> Stream:
 @given(parts=st.lists(small, min_size=1, max_size=4), context=small, side=st.sampled_from([-1, 1]))
 def test_sites_are_those_that_brute_force_finds(parts: list[list[int]], context: list[int], side: int) -> None:
     lookup = Lookup([stream(p) for p in parts])
-    found = set(lookup._sites(np.array(context), side).tolist())
-    ids = lookup.ids.tolist()
+    found = set(lookup.places._matching(np.array(context), side).tolist())
+    ids = lookup.places.ids_S.tolist()
     for k in ORDERS:
         if k > len(context):
             continue
@@ -63,7 +64,7 @@ def test_nothing_is_matched_across_the_streams_end_or_a_break() -> None:
     lookup = Lookup([stream([3, 4, 5]), stream([6, 7, 8])])
     w = window(np.array([3, 4, 5]), np.full(3, 1), np.array([BREAK, 8]), np.array([-1, 1]), 2)
     assert lookup.propose([w])[0].p_NM[:, 0].max() < 0.5
-    assert len(lookup._sites(np.array([5, 6]), -1)) == 1  # only the 6
+    assert len(lookup.places._matching(np.array([5, 6]), -1)) == 1  # only the 6
 
 
 def test_an_empty_index_still_answers() -> None:

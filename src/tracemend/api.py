@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracemend.baselines import Lookup
+from tracemend.baselines import BASELINES
 from tracemend.errors import ModelError
 from tracemend.events import Trace
 from tracemend.examples import shipped
 from tracemend.formats import read
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
-from tracemend.mending import LOOKUP, Unknown, mend_trace
+from tracemend.mending import COPIERS, MOSAIC, Unknown, mend_trace
 from tracemend.recipes import Recipe, recipe
 from tracemend.training import Step, Training, streams
 from tracemend.vocabulary import Vocabulary, by_frequency, numbered, universal
@@ -40,7 +40,7 @@ def load(path: str | Path = DEFAULT_MODEL) -> Restorer:
 
 def mend(
     trace: Trace | str | Path,
-    model: Restorer | Mender | str | Path | None = DEFAULT_MODEL,
+    model: Restorer | Mender | str | Path = MOSAIC,
     *,
     seed: int = 0,
     unknown: Unknown = "leave",
@@ -51,21 +51,24 @@ def mend(
 ) -> Mended:
     """Fill a trace's gaps; the trace itself stays as it is.
 
-    model: a folder, a loaded model (used together with a lookup in the trace's intact part), any other Mender (used
-    alone), or None / "lookup" for the lookup alone. unknown: "leave" or "estimate" gaps without a count. refuse: gaps
-    whose mean confidence is below this stay unfilled. examples: complete traces that the lookup may copy from, besides
+    model: "mosaic" or "lookup", which copy from the trace's intact part and from examples; a folder or a loaded model,
+    used together with the mosaic ("default" is the one that ships with the package); or any other Mender, used alone.
+    unknown: "leave" or "estimate" gaps without a count. refuse: gaps
+    whose mean confidence is below this stay unfilled. examples: complete traces to copy from, besides
     the recordings that ship with the package and the intact part of the trace itself; alone: nothing that is shipped.
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded.
     """
     if not isinstance(trace, Trace):
         trace = read(trace)
-    if isinstance(model, str | Path) and str(model) != LOOKUP:
-        model = load(model)
-    elif isinstance(model, str | Path):
-        model = None
+    chosen: Restorer | Mender | None = None
+    if not isinstance(model, str | Path):
+        chosen = model
+    elif str(model) not in COPIERS:
+        chosen = load(model)
     return mend_trace(
         trace,
-        model,
+        chosen,
+        copier=COPIERS.get(str(model), COPIERS[MOSAIC]),
         examples=examples,
         shipped=() if alone else shipped(),
         seed=seed,
@@ -105,10 +108,11 @@ def train(
 class Imputer:
     """Fill windows of ids, in the manner of scikit-learn: ``fit(windows)``, then ``impute(ids, known)``.
 
-    model: "lookup", or the name of a recipe to train. The windows are arrays (B, L) of ids from 0.
+    model: a mender without a network ("mosaic", "lookup", "n-gram" and so on), or the name of a recipe to train. The
+    windows are arrays (B, L) of ids from 0.
     """
 
-    def __init__(self, model: str = LOOKUP, *, steps: int | None = None, seed: int = 0) -> None:
+    def __init__(self, model: str = MOSAIC, *, steps: int | None = None, seed: int = 0) -> None:
         self.model, self.steps, self.seed = model, steps, seed
         self._mender: Mender | None = None
         self._first = 0
@@ -121,8 +125,8 @@ class Imputer:
         vocabulary = numbered(int(ids.max()) + 1, np.bincount(ids.ravel()).tolist())
         self._first = len(vocabulary) - int(ids.max()) - 1
         data = [Stream(row + self._first, np.zeros_like(row)) for row in ids]
-        if self.model == LOOKUP:
-            self._mender = Lookup(data)
+        if self.model in BASELINES:
+            self._mender = BASELINES[self.model](data)
             return self
         chosen: Recipe = recipe(self.model)
         run = Training(chosen, vocabulary, total=self.steps, seed=self.seed)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tracemend.baselines import Lookup
+from tracemend.baselines import Lookup, Mosaic
 from tracemend.mender import CANDIDATES, Proposal, Proposer, Restorer
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Window
@@ -22,13 +22,17 @@ class Blend(Proposer):
     w is a steep logistic curve of (mean belief of the lookup + ``margin`` - mean belief of the network): a network is
     surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
     coherent but shifted against each other make one that is neither. A window that shows only one edge of its gap (a
-    block of a long one) is left to the lookup: there the network's mistakes add up.
+    block of a long one), or hides more than the network takes at once, is left to the lookup: there the network's
+    mistakes add up.
     """
 
-    def __init__(self, lookup: Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03) -> None:
+    def __init__(
+        self, lookup: Mosaic | Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03
+    ) -> None:
         self.lookup, self.network, self.margin, self.width = lookup, network, margin, width
-        self.name = f"lookup + {network.name}"
+        self.name = f"{lookup.name} + {network.name}"
         self.calibration = network.blend_calibration
+        self.longest = lookup.longest
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Both menders' beliefs, mixed. The network isn't asked where the lookup is so sure that it can't win."""
@@ -37,7 +41,7 @@ class Blend(Proposer):
         open_windows = [
             i
             for i, (w, p) in enumerate(zip(windows, result, strict=True))
-            if len(p) and self._surest(p) < beatable and _both_edges(w)
+            if 0 < len(p) <= self.network.longest and self._surest(p) < beatable and _both_edges(w)
         ]
         guesses = self.network.propose([windows[i] for i in open_windows], seed)
         for i, guess in zip(open_windows, guesses, strict=True):

@@ -80,7 +80,7 @@ def _curve(belief_N: Floats, right_N: NDArray[np.bool_]) -> tuple[Floats, Floats
 
 
 @cache
-def of_lookup() -> Calibration | None:
-    """The lookup's own curve, which ships with the package."""
-    file = resources.files("tracemend.data") / "lookup_calibration.json"
+def shipped(name: str) -> Calibration | None:
+    """The curve of a mender without a network, which ships with the package if it was measured."""
+    file = resources.files("tracemend.data") / f"{name}_calibration.json"
     return Calibration.from_dict(json.loads(file.read_text())) if file.is_file() else None

@@ -361,10 +361,13 @@ def mend(
     trace: TraceArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; it appears whole or not at all.")],
     model: Annotated[
-        str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
-    ] = "default",
+        str,
+        typer.Option(
+            help="mosaic or lookup (no network), default (the shipped network, too), or a folder made by train."
+        ),
+    ] = "mosaic",
     examples: Annotated[
-        list[Path] | None, typer.Option("--example", help="A trace the lookup may copy from, too; repeatable.")
+        list[Path] | None, typer.Option("--example", help="A trace to copy from, too; repeatable.")
     ] = None,
     alone: Annotated[
         bool, typer.Option("--alone", help="Copy nothing from the recordings that ship with tracemend.")
@@ -449,8 +452,8 @@ def evaluate(
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="default (shipped), lookup (no network), or a folder made by train.")
-    ] = "default",
+        str, typer.Option(help="mosaic (no network), default (the shipped network, too), or a folder made by train.")
+    ] = "mosaic",
     held_out: Annotated[
         list[Path] | None,
         typer.Option("--held-out", help="Another run's trace: how likely are the fills to who knows it? Repeatable."),
@@ -467,7 +470,7 @@ def evaluate(
     from tracemend.datasets import corpus as recordings
     from tracemend.evaluate import compare
     from tracemend.evaluate import held_out as likelihood_of
-    from tracemend.mending import LOOKUP
+    from tracemend.mending import COPIERS
     from tracemend.recording import align, pairs
     from tracemend.training import streams
     from tracemend.vocabulary import universal
@@ -479,7 +482,7 @@ def evaluate(
     others = [_read(p, None, "x86_64", False) for p in held_out or []]
     others += recordings(corpus, "validation", split) if corpus else []
     likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
-    rows, figures = compare(pair, None if model == LOOKUP else load(model), seed=seed, likelihood=likelihood)
+    rows, figures = compare(pair, None if model in COPIERS else load(model), seed=seed, likelihood=likelihood)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
         about |= {"held_out": [str(t.path) for t in others]}

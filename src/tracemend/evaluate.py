@@ -23,7 +23,7 @@ from tracemend.examples import shipped
 from tracemend.gaps import Blackout
 from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
-from tracemend.mending import mend_trace
+from tracemend.mending import COPIERS, mend_trace
 from tracemend.metrics import (
     LENGTH_BINS,
     accuracy,
@@ -212,9 +212,9 @@ def _likelier(bits_G: Floats, truth_G: Floats) -> dict[str, Floats]:
     return {"bits": bits_G, "bits_truth": truth_G, "likelier": (bits_G < truth_G).astype(float)}
 
 
-#: What ``mend`` is made of: the lookup in the very trace, the network, and the shipped recordings as examples for the
-#: lookup; the last is all of it.
-PARTS = ("lookup", "network", "lookup + network", "lookup + examples", "lookup + examples + network")
+#: What ``mend`` can be made of: the network, the two that copy from the very trace, and the shipped recordings as
+#: examples for them; the last is what it does if nothing else is asked for.
+PARTS = ("network", "lookup", "lookup + examples", "mosaic", "mosaic + examples + network", "mosaic + examples")
 #: Those that take a network.
 TRAINED = tuple(name for name in PARTS if "network" in name)
 
@@ -224,7 +224,7 @@ def part_of_mend(name: str, model: Restorer | None) -> Callable[..., Mended]:
     return partial(
         mend_trace,
         model=model if name in TRAINED else None,
-        lookup="lookup" in name,
+        copier=COPIERS.get(name.split(" + ", maxsplit=1)[0]),
         shipped=shipped() if "examples" in name else (),
     )
 
@@ -232,8 +232,8 @@ def part_of_mend(name: str, model: Restorer | None) -> Callable[..., Mended]:
 def contestants(model: Restorer | None) -> Iterator[tuple[str, Callable[..., Mended]]]:
     """What every table shows, by name, as ``mend_trace`` with some of its arguments; the last is what ``mend`` does.
 
-    All decode under the same constraints. The lookup has what is intact of the trace itself, and as "examples" the
-    recordings that ship with the package.
+    All decode under the same constraints. Lookup and mosaic have what is intact of the trace itself, and as "examples"
+    the recordings that ship with the package.
     """
     yield "most frequent", partial(mend_trace, model=MostFrequent())
     yield "copy", partial(mend_trace, model=Copy())

@@ -86,7 +86,7 @@ def _part_of_mend(name: str, lossy: Trace, knowledge: Knowledge, only: set[int],
 #: (lossy trace, knowledge, gaps to fill, seed) -> what is inferred. Without more said they have only what is intact of
 #: the lossy trace itself; "examples": the training recordings, which ship with the package, too.
 CONTESTANTS: dict[str, Contestant] = {
-    **{name: partial(_baseline, name) for name in BASELINES if name != "lookup"},
+    **{name: partial(_baseline, name) for name in BASELINES if name not in PARTS},
     "n-gram of the corpus": lambda lossy, known, only, seed: mend_trace(lossy, known.taught, seed=seed, only=only),
     **{name: partial(_part_of_mend, name) for name in PARTS},
 }

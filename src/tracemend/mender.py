@@ -67,6 +67,8 @@ class Mender(Protocol):
     name: str
     #: Turns beliefs into confidence; None if nobody has measured how far they can be trusted.
     calibration: Calibration | None
+    #: Hidden events that a window may have; longer gaps come in blocks.
+    longest: int
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Beliefs about the hidden positions of each window, each window for itself."""
@@ -82,6 +84,7 @@ class Proposer:
 
     name = ""
     calibration: Calibration | None = None
+    longest = 128
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         raise NotImplementedError

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend import __version__
-from tracemend.baselines import Lookup
+from tracemend.baselines import Lookup, Mosaic
 from tracemend.blend import Blend
 from tracemend.constraints import (
     CLOSED,
@@ -31,6 +31,7 @@ from tracemend.constraints import (
     need,
     state_after,
 )
+from tracemend.errors import ModelError
 from tracemend.events import ENTER, EXIT, PHASES, Gap, Trace
 from tracemend.mended import INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
@@ -41,15 +42,15 @@ from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, window
 
 Ints = NDArray[np.int64]
 
-#: Events of context on each side of a gap, and hidden events a window may have; longer gaps are filled in blocks.
+#: Events of context on each side of a gap.
 CONTEXT = 96
-BLOCK = 64
-LONGEST_WINDOW = 128
 #: A fill of more events than this isn't tried: its memory would be hundreds of megabytes and its worth nothing.
 LONGEST_FILL = 2_000_000
 
-#: The name under which the lookup without a network is asked for.
-LOOKUP = "lookup"
+#: What copies from the intact part of a trace and from examples: the default, and the one that votes.
+Copier = Callable[[Sequence[Stream], Sequence[Stream]], Mosaic | Lookup]
+MOSAIC, LOOKUP = "mosaic", "lookup"
+COPIERS: dict[str, Copier] = {MOSAIC: Mosaic, LOOKUP: Lookup}
 
 Progress = Callable[[int, int], None]
 
@@ -178,7 +179,7 @@ class Mending:
 
     def propose(self, gaps: Sequence[tuple[Gap, int]], seed: int, progress: Progress) -> list[_Beliefs]:
         """Beliefs for each gap with its count, in blocks where it is long; all gaps' blocks of a round run together."""
-        work = [_Blocks(*self.context(gap), count) for gap, count in gaps]
+        work = [_Blocks(*self.context(gap), count, self.mender.longest) for gap, count in gaps]
         total, done = sum(n for _, n in gaps), 0
         while True:
             open_blocks = [(w, part) for w in work for part in w.next_blocks()]
@@ -353,8 +354,9 @@ class _Part:
 class _Blocks:
     """A gap on its way: blocks from both ends inward, each seeing what was put beside it."""
 
-    def __init__(self, left: Stream, right: Stream, count: int) -> None:
-        self.left, self.right, self.count = left, right, count
+    def __init__(self, left: Stream, right: Stream, count: int, longest: int) -> None:
+        """longest: events that are filled at once; what is left of a longer gap is filled half as many at each end."""
+        self.left, self.right, self.count, self.longest = left, right, count, longest
         self.begin, self.end = 0, count
         whole = window(left.ids, left.tids, right.ids, right.tids, 0)
         self.tids = whole.tids
@@ -365,18 +367,19 @@ class _Blocks:
         room = self.end - self.begin
         if room <= 0:
             return []
-        if room <= LONGEST_WINDOW:
+        if room <= self.longest:
             w = window(*self._left(), *self._right(), room)
             return [_Part(w, self.begin, self.end)]
+        block = self.longest // 2
         # beyond a block lie events of which nothing is known yet: a BREAK
         l_ids, l_tids = self._left()
         r_ids, r_tids = self._right()
         gone, nobody = np.array([BREAK]), np.array([-1])
-        ahead = window(l_ids, l_tids, np.concatenate([gone, r_ids]), np.concatenate([nobody, r_tids]), BLOCK)
-        behind = window(np.concatenate([l_ids, gone]), np.concatenate([l_tids, nobody]), r_ids, r_tids, BLOCK)
+        ahead = window(l_ids, l_tids, np.concatenate([gone, r_ids]), np.concatenate([nobody, r_tids]), block)
+        behind = window(np.concatenate([l_ids, gone]), np.concatenate([l_tids, nobody]), r_ids, r_tids, block)
         return [
-            _Part(ahead, self.begin, self.begin + BLOCK),
-            _Part(behind, self.end - BLOCK, self.end),
+            _Part(ahead, self.begin, self.begin + block),
+            _Part(behind, self.end - block, self.end),
         ]
 
     def _left(self) -> tuple[Ints, Ints]:
@@ -463,7 +466,7 @@ def mend_trace(
     trace: Trace,
     model: Restorer | Mender | None = None,
     *,
-    lookup: bool = True,
+    copier: Copier | None = Mosaic,
     examples: Sequence[Trace] = (),
     shipped: Sequence[Stream] = (),
     seed: int = 0,
@@ -474,20 +477,25 @@ def mend_trace(
 ) -> Mended:
     """Fill the trace's gaps (``tracemend.mend`` is this with loading).
 
-    A Restorer works together with a lookup in the trace's intact part, in ``examples`` and in ``shipped`` streams of
-    ids of the universal vocabulary, which count less than the trace itself (alone if not ``lookup``);
-    another Mender works alone; None is the lookup alone. only: numbers of the gaps to fill, all if None.
+    A Restorer works together with what ``copier`` makes of the trace's intact part and, as places that count less, of
+    ``examples`` and ``shipped`` streams of ids of the universal vocabulary (alone if there is no copier); another
+    Mender works alone; None is the copier alone. only: numbers of the gaps to fill, all if None.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
-    if model is None or (network and lookup):
-        # nothing to fill, nothing to look up: the examples' index takes a second
+    if copier and (model is None or network):
+        # nothing to fill, nothing to copy: the examples' index takes a second
+        known = universal()
+        if shipped and vocabulary.entries[: len(known.entries)] != known.entries:
+            shipped = [Stream(vocabulary.translated(s.ids, known), s.tids) for s in shipped]
         others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
-        found = Lookup(streams(trace, vocabulary, shortest=1), others)
-        mender = Blend(found, network) if network else found
-    else:
+        copies = copier(streams(trace, vocabulary, shortest=1), others)
+        mender = Blend(copies, network) if network else copies
+    elif model is not None:
         mender = model
+    else:
+        raise ModelError("neither a model nor anything to copy with")
     run = Mending(trace, mender, vocabulary)
     counts: dict[int, int] = {}
     fills: dict[int, Fill] = {}

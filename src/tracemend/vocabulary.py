@@ -89,6 +89,11 @@ class Vocabulary:
         unknown = [e for e in closed if e not in self._ids]
         return Vocabulary(self.entries + tuple(unknown)) if unknown else self
 
+    def translated(self, ids: NDArray[np.int64], other: Vocabulary) -> NDArray[np.int64]:
+        """The same events, given by another vocabulary's ids, by this one's; OTHER where it doesn't hold them."""
+        table = np.array([*range(FIRST), *(self.id(*e) for e in other.entries)], np.int64)
+        return np.asarray(table[ids])
+
     @property
     def digest(self) -> str:
         """SHA-256 of entries and counts: two vocabularies of one digest give the same ids."""

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from tracemend.baselines.automaton import Automaton
 from tracemend.baselines.copies import Copy, MostFrequent, Period
-from tracemend.baselines.lookup import CONTEXT, ORDERS, Lookup
+from tracemend.baselines.lookup import Lookup
+from tracemend.baselines.mosaic import Mosaic
 from tracemend.baselines.ngram import NGram
+from tracemend.baselines.places import CONTEXT, ORDERS, Places
 from tracemend.baselines.runs import Run, hidden_runs
 from tracemend.mender import Mender
 from tracemend.windows import Stream
@@ -20,6 +22,7 @@ BASELINES: dict[str, Callable[[Sequence[Stream]], Mender]] = {
     "n-gram": NGram,
     "automaton": Automaton,
     "lookup": Lookup,
+    "mosaic": Mosaic,
 }
 
 __all__ = [
@@ -29,9 +32,11 @@ __all__ = [
     "Automaton",
     "Copy",
     "Lookup",
+    "Mosaic",
     "MostFrequent",
     "NGram",
     "Period",
+    "Places",
     "Run",
     "hidden_runs",
 ]

@@ -1,0 +1,119 @@
+"""How should the mosaic jump, and what should places of other recordings count?
+
+    python benchmarks/mosaic.py [--events 6000] [--seed 0] [--out benchmarks/results/mosaic.json]
+
+On the corpus's validation recordings with simulated losses (tracemend.gaps.lose), as benchmarks/trust.py does for the
+lookup: accuracy of the likeliest event at each position, without constraints; nothing of the test part is looked at.
+"unseen": the training recordings of other workloads are there to copy from; "seen": those of the same one, too.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from study import command
+from trust import workload
+
+from tracemend.baselines import Lookup, Mosaic, NGram
+from tracemend.baselines.mosaic import JUMPS
+from tracemend.datasets import corpus
+from tracemend.experiment import provenance
+from tracemend.gaps import lose
+from tracemend.mender import Mender
+from tracemend.mending import Mending
+from tracemend.metrics import LENGTH_BINS, bin_name
+from tracemend.training import streams
+from tracemend.vocabulary import universal
+from tracemend.windows import Stream
+
+ROOT = Path(__file__).parents[1]
+Maker = Callable[[Sequence[Stream], Sequence[Stream]], Mender]
+
+
+def scaled(factor: float) -> dict[int, float]:
+    return {k: factor * p for k, p in JUMPS.items()}
+
+
+def in_blocks(own: Sequence[Stream], others: Sequence[Stream]) -> Mender:
+    made = Mosaic(own, others)
+    made.longest = 128
+    return made
+
+
+#: What is compared: where examples come from, and how a mender is made of the trace and them.
+VARIANTS: dict[str, tuple[str, Maker]] = {
+    "n-gram of 8": ("alone", lambda own, others: NGram(own)),
+    "n-gram of 12": ("alone", lambda own, others: NGram(own, order=12)),
+    "lookup": ("alone", Lookup),
+    "lookup, unseen": ("unseen", Lookup),
+    "mosaic": ("alone", Mosaic),
+    "mosaic, in blocks of 64": ("alone", in_blocks),
+    "mosaic, jumps x 10": ("alone", lambda own, others: Mosaic(own, jumps=scaled(10))),
+    "mosaic, jumps x 3": ("alone", lambda own, others: Mosaic(own, jumps=scaled(3))),
+    "mosaic, jumps / 3": ("alone", lambda own, others: Mosaic(own, jumps=scaled(1 / 3))),
+    "mosaic, the same after 8 events and more": (
+        "alone",
+        lambda own, others: Mosaic(own, jumps={k: 3 * p if k == 8 else p for k, p in JUMPS.items() if k <= 8}),
+    ),
+    "mosaic, contexts of 96": ("alone", lambda own, others: Mosaic(own, context=96)),
+    "mosaic, unseen, places count 0.3": ("unseen", lambda own, others: Mosaic(own, others, trust=0.3)),
+    "mosaic, unseen, 0.1": ("unseen", lambda own, others: Mosaic(own, others, trust=0.1)),
+    "mosaic, unseen, 0.03": ("unseen", Mosaic),
+    "mosaic, unseen, 0.01": ("unseen", lambda own, others: Mosaic(own, others, trust=0.01)),
+    "mosaic, unseen, 0.03, 16384 places": ("unseen", lambda own, others: Mosaic(own, others, most=16384)),
+    "mosaic, seen, 0.03": ("seen", Mosaic),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=6000, help="of each recording")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mosaic.json")
+    options = parser.parse_args()
+    split = ROOT / "experiments" / "workloads.toml"
+    known: dict[str, list[Stream]] = {}
+    for trace in corpus(ROOT / "corpus", "train", split):
+        known.setdefault(workload(trace), []).extend(streams(trace, universal()))
+    right: dict[str, list[tuple[int, float]]] = {name: [] for name in VARIANTS}
+    seconds = dict.fromkeys(VARIANTS, 0.0)
+    for number, trace in enumerate(corpus(ROOT / "corpus", "validation", split)):
+        rng = np.random.default_rng([options.seed, number])
+        begin = int(rng.integers(0, max(1, len(trace) - options.events)))
+        part = replace(trace, table=trace.table.slice(begin, options.events))
+        lossy, missing = lose(part, rng)
+        vocabulary = universal().extended(lossy)
+        truth = vocabulary.encode(part)
+        own = streams(lossy, vocabulary, shortest=1)
+        others = [s for name, held in known.items() if name != workload(trace) for s in held]
+        examples = {"alone": [], "unseen": others, "seen": [*others, *known.get(workload(trace), [])]}
+        for name, (kind, make) in VARIANTS.items():
+            started = time.process_time()
+            run = Mending(lossy, make(own, examples[kind]), vocabulary)
+            beliefs = run.propose([(g, g.count or 0) for g in lossy.gaps], options.seed, lambda done, total: None)
+            seconds[name] += time.process_time() - started
+            right[name] += [
+                (len(lost), float((b.events[:, 0] == truth[lost]).mean()))
+                for b, lost in zip(beliefs, missing, strict=True)
+            ]
+        print(workload(trace), flush=True)
+    rows = []
+    for name, gaps in right.items():
+        row: dict[str, Any] = {"mender": name, "ms_per_event": round(1000 * seconds[name] / sum(n for n, _ in gaps), 2)}
+        for low, high in (*LENGTH_BINS, (1, 1 << 63)):
+            held = [share for n, share in gaps if low <= n <= high]
+            if held:
+                label = "all" if high > 1 << 62 else bin_name(low, high)
+                row[label] = {"gaps": len(held), "accuracy": round(float(np.mean(held)), 4)}
+        rows.append(row)
+    document = {"command": command(), "seed": options.seed, "events": options.events, **provenance(), "rows": rows}
+    options.out.write_text(json.dumps(document, indent=1) + "\n")
+    print(options.out)
+
+
+main()

@@ -1,0 +1,259 @@
+"""A gap as a mosaic of copied pieces: its events are copied from places that are like it, changing places midway.
+
+The copying model of Li and Stephens, "Modeling linkage disequilibrium and identifying recombination hotspots" (2003),
+by which genomes with holes are filled from those of others: a hidden Markov model whose state is the place that is
+copied from. Axis legend: S places to copy from (sources), C classes of places alike in their last events, N hidden
+positions, P sites of the index, U distinct ids, T thread slots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend import calibration
+from tracemend.baselines.places import CONTEXT, ORDERS, Places
+from tracemend.baselines.runs import Run, hidden_runs, likeliest
+from tracemend.mender import Proposal, Proposer, certain
+from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+#: How likely the copy goes on elsewhere, where the last so many events are the same (0: anywhere).
+JUMPS = {32: 0.003, 16: 0.003, 8: 0.003, 4: 0.001, 2: 3e-4, 1: 1e-4, 0: 3e-5}
+TINY = 1e-280
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """Places alike in their last k events. parent_C: each class's class at the next shorter length (no classes at the
+    shortest). rate_C: the jump's probability over the class's weight, 0 where nothing follows any of its places."""
+
+    parent_C: Ints
+    rate_C: Floats
+
+
+class _Sources:
+    """Places to copy from, and the moves between them: on to the next event, or to where the last events were alike."""
+
+    def __init__(self, places: Places, at_S: Ints, trust: float, jumps: Mapping[int, float]) -> None:
+        """at_S: positions in ``places``, in order; each needs max(jumps) positions before it to be there as well, else
+        it is only context."""
+        lengths = sorted(jumps)
+        labels, real = _classes(places.ids_S, at_S, lengths)
+        self.at_S = at_S = at_S[real]
+        labels = [label[real] for label in labels]
+        self.ids_U, self.id_S = np.unique(places.ids_S[at_S], return_inverse=True)
+        self.event_S = places.ids_S[at_S]
+        #: is the next source the next event of the same stretch?
+        self.follows_S = np.append((np.diff(at_S) == 1), False)
+        self.weight_S = np.where(at_S < places.foreign, 1.0, trust)
+        open_S = self.weight_S * self.follows_S
+        self.levels: list[_Level] = []
+        parent = np.empty(0, np.int64)
+        moves = np.zeros(1)
+        label = labels[0]
+        for k, finer in zip(lengths, [*labels[1:], labels[-1]], strict=True):
+            _, first, dense = np.unique(label, return_index=True, return_inverse=True)
+            weight = np.bincount(dense, open_S, len(first))
+            possible = weight > 0
+            self.levels.append(
+                _Level(
+                    parent[first] if len(parent) else parent, np.where(possible, jumps[k] / np.maximum(weight, TINY), 0)
+                )
+            )
+            moves = (moves[parent[first]] if len(parent) else 0.0) + np.where(possible, jumps[k], 0.0)
+            parent, label = dense, finer
+        self.class_S = parent
+        total = moves[parent]
+        #: where the copy can't go on it must jump
+        self.stay_S = np.where(self.follows_S, 1 - total, 0.0)
+        self.leave_S = np.where(self.follows_S, 1.0, 1 / np.maximum(total, TINY))
+        self.enter_S = open_S
+
+    def __len__(self) -> int:
+        return len(self.at_S)
+
+    def onward(self, p_S: Floats) -> Floats:
+        """The places one event later (S,), summing to 1."""
+        jump_S = self._shared(p_S * self.leave_S) * self.enter_S
+        moved = np.empty(len(p_S))
+        moved[0] = 0
+        np.add(p_S[:-1] * self.stay_S[:-1], jump_S[:-1], out=moved[1:])
+        return np.asarray(moved / max(moved.sum(), TINY))
+
+    def backward(self, p_S: Floats) -> Floats:
+        """The probability of what comes (S,), largest 1, from that one event later, p_S."""
+        behind = np.zeros(len(p_S))
+        behind[:-1] = p_S[1:]
+        result = behind * self.stay_S + self._shared(behind * self.enter_S) * self.leave_S
+        return np.asarray(result / max(result.max(), TINY))
+
+    def _shared(self, value_S: Floats) -> Floats:
+        """What every place gets of all places' values by jumping: the sums over each of its classes at their rates."""
+        sums = [np.bincount(self.class_S, value_S, len(self.levels[-1].rate_C))]
+        for finer, coarser in zip(self.levels[:0:-1], self.levels[-2::-1], strict=True):
+            sums.append(np.bincount(finer.parent_C, sums[-1], len(coarser.rate_C)))
+        got = self.levels[0].rate_C * sums[-1]
+        for level, total in zip(self.levels[1:], sums[-2::-1], strict=True):
+            got = got[level.parent_C] + level.rate_C * total
+        return np.asarray(got[self.class_S])
+
+
+class Mosaic(Proposer):
+    """Fills are copied from the streams, event by event; at every event the copy may go on at another place, likelier
+    the longer the events before it are alike (``jumps``).
+
+    The events known on both sides, each copied with few mistakes (``miss``), say where the copy starts and must end
+    after exactly as many events as were lost. Beliefs are the model's marginals given both sides (forward-backward,
+    Rabiner 1989, eq. 27). Threads are copied as well: as far back (or ahead) in the gap as the copied event's thread
+    was last (or next) seen at its own place.
+    """
+
+    name = "mosaic"
+    longest = 1024
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        examples: Sequence[Stream] = (),
+        *,
+        jumps: Mapping[int, float] = JUMPS,
+        miss: float = 1e-3,
+        context: int = 48,
+        most: int = 8192,
+        trust: float = 0.03,
+    ) -> None:
+        """miss: probability that a known event isn't the one at the place copied from. context: known events that are
+        looked at on each side. most: places that are copied from, about; the ones in the best matching surroundings.
+        trust: what a place of the examples counts, against one of the streams.
+
+        Raises ValueError for jumps with contexts of other lengths than 0 and powers of two up to CONTEXT, or without 0.
+        """
+        if 0 not in jumps or not jumps.keys() <= {0, *ORDERS}:
+            raise ValueError(f"jumps need 0 and may have powers of two up to {CONTEXT}: {sorted(jumps)}")
+        self.calibration = calibration.shipped(self.name)
+        self.jumps, self.miss, self.context, self.most, self.trust = dict(jumps), miss, context, most, trust
+        self.places = Places(streams, examples)
+        self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
+        self._every: _Sources | None = None
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        """Deterministic: ``seed`` isn't used."""
+        proposals = []
+        for window in windows:
+            parts = [self._fill(run) for run in hidden_runs(window)]
+            if parts:
+                events, p, threads = (np.concatenate(x) for x in zip(*parts, strict=True))
+                proposals.append(Proposal(events, p, threads))
+            else:
+                proposals.append(certain(np.empty(0, np.int64), np.empty(0, np.int64)))
+        return proposals
+
+    def sources(self, run: Run) -> _Sources:
+        """All places if they aren't many, else those around the run's best matching sites."""
+        reach = max(self.jumps)
+        size = len(self.places.ids_S)
+        if self.places.events <= self.most:
+            if self._every is None:
+                self._every = _Sources(self.places, np.arange(size), self.trust, self.jumps)
+            return self._every
+        n = len(run)
+        sites = self.places.sites(run)
+        left, right = self.places.matches(run, sites)
+        both = self.places.whole(sites, n) & (left > 0) & (right > 0)
+        strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
+        strength += np.where(sites >= self.places.foreign, np.log(self.trust) / 3, 0.0)
+        room = int(np.clip(self.most // (n + 2 * self.context), 12, 192))
+        best = np.sort(sites[np.argsort(-strength, kind="stable")[:room]])
+        begin = np.maximum(best - self.context - reach, 0)
+        end = np.minimum(best + n + self.context, size)
+        at = _union(begin, end)
+        return _Sources(self.places, at, self.trust, self.jumps)
+
+    def _fill(self, run: Run) -> tuple[Ints, NDArray[np.float32], NDArray[np.float32]]:
+        n = len(run)
+        sources = self.sources(run)
+        threads = np.zeros((n, SLOTS), np.float32)
+        if not len(sources):
+            threads[:, UNKNOWN_THREAD] = 1
+            return *likeliest(np.full((n, 1), 0.05), self.places.common[:1]), threads
+        here = sources.weight_S / sources.weight_S.sum()
+        for event in run.left[-self.context :].tolist():
+            here = sources.onward(here) * np.where(sources.event_S == event, 1.0, self.miss)
+        forward = np.empty((n, len(sources)), np.float32)
+        for t in range(n):
+            here = sources.onward(here)
+            forward[t] = here
+        table = np.empty((n, len(sources.ids_U)))
+        copied = np.empty(n, np.int64)
+        behind = np.ones(len(sources))
+        for event in run.right[: self.context][::-1].tolist():
+            behind = sources.backward(behind * np.where(sources.event_S == event, 1.0, self.miss))
+        for t in range(n - 1, -1, -1):
+            belief = forward[t] * behind
+            copied[t] = belief.argmax()
+            table[t] = np.bincount(sources.id_S, belief, len(sources.ids_U))
+            if t:
+                behind = sources.backward(behind)
+        table /= np.maximum(table.sum(axis=1, keepdims=True), TINY)
+        self._thread(run, sources.at_S[copied], threads)
+        return *likeliest(table, sources.ids_U), threads
+
+    def _thread(self, run: Run, copied_N: Ints, threads_NT: NDArray[np.float32]) -> None:
+        """Write who did it: the thread as far back as the copied event's last was, and as far ahead as its next one is;
+        where they disagree the nearer edge of the gap says more."""
+        n = len(run)
+        back, ahead = self.back_S[copied_N].tolist(), self.ahead_S[copied_N].tolist()
+        for edge, distance, sign in ((run.left_threads, back, 1), (run.right_threads[::-1], ahead[::-1], -1)):
+            line = edge.tolist()
+            known = len(line)
+            for t, d in enumerate(distance):
+                slot = line[known + t - d] if 0 < d <= known + t else UNKNOWN_THREAD
+                line.append(slot)
+                threads_NT[t if sign > 0 else n - 1 - t, slot] += (n - t) / (n + 1)
+        # a thread that one edge doesn't know is the other edge's
+        rest = threads_NT[:, UNKNOWN_THREAD] < threads_NT.sum(axis=1)
+        threads_NT[rest, UNKNOWN_THREAD] *= 0.01
+        threads_NT[:, 1] += 1e-3
+        threads_NT /= threads_NT.sum(axis=1, keepdims=True)
+
+
+def _union(begin: Ints, end: Ints) -> Ints:
+    """The whole numbers in any of the ranges [begin, end), which are in order, each once."""
+    covered = np.maximum.accumulate(np.append(0, end[:-1]))
+    begin = np.maximum(begin, covered)
+    length = np.maximum(end - begin, 0)
+    return np.asarray(
+        np.repeat(begin - np.append(0, np.cumsum(length)[:-1]), length) + np.arange(length.sum()), np.int64
+    )
+
+
+def _classes(ids: Ints, at_S: Ints, lengths: Sequence[int]) -> tuple[list[Ints], NDArray[np.bool_]]:
+    """For each length k (powers of two and 0) labels (S,) that are the same where the k events up to a position are,
+    and which positions are events with max(lengths) positions of ``at_S`` before them."""
+    longest = max(lengths)
+    inside = np.zeros(len(at_S), bool)
+    inside[longest:] = at_S[longest:] - at_S[: len(at_S) - longest] == longest
+    labels = {0: np.zeros(len(at_S), np.int64), 1: np.unique(ids[at_S], return_inverse=True)[1]}
+    k = 1
+    while k < longest:
+        before = np.concatenate([np.zeros(min(k, len(at_S)), np.int64), labels[k][:-k]])
+        labels[2 * k] = np.unique(labels[k] * (len(at_S) + 1) + before, return_inverse=True)[1]
+        k *= 2
+    return [labels[k] for k in lengths], inside & (ids[at_S] >= 0)
+
+
+def _same_thread(tids: Ints) -> tuple[Ints, Ints]:
+    """How far back the event before, and how far ahead the next one, of the same thread and stretch stands; 0: none."""
+    stretch = np.cumsum(tids < 0)
+    order = np.lexsort((np.arange(len(tids)), tids, stretch))
+    same = (np.diff(tids[order]) == 0) & (np.diff(stretch[order]) == 0) & (tids[order][1:] >= 0)
+    step = np.where(same, np.diff(order), 0)
+    back, ahead = np.zeros(len(tids), np.int64), np.zeros(len(tids), np.int64)
+    back[order[1:]], ahead[order[:-1]] = step, step
+    return back, ahead

@@ -1,0 +1,148 @@
+"""The mosaic against its definition: all transitions written out, all paths weighed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tracemend.baselines import hidden_runs
+from tracemend.baselines.mosaic import Mosaic, _union
+from tracemend.vocabulary import BREAK
+from tracemend.windows import Stream, Window, window
+
+JUMPS = {4: 0.05, 2: 0.03, 1: 0.02, 0: 0.01}
+MISS, TRUST = 0.02, 0.3
+
+
+def stream(ids: Sequence[int], tids: Sequence[int] | None = None) -> Stream:
+    return Stream(np.array(ids, np.int64), np.array(tids if tids is not None else [7] * len(ids), np.int64))
+
+
+def gap(left: Sequence[int], right: Sequence[int], hidden: int) -> Window:
+    a, b = stream(left), stream(right)
+    return window(a.ids, a.tids, b.ids, b.tids, hidden)
+
+
+def by_definition(
+    own: list[list[int]], examples: list[list[int]], left: list[int], right: list[int], hidden: int
+) -> list[dict[int, float]]:
+    """p(event) of each hidden position, by the whole matrix of transitions between places."""
+    places = [(s, i) for s, ids in enumerate(own + examples) for i in range(len(ids))]
+    ids = [(own + examples)[s][i] for s, i in places]
+    weight = np.array([1.0 if s < len(own) else TRUST for s, _ in places])
+
+    def before(place: tuple[int, int], k: int) -> tuple[int, ...]:
+        s, i = place
+        line = [-1] * k + (own + examples)[s]
+        return tuple(line[i + 1 : i + 1 + k]) if k else ()
+
+    n = len(places)
+    follows = [(s, i + 1) in places for s, i in places]
+    move: NDArray[np.float64] = np.zeros((n, n))
+    for a in range(n):
+        mass = 0.0
+        for k, p in JUMPS.items():
+            alike = [b for b in range(n) if follows[b] and before(places[b], k) == before(places[a], k)]
+            total = sum(weight[b] for b in alike)
+            for b in alike:
+                move[a, b + 1] += p * weight[b] / total
+            mass += p if alike else 0
+        if follows[a]:
+            move[a, a + 1] += 1 - mass
+        elif mass:
+            move[a] /= mass
+    here = weight / weight.sum()
+    emission = [np.where(np.array(ids) == e, 1.0, MISS) for e in left]
+    emission += [np.ones(n)] * hidden + [np.where(np.array(ids) == e, 1.0, MISS) for e in right]
+    forward = []
+    for e in emission:
+        here = (here @ move) * e
+        forward.append(here)
+    behind = np.ones(n)
+    beliefs: list[dict[int, float]] = []
+    for t in range(len(emission) - 1, -1, -1):
+        if len(left) <= t < len(left) + hidden:
+            joint = forward[t] * behind
+            beliefs.append({e: joint[np.array(ids) == e].sum() / joint.sum() for e in set(ids)})
+        behind = move @ (emission[t] * behind)
+    return beliefs[::-1]
+
+
+EVENTS = st.integers(3, 6)
+LINES = st.lists(st.lists(EVENTS, min_size=2, max_size=9), min_size=1, max_size=2)
+
+
+@settings(deadline=None, max_examples=60)
+@given(LINES, LINES | st.just([]), st.lists(EVENTS, max_size=5), st.lists(EVENTS, max_size=5), st.integers(1, 4))
+def test_beliefs_are_the_models_marginals(
+    own: list[list[int]], examples: list[list[int]], left: list[int], right: list[int], hidden: int
+) -> None:
+    mosaic = Mosaic([stream(s) for s in own], [stream(s) for s in examples], jumps=JUMPS, miss=MISS, trust=TRUST)
+    proposal = mosaic.propose([gap(left, right, hidden)])[0]
+    for t, expected in enumerate(by_definition(own, examples, left, right, hidden)):
+        found = {int(e): float(p) for e, p in zip(proposal.events_NM[t], proposal.p_NM[t], strict=True) if e >= 0}
+        assert found == pytest.approx({e: p for e, p in expected.items() if p > 0}, abs=1e-4)
+
+
+def test_a_copy_changes_places_where_the_count_asks_for_it() -> None:
+    """Loops of 5 and of 7 events, and a gap of 12 between whole loops: neither of them twice, but one of each."""
+    short, long = [3, 4, 5, 6, 7], [3, 4, 5, 6, 8, 9, 10]
+    text = (short * 3 + long * 3) * 6
+    fill = Mosaic([stream(text)]).propose([gap(short * 4, long * 4, 12)])[0].events_NM[:, 0].tolist()
+    assert fill == short + long
+
+
+def test_few_places_do_where_there_are_many() -> None:
+    rng = np.random.default_rng(0)
+    pieces = [rng.integers(3, 40, 30).tolist() for _ in range(12)]
+    text = [e for i in rng.integers(0, 12, 120) for e in pieces[i]]
+    few, all_ = Mosaic([stream(text)], most=2000), Mosaic([stream(text)])
+    windows = []
+    for i in rng.integers(0, 12, 20).tolist():
+        whole = pieces[i - 1] + pieces[i] + pieces[(i + 3) % 12]
+        windows.append(gap(whole[:40], whole[55:], 15))
+    for w, a, b in zip(windows, few.propose(windows), all_.propose(windows), strict=True):
+        assert (a.events_NM[:, 0] == b.events_NM[:, 0]).all(), w
+    assert few.places.events > few.most
+    assert len(few.sources(hidden_runs(windows[0])[0])) < few.places.events
+
+
+def test_the_threads_are_copied_with_the_events() -> None:
+    """Two threads take turns; the pattern's own thread ids mean nothing for the gap's."""
+    ids = [3, 4, 5, 6, 7, 8] * 20
+    mosaic = Mosaic([stream(ids, [1, 1, 2, 1, 2, 2] * 20)])
+    left, right = stream(ids[:12], [50, 50, 60, 50, 60, 60] * 2), stream(ids[:12], [50, 50, 60, 50, 60, 60] * 2)
+    w = window(left.ids, left.tids, right.ids, right.tids, 6)
+    proposal = mosaic.propose([w])[0]
+    assert proposal.events_NM[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
+    assert w.tids[proposal.threads_NT.argmax(axis=1)].tolist() == [50, 50, 60, 50, 60, 60]
+    assert np.allclose(proposal.threads_NT.sum(axis=1), 1)
+
+
+def test_contexts_that_are_not_indexed_are_refused() -> None:
+    for k in (3, 64):
+        with pytest.raises(ValueError, match="powers of two up to 32"):
+            Mosaic([], jumps={k: 0.1, 0: 0.1})
+
+
+def test_contexts_end_at_breaks_and_nothing_is_known_of_an_empty_trace() -> None:
+    mosaic = Mosaic([stream([3, 4, 5, 6] * 10)])
+    beyond = gap([9, 9, BREAK, 3, 4], [5, 6, BREAK, 9], 4)
+    plain = gap([3, 4], [5, 6], 4)
+    a, b = mosaic.propose([beyond, plain])
+    assert (a.events_NM == b.events_NM).all()
+    assert (a.p_NM == b.p_NM).all()
+    assert len(Mosaic([]).propose([plain])[0]) == 4
+    assert len(mosaic.propose([gap([3], [4], 0)])[0]) == 0
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=10))
+def test_union_of_ranges(ranges: list[tuple[int, int]]) -> None:
+    ranges = sorted(ranges)
+    begin, end = np.array([a for a, _ in ranges], np.int64), np.array([a + n for a, n in ranges], np.int64)
+    assert _union(begin, end).tolist() == sorted({x for a, n in ranges for x in range(a, a + n)})
