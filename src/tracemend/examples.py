@@ -1,4 +1,4 @@
-"""Recordings that ship with the package, for the lookup to copy from: the corpus's training part, as streams of ids.
+"""Recordings that ship with the package, to copy from: the corpus's training part, as streams of ids.
 
 ``scripts/make_examples.py`` makes the file. Times, commands and arguments aren't in it.
 """
