@@ -25,6 +25,11 @@ Floats = NDArray[np.float64]
 
 #: How likely the copy goes on elsewhere, where the last so many events are the same (0: anywhere).
 JUMPS = {32: 0.003, 16: 0.003, 8: 0.003, 4: 0.001, 2: 3e-4, 1: 1e-4, 0: 3e-5}
+#: In gaps of more events than this, jumps are so much as likely: a gap's copies don't break off the oftener the longer
+#: it is.
+CALMER = ((0, 1.0), (300, 1 / 3), (1000, 1 / 5))
+#: Numbers of the forward pass that are held at once.
+LARGEST = 100_000_000
 TINY = 1e-280
 
 
@@ -106,7 +111,7 @@ class _Sources:
 
 class Mosaic(Proposer):
     """Fills are copied from the streams, event by event; at every event the copy may go on at another place, likelier
-    the longer the events before it are alike (``jumps``).
+    the longer the events before it are alike (``jumps``, in long gaps less likely by ``CALMER``).
 
     The events known on both sides, each copied with few mistakes (``miss``), say where the copy starts and must end
     after exactly as many events as were lost. Beliefs are the model's marginals given both sides (forward-backward,
@@ -115,7 +120,7 @@ class Mosaic(Proposer):
     """
 
     name = "mosaic"
-    longest = 1024
+    longest = 4096
 
     def __init__(
         self,
@@ -140,7 +145,7 @@ class Mosaic(Proposer):
         self.jumps, self.miss, self.context, self.most, self.trust = dict(jumps), miss, context, most, trust
         self.places = Places(streams, examples)
         self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
-        self._every: _Sources | None = None
+        self._every: dict[float, _Sources] = {}
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Deterministic: ``seed`` isn't used."""
@@ -156,24 +161,25 @@ class Mosaic(Proposer):
 
     def sources(self, run: Run) -> _Sources:
         """All places if they aren't many, else those around the run's best matching sites."""
-        reach = max(self.jumps)
-        size = len(self.places.ids_S)
+        n, size = len(run), len(self.places.ids_S)
+        calm = [factor for length, factor in CALMER if n > length][-1]
+        jumps = {k: p * calm for k, p in self.jumps.items()}
         if self.places.events <= self.most:
-            if self._every is None:
-                self._every = _Sources(self.places, np.arange(size), self.trust, self.jumps)
-            return self._every
-        n = len(run)
+            if calm not in self._every:
+                self._every[calm] = _Sources(self.places, np.arange(size), self.trust, jumps)
+            return self._every[calm]
         sites = self.places.sites(run)
         left, right = self.places.matches(run, sites)
         both = self.places.whole(sites, n) & (left > 0) & (right > 0)
         strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
         strength += np.where(sites >= self.places.foreign, np.log(self.trust) / 3, 0.0)
-        room = int(np.clip(self.most // (n + 2 * self.context), 12, 192))
+        span = n + 2 * self.context
+        room = min(max(min(12, LARGEST // (n * span)), self.most // span, 1), 192)
         best = np.sort(sites[np.argsort(-strength, kind="stable")[:room]])
-        begin = np.maximum(best - self.context - reach, 0)
+        begin = np.maximum(best - self.context - max(jumps), 0)
         end = np.minimum(best + n + self.context, size)
         at = _union(begin, end)
-        return _Sources(self.places, at, self.trust, self.jumps)
+        return _Sources(self.places, at, self.trust, jumps)
 
     def _fill(self, run: Run) -> tuple[Ints, NDArray[np.float32], NDArray[np.float32]]:
         n = len(run)

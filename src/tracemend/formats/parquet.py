@@ -72,6 +72,8 @@ def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """All columns as they are, and the metadata (empty for a file that somebody else wrote). Raises TraceError."""
     try:
         table = pq.read_table(path)
+    except FileNotFoundError as e:
+        raise TraceError(path, 0, "no such file") from e
     except (OSError, pa.ArrowException) as e:
         raise TraceError(path, 0, f"can't be read as Parquet: {str(e).splitlines()[0]}") from e
     missing = [c for c in REQUIRED if c not in table.column_names]

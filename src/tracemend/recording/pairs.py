@@ -274,6 +274,9 @@ def write_folder(pair: Pair, folder: Path, text: Iterable[str] | None, *, force:
                     file.writelines(text)
     except OSError as e:
         raise OutputError(f"{folder}: can't be written: {e.strerror or e}") from e
+    except OutputError as e:  # a file of the folder that it was to become
+        cause = e.__cause__
+        raise OutputError(f"{folder}: can't be written: {getattr(cause, 'strerror', None) or e}") from e
     return sorted(folder.iterdir())
 
 
