@@ -48,6 +48,7 @@ MAKERS = {
     "recording": lost.recording,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
+    "mending": lost.mending,
     "reading": recordings.reading,
     "ctf": recordings.ctf,
     "study": study.study,

@@ -153,6 +153,23 @@ def mosaic() -> str:
     return markdown_table(head, body) + source(d, "mosaic")
 
 
+def mending() -> str:
+    """Time and memory of mending a long trace."""
+    d = load("mending")
+    head = ["", "events", "gaps", "events restored", "CPU seconds", "ms an event restored", "peak memory, MiB"]
+    body = [
+        [
+            r["mender"],
+            *(f"{r[k]:,}" for k in ("events", "gaps", "restored")),
+            f"{r['cpu_s']:.0f}",
+            f"{r['ms_per_event']:.2f}",
+            f"{r['peak_mib']:,}",
+        ]
+        for r in d["rows"]
+    ]
+    return markdown_table(head, body) + source(d, "mending")
+
+
 def trust() -> str:
     """Accuracy by what a vote of the examples counts."""
     d = load("trust")

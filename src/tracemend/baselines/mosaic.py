@@ -111,7 +111,7 @@ class _Sources:
 
 class Mosaic(Proposer):
     """Fills are copied from the streams, event by event; at every event the copy may go on at another place, likelier
-    the longer the events before it are alike (``jumps``, in long gaps less likely by ``CALMER``).
+    the longer the events before it are alike (``jumps``, in long gaps less likely by ``calmer``).
 
     The events known on both sides, each copied with few mistakes (``miss``), say where the copy starts and must end
     after exactly as many events as were lost. Beliefs are the model's marginals given both sides (forward-backward,
@@ -128,6 +128,7 @@ class Mosaic(Proposer):
         examples: Sequence[Stream] = (),
         *,
         jumps: Mapping[int, float] = JUMPS,
+        calmer: Sequence[tuple[int, float]] = CALMER,
         miss: float = 1e-3,
         context: int = 48,
         most: int = 8192,
@@ -142,7 +143,14 @@ class Mosaic(Proposer):
         if 0 not in jumps or not jumps.keys() <= {0, *ORDERS}:
             raise ValueError(f"jumps need 0 and may have powers of two up to {CONTEXT}: {sorted(jumps)}")
         self.calibration = calibration.shipped(self.name)
-        self.jumps, self.miss, self.context, self.most, self.trust = dict(jumps), miss, context, most, trust
+        self.jumps, self.calmer, self.miss, self.context, self.most, self.trust = (
+            dict(jumps),
+            calmer,
+            miss,
+            context,
+            most,
+            trust,
+        )
         self.places = Places(streams, examples)
         self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
         self._every: dict[float, _Sources] = {}
@@ -162,7 +170,7 @@ class Mosaic(Proposer):
     def sources(self, run: Run) -> _Sources:
         """All places if they aren't many, else those around the run's best matching sites."""
         n, size = len(run), len(self.places.ids_S)
-        calm = [factor for length, factor in CALMER if n > length][-1]
+        calm = [factor for length, factor in self.calmer if n > length][-1]
         jumps = {k: p * calm for k, p in self.jumps.items()}
         if self.places.events <= self.most:
             if calm not in self._every:
