@@ -37,6 +37,7 @@ WORD = (1 << 64) - 1
 
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class FormatError(ValueError):
@@ -241,7 +242,7 @@ def parse_format(text: str) -> Kind:
 
 @dataclass
 class Columns:
-    """What a stream's records say: thread, name code, phase, arguments and result (E,), the last two None where none."""
+    """What a stream's records say (E,): thread, name code, phase, arguments and result (None where there are none)."""
 
     tid: NDArray[np.int32]
     name: NDArray[np.int32]
@@ -256,7 +257,7 @@ _SIX = "%x, %x, %x, %x, %x, %x"
 Say = Callable[[Stream, Ints, Kind], list[str]]
 
 
-def short(stream: Stream, known: Mapping[int, Kind]) -> NDArray[np.bool_]:
+def short(stream: Stream, known: Mapping[int, Kind]) -> Bools:
     """Which events (E,) have a record that is shorter than its kind's fields take, and can't be read."""
     length = stream.end - stream.begin
     bad = length < 8
