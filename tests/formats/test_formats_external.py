@@ -69,7 +69,8 @@ def test_the_text_is_read_and_the_command_is_right(tmp_path: Path, monkeypatch: 
         tmp_path,
         monkeypatch,
         "perf",
-        f'[ "$*" = "script --ns --show-lost-events -i {tmp_path / "trace"}" ] || exit 1\ncat {DATA / "perf_syscalls.txt"}',
+        f'[ "$*" = "script --ns --show-lost-events -i {tmp_path / "trace"}" ] || exit 1\n'
+        f"cat {DATA / 'perf_syscalls.txt'}",
     )
     assert read(path).table.equals(read(DATA / "perf_syscalls.txt").table)
 

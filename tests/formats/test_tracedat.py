@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import struct
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ import tracedat_made
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracedat_made import ENTER, ODD, Made, calls
+from tracedat_recorded import can_record, instances, record
 
 import tracemend
 from tracemend.errors import TraceError
@@ -30,72 +27,12 @@ from tracemend.formats.text import open_binary
 from tracemend.formats.tracedat import printing
 
 DATA = Path(__file__).parents[1] / "data"
-TRACEFS = Path("/sys/kernel/tracing")
 COLUMNS = [f.name for f in SCHEMA if f.name not in ("line", "cpu")]
 
 judged = pytest.mark.skipif(shutil.which("trace-cmd") is None, reason="trace-cmd is not installed")
 
 
-def can_record() -> str:
-    if os.geteuid() != 0 or not os.access(TRACEFS / "instances", os.W_OK):
-        return "recording takes root and tracefs"
-    missing = [tool for tool in ("trace-cmd", "unshare", "mount") if shutil.which(tool) is None]
-    return f"{missing[0]} is not installed" if missing else ""
-
-
 recorded = pytest.mark.skipif(bool(can_record()), reason=can_record())
-
-# trace-cmd wants to reset the function tracer before it records anything, which kernels without one, or locked down,
-# refuse: in a mount namespace of its own it writes into nothing. It takes only instances with names of ours.
-ISOLATED = """
-none=$1; shift
-mount --bind $none /proc/sys/kernel/ftrace_enabled
-for f in /sys/kernel/tracing/set_ftrace* /sys/kernel/tracing/set_graph* /sys/kernel/tracing/instances/$1*/set_ftrace*
-do [ ! -e $f ] || mount --bind $none $f; done
-shift; exec "$@"
-"""
-#: Many calls of several threads at once, short-lived ones among them.
-WORK = "for i in 1 2 3; do ls -R /usr/share/doc | sort | tail -1; done; for i in 1 2 3 4 5 6 7 8; do /bin/true; done"
-
-
-def remove(instance: Path) -> None:
-    for _ in range(100):
-        try:
-            instance.rmdir()
-        except FileNotFoundError:
-            return
-        except OSError:
-            time.sleep(0.05)
-
-
-@contextmanager
-def instances(number: int) -> Iterator[list[str]]:
-    """Names of instances that exist and are gone in the end, whatever trace-cmd did with them."""
-    names = [f"tracemend-test{os.getpid()}-{k}" for k in range(number)]
-    for name in names:
-        (TRACEFS / "instances" / name).mkdir()
-    try:
-        yield names
-    finally:
-        for name in names:
-            remove(TRACEFS / "instances" / name)
-
-
-def record(path: Path, *arguments: str, work: str = WORK) -> None:
-    """``trace-cmd record`` with these arguments."""
-    none = path.with_suffix(".none")
-    none.write_text("")
-    command = ["trace-cmd", "record", "-d", "-q", "-o", str(path), *arguments, "sh", "-c", work]
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-ec", ISOLATED, "sh", str(none), f"tracemend-test{os.getpid()}-", *command],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=path.parent,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def reported(path: Path, names: tuple[str, ...] = ("",)) -> list[Trace]:
@@ -108,12 +45,15 @@ def reported(path: Path, names: tuple[str, ...] = ("",)) -> list[Trace]:
         errors="surrogateescape",
     )
     texts: dict[str, list[str]] = {name: [] for name in names}
+    marked = None
     for line in done.stdout.splitlines():
         match = re.match(r"(?:(?P<buffer>tracemend-test\S+|made\S*):)?\s*(?P<mark>CPU:\d+ \[.*DROPPED\]$)?", line)
         assert match is not None
-        name = match["buffer"] or ""
+        # behind a mark stands its event, and no name in front of that
+        name, prefix = (match["buffer"] or "", match["buffer"]) if marked is None else (marked, None)
+        marked = name if match["mark"] else None
         if name in texts:
-            texts[name].append(match["mark"] or line[len(name) + 1 if name else 0 :])
+            texts[name].append(match["mark"] or line[len(name) + 1 if prefix else 0 :])
     traces = []
     for k, lines in enumerate(texts.values()):
         text = path.with_suffix(f".{k}.txt")
@@ -386,7 +326,7 @@ HUGE = [
     (6, "raw_syscalls\0", 13, 4, "the size of an event's format|an event's format"),
     (6, "raw_syscalls\0", 17, 8, "an event's format of 9223372036854775808 bytes"),
     (6, "options  \0", -4, 4, r"2147483648 cpus"),
-    (6, "flyrecord\0", 18, 8, "the file ends"),
+    (6, "flyrecord\0", 18, 8, "the file ends|time goes backwards"),
     (6, "flyrecord\0", 10, 8, "the file ends"),
     (7, "none\x001.0\0", 9, 8, "section 0 at byte 9223372036854775808"),
     (7, "\0local\0", 11, 4, "2147483648 cpus"),
@@ -421,15 +361,15 @@ def test_what_cannot_be_read_is_told(tmp_path: Path) -> None:
         path.write_bytes(data)
         told(path, rf"byte \d+: .*({words})")
     # options that lead back to themselves, and what no unpacking gives
-    data = bytearray(made().file())
-    at = struct.unpack_from("<Q", data, data.index(b"1.0\0") + 4)[0]
-    data[-8:] = struct.pack("<Q", at)
-    path.write_bytes(data)
+    again = bytearray(made().file())
+    at = struct.unpack_from("<Q", again, again.index(b"1.0\0") + 4)[0]
+    again[-8:] = struct.pack("<Q", at)
+    path.write_bytes(again)
     told(path, r"byte \d+: options that lead back to themselves")
     for compression in ("zlib", "zstd"):
-        data = bytearray(made(compression=compression).file())
-        data[data.index(b"1.0\0") + 12 + 16 + 12] ^= 0xFF
-        path.write_bytes(data)
+        again = bytearray(made(compression=compression).file())
+        again[again.index(b"1.0\0") + 12 + 16 + 12] ^= 0xFF
+        path.write_bytes(again)
         told(path, r"byte \d+: can't unpack it")
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 import zlib
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pyarrow as pa
 
@@ -84,7 +84,7 @@ class Made:
         return body + bytes(-len(body) % 4)
 
     @property
-    def _endian(self) -> str:
+    def _endian(self) -> Literal["little", "big"]:
         return "little" if self.order == "<" else "big"
 
     def page(self, time: int, events: list[tuple[int, bytes]], lost: int | None = None) -> bytes:
