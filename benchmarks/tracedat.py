@@ -23,7 +23,7 @@ from reading import ROOT, about
 from tracemend.formats import read
 
 sys.path.insert(0, str(ROOT / "tests" / "formats"))
-from tracedat_recorded import instances, record  # noqa: E402
+from tracedat_recorded import instances, record
 
 #: Some 300,000 events of raw_syscalls.
 WORK = "dd if=/dev/zero of=/dev/null bs=1 count=70000; ls -R /usr/share/doc > /dev/null"
