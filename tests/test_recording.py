@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 import tracemend
 from tracemend.errors import TraceError
 from tracemend.events import Trace
-from tracemend.formats import parquet
+from tracemend.formats import parquet, ringbuffer
 from tracemend.gaps import lose
 from tracemend.recording import (
     Pair,
@@ -299,16 +299,16 @@ def page(time: int, events: list[tuple[int, bytes]], *, size: int = 512, lost: i
     for since, body in events:
         delta = since if since < 1 << 27 else 0
         if since >= 1 << 27:
-            data += struct.pack("<II", pages.TIME_EXTEND | (since & (1 << 27) - 1) << 5, since >> 27)
+            data += struct.pack("<II", ringbuffer.TIME_EXTEND | (since & (1 << 27) - 1) << 5, since >> 27)
         if len(body) > 112:
             data += struct.pack("<II", delta << 5, len(body) + 4) + body
         else:
             data += struct.pack("<I", len(body) // 4 | delta << 5) + body
     commit = len(data)
     if lost is not None:
-        commit |= pages.MISSED
+        commit |= ringbuffer.MISSED
         if lost >= 0:
-            commit |= pages.STORED
+            commit |= ringbuffer.STORED
             data += struct.pack("<Q", lost)
     return (struct.pack("<QQ", time, commit) + data).ljust(size, b"\0")
 
@@ -338,7 +338,7 @@ def test_sub_buffers_read_as_they_were_written(
         times += (begin + np.cumsum([delta for delta, _ in records], dtype=np.int64)).tolist()
         bodies += [body for _, body in records]
         raw.append(page(begin, records, size=4096, lost=lost))
-    stream = pages.split(raw)
+    stream = pages.split(b"".join(raw), 4096)
     assert stream.time_ns.tolist() == times
     assert stream.marks == marks
     assert [stream.raw[b : b + len(body)] for b, body in zip(stream.begin.tolist(), bodies, strict=True)] == bodies
@@ -348,12 +348,12 @@ def test_sub_buffers_read_as_they_were_written(
     ("raw", "words"),
     [
         (struct.pack("<QQ", 0, 4096).ljust(64, b"\0"), "says it holds"),
-        (struct.pack("<QQI", 0, 4, pages.TIME_EXTEND), "ends within"),
+        (struct.pack("<QQI", 0, 4, ringbuffer.TIME_EXTEND), "ends within"),
     ],
 )
 def test_a_damaged_sub_buffer_is_told(raw: bytes, words: str) -> None:
     with pytest.raises(RecordError, match=words):
-        pages.split([raw])
+        pages.split(raw, 4096)
 
 
 def test_flags_as_the_kernel_prints_them() -> None:

@@ -38,27 +38,11 @@ def test_perf_data(tmp_path: Path) -> None:
     assert plain.provenance["bytes"] == (tmp_path / "perf.data").stat().st_size
 
 
-@needs("trace-cmd")
-def test_trace_dat() -> None:
-    trace, text = read(DATA / "trace_cmd.dat.xz"), read(DATA / "trace_cmd_report.txt")
-    assert trace.format == "trace.dat"
-    assert trace.table.slice(0, len(text)).to_pylist() == text.table.to_pylist()
-    assert trace.gaps[: len(text.gaps)] == text.gaps
-
-
 @needs("perf")
 def test_a_damaged_file_is_told_in_the_tools_words(tmp_path: Path) -> None:
     (tmp_path / "perf.data").write_bytes(b"PERFILE2" + bytes(100))
     with pytest.raises(TraceError, match=r"perf script failed \(\d+\): \S"):
         read(tmp_path / "perf.data")
-
-
-@needs("trace-cmd")
-def test_a_damaged_trace_dat(tmp_path: Path) -> None:
-    with open_binary(DATA / "trace_cmd.dat.xz") as f:
-        (tmp_path / "trace.dat").write_bytes(f.read(30_000))
-    with pytest.raises(TraceError, match=r"trace-cmd report failed \(\d+\): \S"):
-        read(tmp_path / "trace.dat")
 
 
 def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> Path:
@@ -69,7 +53,7 @@ def tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str
     (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     path = tmp_path / "trace"
-    path.write_bytes((b"PERFILE2" if name == "perf" else b"\x17\x08\x44tracing") + bytes(9))
+    path.write_bytes(b"PERFILE2" + bytes(9))
     return path
 
 
@@ -84,10 +68,11 @@ def test_the_text_is_read_and_the_command_is_right(tmp_path: Path, monkeypatch: 
     path = tool(
         tmp_path,
         monkeypatch,
-        "trace-cmd",
-        f'[ "$*" = "report -t -i {tmp_path / "trace"}" ] || exit 1\ncat {DATA / "trace_cmd_report.txt"}',
+        "perf",
+        f'[ "$*" = "script --ns --show-lost-events -i {tmp_path / "trace"}" ] || exit 1\n'
+        f"cat {DATA / 'perf_syscalls.txt'}",
     )
-    assert read(path).table.equals(read(DATA / "trace_cmd_report.txt").table)
+    assert read(path).table.equals(read(DATA / "perf_syscalls.txt").table)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.events import Glance, Trace
-from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace
+from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.syscalls import architectures
@@ -21,7 +21,7 @@ FORMATS: dict[str, Format] = {
     f.name: f
     for f in (
         parquet.FORMAT,
-        external.TRACE_DAT,
+        tracedat.FORMAT,
         external.PERF_DATA,
         ctf.FORMAT,
         ftrace.FORMAT,

@@ -1,4 +1,4 @@
-"""Binary traces that their own tools turn into text: ``trace.dat`` by trace-cmd, ``perf.data`` by perf.
+"""Binary traces that their own tools turn into text: ``perf.data`` by perf.
 
 The tool's text goes to a temporary file and through the text's reader; line numbers are those of the text.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.events import Trace
-from tracemend.formats import ftrace, perf
+from tracemend.formats import perf
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.text import UNPACKING, decode, open_binary
 
@@ -95,8 +95,5 @@ class Tool:
         return builder.finish()
 
 
-TRACE_CMD = Tool(("trace-cmd", "report", "-t"), b"\x17\x08\x44tracing", ftrace.fill, "trace.dat")
 PERF = Tool(("perf", "script", "--ns", "--show-lost-events"), b"PERFILE2", perf.fill, "perf.data")
-
-TRACE_DAT = Format(TRACE_CMD.format, "trace-cmd's trace.dat (takes trace-cmd)", TRACE_CMD.recognise, TRACE_CMD.read)
 PERF_DATA = Format(PERF.format, "perf.data (takes perf)", PERF.recognise, PERF.read)

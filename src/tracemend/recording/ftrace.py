@@ -87,7 +87,7 @@ class _Pages:
         streams = {}
         for cpu, file in self._files.items():
             file.seek(0)
-            streams[cpu] = split(iter(lambda file=file: file.read(size), b""))  # type: ignore[misc]
+            streams[cpu] = split(file.read(), size)
         if not any(len(s.time_ns) or s.marks for s in streams.values()):
             raise RecordError("nothing was recorded: does this kernel trace system calls?")
         trace, letters = to_trace(streams, kinds(EVENTS[events]), names, Path(command[0]))
