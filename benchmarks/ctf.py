@@ -23,7 +23,8 @@ from typing import Any
 
 from reading import ROOT, about
 
-from tracemend.formats import glance, read
+from tracemend.formats import glance, read, read_windows
+from tracemend.mending import CONTEXT
 
 #: What reads every field of every event by babeltrace2's bindings; prints events and processor seconds.
 BINDINGS = """
@@ -149,6 +150,51 @@ def measure_glance(trace: Path, folder: Path, size: int, total: int, runs: int) 
     return {"packets": packets, "gb_per_s": round(total / seconds / 1e9, 2), "packets_per_s": round(packets / seconds)}
 
 
+def record_few_gaps(folder: Path, events: int, subbuf_kb: int = 64) -> Path:
+    """The tests' program in bursts, in buffers that one burst in the middle is too much for: few gaps."""
+    session = f"benchmark-{os.getpid()}-few"
+    for command in (
+        f"create {session} --output={folder / 'few'}",
+        f"enable-channel -u -s {session} ch --subbuf-size={subbuf_kb}k --num-subbuf=8",
+        f"enable-event -u demo:* -c ch -s {session}",
+        f"add-context -u -s {session} -c ch -t vtid -t procname -t vpid",
+        f"start {session}",
+    ):
+        subprocess.run(["lttng", *command.split()], check=True, stdout=subprocess.DEVNULL)
+    for k in range(20):  # each burst fits the buffers, the tenth doesn't
+        size = events // 50 if k != 10 else events // 5
+        subprocess.run([folder / "app", str(size), "2"], check=True)
+        time.sleep(0.2)
+    subprocess.run(["lttng", "destroy", session], check=True, stdout=subprocess.DEVNULL)
+    return folder / "few"
+
+
+def measure_windows(folder: Path, runs: int) -> dict[str, Any]:
+    """A whole reading against one of the windows around the gaps, both with the SHA-256 of the files."""
+
+    def windows(path: Path) -> tuple[int, float]:
+        begin = time.process_time()
+        events = len(read_windows(path, CONTEXT))
+        return events, time.process_time() - begin
+
+    whole, seconds = fastest(runs, ours, folder)
+    some, fewer = fastest(runs, windows, folder)
+    trace = read_windows(folder, CONTEXT)
+    assert trace.partial is not None
+    return {
+        "events": whole,
+        "gaps": len(trace.gaps),
+        "lost": trace.lost,
+        "packets": trace.partial.packets,
+        "packets_decoded": trace.partial.packets_read,
+        "share_of_packets": round(trace.partial.packets_read / trace.partial.packets, 4),
+        "events_decoded": some,
+        "seconds_whole": round(seconds, 4),
+        "seconds_windows": round(fewer, 4),
+        "times_faster": round(seconds / fewer, 1),
+    }
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     options.add_argument("--events", type=int, default=100_000, help="events of the LTTng trace")
@@ -163,6 +209,8 @@ def main() -> None:
         for title, trace in traces.items():
             results[title] = measure(trace, chosen.runs)
             print(title, results[title], flush=True)
+        windows = measure_windows(record_few_gaps(folder, chosen.events), chosen.runs)
+        print("windows", windows, flush=True)
         for kib in (4, 64, 512):
             rates = measure_glance(traces["LTTng-UST"], folder / str(kib), kib << 10, int(chosen.gb * 1e9), chosen.runs)
             headers[f"packets of {kib} KiB"] = rates
@@ -173,6 +221,7 @@ def main() -> None:
         "seconds": "processor",
         "results": results,
         "headers": headers,
+        "windows": windows,
     }
     chosen.out.write_text(json.dumps(document, indent=1) + "\n")
 

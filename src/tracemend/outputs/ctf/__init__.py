@@ -102,6 +102,8 @@ def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
         "tracemend_note": f"{NOTE}; their fields are not inferred: 0 or nothing stands there",
         INFERRED_EVENTS: len(extra.events),
     }
+    if mended.trace.partial is not None:
+        env["tracemend_windows"] = mended.trace.partial.sentence(len(mended.trace))
     text = MARKER + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
     with open(metadata, "ab") as f:
         f.write(_as_in(raw, text))
