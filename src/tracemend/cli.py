@@ -938,6 +938,14 @@ def formats(json_: JsonOption = False) -> None:
 
 
 @app.command()
+def babeltrace() -> None:
+    """Print the folder of babeltrace2's plug-in, which shows a mended trace without a copy of it (docs/ctf.md)."""
+    from tracemend.outputs.ctf import PLUGIN_FOLDER
+
+    sys.stdout.write(f"{PLUGIN_FOLDER}\n")
+
+
+@app.command()
 def recipes(json_: JsonOption = False) -> None:
     """List the models that can be trained."""
     from tracemend.recipes import RECIPES

@@ -31,6 +31,8 @@ from tracemend.outputs.overlay import NOTE
 
 #: What the metadata's last part begins with; the rest of the comment is JSON.
 MARKER = b"/* tracemend merged: "
+#: Where babeltrace2 finds the plug-in that shows inferred events.
+PLUGIN_FOLDER = Path(__file__).parent / "babeltrace"
 #: Bytes of a packet of metadata, at most.
 PACKET = 4096
 
