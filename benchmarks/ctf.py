@@ -1,9 +1,10 @@
 """How fast CTF is read, against babeltrace2 on the same traces in the same run (all fields of all events in each).
 
-    python benchmarks/ctf.py [--events 100000] [--runs 3] [--out benchmarks/results/ctf.json]
+    python benchmarks/ctf.py [--events 100000] [--runs 3] [--windows] [--out benchmarks/results/ctf.json]
 
 Records an LTTng-UST trace (the tests' program) and one of perf, as root. Times are processor seconds, the least of all
 runs: ours and babeltrace2's bindings without the interpreter's start, babeltrace2's text without anything taken off.
+``--windows`` measures only windows around few gaps against a whole reading, and leaves the other results as they are.
 Headers are looked at (``scan --quick``) in files made of one recorded packet over and over, padded to a size.
 """
 
@@ -23,7 +24,8 @@ from typing import Any
 
 from reading import ROOT, about
 
-from tracemend.formats import glance, read
+from tracemend.formats import glance, read, read_windows
+from tracemend.mending import CONTEXT
 
 #: What reads every field of every event by babeltrace2's bindings; prints events and processor seconds.
 BINDINGS = """
@@ -52,11 +54,17 @@ print(events, time.process_time() - begin)
 """
 
 
-def record_lttng(folder: Path, events: int) -> Path:
+def build(folder: Path) -> Path:
+    """The tests' program with tracepoints, compiled."""
+    source, program = ROOT / "tests" / "formats" / "ctf_app", folder / "app"
+    command = ["gcc", "-O1", f"-I{source}", source / "app.c", "-o", program, "-llttng-ust", "-ldl", "-lpthread"]
+    subprocess.run(command, check=True)
+    return program
+
+
+def record_lttng(folder: Path, program: Path, events: int) -> Path:
     """The tests' program under LTTng, losing nothing."""
-    source, program, session = ROOT / "tests" / "formats" / "ctf_app", folder / "app", f"benchmark-{os.getpid()}"
-    build = ["gcc", "-O1", f"-I{source}", source / "app.c", "-o", program, "-llttng-ust", "-ldl", "-lpthread"]
-    subprocess.run(build, check=True)
+    session = f"benchmark-{os.getpid()}"
     for command in (
         f"create {session} --output={folder / 'lttng'}",
         f"enable-channel -u -s {session} ch --subbuf-size=8M --num-subbuf=4",
@@ -149,17 +157,71 @@ def measure_glance(trace: Path, folder: Path, size: int, total: int, runs: int) 
     return {"packets": packets, "gb_per_s": round(total / seconds / 1e9, 2), "packets_per_s": round(packets / seconds)}
 
 
+def record_few_gaps(folder: Path, program: Path, events: int, subbuf_kb: int = 16) -> Path:
+    """The tests' program in bursts, in buffers that one burst in the middle is too much for: few gaps."""
+    session = f"benchmark-{os.getpid()}-few"
+    for command in (
+        f"create {session} --output={folder / 'few'}",
+        f"enable-channel -u -s {session} ch --subbuf-size={subbuf_kb}k --num-subbuf=8",
+        f"enable-event -u demo:* -c ch -s {session}",
+        f"add-context -u -s {session} -c ch -t vtid -t procname -t vpid",
+        f"start {session}",
+    ):
+        subprocess.run(["lttng", *command.split()], check=True, stdout=subprocess.DEVNULL)
+    for k in range(101):  # each burst fits the buffers, the one in the middle doesn't
+        subprocess.run([program, str(events // 250 if k != 50 else events // 2), "2"], check=True)
+        time.sleep(0.05)
+    subprocess.run(["lttng", "destroy", session], check=True, stdout=subprocess.DEVNULL)
+    return folder / "few"
+
+
+def measure_windows(folder: Path, runs: int) -> dict[str, Any]:
+    """A whole reading against one of the windows around the gaps, both with the SHA-256 of the files."""
+
+    def windows(path: Path) -> tuple[int, float]:
+        begin = time.process_time()
+        events = len(read_windows(path, CONTEXT))
+        return events, time.process_time() - begin
+
+    whole, seconds = fastest(runs, ours, folder)
+    some, fewer = fastest(runs, windows, folder)
+    trace = read_windows(folder, CONTEXT)
+    assert trace.partial is not None
+    return {
+        "events": whole,
+        "gaps": len(trace.gaps),
+        "lost": trace.lost,
+        "packets": trace.partial.packets,
+        "packets_decoded": trace.partial.packets_read,
+        "share_of_packets": round(trace.partial.packets_read / trace.partial.packets, 4),
+        "events_decoded": some,
+        "seconds_whole": round(seconds, 4),
+        "seconds_windows": round(fewer, 4),
+        "times_faster": round(seconds / fewer, 1),
+    }
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     options.add_argument("--events", type=int, default=100_000, help="events of the LTTng trace")
     options.add_argument("--runs", type=int, default=3, help="runs of which the fastest counts")
     options.add_argument("--gb", type=float, default=1.0, help="size of the files whose headers are looked at")
+    options.add_argument("--windows", action="store_true", help="only windows against whole readings")
     options.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "ctf.json")
     chosen = options.parse_args()
     results, headers = {}, {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        traces = {"LTTng-UST": record_lttng(folder, chosen.events), "perf data convert": record_perf(folder)}
+        program = build(folder)
+        version = subprocess.run(["babeltrace2", "--version"], capture_output=True, text=True, check=True).stdout
+        made = about(babeltrace2=version.splitlines()[0])
+        windows = measure_windows(record_few_gaps(folder, program, chosen.events), chosen.runs)
+        print("windows", windows, flush=True)
+        if chosen.windows:
+            document = json.loads(chosen.out.read_text()) | {"windows": {**windows, "made": made}}
+            chosen.out.write_text(json.dumps(document, indent=1) + "\n")
+            return
+        traces = {"LTTng-UST": record_lttng(folder, program, chosen.events), "perf data convert": record_perf(folder)}
         for title, trace in traces.items():
             results[title] = measure(trace, chosen.runs)
             print(title, results[title], flush=True)
@@ -167,12 +229,12 @@ def main() -> None:
             rates = measure_glance(traces["LTTng-UST"], folder / str(kib), kib << 10, int(chosen.gb * 1e9), chosen.runs)
             headers[f"packets of {kib} KiB"] = rates
             print(kib, rates, flush=True)
-    version = subprocess.run(["babeltrace2", "--version"], capture_output=True, text=True, check=True).stdout
     document = {
-        **about(babeltrace2=version.splitlines()[0]),
+        **made,
         "seconds": "processor",
         "results": results,
         "headers": headers,
+        "windows": {**windows, "made": made},
     }
     chosen.out.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -164,6 +164,14 @@ def test_a_pair_by_perf() -> None:
     assert printed.count("PERF_RECORD_LOST lost") == sum(g.count is not None for g in pair.lossy.gaps)
 
 
+def test_a_program_without_tracepoints() -> None:
+    reason = lttng.available_lttng()
+    if reason:
+        pytest.skip(reason)
+    with pytest.raises(RecordError, match=r"^true has no LTTng-UST tracepoints: no events were recorded$"):
+        lttng.record_pair(["true"], quiet=True)
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
     """A program with tracepoints; events of two sizes, so that small ones find room where large ones don't."""

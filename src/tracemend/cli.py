@@ -88,14 +88,22 @@ def _app(
 
 def _read(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
     from tracemend.formats import read
-    from tracemend.syscalls import architectures
 
-    _check_format(format)
-    if arch not in architectures():
-        raise typer.BadParameter(
-            f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch"
-        )
+    _check_names(format, arch)
     trace = read(path, format, arch=arch, skip_malformed=skip_malformed)
+    _warn(path, trace.warnings)
+    return trace
+
+
+def _read_windows(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+    from tracemend.formats import chosen, read_windows, windowed
+    from tracemend.mending import CONTEXT
+
+    _check_names(format, arch)
+    found = chosen(path, format, arch).name
+    if found not in windowed():
+        raise typer.BadParameter(f"for {', '.join(windowed())} only, and this is {found}", param_hint="--window-only")
+    trace = read_windows(path, CONTEXT, format, arch=arch, skip_malformed=skip_malformed)
     _warn(path, trace.warnings)
     return trace
 
@@ -107,6 +115,16 @@ def _glance(path: Path, format: str | None, skip_malformed: bool) -> Glance:
     seen = glance(path, format, skip_malformed=skip_malformed)
     _warn(path, seen.warnings)
     return seen
+
+
+def _check_names(format: str | None, arch: str) -> None:
+    from tracemend.syscalls import architectures
+
+    _check_format(format)
+    if arch not in architectures():
+        raise typer.BadParameter(
+            f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch"
+        )
 
 
 def _check_format(name: str | None) -> None:
@@ -379,6 +397,9 @@ def mend(
         float, typer.Option(min=0, max=1, help="Leave gaps whose mean confidence is below this unfilled.")
     ] = 0.0,
     suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
+    window_only: Annotated[
+        bool, typer.Option("--window-only", help="Read only what lies around the gaps (CTF, docs/ctf.md).")
+    ] = False,
     merged: Annotated[
         bool, typer.Option("--merged", help="Also the trace with its inferred events in it, marked (text, and CTF).")
     ] = False,
@@ -397,7 +418,13 @@ def mend(
 
     if output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces an output folder")
-    broken = _read(trace, format, arch, skip_malformed)
+    if window_only:
+        for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
+            if asked:
+                raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
+        broken = _read_windows(trace, format, arch, skip_malformed)
+    else:
+        broken = _read(trace, format, arch, skip_malformed)
     if suspect:
         broken = broken.with_gaps(find(broken, suspected=True).gaps)
     others = [_read(p, None, arch, skip_malformed) for p in examples or []]
@@ -438,6 +465,8 @@ def mend(
         unmet = sum(f.unmet for f in mended.fills)
         note = f"; {unmet} open calls found no room in their gap" if unmet else ""
         out.print(f"mean confidence {mean:.2f}{note}. Inferred events are no evidence.")
+    if broken.partial is not None:
+        out.print(broken.partial.sentence(len(broken)).capitalize() + ".")
     for p in paths:
         out.print(f"  {p}", markup=False)
 
@@ -909,6 +938,14 @@ def formats(json_: JsonOption = False) -> None:
         return
     for f in FORMATS.values():
         out.print(f"{f.name:12} {f.title}", markup=False)
+
+
+@app.command()
+def babeltrace() -> None:
+    """Print the folder of babeltrace2's plug-in, which shows a mended trace without a copy of it (docs/ctf.md)."""
+    from tracemend.outputs.ctf import PLUGIN_FOLDER
+
+    sys.stdout.write(f"{PLUGIN_FOLDER}\n")
 
 
 @app.command()

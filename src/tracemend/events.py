@@ -128,6 +128,41 @@ class Mark:
     end_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What was read of a trace of which only the surroundings of its gaps were.
+
+    ``spans``: times in ns, both included, in order and apart from each other, in which every event of every stream was
+    read; each gap lies in one. ``cuts``: by stream, positions among its rows in front of which events were not read.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    cuts: dict[int, tuple[int, ...]]
+    packets: int
+    packets_read: int
+
+    def span(self, gap: Gap) -> tuple[int, int]:
+        """The span that a gap lies in; the gap itself where packets lie about their times."""
+        own = gap.begin_ns, gap.end_ns
+        return next((s for s in self.spans if s[0] <= own[0] and own[1] <= s[1]), own)
+
+    def as_dict(self, events: int) -> dict[str, Any]:
+        """For provenance; ``events`` were read."""
+        return {
+            "events_read": events,
+            "packets": self.packets,
+            "packets_read": self.packets_read,
+            "spans_ns": [list(s) for s in self.spans],
+        }
+
+    def sentence(self, events: int) -> str:
+        """What was read, and what that means, in one line."""
+        return (
+            f"only windows around the gaps were read: {events:,} events in {self.packets_read:,} of {self.packets:,} "
+            "packets; what lies elsewhere is neither shown nor said to be absent"
+        )
+
+
 @dataclass(frozen=True)
 class Trace:
     """A recorded trace: events in file order, the gaps in it, and where it came from."""
@@ -142,6 +177,8 @@ class Trace:
     clock: Literal["ns", "index"] = "ns"
     provenance: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    #: None where all of it was read.
+    partial: Partial | None = None
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -194,6 +231,14 @@ class Trace:
     def threads(self) -> dict[int, NDArray[np.int64]]:
         """Rows of each thread's events, in file order."""
         return rows_by(self.tid)
+
+    def breaks(self, cpu: int) -> list[int]:
+        """Positions among the stream's rows in front of which events are missing: lost, or not read."""
+        rows = self.streams.get(cpu, np.empty(0, np.int64))
+        lost = (
+            int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows) for g in self.gaps if g.cpu == cpu
+        )
+        return sorted([*lost, *(self.partial.cuts.get(cpu, ()) if self.partial else ())])
 
     @property
     def lost(self) -> int:

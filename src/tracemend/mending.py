@@ -83,7 +83,7 @@ class Mending:
         self.ids = vocabulary.encode(trace).astype(np.int64)
         self.last_calls = frozenset(vocabulary.id(c, ENTER) for c in LAST_CALLS)
         self.timelines = self._timelines()
-        self.breaks = {cpu: self._breaks(cpu) for cpu in {g.cpu for g in trace.gaps}}
+        self.breaks = {cpu: self._breaks(cpu) for cpu in {g.cpu for g in trace.gaps} | set(trace.streams)}
         self.steps = self._steps()
         tid_comm: dict[int, int] = {}
         for tid, rows in trace.threads.items():
@@ -125,22 +125,15 @@ class Mending:
 
     def _breaks(self, cpu: int) -> tuple[Ints, list[int]]:
         """The stream's rows, and the positions in it before which events are missing."""
-        rows = self.trace.streams.get(cpu, np.empty(0, np.int64))
-        at = sorted(
-            int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows)
-            for g in self.trace.gaps
-            if g.cpu == cpu
-        )
-        return rows, at
+        return self.trace.streams.get(cpu, np.empty(0, np.int64)), self.trace.breaks(cpu)
 
     def _steps(self) -> NDArray[np.float64]:
         """For every id (V,) the median time to the stream's next event, in ns: how a fill is spread over its span."""
         total = np.full(len(self.vocabulary), np.nan)
         every = []
         for cpu, rows in self.trace.streams.items():
-            cuts = set(self.breaks[cpu][1]) if cpu in self.breaks else set()
             keep = np.ones(max(len(rows) - 1, 0), bool)
-            keep[[c - 1 for c in cuts if 0 < c < len(rows)]] = False
+            keep[[c - 1 for c in self.breaks[cpu][1] if 0 < c < len(rows)]] = False
             every.append(np.stack([self.ids[rows[:-1]][keep], np.diff(self.trace.time_ns[rows])[keep]]))
         pairs = np.concatenate(every, axis=1) if every else np.empty((2, 0), np.int64)
         order = np.argsort(pairs[0], kind="stable")
@@ -233,8 +226,14 @@ class Mending:
         a = bisect.bisect_right(line.times, begin_edge)
         b = max(a, bisect.bisect_left(line.times, end_edge))
         bounds = [gap.begin_ns, *(t for t, _ in line.times[a:b]), gap.end_ns]
-        here_before = a > 0 and line.cpus[a - 1] == gap.cpu
-        here_after = b < len(line.times) and line.cpus[b] == gap.cpu
+        # events beyond what was read without a hole tell no state: the thread may have done anything in between
+        least, most = 0, len(line.times)
+        if self.trace.partial is not None:
+            low_ns, high_ns = self.trace.partial.span(gap)
+            least = min(a, bisect.bisect_left(line.times, (low_ns, -1.0)))
+            most = max(b, bisect.bisect_right(line.times, (high_ns, float("inf"))))
+        here_before = a > least and line.cpus[a - 1] == gap.cpu
+        here_after = b < most and line.cpus[b] == gap.cpu
         if here_before and not here_after:
             likeliest = 0
         elif here_after and not here_before:
@@ -244,8 +243,8 @@ class Mending:
         result = []
         for i in [likeliest, *(i for i in range(b - a + 1) if i != likeliest)]:
             k = a + i  # the thread's next event behind this stretch
-            begin = line.states[k - 1] if k > 0 else FREE
-            end = line.required[k] if k < len(line.times) else FREE
+            begin = line.states[k - 1] if k > least else FREE
+            end = line.required[k] if k < most else FREE
             if i != likeliest and not need(begin, end):
                 continue
             # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
@@ -550,6 +549,8 @@ def mend_trace(
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
         },
     }
+    if trace.partial is not None:
+        provenance["windows"] = trace.partial.as_dict(len(trace))
     ordered = tuple(fills[g.number] for g in trace.gaps)
     return Mended(trace, _table(run, sorted(parts, key=lambda f: f.gap.number)), ordered, provenance)
 

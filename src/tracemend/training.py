@@ -43,12 +43,11 @@ class Step:
 
 
 def streams(trace: Trace, vocabulary: Vocabulary, *, shortest: int = 32) -> list[Stream]:
-    """A trace's intact stretches: each cpu's stream, cut at its gaps."""
+    """A trace's intact stretches: each cpu's stream, cut at its gaps and where it was not read."""
     ids = vocabulary.encode(trace)
     result = []
     for cpu, rows in trace.streams.items():
-        cuts = sorted(g.after for g in trace.gaps if g.cpu == cpu and g.after is not None)
-        for part in np.split(rows, np.searchsorted(rows, cuts)):
+        for part in np.split(rows, trace.breaks(cpu)):
             if len(part) >= shortest:
                 result.append(Stream(ids[part].astype(np.int64), trace.tid[part].astype(np.int64)))
     return result

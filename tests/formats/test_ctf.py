@@ -910,3 +910,23 @@ def test_damage_to_real_traces(lttng_recordings: dict[str, Path], scratch: Path,
         data = file.read_bytes()[: None if name == "metadata" else 3 * 4096] if file.exists() else b""
         (scratch / name).write_bytes(damage(rng, data) if name == hurt else data)
     attempt(scratch, skip)
+
+
+PREAMBLE = b'\x1e{"type": "preamble", "version": 2}\n\x1e{"type": "data-stream-class"}\n'
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("command", ["scan", "mend"])
+def test_ctf_2_is_named_and_refused(tmp_path: Path, packed: bool, command: str) -> None:
+    folder, out = tmp_path / "trace", tmp_path / "out"
+    folder.mkdir()
+    bits = (37 + len(PREAMBLE)) * 8
+    head = struct.pack("<I16sIIIBBBBB", 0x75D11D57, UUID.bytes, 0, bits, bits, 0, 0, 0, 2, 0)
+    (folder / "metadata").write_bytes(head * packed + PREAMBLE)
+    (folder / "stream").write_bytes(bytes(64))
+    words = [command, str(folder), *(["-o", str(out)] if command == "mend" else [])]
+    with pytest.raises(TraceError, match=r"CTF 2 .*isn't read yet; babeltrace2 from 2.1 on converts it") as e:
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert e.value.path == str(folder / "metadata")
+    assert "\n" not in e.value.message
+    assert not out.exists()

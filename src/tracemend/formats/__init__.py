@@ -14,7 +14,7 @@ from tracemend.events import Glance, Trace
 from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
-from tracemend.syscalls import architectures
+from tracemend.syscalls import DEFAULT_ARCH, architectures
 
 #: In the order in which they are tried: magic numbers first, the least demanding text last.
 FORMATS: dict[str, Format] = {
@@ -56,10 +56,37 @@ def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", s
     """
     path, options = Path(path), Options(arch, skip_malformed)
     try:
-        trace = _chosen(path, format, arch).read(path, options)
-        return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": size(path)})
+        return _identified(chosen(path, format, arch).read(path, options), path)
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
+
+
+def read_windows(
+    path: str | Path, context: int, format: str | None = None, *, arch: str = "x86_64", skip_malformed: bool = False
+) -> Trace:
+    """Read, of a trace in packets (CTF), only what lies around its gaps: ``Trace.partial`` says what.
+
+    context: events on each side of a gap on its own stream; of all other streams everything of the same time.
+    Raises TraceError for what can't be read, and for a format without packets. Damage in packets that aren't read goes
+    unnoticed.
+    """
+    path, options = Path(path), Options(arch, skip_malformed)
+    try:
+        windows = chosen(path, format, arch).windows
+        if windows is None:
+            raise TraceError(path, 0, f"windows alone can be read only of {', '.join(windowed())}")
+        return _identified(windows(path, options, context), path)
+    except OSError as e:
+        raise TraceError(path, 0, e.strerror or str(e)) from e
+
+
+def windowed() -> list[str]:
+    """The names of the formats of which windows alone can be read."""
+    return [f.name for f in FORMATS.values() if f.windows is not None]
+
+
+def _identified(trace: Trace, path: Path) -> Trace:
+    return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": size(path)})
 
 
 def glance(path: str | Path, format: str | None = None, *, skip_malformed: bool = False) -> Glance:
@@ -69,16 +96,16 @@ def glance(path: str | Path, format: str | None = None, *, skip_malformed: bool 
     """
     path, options = Path(path), Options(skip_malformed=skip_malformed)
     try:
-        chosen = _chosen(path, format, options.arch)
-        if chosen.glance is None:
+        one = chosen(path, format, options.arch)
+        if one.glance is None:
             able = ", ".join(f.name for f in FORMATS.values() if f.glance is not None)
-            raise TraceError(path, 0, f"{chosen.name} has no packets with headers to look at, only {able}")
-        return chosen.glance(path, options)
+            raise TraceError(path, 0, f"{one.name} has no packets with headers to look at, only {able}")
+        return one.glance(path, options)
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
 
-def _chosen(path: Path, format: str | None, arch: str) -> Format:
+def chosen(path: Path, format: str | None = None, arch: str = DEFAULT_ARCH) -> Format:
     """The format of that name, or the one recognised; raises TraceError for a path or a name that can't be."""
     if not path.is_file() and not path.is_dir():
         raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
@@ -86,10 +113,10 @@ def _chosen(path: Path, format: str | None, arch: str) -> Format:
         raise TraceError(path, 0, f"unknown format {format!r}; one of {', '.join(FORMATS)}")
     if arch not in architectures():
         raise TraceError(path, 0, f"unknown architecture {arch!r}; one of {', '.join(architectures())}")
-    chosen = FORMATS[format] if format else recognise(path)
-    if path.is_dir() and not chosen.folder:
-        raise TraceError(path, 0, f"not a file, as {chosen.name} takes it")
-    return chosen
+    found = FORMATS[format] if format else recognise(path)
+    if path.is_dir() and not found.folder:
+        raise TraceError(path, 0, f"not a file, as {found.name} takes it")
+    return found
 
 
 def files(path: Path) -> list[Path]:

@@ -30,7 +30,8 @@ class Format:
 
     ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
     a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
-    headers and no event; raises TraceError, too.
+    headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
+    the other streams' packets of that time. They raise TraceError, too.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Format:
     read: Callable[[Path, Options], Trace]
     folder: bool = False
     glance: Callable[[Path, Options], Glance] | None = None
+    windows: Callable[[Path, Options, int], Trace] | None = None
 
 
 class Interner:
@@ -150,9 +152,9 @@ class Builder:
             found.append(f"{self.inferred} inferred events of an earlier mending were passed over")
         return found
 
-    def finish(self, clock: str = "ns") -> Trace:
-        """The trace; raises TraceError if it has neither events nor marks."""
-        if not self.rows and not self.marks:
+    def finish(self, clock: str = "ns", *, empty: bool = False) -> Trace:
+        """The trace; raises TraceError if it has neither events nor marks, unless it may be ``empty``."""
+        if not self.rows and not self.marks and not empty:
             raise TraceError(self.path, 0, f"no events found (read as {self.format})")
         names, comms = self.names.dictionary(), self.comms.dictionary()
         phases = pa.array(PHASES, pa.string())

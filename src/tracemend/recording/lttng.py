@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats import read as read_trace
+from tracemend.formats.ctf.packets import METADATA
 from tracemend.recording.pairs import Pair, by_times
 from tracemend.recording.tracefs import RecordError
 
@@ -110,6 +111,8 @@ def record_pair(
             raise RecordError(f"{command[0]}: {e.strerror or e}") from e
         for label in sizes:
             _lttng("stop", f"tracemend-{os.getpid()}-{label}")
+        if not any((folder / "all").rglob(METADATA)):  # LTTng makes it when a program with tracepoints registers
+            raise RecordError(f"{command[0]} has no LTTng-UST tracepoints: no events were recorded")
         try:
             complete, lossy = (read_trace(folder / label) for label in sizes)
         except TraceError as e:

@@ -9,7 +9,7 @@ import mmap
 import re
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, StreamHeads, Trace
+from tracemend.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, Partial, StreamHeads, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.ctf.decode import Plan
 from tracemend.formats.ctf.packets import (
@@ -39,6 +39,8 @@ from tracemend.syscalls import NO_NUMBER, call_name, canonical
 
 #: Events decoded before they are merged; of each stream there are about as many in memory.
 BATCH = 1 << 14
+#: Events that are kept from looking for windows, to be decoded only once.
+MOST_HELD = 1 << 19
 #: Files mapped at a time.
 MOST_MAPPED = 64
 INT64 = range(-(1 << 63), 1 << 63)
@@ -165,25 +167,52 @@ class Comms(dict[bytes | None, int]):
 
 
 class _Events:
-    """Decodes one stream, batch by batch, and knows how many events stand before the end of each of its packets."""
+    """Decodes one stream, batch by batch, and knows how many events stand before the end of each of its packets.
+
+    ``wanted``: the packets to decode, all if None; ``cuts`` then are the events in front of which others were not.
+    """
 
     def __init__(self, stream: Stream, index: int, builder: Builder, maps: Maps, comms: Comms) -> None:
         self.stream, self.index, self.builder = stream, index, builder
         self.maps, self.comms = maps, comms
+        self.wanted: set[int] | None = None
+        self.held: dict[int, list[tuple[Any, ...]]] = {}  # rows of packets that were decoded ahead
         self.until: list[int] = []  # events up to and with each packet
+        self.cuts: list[int] = []
         self.count = 0
         self.latest = 0  # the clock at the last event
 
     def batches(self) -> Iterator[Batch]:
         rows: list[tuple[Any, ...]] = []
-        for packet in self.stream.packets:
-            for _ in self._packet(packet, rows):
-                if len(rows) >= BATCH:
-                    yield self._batch(rows)
-                    rows.clear()
+        passed = False
+        for k, packet in enumerate(self.stream.packets):
+            if self.wanted is None or k in self.wanted:
+                if passed and (rows or self.count):
+                    self.cuts.append(self.count + len(rows))
+                passed = False
+                for _ in self._ahead(k, rows) if k in self.held else self._packet(packet, rows):
+                    if len(rows) >= BATCH:
+                        yield self._batch(rows)
+                        rows.clear()
+            else:
+                passed = True
             self.until.append(self.count + len(rows))
         if rows:
             yield self._batch(rows)
+
+    def ahead(self, k: int) -> list[tuple[Any, ...]]:
+        """The rows of packet ``k``, decoded out of turn."""
+        rows: list[tuple[Any, ...]] = []
+        self.latest = 0
+        for _ in self._packet(self.stream.packets[k], rows):
+            pass
+        self.latest = 0
+        return rows
+
+    def _ahead(self, k: int, rows: list[tuple[Any, ...]]) -> Iterator[None]:
+        rows += self.held.pop(k)
+        self.latest = rows[-1][0] if rows else self.latest
+        yield
 
     def _packet(self, packet: Packet, rows: list[tuple[Any, ...]]) -> Iterator[None]:
         """Decode a packet in pieces, pausing after each of them."""
@@ -284,23 +313,41 @@ class _Reader:
         number_streams(self.streams)
         self.numbers = np.array([s.number for s in self.streams], np.int32)
         self.open_calls: dict[tuple[int, int], int] = {}
+        self.losses = [s.trace.losses(s) for s in self.streams]
 
-    def trace(self) -> Trace:
+    def trace(self, context: int | None = None) -> Trace:
+        """The whole trace, or of its packets those that the ``context`` events around each loss need."""
         maps, comms = Maps(), Comms(self.builder)
+        events = [_Events(s, i, self.builder, maps, comms) for i, s in enumerate(self.streams)]
+        spans: list[tuple[int, int]] = []
         try:
-            self._events([_Events(s, i, self.builder, maps, comms) for i, s in enumerate(self.streams)])
+            if context is not None:
+                kinds = (e for s in self.streams for e in s.decoder.stream.events.values())
+                if any(e.name == OLD_EXIT for e in kinds):
+                    why = f"only read whole, {OLD_EXIT} tells which call it ends"
+                    raise TraceError(self.builder.path, 0, why)
+                spans = select(events, self.losses, context)
+            self._events(events)
         finally:
             maps.close()
+        trace = self._finish(empty=context is not None)
+        if context is None:
+            return trace
+        packets, read = sum(len(s.packets) for s in self.streams), sum(len(e.wanted or ()) for e in events)
+        cuts = {s.number: tuple(e.cuts) for s, e in zip(self.streams, events, strict=True) if e.cuts}
+        return replace(trace, partial=Partial(tuple(spans), cuts, packets, read))
+
+    def _finish(self, empty: bool) -> Trace:
         builder = self.builder
         builder.warnings += late_streams(self.streams) + shared_cpus(self.streams)
         builder.provenance["streams"] = [
             {"number": s.number, "cpu": s.cpu, "file": str(s.file.relative_to(_folder(builder.path)))}
             for s in self.streams
         ]
-        return builder.finish("ns" if any(s.decoder.timed for s in self.streams) else "index")
+        return builder.finish("ns" if any(s.decoder.timed for s in self.streams) else "index", empty=empty)
 
     def _events(self, events: list[_Events]) -> None:
-        losses = [s.trace.losses(s)[::-1] for s in self.streams]
+        losses = [lost[::-1] for lost in self.losses]
         seen = [0] * len(events)
         for parts in merge([e.batches() for e in events]):
             base = self.builder.rows
@@ -312,15 +359,18 @@ class _Reader:
                 until = events[i].until
                 while losses[i] and losses[i][-1].after < len(until) and until[losses[i][-1].after] < seen[i]:
                     lost = losses[i].pop()
-                    self._mark(i, lost, base + int(rank[at + until[lost.after] - begin]))
+                    self._mark(i, lost, base + int(rank[at + until[lost.after] - begin]), until[lost.after])
                 at += len(part)
         for i, rest in enumerate(losses):
             for lost in reversed(rest):
-                self._mark(i, lost, self.builder.rows)
+                self._mark(i, lost, self.builder.rows, events[i].until[lost.after])
 
-    def _mark(self, i: int, lost: Lost, row: int) -> None:
+    def _mark(self, i: int, lost: Lost, row: int, survived: int) -> None:
+        """A loss before a row of the table; ``survived``: events of the stream before it."""
         s = self.streams[i]
         begin, end = (None if v is None else s.ns(v) for v in (lost.begin, lost.end))
+        if begin is None and not survived and s.packets[0].begin is not None:
+            begin = s.ns(s.packets[0].begin)
         self.builder.marks.append(Mark(s.number, row, lost.count, row, begin, end))
 
     def _add(self, parts: list[Batch]) -> NDArray[np.int64]:
@@ -361,6 +411,75 @@ class _Reader:
                 kind[row] = self.kinds(name, EXIT)
 
 
+def select(events: list[_Events], losses: list[list[Lost]], context: int) -> list[tuple[int, int]]:
+    """Choose the packets that the surroundings of all losses need; returns the spans of time that they cover whole.
+
+    A span reaches from the ``context``-th event before a loss to the one after it, on the stream that lost, or as far
+    as that stream has events. What overlaps it is wanted of every stream: a thread may have run on any of them.
+    Raises TraceError where packets don't tell their times.
+    """
+    edges = [_edges(e.stream) for e in events]
+    reaches = _Reaches(context)
+    spans: list[tuple[int, int]] = []
+    for e, lost in zip(events, losses, strict=True):
+        for one in lost:
+            before, after = reaches(e, one.after, -1), reaches(e, one.after + 1, 1)
+            low = e.stream.span(0)[0] if before is None else before
+            ends = [e.stream.span(one.after)[1], *([] if one.end is None else [e.stream.ns(one.end)])]
+            spans.append((low, max(low, *ends) if after is None else after))
+    merged: list[tuple[int, int]] = []
+    for low, high in sorted(spans):
+        if merged and low <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(high, merged[-1][1])
+        else:
+            merged.append((low, high))
+    for e, (begins, latest) in zip(events, edges, strict=True):
+        e.wanted = set()
+        for low, high in merged:
+            e.wanted.update(range(int(np.searchsorted(latest, low)), int(np.searchsorted(begins, high, "right"))))
+    return merged
+
+
+class _Reaches:
+    """How far ``context`` events of a stream reach from one of its packets on."""
+
+    def __init__(self, context: int) -> None:
+        self.context, self.kept = context, MOST_HELD
+        #: the number of events of each packet that was looked at, and its first and last ones' values of the clock
+        self.known: dict[tuple[int, int], tuple[int, list[int], list[int]]] = {}
+
+    def __call__(self, events: _Events, k: int, step: int) -> int | None:
+        """When the last of them was, from packet ``k`` forwards (step 1) or backwards (-1), in ns; None if none is."""
+        found, last = 0, None
+        while 0 <= k < len(events.stream.packets) and found < self.context:
+            count, first_ones, last_ones = self._packet(events, k)
+            if count:
+                at = min(self.context - found, count)
+                last = events.stream.ns(last_ones[-at] if step < 0 else first_ones[at - 1])
+            found += count
+            k += step
+        return last
+
+    def _packet(self, events: _Events, k: int) -> tuple[int, list[int], list[int]]:
+        key = events.index, k
+        if key not in self.known:
+            rows = events.ahead(k)
+            first, last = ([row[0] for row in part] for part in (rows[: self.context], rows[-self.context :]))
+            self.known[key] = len(rows), first, last
+            if self.kept > 0:
+                events.held[k] = rows
+                self.kept -= len(rows)
+        return self.known[key]
+
+
+def _edges(stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When the stream's packets begin and end, in ns; both in order, none earlier or later than it can be."""
+    if not stream.decoder.timed or any(p.begin is None or p.end is None for p in stream.packets):
+        raise TraceError(stream.file, 0, "packets don't tell their times, so it can only be read whole")
+    times = np.array([stream.span(k) for k in range(len(stream.packets))], np.int64)
+    return np.minimum.accumulate(times[::-1, 0])[::-1], np.maximum.accumulate(times[:, 1])
+
+
 def _folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
@@ -376,6 +495,11 @@ def open_traces(path: Path, builder: Builder, kinds: Kinds) -> list[Packets]:
 def read(path: Path, options: Options) -> Trace:
     """Read a trace's folder (or the one around its metadata); raises TraceError."""
     return _Reader(path, options).trace()
+
+
+def windows(path: Path, options: Options, context: int) -> Trace:
+    """Read the packets of the ``context`` events around each loss and all streams' of that time; raises TraceError."""
+    return _Reader(path, options).trace(context)
 
 
 def glance(path: Path, options: Options) -> Glance:
@@ -402,5 +526,11 @@ def glance(path: Path, options: Options) -> Glance:
 
 
 FORMAT = Format(
-    "ctf", "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder", recognise, read, folder=True, glance=glance
+    "ctf",
+    "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder",
+    recognise,
+    read,
+    folder=True,
+    glance=glance,
+    windows=windows,
 )

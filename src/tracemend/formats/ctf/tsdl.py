@@ -17,6 +17,12 @@ from tracemend.formats.text import decode
 #: How a file of metadata begins: as text, or as packets in either byte order.
 TEXT_MAGIC = b"/* CTF 1."
 PACKET_MAGIC = 0x75D11D57
+#: How metadata of CTF 2 begins: each piece of JSON behind a record separator (RFC 7464).
+JSON_MAGIC = b"\x1e"
+NO_CTF_2 = (
+    "CTF 2 (JSON text sequence) isn't read yet; babeltrace2 from 2.1 on converts it: "
+    'babeltrace2 TRACE --component=sink.ctf.fs --params=\'path="OUT",ctf-version="1"\''
+)
 #: A packet's header: magic, uuid, checksum, content and packet size in bits, compression, encryption, checksum scheme,
 #: major and minor version.
 PACKET_HEADER = "I16sIIIBBBBB"
@@ -89,15 +95,19 @@ class Metadata:
 
 
 def recognise(head: bytes) -> bool:
-    """Whether a file begins as metadata does."""
-    return head.startswith(TEXT_MAGIC) or head[:4] in (struct.pack(o + "I", PACKET_MAGIC) for o in "<>")
+    """Whether a file begins as metadata does; that of CTF 2 counts, too, so that it can be named."""
+    json = head.startswith(JSON_MAGIC) and head[1:].lstrip()[:1] in (b"", b"{")
+    return json or head.startswith(TEXT_MAGIC) or head[:4] in (struct.pack(o + "I", PACKET_MAGIC) for o in "<>")
 
 
 def read_metadata(path: Path) -> Metadata:
     """Read a trace's metadata; raises TraceError with the line (of the text that packets hold, if it is in packets)."""
     if path.stat().st_size > MOST_BYTES:
         raise TraceError(path, 0, f"metadata of more than {MOST_BYTES >> 20} MiB")
-    return _Parser(path, tokens(path, decode(unpack(path, path.read_bytes())))).metadata()
+    text = unpack(path, path.read_bytes())
+    if text.startswith(JSON_MAGIC):
+        raise TraceError(path, 0, NO_CTF_2)
+    return _Parser(path, tokens(path, decode(text))).metadata()
 
 
 def unpack(path: Path, raw: bytes) -> bytes:
@@ -115,6 +125,8 @@ def unpack(path: Path, raw: bytes) -> bytes:
             raise TraceError(path, 0, f"byte {at}: no metadata packet")
         if any(schemes[:2]):
             raise TraceError(path, 0, f"byte {at}: compressed or encrypted metadata can't be read")
+        if major == 2:
+            raise TraceError(path, 0, NO_CTF_2)
         if (major, minor) != (1, 8):
             raise TraceError(path, 0, f"byte {at}: CTF {major}.{minor}; only 1.8 can be read")
         if content % 8 or size % 8 or not header.size * 8 <= content <= size or at + size // 8 > len(raw):

@@ -31,6 +31,8 @@ from tracemend.outputs.overlay import NOTE
 
 #: What the metadata's last part begins with; the rest of the comment is JSON.
 MARKER = b"/* tracemend merged: "
+#: Where babeltrace2 finds the plug-in that shows inferred events.
+PLUGIN_FOLDER = Path(__file__).parent / "babeltrace"
 #: Bytes of a packet of metadata, at most.
 PACKET = 4096
 
@@ -102,6 +104,8 @@ def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
         "tracemend_note": f"{NOTE}; their fields are not inferred: 0 or nothing stands there",
         INFERRED_EVENTS: len(extra.events),
     }
+    if mended.trace.partial is not None:
+        env["tracemend_windows"] = mended.trace.partial.sentence(len(mended.trace))
     text = MARKER + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
     with open(metadata, "ab") as f:
         f.write(_as_in(raw, text))
