@@ -59,7 +59,7 @@ TRANSFORMER = Line("masked transformer", "masked-transformer-small")
 LSTM = Line("LSTM", "lstm-small")
 PRINTED, PUBLISHED, CORRECTED = ways("sssd-s4")
 BASELINES = [Line(n, n) for n in ("lookup", "mosaic", "n-gram", "automaton", "copy period", "copy", "most frequent")]
-LOOKUP, NGRAM, _, PERIOD, _, _ = BASELINES
+LOOKUP, _, NGRAM, _, PERIOD, _, _ = BASELINES
 #: What answers "where does it stand" wherever SSSD-S4 is the study's only model.
 MAIN = [PRINTED, PUBLISHED, CORRECTED, MASKED, LOOKUP, NGRAM, PERIOD]
 
