@@ -23,4 +23,10 @@ def ctf() -> str:
     rows = [[name, *(f"{r[k]:,}" for k in kinds), *(f"{r[k]:g}" for k in ratios)] for name, r in d["results"].items()]
     head = ["CTF, one core", "events/s", "bt2 from Python", "babeltrace2's text", "times bt2", "times the text"]
     headers = [[name, f"{r['packets_per_s']:,}", f"{r['gb_per_s']:g}"] for name, r in d["headers"].items()]
-    return table(head, rows) + "\n" + table(["headers only", "packets/s", "GB/s"], headers) + source(d, "ctf")
+    w = d["windows"]
+    share = f"{w['packets_decoded']} of {w['packets']} packets ({w['share_of_packets']:.1%})"
+    row = [f"{w['events']:,}", str(w["gaps"]), share, f"{w['seconds_whole']:g}", f"{w['seconds_windows']:g}"]
+    titles = ["windows alone: events", "gaps", "decoded", "s, whole", "s, windows", "times faster"]
+    windows = table(titles, [[*row, f"{w['times_faster']:g}"]])
+    text = table(head, rows) + "\n" + table(["headers only", "packets/s", "GB/s"], headers) + source(d, "ctf")
+    return text + "\n" + windows + source(w["made"], "ctf")
