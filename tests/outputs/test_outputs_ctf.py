@@ -629,7 +629,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         command = [sys.executable, "-W", "error", "-m", "tracemend.cli", *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
-    done = tracemend("mend", source, "-o", tmp_path / "out", "--model", "lookup", "--alone", "--merged", "--json")
+    done = tracemend("mend", source, "-o", tmp_path / "out", "--alone", "--merged", "--json")
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "out" / "merged") in json.loads(done.stdout)["files"]
     made = mend_trace(read(source))
