@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from tracemend import calibration
 from tracemend.baselines.places import Places
-from tracemend.baselines.runs import Run, hidden_runs
-from tracemend.mender import CANDIDATES, Proposal, Proposer, certain
+from tracemend.baselines.runs import Run, hidden_runs, joined
+from tracemend.mender import CANDIDATES, Proposal, Proposer
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, to_slots
 
 Ints = NDArray[np.int64]
@@ -56,28 +56,15 @@ class Lookup(Proposer):
         return [self._propose(w) for w in windows]
 
     def _propose(self, window: Window) -> Proposal:
-        runs = [self._run(run, window) for run in hidden_runs(window)]
-        if not runs:
-            return certain(np.empty(0, np.int64), np.empty(0, np.int64))
-        return Proposal(
-            np.concatenate([p.events_NM for p in runs]),
-            np.concatenate([p.p_NM for p in runs]),
-            np.concatenate([p.threads_NT for p in runs]),
-        )
+        return joined([self._run(run, window) for run in hidden_runs(window)])
 
     def _run(self, run: Run, window: Window) -> Proposal:
         n = len(run)
         places = self.places
-        sites = places.sites(run)
+        room = int(np.clip(400_000 // n, 8, self.most_sites))
+        sites, left, right, both = places.best(run, room, -np.log(self.trust) / self.power)
         if not len(sites):
             return self._nothing(n)
-        left, right = places.matches(run, sites)
-        both = places.whole(sites, n) & (left > 0) & (right > 0)
-        room = int(np.clip(400_000 // n, 8, self.most_sites))
-        strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
-        strength += np.where(sites >= places.foreign, np.log(self.trust) / self.power, 0.0)
-        keep = np.argsort(-strength, kind="stable")[:room]
-        sites, left, right, both = sites[keep], left[keep], right[keep], both[keep]
         offset = np.arange(n)
         at = sites[:, None] + offset
         inside = (at >= 0) & (at < len(places.ids_S))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tracemend import calibration
 from tracemend.baselines.places import CONTEXT, ORDERS, Places
-from tracemend.baselines.runs import Run, hidden_runs, likeliest
-from tracemend.mender import Proposal, Proposer, certain
+from tracemend.baselines.runs import Run, hidden_runs, joined, likeliest
+from tracemend.mender import Proposal, Proposer
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window
 
 Ints = NDArray[np.int64]
@@ -35,7 +35,7 @@ TINY = 1e-280
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """Places alike in their last k events. parent_C: each class's class at the next shorter length (no classes at the
+    """Places alike in their last k events. parent_C: each class's class at the next shorter length (0 at the
     shortest). rate_C: the jump's probability over the class's weight, 0 where nothing follows any of its places."""
 
     parent_C: Ints
@@ -57,28 +57,21 @@ class _Sources:
         #: is the next source the next event of the same stretch?
         self.follows_S = np.append((np.diff(at_S) == 1), False)
         self.weight_S = np.where(at_S < places.foreign, 1.0, trust)
-        open_S = self.weight_S * self.follows_S
+        #: what enters a place by a jump has copied the event before it
+        self.enter_S = self.weight_S * self.follows_S
         self.levels: list[_Level] = []
-        parent = np.empty(0, np.int64)
-        moves = np.zeros(1)
-        label = labels[0]
-        for k, finer in zip(lengths, [*labels[1:], labels[-1]], strict=True):
-            _, first, dense = np.unique(label, return_index=True, return_inverse=True)
-            weight = np.bincount(dense, open_S, len(first))
-            possible = weight > 0
-            self.levels.append(
-                _Level(
-                    parent[first] if len(parent) else parent, np.where(possible, jumps[k] / np.maximum(weight, TINY), 0)
-                )
-            )
-            moves = (moves[parent[first]] if len(parent) else 0.0) + np.where(possible, jumps[k], 0.0)
-            parent, label = dense, finer
-        self.class_S = parent
-        total = moves[parent]
+        self.class_S = np.zeros(len(at_S), np.int64)
+        total = np.zeros(len(at_S))
+        for k, label in zip(lengths, labels, strict=True):
+            _, first, class_S = np.unique(label, return_index=True, return_inverse=True)
+            weight = np.bincount(class_S, self.enter_S, len(first))
+            p_C = np.where(weight > 0, jumps[k], 0.0)
+            self.levels.append(_Level(self.class_S[first], p_C / np.maximum(weight, TINY)))
+            self.class_S = class_S
+            total += p_C[class_S]
         #: where the copy can't go on it must jump
         self.stay_S = np.where(self.follows_S, 1 - total, 0.0)
         self.leave_S = np.where(self.follows_S, 1.0, 1 / np.maximum(total, TINY))
-        self.enter_S = open_S
 
     def __len__(self) -> int:
         return len(self.at_S)
@@ -143,29 +136,15 @@ class Mosaic(Proposer):
         if 0 not in jumps or not jumps.keys() <= {0, *ORDERS}:
             raise ValueError(f"jumps need 0 and may have powers of two up to {CONTEXT}: {sorted(jumps)}")
         self.calibration = calibration.shipped(self.name)
-        self.jumps, self.calmer, self.miss, self.context, self.most, self.trust = (
-            dict(jumps),
-            calmer,
-            miss,
-            context,
-            most,
-            trust,
-        )
+        self.jumps, self.calmer, self.miss = dict(jumps), calmer, miss
+        self.context, self.most, self.trust = context, most, trust
         self.places = Places(streams, examples)
         self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
         self._every: dict[float, _Sources] = {}
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Deterministic: ``seed`` isn't used."""
-        proposals = []
-        for window in windows:
-            parts = [self._fill(run) for run in hidden_runs(window)]
-            if parts:
-                events, p, threads = (np.concatenate(x) for x in zip(*parts, strict=True))
-                proposals.append(Proposal(events, p, threads))
-            else:
-                proposals.append(certain(np.empty(0, np.int64), np.empty(0, np.int64)))
-        return proposals
+        return [joined([self._fill(run) for run in hidden_runs(window)]) for window in windows]
 
     def sources(self, run: Run) -> _Sources:
         """All places if they aren't many, else those around the run's best matching sites."""
@@ -176,26 +155,19 @@ class Mosaic(Proposer):
             if calm not in self._every:
                 self._every[calm] = _Sources(self.places, np.arange(size), self.trust, jumps)
             return self._every[calm]
-        sites = self.places.sites(run)
-        left, right = self.places.matches(run, sites)
-        both = self.places.whole(sites, n) & (left > 0) & (right > 0)
-        strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
-        strength += np.where(sites >= self.places.foreign, np.log(self.trust) / 3, 0.0)
         span = n + 2 * self.context
         room = min(max(min(12, LARGEST // (n * span)), self.most // span, 1), 192)
-        best = np.sort(sites[np.argsort(-strength, kind="stable")[:room]])
+        best = np.sort(self.places.best(run, room, -np.log(self.trust) / 3)[0])
         begin = np.maximum(best - self.context - max(jumps), 0)
-        end = np.minimum(best + n + self.context, size)
-        at = _union(begin, end)
-        return _Sources(self.places, at, self.trust, jumps)
+        return _Sources(self.places, _union(begin, np.minimum(best + n + self.context, size)), self.trust, jumps)
 
-    def _fill(self, run: Run) -> tuple[Ints, NDArray[np.float32], NDArray[np.float32]]:
+    def _fill(self, run: Run) -> Proposal:
         n = len(run)
         sources = self.sources(run)
         threads = np.zeros((n, SLOTS), np.float32)
         if not len(sources):
             threads[:, UNKNOWN_THREAD] = 1
-            return *likeliest(np.full((n, 1), 0.05), self.places.common[:1]), threads
+            return Proposal(*likeliest(np.full((n, 1), 0.05), self.places.common[:1]), threads)
         here = sources.weight_S / sources.weight_S.sum()
         for event in run.left[-self.context :].tolist():
             here = sources.onward(here) * np.where(sources.event_S == event, 1.0, self.miss)
@@ -216,7 +188,7 @@ class Mosaic(Proposer):
                 behind = sources.backward(behind)
         table /= np.maximum(table.sum(axis=1, keepdims=True), TINY)
         self._thread(run, sources.at_S[copied], threads)
-        return *likeliest(table, sources.ids_U), threads
+        return Proposal(*likeliest(table, sources.ids_U), threads)
 
     def _thread(self, run: Run, copied_N: Ints, threads_NT: NDArray[np.float32]) -> None:
         """Write who did it: the thread as far back as the copied event's last was, and as far ahead as its next one is;
@@ -265,7 +237,7 @@ def _classes(ids: Ints, at_S: Ints, lengths: Sequence[int]) -> tuple[list[Ints],
 def _same_thread(tids: Ints) -> tuple[Ints, Ints]:
     """How far back the event before, and how far ahead the next one, of the same thread and stretch stands; 0: none."""
     stretch = np.cumsum(tids < 0)
-    order = np.lexsort((np.arange(len(tids)), tids, stretch))
+    order = np.lexsort((tids, stretch))
     same = (np.diff(tids[order]) == 0) & (np.diff(stretch[order]) == 0) & (tids[order][1:] >= 0)
     step = np.where(same, np.diff(order), 0)
     back, ahead = np.zeros(len(tids), np.int64), np.zeros(len(tids), np.int64)

@@ -54,6 +54,18 @@ class Places:
         found = np.unique(np.concatenate([self._matching(run.left, -1), self._matching(run.right, 1) - n]))
         return np.asarray(found[(found > -n) & (found < len(self.ids_S))], np.int64)
 
+    def best(self, run: Run, most: int, discount: float) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
+        """Up to ``most`` sites (P,), the one with the longest matches first; how many events match on the left and on
+        the right, and whether both sides match around the run's exact number of events. discount: what a match in the
+        examples counts less, as a logarithm of its length."""
+        sites = self.sites(run)
+        left, right = self.matches(run, sites)
+        both = self.whole(sites, len(run)) & (left > 0) & (right > 0)
+        strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
+        strength -= np.where(sites >= self.foreign, discount, 0.0)
+        keep = np.argsort(-strength, kind="stable")[:most]
+        return sites[keep], left[keep], right[keep], both[keep]
+
     def matches(self, run: Run, sites_P: Ints) -> tuple[Ints, Ints]:
         """How many events of the left and of the right context stand beside each site, CONTEXT at most."""
         left = _match(self.ids_S, sites_P, run.left[::-1][:CONTEXT], -1)

@@ -49,6 +49,17 @@ def hidden_runs(window: Window) -> list[Run]:
     return runs
 
 
+def joined(runs: Sequence[Proposal]) -> Proposal:
+    """What is proposed for a window's runs, in order, as one; nothing for a window in which nothing is hidden."""
+    if not runs:
+        return certain(np.empty(0, np.int64), np.empty(0, np.int64))
+    return Proposal(
+        np.concatenate([p.events_NM for p in runs]),
+        np.concatenate([p.p_NM for p in runs]),
+        np.concatenate([p.threads_NT for p in runs]),
+    )
+
+
 def by_runs(
     windows: Sequence[Window], fill: Callable[[Sequence[Run]], Sequence[tuple[Ints, NDArray[np.float32]]]]
 ) -> list[Proposal]:
@@ -60,14 +71,12 @@ def by_runs(
     filled = iter(fill([run for of_window in runs for run in of_window]))
     proposals = []
     for of_window in runs:
-        if not of_window:
-            proposals.append(certain(np.empty(0, np.int64), np.empty(0, np.int64)))
-            continue
-        parts = [(next(filled), _nearest(run), len(run)) for run in of_window]
-        threads = np.zeros((sum(n for _, _, n in parts), SLOTS), np.float32)
-        threads[np.arange(len(threads)), np.repeat([slot for _, slot, _ in parts], [n for _, _, n in parts])] = 1
-        events, p = np.concatenate([e for (e, _), _, _ in parts]), np.concatenate([p for (_, p), _, _ in parts])
-        proposals.append(Proposal(events, p, threads))
+        parts = []
+        for run in of_window:
+            threads = np.zeros((len(run), SLOTS), np.float32)
+            threads[:, _nearest(run)] = 1
+            parts.append(Proposal(*next(filled), threads))
+        proposals.append(joined(parts))
     return proposals
 
 
