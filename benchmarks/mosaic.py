@@ -14,27 +14,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from simulated import ROOT, Share, by_length, recordings, right
 from study import command
-from trust import workload
 
 from tracemend.baselines import Lookup, Mosaic, NGram
 from tracemend.baselines.mosaic import JUMPS
-from tracemend.datasets import corpus
 from tracemend.events import Trace
 from tracemend.experiment import provenance
 from tracemend.gaps import lose
 from tracemend.mender import Mender
-from tracemend.mending import Mending
-from tracemend.metrics import LENGTH_BINS, bin_name
 from tracemend.training import streams
 from tracemend.vocabulary import universal
 from tracemend.windows import Stream
 
-ROOT = Path(__file__).parents[1]
 Ints = NDArray[np.int64]
 Maker = Callable[[Sequence[Stream], Sequence[Stream]], Mender]
 
@@ -86,38 +81,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "mosaic.json")
     options = parser.parse_args()
-    split = ROOT / "experiments" / "workloads.toml"
-    known: dict[str, list[Stream]] = {}
-    for trace in corpus(ROOT / "corpus", "train", split):
-        known.setdefault(workload(trace), []).extend(streams(trace, universal()))
-    right: dict[str, list[tuple[int, float]]] = {name: [] for name in VARIANTS}
+    found: dict[str, list[Share]] = {name: [] for name in VARIANTS}
     seconds = dict.fromkeys(VARIANTS, 0.0)
-    for number, trace in enumerate(corpus(ROOT / "corpus", "validation", split)):
-        others = [s for name, held in known.items() if name != workload(trace) for s in held]
-        examples = {"alone": [], "unseen": others, "seen": [*others, *known.get(workload(trace), [])]}
+    for number, trace, examples in recordings():
         for part, lossy, missing in losses(trace, options.events, np.random.default_rng([options.seed, number])):
             vocabulary = universal().extended(lossy)
             truth = vocabulary.encode(part)
             own = streams(lossy, vocabulary, shortest=1)
             for name, (kind, make) in VARIANTS.items():
                 started = time.process_time()
-                run = Mending(lossy, make(own, examples[kind]), vocabulary)
-                beliefs = run.propose([(g, g.count or 0) for g in lossy.gaps], options.seed, lambda done, total: None)
+                found[name] += right(make(own, examples[kind]), lossy, truth, missing, vocabulary)
                 seconds[name] += time.process_time() - started
-                right[name] += [
-                    (len(lost), float((b.events[:, 0] == truth[lost]).mean()))
-                    for b, lost in zip(beliefs, missing, strict=True)
-                ]
-        print(workload(trace), flush=True)
-    rows = []
-    for name, gaps in right.items():
-        row: dict[str, Any] = {"mender": name, "ms_per_event": round(1000 * seconds[name] / sum(n for n, _ in gaps), 2)}
-        for low, high in (*LENGTH_BINS, (1, 1 << 63)):
-            held = [share for n, share in gaps if low <= n <= high]
-            if held:
-                label = "all" if high > 1 << 62 else bin_name(low, high)
-                row[label] = {"gaps": len(held), "accuracy": round(float(np.mean(held)), 4)}
-        rows.append(row)
+    rows = [
+        {
+            "mender": name,
+            "ms_per_event": round(1000 * seconds[name] / sum(n for n, _ in gaps), 2),
+            **by_length(gaps),
+        }
+        for name, gaps in found.items()
+    ]
     document = {"command": command(), "seed": options.seed, "events": options.events, **provenance(), "rows": rows}
     options.out.write_text(json.dumps(document, indent=1) + "\n")
     print(options.out)

@@ -18,9 +18,8 @@ import torch
 
 from tracemend.baselines import Lookup, Mosaic
 from tracemend.calibration import Calibration
-from tracemend.datasets import corpus
+from tracemend.datasets import corpus, workload
 from tracemend.evaluate import judge
-from tracemend.events import Trace
 from tracemend.gaps import lose
 from tracemend.mender import Restorer
 from tracemend.mending import Copier, mend_trace
@@ -33,10 +32,6 @@ from tracemend.windows import Stream
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
 EVENTS = 3000  # of each recording
-
-
-def workload(trace: Trace) -> str:
-    return trace.path.stem.rpartition("-")[0] if trace.path else ""
 
 
 def bare(copier: Copier) -> Copier:

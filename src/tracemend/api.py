@@ -53,9 +53,9 @@ def mend(
 
     model: "mosaic" or "lookup", which copy from the trace's intact part and from examples; a folder or a loaded model,
     used together with the mosaic ("default" is the one that ships with the package); or any other Mender, used alone.
-    unknown: "leave" or "estimate" gaps without a count. refuse: gaps
-    whose mean confidence is below this stay unfilled. examples: complete traces to copy from, besides
-    the recordings that ship with the package and the intact part of the trace itself; alone: nothing that is shipped.
+    unknown: "leave" or "estimate" gaps without a count. refuse: gaps whose mean confidence is below this stay unfilled.
+    examples: complete traces to copy from, besides the recordings that ship with the package and the intact part of the
+    trace itself; alone: nothing that is shipped.
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded.
     """
     if not isinstance(trace, Trace):

@@ -1,4 +1,4 @@
-"""Lookup and network together: for each window, whichever is surer of its fill as a whole.
+"""A copier (mosaic or lookup) and a network together: for each window, whichever is surer of its fill as a whole.
 
 Axis legend: N hidden positions, M candidates, T thread slots.
 """
@@ -17,26 +17,26 @@ from tracemend.windows import Window
 
 
 class Blend(Proposer):
-    """p = w p_lookup + (1 - w) p_network, with one weight for all positions of a window.
+    """p = w p_copier + (1 - w) p_network, with one weight for all positions of a window.
 
-    w is a steep logistic curve of (mean belief of the lookup + ``margin`` - mean belief of the network): a network is
+    w is a steep logistic curve of (mean belief of the copier + ``margin`` - mean belief of the network): a network is
     surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
     coherent but shifted against each other make one that is neither. A window that shows only one edge of its gap (a
-    block of a long one), or hides more than the network takes at once, is left to the lookup: there the network's
+    block of a long one), or hides more than the network takes at once, is left to the copier: there the network's
     mistakes add up.
     """
 
     def __init__(
-        self, lookup: Mosaic | Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03
+        self, copier: Mosaic | Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03
     ) -> None:
-        self.lookup, self.network, self.margin, self.width = lookup, network, margin, width
-        self.name = f"{lookup.name} + {network.name}"
+        self.copier, self.network, self.margin, self.width = copier, network, margin, width
+        self.name = f"{copier.name} + {network.name}"
         self.calibration = network.blend_calibration
-        self.longest = lookup.longest
+        self.longest = copier.longest
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Both menders' beliefs, mixed. The network isn't asked where the lookup is so sure that it can't win."""
-        result = self.lookup.propose(windows, seed)
+        """Both menders' beliefs, mixed. The network isn't asked where the copier is so sure that it can't win."""
+        result = self.copier.propose(windows, seed)
         beatable = 1 + 2 * self.width - self.margin
         open_windows = [
             i

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tracemend.datasets import adfa, android, recordings, study
 from tracemend.datasets.base import Data, Entry, Windows
-from tracemend.datasets.recordings import LossyRun, Part, Tests, corpus, pairs
+from tracemend.datasets.recordings import LossyRun, Part, Tests, corpus, pairs, workload
 from tracemend.errors import DataError
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "find",
     "load",
     "pairs",
+    "workload",
 ]
 
 DATASETS: dict[str, Entry] = {e.name: e for e in (*study.ENTRIES, *adfa.ENTRIES, *android.ENTRIES, *recordings.ENTRIES)}

@@ -116,7 +116,7 @@ def read(name: str, folder: Path, length: int) -> Data:
         raise DataError(f"{name}: no recordings in {folder / 'corpus'}")
     vocabulary = by_frequency(train)
     tested = [_streams(t, vocabulary) for t in test]
-    workloads = sorted({_workload(t) for t in test})
+    workloads = sorted({workload(t) for t in test})
     return Data(
         name,
         vocabulary,
@@ -125,11 +125,12 @@ def read(name: str, folder: Path, length: int) -> Data:
         [s for streams in tested for s in streams],
         named=True,
         # the runs of one workload are alike
-        groups=tuple(workloads.index(_workload(t)) for t, streams in zip(test, tested, strict=True) for _ in streams),
+        groups=tuple(workloads.index(workload(t)) for t, streams in zip(test, tested, strict=True) for _ in streams),
     )
 
 
-def _workload(trace: Trace) -> str:
+def workload(trace: Trace) -> str:
+    """Whose recording it is, by its file's name; empty for a trace that was never on disk."""
     return trace.path.stem.rpartition("-")[0] if trace.path else ""
 
 

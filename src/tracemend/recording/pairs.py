@@ -272,10 +272,8 @@ def write_folder(pair: Pair, folder: Path, text: Iterable[str] | None, *, force:
             if text is not None:
                 with open(work / "lossy.txt", "w") as file:
                     file.writelines(text)
-    except OSError as e:
-        raise OutputError(f"{folder}: can't be written: {e.strerror or e}") from e
-    except OutputError as e:  # a file of the folder that it was to become
-        cause = e.__cause__
+    except (OSError, OutputError) as e:
+        cause = e.__cause__ if isinstance(e, OutputError) else e  # that names a file of the folder it was to become
         raise OutputError(f"{folder}: can't be written: {getattr(cause, 'strerror', None) or e}") from e
     return sorted(folder.iterdir())
 

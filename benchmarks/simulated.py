@@ -1,0 +1,56 @@
+"""What benchmarks on the corpus's validation recordings with simulated losses share (tracemend.gaps.lose)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.datasets import corpus, workload
+from tracemend.events import Trace
+from tracemend.mender import Mender
+from tracemend.mending import Mending
+from tracemend.metrics import LENGTH_BINS, bin_name
+from tracemend.training import streams
+from tracemend.vocabulary import Vocabulary, universal
+from tracemend.windows import Stream
+
+ROOT = Path(__file__).parents[1]
+SPLIT = ROOT / "experiments" / "workloads.toml"
+
+#: Length of a gap and the share of its events that are right.
+Share = tuple[int, float]
+
+
+def recordings() -> Iterator[tuple[int, Trace, dict[str, list[Stream]]]]:
+    """The validation recordings with their numbers, and what there is to copy from beside each: the training recordings
+    ("seen"), those of other workloads ("unseen"), nothing ("alone")."""
+    known: dict[str, list[Stream]] = {}
+    for trace in corpus(ROOT / "corpus", "train", SPLIT):
+        known.setdefault(workload(trace), []).extend(streams(trace, universal()))
+    for number, trace in enumerate(corpus(ROOT / "corpus", "validation", SPLIT)):
+        others = [s for name, held in known.items() if name != workload(trace) for s in held]
+        yield number, trace, {"seen": [*others, *known.get(workload(trace), [])], "unseen": others, "alone": []}
+        print(workload(trace), flush=True)
+
+
+def right(
+    mender: Mender, lossy: Trace, truth: NDArray[np.int32], missing: Sequence[NDArray[np.int64]], vocabulary: Vocabulary
+) -> list[Share]:
+    """What of each gap the likeliest event at each position has right, without constraints."""
+    run = Mending(lossy, mender, vocabulary)
+    beliefs = run.propose([(g, g.count or 0) for g in lossy.gaps], 0, lambda done, total: None)
+    shares = zip(beliefs, missing, strict=True)
+    return [(len(lost), float((b.events[:, 0] == truth[lost]).mean())) for b, lost in shares]
+
+
+def by_length(gaps: Sequence[Share]) -> dict[str, Any]:
+    """How many gaps of each bin of length there are, and their mean accuracy; "all" of them last."""
+    cells = {}
+    for low, high in (*LENGTH_BINS, (1, 1 << 63)):
+        held = [share for n, share in gaps if low <= n <= high]
+        if held:
+            name = "all" if high > 1 << 62 else bin_name(low, high)
+            cells[name] = {"gaps": len(held), "accuracy": round(float(np.mean(held)), 4)}
+    return cells
