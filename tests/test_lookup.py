@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracemend.baselines import hidden_runs
 from tracemend.baselines.lookup import Lookup
-from tracemend.baselines.places import CONTEXT, ORDERS, _match
+from tracemend.baselines.places import CONTEXT, ORDERS, Places, _match
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Stream, window
 
@@ -81,3 +82,13 @@ def test_threads_are_followed_by_their_rank() -> None:
     w = window(ids[:40], np.tile([21, 21, 22, 22], 10), ids[44:84], np.tile([21, 21, 22, 22], 10), 4)
     slots = lookup.propose([w])[0].threads_NT.argmax(axis=1)
     assert w.tids[slots].tolist() == [21, 21, 22, 22]
+
+
+def test_a_match_in_the_examples_ranks_behind_one_that_is_little_shorter() -> None:
+    own, example = stream([9, *range(20, 28), 3]), stream([8, *range(20, 28), 4])
+    places = Places([own], [example])
+    gap = hidden_runs(window(example.ids[:9], example.tids[:9], example.ids[:0], example.tids[:0], 1))[0]
+    for discount, first in ((0.0, 9), (0.5, 8)):
+        sites, left, _, _ = places.best(gap, 1, discount)
+        assert left.tolist() == [first]
+        assert (sites >= places.foreign).tolist() == [first == 9]
