@@ -22,9 +22,11 @@ from typing import Any
 
 from tracemend.experiment import commit
 from tracemend.recording import RecordError
-from tracemend.recording.corpus import HOW, Setting, Workload, attempt, draw, workloads
+from tracemend.recording.corpus import HOW, HOW_UST, Setting, Workload, attempt, draw, workloads
 
 ROOT = Path(__file__).parents[1]
+#: Ways of losing in which the tracer's counter is that of the events missing.
+COUNTED = ("overwrite", "drop", "ust_discard")
 
 
 def ours(workload: Workload, run: int, setting: Setting) -> dict[str, Any]:
@@ -79,8 +81,8 @@ def judges(judge: Path, workload: Workload, run: int, setting: Setting) -> dict[
 
 
 def agrees(row: dict[str, Any]) -> bool:
-    """Whether every identity holds by the numbers of a row of ftrace's alone."""
-    marks_say = row["marks"] == row["missing"] if row["how"] == "overwrite" else row["stated"] == 0
+    """Whether every identity holds by the numbers of a row of ``COUNTED`` alone."""
+    marks_say = row["stated"] == 0 if row["how"] == "drop" else row["marks"] == row["missing"]
     return bool(
         marks_say
         and row["counter"] == row["missing"]
@@ -114,16 +116,17 @@ def main() -> None:
     found, _ = workloads(ROOT / "experiments" / "workloads.toml")
     rng = random.Random(options.seed)
     # every workload once, in each way in turn, then some again in the way that follows
-    order = [(w, HOW[(n + lap) % len(HOW)]) for lap in range(3) for n, w in enumerate(found)][: options.number]
+    order = [(w, w.ways[(n + lap) % len(w.ways)]) for lap in range(3) for n, w in enumerate(found)][: options.number]
     rows, independent = [], []
     for workload, how in order:
         setting = draw(how, rng.getrandbits(32))
         row = ours(workload, run := rng.randrange(4), setting)
-        # perf's counts include records of no event, which the recorder itself takes into account
-        row["agree"] = "error" not in row and not row["faults"] and (how == "perf" or agrees(row))
+        # perf's counts include records of no event, which the recorder itself takes into account; of packets that LTTng
+        # overwrote nobody counts the events
+        row["agree"] = "error" not in row and not row["faults"] and (how not in COUNTED or agrees(row))
         rows.append(row)
         print(json.dumps({k: v for k, v in row.items() if k != "command"}), flush=True)
-        if options.judge and how != "perf" and len(independent) < options.judged:
+        if options.judge and how in HOW[:2] and len(independent) < options.judged:
             row = judges(options.judge.resolve(), workload, run, setting)
             independent.append({**row, "agree": "error" not in row and agrees(row)})
             print("  judge:", json.dumps(independent[-1]), flush=True)
@@ -133,7 +136,7 @@ def main() -> None:
         "commit": commit(ROOT),
         "seed": options.seed,
         "machine": {"kernel": os.uname().release, "cpus": os.cpu_count(), "architecture": platform.machine()},
-        "totals": [total(rows, how) for how in HOW],
+        "totals": [total(rows, how) for how in HOW + HOW_UST],
         "recordings": rows,
         "judge_totals": [total(independent, how) for how in HOW[:2]] if independent else [],
         "judge": independent,

@@ -3,9 +3,9 @@
     python scripts/record_corpus.py [--out corpus] [--only NAME ...] [--again] [--seed 0] [--most 60000]
 
 Complete recordings, runs 0 to 2, become OUT/WORKLOAD-RUN.parquet; pairs become OUT/pairs/WORKLOAD-RUN-HOW.parquet.
-Needs root and tracefs; install the Debian packages first (--packages prints them). What is there already is recorded
-only --again. A complete recording with a loss is refused, and so is a pair of which anything doesn't agree. Arguments
-and results are not stored.
+Programs with their own tracepoints become pairs only. Needs root and tracefs; install the Debian packages first
+(--packages prints them). What is there already is recorded only --again. A complete recording with a loss is refused,
+and so is a pair of which anything doesn't agree. Arguments and results are not stored.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import pyarrow as pa
 from tracemend.events import SCHEMA
 from tracemend.formats import parquet
 from tracemend.recording import RecordError, pairs, record
-from tracemend.recording.corpus import HOW, SURVIVE, TIMEOUT, Attempt, How, Workload, attempts, workloads
+from tracemend.recording.corpus import SURVIVE, TIMEOUT, Attempt, How, Workload, attempts, workloads
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "experiments" / "workloads.toml"
@@ -77,12 +77,15 @@ def lossy(workload: Workload, run: int, how: How, path: Path, most: int, seed: i
 def wanted(found: list[Workload], tested: set[str]) -> Iterator[tuple[Workload, int, How | None]]:
     """Everything the corpus is made of; how is None for a complete recording."""
     for number, workload in enumerate(found):
+        if workload.ust:
+            yield from ((workload, run, how) for run in range(4) for how in workload.ways)
+            continue
         for run in range(3):
             yield workload, run, None
         yield workload, 3, "overwrite"
         if workload.name in tested:
             yield workload, 0, "overwrite"
-        for how in HOW[1:]:
+        for how in workload.ways[1:]:
             if workload.name in tested or number % 2:
                 yield workload, 3, how
 

@@ -49,6 +49,7 @@ from tracemend.recording.tracefs import EVENTS, PREFIX, TRACEFS, Instance, held,
 recording = pytest.mark.skipif(bool(available()), reason=f"recording needs root and tracefs: {available()}")
 by_perf = pytest.mark.skipif(bool(perf.available_perf()), reason=f"recording by perf: {perf.available_perf()}")
 
+WORKLOADS = Path(__file__).parents[1] / "experiments" / "workloads.toml"
 #: Shell pipes: several threads on each cpu, short-lived and moving.
 PIPES = "for i in 1 2 3 4 5; do ls /usr/bin | sort | uniq | wc -l & cat /etc/passwd | tr a b | wc; done; wait"
 
@@ -172,12 +173,16 @@ def test_a_program_without_tracepoints() -> None:
         lttng.record_pair(["true"], quiet=True)
 
 
-@pytest.mark.parametrize("overwrite", [True, False])
-def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
-    """A program with tracepoints; events of two sizes, so that small ones find room where large ones don't."""
+def _needs_ust() -> None:
     for tool, package in (("lttng", "lttng-tools"), ("gcc", "gcc"), ("lttng-gen-tp", "liblttng-ust-dev")):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is not installed ({package})")
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
+    """A program with tracepoints; events of two sizes, so that small ones find room where large ones don't."""
+    _needs_ust()
     source = Path(__file__).parent / "formats" / "ctf_app"
     program = str(tmp_path / "app")
     libraries = ["-llttng-ust", "-ldl", "-lpthread"]
@@ -209,6 +214,21 @@ def test_a_killed_recorder_leaves_nothing_for_long(tmp_path: Path, how: signal.S
         remove_stale()
     assert not instance.exists()
     assert list(tmp_path.iterdir()) == []
+
+
+@recording
+def test_a_signal_while_an_instance_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python tells of it once the kernel has made it, before anybody knows that it is there."""
+    made = Path.mkdir
+
+    def interrupted(path: Path) -> None:
+        made(path)
+        sys.exit(143)
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(SystemExit):
+        Instance("all", 64, pid=os.getpid())
+    assert not (TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-all").exists()
 
 
 @recording
@@ -266,6 +286,23 @@ def test_attempts_get_easier_until_enough_survives() -> None:
     assert all(a.counted == a.pair.lost for a in made)
     failing = corpus.Workload("wrong", "true", setup="echo so it is >&2; false")
     assert list(corpus.attempts(failing, 0, "drop", seed=1, most=1)) == ["wrong: its setup failed: so it is"]
+
+
+def test_a_program_of_the_corpus_with_tracepoints() -> None:
+    """Made from its source, it loses events of which each is known, in both of LTTng's modes."""
+    _needs_ust()
+    workload = next(w for w in corpus.workloads(WORKLOADS)[0] if w.name == "ust-server")
+    assert (workload.ways, [f.name for f in workload.files][-1]) == (corpus.HOW_UST, "server.c")
+    for how in workload.ways:
+
+        def once(how: corpus.How = how) -> tuple[Pair, list[str]]:
+            with workload.ready(3) as (command, folder):
+                made = corpus.attempt(command, folder, corpus.Setting(how, 16, 0.0, 0))
+            return made.pair, made.faults
+
+        pair, _ = sound(once)
+        assert set(pair.complete.table["phase"].to_pylist()) == {"instant"}
+        assert len(pair.lossy) + pair.lost == len(pair.complete) > 40_000
 
 
 def test_settings_are_drawn_by_seed() -> None:

@@ -13,16 +13,23 @@ from tracemend.results import Row
 NAME = "authentic"
 #: What ``tracemend mend`` does.
 ALL = PARTS_OF_MEND[-1]
-PARTS = {"by run": "other runs of the workload were trained on", "by workload": "nothing like it was trained on"}
-HOW = {"overwrite": "ftrace, overwrite", "drop": "ftrace, drop", "perf": "perf"}
+SYSCALLS = {"overwrite": "ftrace, overwrite", "drop": "ftrace, drop", "perf": "perf"}
+UST = {"ust_discard": "LTTng-UST, discard", "ust_overwrite": "LTTng-UST, overwrite"}
+#: What the tables are of: the part of the split and ways of losing, and what it means.
+PARTS: dict[str, tuple[str, dict[str, str], str]] = {
+    "by run": ("by run", SYSCALLS, "other runs of the workload were trained on"),
+    "by workload": ("by workload", SYSCALLS, "nothing like it was trained on"),
+    "LTTng-UST": ("by workload", UST, "programs' own tracepoints, of which nothing was trained on"),
+}
 
 
 def _rows() -> tuple[list[Row], str]:
     return rows_of(NAME, lost.KEY, "gaps")
 
 
-def _of(rows: Sequence[Row], part: str | None = None, how: str | None = None) -> list[Row]:
-    return [r for r in rows if part in (None, r["part"]) and how in (None, r["how"])]
+def _of(rows: Sequence[Row], name: str) -> list[Row]:
+    part, ways, _ = PARTS[name]
+    return [r for r in rows if r["part"] == part and r["how"] in ways]
 
 
 def accuracy(cell: Row) -> str:
@@ -54,7 +61,7 @@ def contests() -> str:
     if not rows:
         return "Not run.\n"
     text = "Accuracy / perfect rate / ROUGE-L, per cent, means over gaps.\n"
-    for part, meaning in PARTS.items():
+    for part, (_, ways, meaning) in PARTS.items():
         here = _of(rows, part)
         if not here:
             continue
@@ -64,8 +71,8 @@ def contests() -> str:
         text += folded("Accuracy with 95 % intervals over recordings", lost.table(here, accuracy))
         for title, show in MORE.items():
             text += folded(title, lost.table(here, show))
-        for how, name in HOW.items():
-            some = _of(here, how=how)
+        for how, name in ways.items():
+            some = [r for r in here if r["how"] == how]
             if some:
                 text += folded(f"{name} only", lost.table(some, triple))
     return text + end
@@ -78,7 +85,7 @@ SHORT = ("most frequent", "copy", "n-gram", "network", "lookup", "lookup + examp
 def short() -> str:
     """The README's: workloads that nobody was trained on."""
     rows, end = _rows()
-    here = [r for r in rows if r["part"] == "by workload" and r["mender"] in SHORT]
+    here = [r for r in _of(rows, "by workload") if r["mender"] in SHORT]
     return lost.table(here, triple) + end if here else "Not run.\n"
 
 
@@ -126,7 +133,7 @@ def recording() -> str:
     head = [*IDENTITIES[:3], *COLUMNS, "survivors without a twin"]
 
     def total(r: Row) -> list[str]:
-        return [HOW[r["how"]], f"{r['without_faults']} of {r['recordings']}"]
+        return [(SYSCALLS | UST)[r["how"]], f"{r['without_faults']} of {r['recordings']}"]
 
     def one(r: Row) -> list[str]:
         return [f"{r['workload']}, {r['how']}, {r['buffer_kb']} KiB, {r['delay_ms']:g} ms"]

@@ -26,7 +26,7 @@ from tracemend.mender import Mender, Restorer
 from tracemend.mending import mend_trace
 from tracemend.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
 from tracemend.recording import Pair
-from tracemend.recording.corpus import HOW
+from tracemend.recording.corpus import HOW, HOW_UST
 from tracemend.report import markdown_table, triple
 from tracemend.results import Row, append, exclusive, read_results
 from tracemend.training import streams
@@ -109,7 +109,7 @@ class Contest:
         for name in self.menders:
             one_of("mender", name, CONTESTANTS)
         for name in self.how:
-            one_of("way of losing", name, HOW)
+            one_of("way of losing", name, HOW + HOW_UST)
         if self.most < 1 or min(self.seeds) < 0:
             raise ModelError("most must be positive, seeds not negative")
 

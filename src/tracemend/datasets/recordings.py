@@ -28,7 +28,7 @@ Tests = Literal["by run", "by workload"]
 
 @dataclass(frozen=True)
 class LossyRun:
-    """A really lossy recording with its truth, not yet read. how: "overwrite" or "drop" (ftrace's modes), or "perf"."""
+    """A really lossy recording with its truth, not yet read. how: of ``recording.corpus``' HOW and HOW_UST."""
 
     path: Path
     workload: str

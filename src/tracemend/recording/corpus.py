@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import random
+import shutil
 import subprocess
 import tempfile
 import tomllib
@@ -14,20 +15,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from tracemend.recording import ftrace, perf
+from tracemend.recording import ftrace, lttng, perf
 from tracemend.recording.pairs import Pair
 from tracemend.recording.tracefs import RecordError
 
-How = Literal["overwrite", "drop", "perf"]
-#: How the small buffer loses: ftrace its oldest events, ftrace its newest, perf.
+How = Literal["overwrite", "drop", "perf", "ust_discard", "ust_overwrite"]
+#: How the small buffer loses system calls: ftrace its oldest events, ftrace its newest, perf.
 HOW: tuple[How, ...] = ("overwrite", "drop", "perf")
-#: What the small buffer's KiB a cpu are drawn from (perf's are powers of two).
+#: And a program's own tracepoints: LTTng-UST its newest, its oldest packets.
+HOW_UST: tuple[How, ...] = ("ust_discard", "ust_overwrite")
+#: What the small buffer's KiB a cpu are drawn from (perf's are powers of two; LTTng has at least four pages).
 BUFFERS_KB: dict[How, tuple[int, ...]] = {
     "overwrite": (8, 12, 16, 24, 32),
     "drop": (8, 12, 16, 24, 32),
     "perf": (4, 4, 8, 16),
+    "ust_discard": (16, 32, 64),
+    "ust_overwrite": (16, 32, 64),
 }
-#: And the range of its reader's mean pauses, ms; perf reads slowly enough by itself.
+#: And the range of its reader's mean pauses, ms; perf reads slowly enough by itself, LTTng's reader can't be slowed.
 DELAYS_MS: dict[How, tuple[float, float]] = {"overwrite": (0.3, 10.0), "drop": (0.3, 10.0), "perf": (0.03, 1.0)}
 #: The share of events that should survive. Whoever loses more turns something off; whoever loses less doesn't notice.
 SURVIVE = (0.3, 0.95)
@@ -37,12 +42,22 @@ TIMEOUT = 120.0
 
 @dataclass(frozen=True)
 class Workload:
-    """Something to record: a shell program, what makes its input, and the Debian packages that it takes."""
+    """Something to record: a shell program, what makes its input, and the Debian packages that it takes.
+
+    files: copied to where it runs. ust: its own tracepoints are recorded, not its system calls.
+    """
 
     name: str
     command: str
     setup: str = ""
     packages: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    ust: bool = False
+
+    @property
+    def ways(self) -> tuple[How, ...]:
+        """How it can lose events."""
+        return HOW_UST if self.ust else HOW
 
     @contextlib.contextmanager
     def ready(self, run: int) -> Iterator[tuple[list[str], Path]]:
@@ -50,6 +65,8 @@ class Workload:
         with tempfile.TemporaryDirectory(prefix="workload-", ignore_cleanup_errors=True) as name:
             folder = Path(name)
             folder.chmod(0o755)  # some servers give up root
+            for file in self.files:
+                shutil.copy(file, folder)
             if self.setup:
                 done = subprocess.run(shell(self.setup, run), cwd=folder, capture_output=True, text=True, check=False)
                 if done.returncode:
@@ -65,7 +82,7 @@ def shell(program: str, run: int) -> list[str]:
 def workloads(path: Path) -> tuple[list[Workload], list[str]]:
     """The workloads of experiments/workloads.toml, and the Debian packages that all of them take."""
     document = tomllib.loads(path.read_text())
-    found = [Workload(**w) for w in document["workload"]]
+    found = [Workload(**w | {"files": [path.parent / f for f in w.get("files", ())]}) for w in document["workload"]]
     return found, sorted({*document["packages"], *(p for w in found for p in w.packages)})
 
 
@@ -83,7 +100,7 @@ def draw(how: How, seed: int, ease: int = 0) -> Setting:
     """A setting by chance. ease: how many times the buffer is doubled and the pause halved (negative: the reverse)."""
     rng = random.Random(seed)
     buffer = rng.choice(BUFFERS_KB[how])
-    delay = math.exp(rng.uniform(*map(math.log, DELAYS_MS[how])))
+    delay = math.exp(rng.uniform(*map(math.log, DELAYS_MS[how]))) if how in DELAYS_MS else 0.0
     least = min(BUFFERS_KB[how])
     return Setting(how, max(least, int(buffer * 2.0**ease)), round(delay * 2.0**-ease, 3), seed)
 
@@ -103,7 +120,8 @@ class Attempt:
 
     @property
     def counted(self) -> int:
-        """What the tracer itself counted as lost; perf counts other records than events, too."""
+        """What the tracer itself counted as lost; perf counts other records than events, too, and nobody counts the
+        events of packets that LTTng overwrote."""
         return int(self.pair.lossy.provenance["lost"])
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,6 +135,15 @@ def attempt(command: list[str], folder: Path, setting: Setting, *, timeout: floa
     if s.how == "perf":
         pair, _, faults = perf.record_pair(
             command, pages=s.buffer_kb // 4, delay_ms=s.delay_ms, seed=s.seed, cwd=folder, quiet=True, timeout=timeout
+        )
+    elif s.how in HOW_UST:
+        pair, faults = lttng.record_pair(
+            command,
+            subbuf_kb=s.buffer_kb // lttng.NUMBER,
+            overwrite=s.how == "ust_overwrite",
+            cwd=folder,
+            quiet=True,
+            timeout=timeout,
         )
     else:
         pair, _, faults = ftrace.record_pair(

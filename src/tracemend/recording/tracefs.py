@@ -67,11 +67,11 @@ class Instance:
     def __init__(self, label: str, buffer_kb: int, *, events: str = "raw", overwrite: bool = True, pid: int) -> None:
         self.path = TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-{label}"
         self._fds: dict[int, int] = {}
-        try:
-            self.path.mkdir()
-        except OSError as e:
-            raise RecordError(f"{self.path}: can't make an ftrace instance: {e.strerror}") from e
-        try:
+        try:  # the kernel takes its time to make one: a signal that ends us often comes in the midst of it
+            try:
+                self.path.mkdir()
+            except OSError as e:
+                raise RecordError(f"{self.path}: can't make an ftrace instance: {e.strerror}") from e
             self.set("tracing_on", 0)
             self.set("trace_clock", "mono")
             self.set("buffer_size_kb", buffer_kb)
