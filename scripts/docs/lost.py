@@ -128,7 +128,7 @@ def _identities(rows: Sequence[Row], first: Callable[[Row], list[str]]) -> list[
 
 
 def recording() -> str:
-    """Fifty recordings and what each says was lost; an independent recorder beside."""
+    """Recordings made anew and what each says was lost; an independent recorder beside."""
     d = load("recording")
     head = [*IDENTITIES[:3], *COLUMNS, "survivors without a twin"]
 
