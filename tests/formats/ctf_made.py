@@ -303,17 +303,20 @@ class Made:
     stamp: int = 64
     names: tuple[str, ...] = ("made",)
     cpus: bool = True
+    instance: int | None = None
 
     def metadata(self) -> str:
         order = "le" if self.little else "be"
         stamp = Int(self.stamp, False, self.little, 10, 1 if self.stamp % 8 else 8, "c")
         number = "uint32_t id;" if len(self.names) > 1 else ""
+        instance = "" if self.instance is None else "integer { size = 64; align = 8; } stream_instance_id;"
         context = f"event.context := {self.context.tsdl('').strip().removesuffix(';')};" if self.context else ""
         return f"""/* CTF 1.8 */
         typealias integer {{ size = 32; align = 8; signed = false; }} := uint32_t;
         typealias integer {{ size = 64; align = 8; signed = false; }} := unsigned long;
         trace {{ major = 1; minor = 8; uuid = "{UUID}"; byte_order = {order};
-          packet.header := struct {{ uint32_t magic; integer {{ size = 8; }} uuid[16]; uint32_t stream_id; }}; }};
+          packet.header := struct {{ uint32_t magic; integer {{ size = 8; }} uuid[16]; uint32_t stream_id;
+            {instance} }}; }};
         clock {{ name = c; freq = {self.frequency}; offset_s = {self.offset_s}; offset = {self.offset}; }};
         typealias integer {{ size = 64; align = 8; signed = false; map = clock.c.value; }} := time_t;
         stream {{ id = 0;
@@ -334,7 +337,8 @@ class Made:
     ) -> bytes:
         """One packet; ``other``: begin, end, cpu, contexts and ids of the events, size and content (bits)."""
         bits = Bits()
-        for value, size in ((MAGIC, 32), *((b, 8) for b in UUID.bytes), (0, 32)):
+        instance = () if self.instance is None else ((self.instance, 64),)
+        for value, size in ((MAGIC, 32), *((b, 8) for b in UUID.bytes), (0, 32), *instance):
             bits.number(value, size, self.little)
         times = [t for t, _ in events] or [0]
         begin, end = other.get("begin", times[0]), other.get("end", times[-1])

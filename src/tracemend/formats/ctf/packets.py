@@ -1,7 +1,8 @@
 """The packets of a trace's stream files: where they lie, when, and what the tracer says it lost (no event is read).
 
 A stream is what loses: one ring buffer, that is one channel on one cpu. Its packets have one stream instance id, in one
-file or in several (LTTng's rotated ones); where there are no such ids, a file is a stream.
+file or in several (LTTng's trace files that are split by size), or in the folders of several chunks (``lttng rotate``);
+where there are no such ids, a file is a stream.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
 from tracemend.formats.ctf.decode import Decoder, Plan, packet_reader
 from tracemend.formats.ctf.source import PACKET_CONTEXT, PACKET_HEADER, shown_name
-from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, Clock, EventClass, Metadata, read_metadata, recognise
+from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, Clock, EventClass, Metadata, read_metadata, recognise, unpack
 from tracemend.formats.ctf.types import Integer, Refused, Structure
 from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 
@@ -58,12 +59,16 @@ class Packet:
 
 @dataclass(slots=True)
 class Stream:
-    """The packets of one stream in their order; ``number`` is what tells it apart in a trace (``number_streams``)."""
+    """The packets of one stream in their order; ``number`` is what tells it apart in a trace (``number_streams``).
+
+    instance: its id beside others of its class, None if it has none.
+    """
 
     trace: Packets
     decoder: Decoder
     clock: Clock
     packets: list[Packet]
+    instance: int | None = None
     number: int = -1
 
     @property
@@ -192,15 +197,21 @@ class Packets:
             for key, packets in of_file.items():
                 files.setdefault(key, []).append(packets)
         found = []
-        for (number, _), parts in files.items():
+        for (number, instance), parts in files.items():
             decoder, _ = self.kind(number)
             if decoder.stream.inferred:
                 count = self.metadata.env.get(INFERRED_EVENTS)
                 self.builder.inferred += count if isinstance(count, int) else 0
                 continue
             parts.sort(key=lambda p: p[0].begin or 0)
-            found.append(Stream(self, decoder, self._clock(decoder), [p for part in parts for p in part]))
+            packets = [p for part in parts for p in part]
+            known = instance if isinstance(instance, int) else None
+            found.append(Stream(self, decoder, self._clock(decoder), packets, known))
         return found
+
+    def text(self) -> bytes:
+        """The metadata's text, read anew."""
+        return unpack(self.metadata.path, self.metadata.path.read_bytes())
 
     def _clock(self, decoder: Decoder) -> Clock:
         clocks = self.metadata.clocks
@@ -278,6 +289,60 @@ class Packets:
         return sorted(found, key=lambda lost: lost.after)
 
 
+def all_streams(traces: list[Packets]) -> list[Stream]:
+    """The streams of traces that were read together, numbered; one that goes on in another trace's folder is one.
+
+    LTTng's rotated chunks are traces of one UUID, with metadata that only grows; the counters of a stream go on over
+    them, so what a chunk's first packet counts was lost behind the last one of the chunk before it. Copies of one
+    trace, whose packets are of the same time, stay apart. Raises TraceError.
+    """
+    wholes = _wholes(traces)
+    found: list[Stream] = []
+    parts: dict[tuple[int, int, int | None], list[Stream]] = {}
+    for trace, whole in zip(traces, wholes, strict=True):
+        for s in trace.streams():
+            found.append(s)
+            parts.setdefault((wholes.index(whole), s.decoder.stream.id, s.instance), []).append(s)
+    for (at, number, instance), chunks in parts.items():
+        if instance is None or len(chunks) < 2 or not _follow(chunks):
+            continue
+        first = chunks[0]
+        first.packets = [p for s in chunks for p in s.packets]
+        first.trace = wholes[at]
+        first.decoder, _ = first.trace.kind(number)
+        gone = {id(s) for s in chunks[1:]}
+        found = [s for s in found if id(s) not in gone]
+    number_streams(found)
+    return found
+
+
+def _wholes(traces: list[Packets]) -> list[Packets]:
+    """For each trace the one of its UUID with the longest metadata, if that begins with its own; else itself."""
+    longest: dict[bytes, tuple[bytes, Packets]] = {}
+    several = {u for u, n in Counter(t.metadata.uuid for t in traces).items() if u is not None and n > 1}
+    alike = [t for t in traces if t.metadata.uuid in several]
+    for t in alike:
+        uuid, text = t.metadata.uuid or b"", t.text()
+        if len(text) > len(longest.get(uuid, (b"",))[0]):
+            longest[uuid] = text, t
+    result = dict(zip(map(id, traces), traces, strict=True))
+    for t in alike:
+        text, whole = longest[t.metadata.uuid or b""]
+        if text.startswith(t.text()):
+            result[id(t)] = whole
+    return [result[id(t)] for t in traces]
+
+
+def _follow(chunks: list[Stream]) -> bool:
+    """Put what may be one stream in order of time; does each begin when the one before it has ended?"""
+    ends = [p for s in chunks for p in (s.packets[0], s.packets[-1])]
+    if any(p.begin is None or p.end is None for p in ends):
+        return False
+    chunks.sort(key=lambda s: s.packets[0].begin or 0)
+    edges = [t for s in chunks for t in (s.packets[0].begin or 0, s.packets[-1].end or 0)]
+    return edges == sorted(edges)
+
+
 def _step(before: int | None, after: int | None, size: int) -> int:
     """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
     if before is None or after is None:
@@ -289,7 +354,7 @@ def _step(before: int | None, after: int | None, size: int) -> int:
 def late_streams(streams: list[Stream]) -> list[str]:
     """A warning where the first packet isn't the first that the tracer had: it was overwritten, or is elsewhere.
 
-    LTTng's rotated chunks begin like that, so it is no gap.
+    A rotated chunk alone begins like that, so it is no gap.
     """
     late = [s for s in streams if s.packets[0].sequence]
     if not late:

@@ -27,9 +27,9 @@ from tracemend.formats.ctf.packets import (
     Packet,
     Packets,
     Stream,
+    all_streams,
     folders,
     late_streams,
-    number_streams,
     shared_cpus,
 )
 from tracemend.formats.ctf.tsdl import NS, EventClass, recognise
@@ -309,8 +309,7 @@ class _Reader:
         self.builder = Builder(path, "ctf", options, pieces="packets")
         self.kinds = Kinds(self.builder)
         self.traces = open_traces(path, self.builder, self.kinds)
-        self.streams = [s for t in self.traces for s in t.streams()]
-        number_streams(self.streams)
+        self.streams = all_streams(self.traces)
         self.numbers = np.array([s.number for s in self.streams], np.int32)
         self.open_calls: dict[tuple[int, int], int] = {}
         self.losses = [s.trace.losses(s) for s in self.streams]
@@ -505,10 +504,9 @@ def windows(path: Path, options: Options, context: int) -> Trace:
 def glance(path: Path, options: Options) -> Glance:
     """Read the headers of a trace's packets; raises TraceError."""
     builder = Builder(path, "ctf", options, pieces="packets")
-    streams = [s for t in open_traces(path, builder, Kinds(builder)) for s in t.streams()]
+    streams = all_streams(open_traces(path, builder, Kinds(builder)))
     if not streams:
         raise TraceError(path, 0, "no packets found (read as ctf)")
-    number_streams(streams)
     streams.sort(key=lambda s: s.number)
     heads: list[StreamHeads] = []
     gaps: list[Gap] = []

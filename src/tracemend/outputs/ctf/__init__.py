@@ -22,7 +22,7 @@ import pyarrow as pa
 from tracemend.errors import OutputError
 from tracemend.formats import files, sha256
 from tracemend.formats.base import Builder, Options
-from tracemend.formats.ctf.packets import METADATA, Packets, Stream, number_streams
+from tracemend.formats.ctf.packets import METADATA, Packets, Stream, all_streams
 from tracemend.formats.ctf.reader import Kinds, open_traces
 from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, PACKET_HEADER, PACKET_MAGIC
 from tracemend.mended import Mended
@@ -86,9 +86,7 @@ def _open(folder: Path, arch: str) -> tuple[list[Packets], list[Stream]]:
     """The traces in a folder and all their streams, with the numbers by which gaps know them."""
     builder = Builder(folder, "ctf", Options(arch, skip_malformed=True))
     traces = open_traces(folder, builder, Kinds(builder))
-    streams = [s for t in traces for s in t.streams()]
-    number_streams(streams)
-    return traces, streams
+    return traces, all_streams(traces)
 
 
 def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
