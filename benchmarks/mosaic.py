@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from common import ROOT, command
 from numpy.typing import NDArray
-from simulated import ROOT, Share, by_length, recordings, right
-from study import command
+from simulated import Share, by_length, recordings, right
 
 from tracemend.baselines import Lookup, Mosaic, NGram
-from tracemend.baselines.mosaic import JUMPS
+from tracemend.baselines.mosaic import JUMPS, MOST
 from tracemend.events import Trace
 from tracemend.experiment import provenance
 from tracemend.gaps import lose
@@ -59,6 +59,11 @@ VARIANTS: dict[str, tuple[str, Maker]] = {
         lambda own, others: Mosaic(own, jumps={k: 3 * p if k == 8 else p for k, p in JUMPS.items() if k <= 8}),
     ),
     "mosaic, jumps alike in gaps of any length": ("alone", lambda own, others: Mosaic(own, calmer=[(0, 1.0)])),
+    "mosaic, as few places in gaps of any length": ("alone", lambda own, others: Mosaic(own, most=MOST[:1])),
+    "mosaic, unseen, as few places in gaps of any length": (
+        "unseen",
+        lambda own, others: Mosaic(own, others, most=MOST[:1]),
+    ),
     "mosaic, unseen, places count 0.1": ("unseen", lambda own, others: Mosaic(own, others, trust=0.1)),
     "mosaic, unseen, 0.03": ("unseen", Mosaic),
     "mosaic, unseen, 0.01": ("unseen", lambda own, others: Mosaic(own, others, trust=0.01)),

@@ -1,6 +1,6 @@
 """Fit the curves from belief to confidence on the validation recordings, with simulated losses.
 
-    python scripts/calibrate.py MODEL_FOLDER [--corpus corpus] [--seed 0]
+    python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic] [--corpus corpus] [--seed 0]
 
 Writes calibration.json into the model's folder, and src/tracemend/data/{lookup,mosaic}_calibration.json. The recordings
 are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.gaps.lose.
@@ -32,6 +32,7 @@ from tracemend.windows import Stream
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
 EVENTS = 3000  # of each recording
+SHIPPED, TRAINED = ("lookup", "mosaic"), ("network", "blend")
 
 
 def bare(copier: Copier) -> Copier:
@@ -48,15 +49,14 @@ def bare(copier: Copier) -> Copier:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
+    parser.add_argument("--only", nargs="+", choices=SHIPPED + TRAINED, default=SHIPPED + TRAINED)
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(2)
     model = Restorer.load(options.model)
     model.calibration = model.blend_calibration = None
-    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {
-        name: [] for name in ("lookup", "mosaic", "network", "blend")
-    }
+    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {name: [] for name in options.only}
     known: dict[str, list[Stream]] = {}
     for trace in corpus(options.corpus, "train", SPLIT):
         known.setdefault(workload(trace), []).extend(streams(trace, universal(), shortest=1))
@@ -73,6 +73,8 @@ def main() -> None:
             ("network", model, None),
             ("blend", model, Mosaic),
         ):
+            if name not in found:
+                continue
             scores = judge(mend_trace(lossy, chosen, copier=copier and bare(copier), shipped=strangers), pair)
             found[name] += [(s.confidence, s.right, np.full(s.length, s.length)) for s in scores]
         print(trace.path.name if trace.path else "", flush=True)
@@ -85,9 +87,11 @@ def main() -> None:
             f"{name}: {len(right)} events, {right.mean():.3f} right, calibration error "
             f"{calibration_error(belief, right):.3f} -> {calibration_error(after, right):.3f} (on the same events)"
         )
-    document = {name: curves[name].as_dict() for name in ("network", "blend")}
-    (options.model / "calibration.json").write_text(json.dumps(document) + "\n")
-    for name in ("lookup", "mosaic"):
+    file = options.model / "calibration.json"
+    if curves.keys() & TRAINED:
+        document = json.loads(file.read_text()) | {n: c.as_dict() for n, c in curves.items() if n in TRAINED}
+        file.write_text(json.dumps(document) + "\n")
+    for name in curves.keys() & SHIPPED:
         file = ROOT / "src" / "tracemend" / "data" / f"{name}_calibration.json"
         file.write_text(json.dumps(curves[name].as_dict()) + "\n")
 

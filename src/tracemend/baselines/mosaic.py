@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,18 @@ from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Number = TypeVar("Number", int, float)
 
 #: How likely the copy goes on elsewhere, where the last so many events are the same (0: anywhere).
 JUMPS = {32: 0.003, 16: 0.003, 8: 0.003, 4: 0.001, 2: 3e-4, 1: 1e-4, 0: 3e-5}
 #: In gaps of more events than this, jumps are so much as likely: a gap's copies don't break off the oftener the longer
 #: it is.
 CALMER = ((0, 1.0), (300, 1 / 3), (1000, 1 / 5))
-#: Numbers of the forward pass that are held at once.
-LARGEST = 100_000_000
+#: How many places are copied from, about, in gaps of more events than this: in a long gap the copy changes places
+#: often, and needs more to choose from. (All there are, if they aren't more than the first number.)
+MOST = ((0, 8192), (200, 131_072))
+#: The best matching sites are as many at most. Numbers of the forward pass that are held at once.
+SITES, LARGEST = 192, 100_000_000
 TINY = 1e-280
 
 
@@ -124,12 +129,12 @@ class Mosaic(Proposer):
         calmer: Sequence[tuple[int, float]] = CALMER,
         miss: float = 1e-3,
         context: int = 48,
-        most: int = 8192,
+        most: Sequence[tuple[int, int]] = MOST,
         trust: float = 0.03,
     ) -> None:
         """miss: probability that a known event isn't the one at the place copied from. context: known events that are
-        looked at on each side. most: places that are copied from, about; the ones in the best matching surroundings.
-        trust: what a place of the examples counts, against one of the streams.
+        looked at on each side. most: places that are copied from, about, by the gap's length; the ones in the best
+        matching surroundings. trust: what a place of the examples counts, against one of the streams.
 
         Raises ValueError for jumps with contexts of other lengths than 0 and powers of two up to CONTEXT, or without 0.
         """
@@ -149,14 +154,14 @@ class Mosaic(Proposer):
     def sources(self, run: Run) -> _Sources:
         """All places if they aren't many, else those around the run's best matching sites."""
         n, size = len(run), len(self.places.ids_S)
-        calm = [factor for length, factor in self.calmer if n > length][-1]
+        calm, most = _of_length(self.calmer, n), _of_length(self.most, n)
         jumps = {k: p * calm for k, p in self.jumps.items()}
-        if self.places.events <= self.most:
+        if self.places.events <= self.most[0][1]:
             if calm not in self._every:
                 self._every[calm] = _Sources(self.places, np.arange(size), self.trust, jumps)
             return self._every[calm]
         span = n + 2 * self.context
-        room = min(max(min(12, LARGEST // (n * span)), self.most // span, 1), 192)
+        room = max(1, min(SITES, max(12, most // span), LARGEST // (n * span)))
         best = np.sort(self.places.best(run, room, -np.log(self.trust) / 3)[0])
         begin = np.maximum(best - self.context - max(jumps), 0)
         return _Sources(self.places, _union(begin, np.minimum(best + n + self.context, size)), self.trust, jumps)
@@ -207,6 +212,11 @@ class Mosaic(Proposer):
         threads_NT[rest, UNKNOWN_THREAD] *= 0.01
         threads_NT[:, 1] += 1e-3
         threads_NT /= threads_NT.sum(axis=1, keepdims=True)
+
+
+def _of_length(by_length: Sequence[tuple[int, Number]], n: int) -> Number:
+    """What is given for a gap of ``n`` events: of the last pair whose number of events is below it."""
+    return [value for length, value in by_length if n > length][-1]
 
 
 def _union(begin: Ints, end: Ints) -> Ints:
