@@ -22,7 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reading import ROOT, about
+from common import ROOT
+from reading import about
 
 from tracemend.formats import glance, read, read_windows
 from tracemend.mending import CONTEXT

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from study import command
+from common import ROOT, command
 
 from tracemend.datasets import corpus
 from tracemend.events import Trace
@@ -25,7 +25,6 @@ from tracemend.experiment import provenance
 from tracemend.gaps import lose
 from tracemend.mending import COPIERS, mend_trace
 
-ROOT = Path(__file__).parents[1]
 #: Events of a gap in the mean: lengths are log-uniform from 1 to 600.
 MEAN = 599 / np.log(600)
 

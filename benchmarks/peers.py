@@ -40,8 +40,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import ROOT, command
 from numpy.typing import NDArray
-from study import command
 
 from tracemend.codecs import CODECS, nearest
 from tracemend.datasets import Data, load
@@ -58,7 +58,6 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-HERE = Path(__file__).parent
 STUDY = ("pts/compress-gzip", "pts/phpbench", "pts/unpack-linux")
 LENGTH = 200
 #: Windows imputed in one call: SAITS returns its attention along.
@@ -262,7 +261,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="only these data sets or models")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="change a setting: codec=bits")
     parser.add_argument("--validate", action="store_true", help="say what the validation says, and score nothing")
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "peers.jsonl")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "peers.jsonl")
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()

@@ -12,7 +12,6 @@ import json
 import platform
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,12 +20,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from common import ROOT, command
 
 import tracemend
 from tracemend.formats import read
 from tracemend.formats.text import open_binary
 
-ROOT = Path(__file__).parents[1]
 #: What a file is repeated from, and where its lines have their seconds.
 SOURCES = {
     "ftrace, raw_syscalls": ("ftrace_pipe.txt", rb"(?<= )\d+(?=\.\d{6}: )"),
@@ -111,7 +110,7 @@ def git(*command: str) -> str:
 def about(**versions: str) -> dict[str, Any]:
     """What a file of results begins with. versions: of further software."""
     return {
-        "command": " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]]),
+        "command": command(),
         "commit": git("rev-parse", "HEAD"),
         "uncommitted_changes": bool(git("status", "--porcelain", "--", "src")),
         "cpu": cpu_name(),

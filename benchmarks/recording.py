@@ -20,11 +20,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from common import ROOT
+
 from tracemend.experiment import commit
 from tracemend.recording import RecordError
 from tracemend.recording.corpus import HOW, HOW_UST, Setting, Workload, attempt, draw, workloads
 
-ROOT = Path(__file__).parents[1]
 #: Ways of losing in which the tracer's counter is that of the events missing.
 COUNTED = ("overwrite", "drop", "ust_discard")
 

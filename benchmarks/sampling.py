@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,18 +18,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from study import GAP, command, judge, read, trained
+from common import ROOT, command
 from torch import Tensor
 
 from tracemend.backbones.held import chain
 from tracemend.backbones.ssm import DPLR, _doubled
-from tracemend.experiment import commit
+from tracemend.datasets import Data, load
+from tracemend.evaluate import blackout, judge_windows
+from tracemend.experiment import commit, trained
 from tracemend.mender import Restorer
 from tracemend.recipes import build, published, recipe
 from tracemend.training import keep_memory
 from tracemend.vocabulary import numbered
 
-HERE = Path(__file__).parent
+#: What is hidden of each window.
+GAP = 10
 GAUSSIAN = [("ddpm", n) for n in (200, 50, 20)] + [(s, n) for s in ("ddim", "dpm++") for n in (50, 20, 10, 5, 2, 1)]
 MASKED = (1, 2, 4, 8, 16)
 
@@ -86,26 +90,31 @@ class Plain(DPLR):
         return result
 
 
-def samplers(data: dict[str, Any], iterations: int, windows: int) -> list[dict[str, Any]]:
-    """Seconds and accuracy for ``windows`` windows, each sampler and number of steps on the same weights."""
-    part = data | {k: data[k][:: len(data[k]) // windows][:windows] for k in ("windows", "known", "hard")}
+def samplers(data: Data, iterations: int, number: int, models: Path) -> list[dict[str, Any]]:
+    """Seconds and accuracy for so many windows, each sampler and number of steps on the same weights.
+
+    models: a folder for what is trained.
+    """
+    windows, known = data.windows(200, number), blackout(200, GAP, "centre")
+    subsets = data.subsets(windows, known)
     rows = []
     for name in ("diffwave-small", "masked-transformer-small"):
-        model, _, _ = trained(replace(recipe(name), iterations=iterations), data, 0)
+        model, _ = trained(replace(recipe(name), iterations=iterations), data, 0, models)
         choices = GAUSSIAN if name.startswith("diffwave") else [("unmasking", n) for n in MASKED]
         for sampler, steps in choices:
             how = model.recipe.how | ({"sampler": sampler} if name.startswith("diffwave") else {})
             changed = Restorer(replace(model.recipe, how=how, steps=steps), model.vocabulary, model.network)
-            row = judge(changed, part)
+            row = judge_windows(changed, windows.ids_NL, known, subsets, data.vocabulary)
+            parts = row["subsets"]
             rows.append(
                 {
                     "recipe": name,
                     "sampler": sampler,
                     "steps": steps,
                     "seconds": row["impute_s"],
-                    "accuracy": row["all"]["accuracy"],
-                    "perfect": row["all"]["perfect"],
-                    "hard": row["hard"]["accuracy"],
+                    "accuracy": parts["all"]["accuracy"],
+                    "perfect": parts["all"]["perfect"],
+                    "hard": parts["outside the loop"]["accuracy"],
                 }
             )
             print(rows[-1], flush=True)
@@ -119,18 +128,21 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=500)
     parser.add_argument("--windows", type=int, default=100)
     parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--output", type=Path, default=HERE / "results" / "sampling.json")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "sampling.json")
     given = parser.parse_args()
     torch.set_num_threads(1)
     keep_memory()
+    data = load(f"pts/{given.benchmark}", given.data)
+    with tempfile.TemporaryDirectory(prefix="sampling-") as models:
+        found = samplers(data, given.iterations, given.windows, Path(models))
     document = {
         "command": command(),
-        "commit": commit(HERE),
+        "commit": commit(ROOT),
         "seed": 0,
         "gap": GAP,
         "windows": given.windows,
         "step": step_seconds(given.runs),
-        "samplers": samplers(read(given.data, given.benchmark), given.iterations, given.windows),
+        "samplers": found,
     }
     print(document["step"])
     given.output.write_text(json.dumps(document, indent=1) + "\n")

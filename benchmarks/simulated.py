@@ -1,10 +1,10 @@
 """What benchmarks on the corpus's validation recordings with simulated losses share (tracemend.gaps.lose)."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from common import ROOT
 from numpy.typing import NDArray
 
 from tracemend.datasets import corpus, workload
@@ -16,7 +16,6 @@ from tracemend.training import streams
 from tracemend.vocabulary import Vocabulary, universal
 from tracemend.windows import Stream
 
-ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
 
 #: Length of a gap and the share of its events that are right.

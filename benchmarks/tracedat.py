@@ -18,7 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from reading import ROOT, about
+from common import ROOT
+from reading import about
 
 from tracemend.formats import read
 

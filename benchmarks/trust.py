@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from simulated import ROOT, Share, by_length, recordings, right
-from study import command
+from common import ROOT, command
+from simulated import Share, by_length, recordings, right
 
 from tracemend.baselines import Lookup
 from tracemend.experiment import provenance
