@@ -1,0 +1,73 @@
+"""How many gaps could be filled at all by who copies from the training traces? An upper bound, not a mender.
+
+    python benchmarks/ceiling.py --data ../shared/data [--sets adfa android] [--out benchmarks/results/ceiling.json]
+
+Of the windows that experiments/honest.toml asks for and that occur nowhere in training: does what is hidden stand
+anywhere in training, with so many events of the window on each side of it? A fill that is copied in one piece can be
+perfect only there.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import ROOT, command
+from numpy.typing import NDArray
+
+from tracemend.datasets import Data, load
+from tracemend.evaluate import blackout
+from tracemend.experiment import provenance
+
+LENGTH, NUMBER = 200, 1000
+GAPS, SIDES = (1, 10, 40), (0, 1, 2, 4, 8, 16)
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+
+
+def hashes(ids_S: NDArray[Any], n: int) -> NDArray[np.uint64]:
+    """A hash of the ``n`` events from each position on, (S - n + 1,)."""
+    event = ids_S.astype(np.uint64) + np.uint64(1)
+    value = np.zeros(max(0, len(event) - n + 1), np.uint64)
+    for k in range(n):
+        value = value * _BASE + event[k : k + len(value)]
+        value ^= value >> np.uint64(29)
+    return value
+
+
+def shares(data: Data) -> list[dict[str, Any]]:
+    windows = data.windows(LENGTH, NUMBER)
+    rows = []
+    for gap in GAPS:
+        known = blackout(LENGTH, gap, "centre")
+        unseen = windows.ids_NL[data.subsets(windows, known)["unseen"]]
+        begin = int(np.flatnonzero(~known)[0])
+        row: dict[str, Any] = {"data": data.name, "gap": gap, "windows": len(unseen)}
+        for side in SIDES:
+            wanted = np.concatenate([hashes(w[begin - side : begin + gap + side], gap + 2 * side) for w in unseen])
+            row[str(side)] = round(float(_found(wanted, data, gap + 2 * side).mean()), 4)
+        rows.append(row)
+        print(row, flush=True)
+    return rows
+
+
+def _found(wanted: NDArray[np.uint64], data: Data, n: int) -> NDArray[np.bool_]:
+    there = np.zeros(len(wanted), bool)
+    for stream in data.train:
+        there |= np.isin(wanted, hashes(stream.ids, n))
+    return there
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=["adfa", "android"])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "ceiling.json")
+    given = parser.parse_args()
+    rows = [row for name in given.sets for row in shares(load(name, given.data))]
+    document = {"command": command(), "seed": 0, **provenance(), "rows": rows}
+    given.out.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
