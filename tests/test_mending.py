@@ -137,6 +137,16 @@ def test_the_same_seed_gives_the_same_events() -> None:
     assert mend_trace(lossy, seed=3).inferred.equals(mend_trace(lossy, seed=3).inferred)
 
 
+def test_progress_is_told_gap_by_gap() -> None:
+    """The mosaic takes its time for each, and none gains by the others."""
+    lossy, missing = lose(threads_on_cpus(rng(7), 900), rng(8))
+    told: list[tuple[int, int]] = []
+    mend_trace(lossy, progress=lambda done, total: told.append((done, total)))
+    assert len(told) >= sum(len(m) > 0 for m in missing) > 1
+    assert told == sorted(told)
+    assert told[-1] == (sum(map(len, missing)),) * 2
+
+
 def test_a_trace_of_enters_only_gets_enters_only() -> None:
     rows = [(i * 1000, 0, 7, ("read", "write", "close")[i % 3], 0) for i in range(90)]
     lossy = replace(

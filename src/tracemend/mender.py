@@ -69,6 +69,9 @@ class Mender(Protocol):
     calibration: Calibration | None
     #: Hidden events that a window may have; longer gaps come in blocks.
     longest: int
+    #: Windows that it is best asked for at once; None: as many as there are. Few, if none gains by the others' company:
+    #: then there is progress to be seen.
+    at_once: int | None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Beliefs about the hidden positions of each window, each window for itself."""
@@ -85,6 +88,7 @@ class Proposer:
     name = ""
     calibration: Calibration | None = None
     longest = 128
+    at_once: int | None = None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         raise NotImplementedError

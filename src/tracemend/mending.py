@@ -178,11 +178,14 @@ class Mending:
             open_blocks = [(w, part) for w in work for part in w.next_blocks()]
             if not open_blocks:
                 return [w.beliefs() for w in work]
-            windows = [part.window for _, part in open_blocks]
-            for (w, part), proposal in zip(open_blocks, self.mender.propose(windows, seed), strict=True):
-                w.take(part, proposal)
-                done += len(proposal)
-            progress(done, total)
+            many = self.mender.at_once or len(open_blocks)
+            for some in (open_blocks[at : at + many] for at in range(0, len(open_blocks), many)):
+                for (w, part), proposal in zip(
+                    some, self.mender.propose([p.window for _, p in some], seed), strict=True
+                ):
+                    w.take(part, proposal)
+                    done += len(proposal)
+                progress(done, total)
 
     # ------------------------------------------------------------------ one gap
 

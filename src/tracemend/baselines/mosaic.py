@@ -119,6 +119,7 @@ class Mosaic(Proposer):
 
     name = "mosaic"
     longest = 4096
+    at_once = 1
 
     def __init__(
         self,
