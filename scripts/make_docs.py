@@ -39,6 +39,7 @@ MAKERS = {
     "honest short": honest.honest_short,
     "honest types": honest.honest_types,
     "honest functional": honest.honest_functional,
+    "ceiling": honest.ceiling,
     "peers": honest.peers,
     "audit": honest.audit,
     "lost": lost.contests,

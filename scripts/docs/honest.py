@@ -84,6 +84,18 @@ def honest_types() -> str:
     return "\n".join(main) + (folded("Other gaps and windows", "\n".join(rest)) if rest else "") + end
 
 
+def ceiling() -> str:
+    """In how many gaps is the truth anywhere in training, with so much of what is beside it?"""
+    d = load("ceiling")
+    sides = [k for k in d["rows"][0] if k.isdecimal()]
+    head = ["unseen windows of 200", *(f"{k} events on each side" if k != "0" else "anywhere" for k in sides)]
+    body = [
+        [f"{r['data']}, gap {r['gap']} ({r['windows']} windows)", *(f"{100 * r[k]:.1f}" for k in sides)]
+        for r in d["rows"]
+    ]
+    return table(head, body) + source(d, "ceiling")
+
+
 def peers() -> str:
     """Generic imputers beside the baselines and this project's models: the same windows, the same gaps."""
     rows, end = rows_of("peers")

@@ -119,7 +119,7 @@ class Mosaic(Proposer):
 
     name = "mosaic"
     longest = 4096
-    at_once = 1
+    at_once: int | None = 1
 
     def __init__(
         self,
