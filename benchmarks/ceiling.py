@@ -14,48 +14,30 @@ from typing import Any
 
 import numpy as np
 from common import ROOT, command
-from numpy.typing import NDArray
 
-from tracemend.datasets import Data, load
+from tracemend.datasets import Data, load, ngrams
 from tracemend.evaluate import blackout
 from tracemend.experiment import provenance
 
 LENGTH, NUMBER = 200, 1000
 GAPS, SIDES = (1, 10, 40), (0, 1, 2, 4, 8, 16)
-_BASE = np.uint64(0x9E3779B97F4A7C15)
-
-
-def hashes(ids_S: NDArray[Any], n: int) -> NDArray[np.uint64]:
-    """A hash of the ``n`` events from each position on, (S - n + 1,)."""
-    event = ids_S.astype(np.uint64) + np.uint64(1)
-    value = np.zeros(max(0, len(event) - n + 1), np.uint64)
-    for k in range(n):
-        value = value * _BASE + event[k : k + len(value)]
-        value ^= value >> np.uint64(29)
-    return value
 
 
 def shares(data: Data) -> list[dict[str, Any]]:
     windows = data.windows(LENGTH, NUMBER)
+    unseen = windows.ids_NL[data.subsets(windows, blackout(LENGTH, 1, "centre"))["unseen"]]
     rows = []
     for gap in GAPS:
         known = blackout(LENGTH, gap, "centre")
-        unseen = windows.ids_NL[data.subsets(windows, known)["unseen"]]
         begin = int(np.flatnonzero(~known)[0])
         row: dict[str, Any] = {"data": data.name, "gap": gap, "windows": len(unseen)}
         for side in SIDES:
-            wanted = np.concatenate([hashes(w[begin - side : begin + gap + side], gap + 2 * side) for w in unseen])
-            row[str(side)] = round(float(_found(wanted, data, gap + 2 * side).mean()), 4)
+            hidden = ngrams.windows(unseen[:, begin - side : begin + gap + side])
+            there = ngrams.distinct((s.ids for s in data.train), gap + 2 * side)
+            row[str(side)] = round(float(ngrams.occur(hidden, there).mean()), 4)
         rows.append(row)
         print(row, flush=True)
     return rows
-
-
-def _found(wanted: NDArray[np.uint64], data: Data, n: int) -> NDArray[np.bool_]:
-    there = np.zeros(len(wanted), bool)
-    for stream in data.train:
-        there |= np.isin(wanted, hashes(stream.ids, n))
-    return there
 
 
 def main() -> None:

@@ -89,7 +89,8 @@ def main() -> None:
         )
     file = options.model / "calibration.json"
     if curves.keys() & TRAINED:
-        document = json.loads(file.read_text()) | {n: c.as_dict() for n, c in curves.items() if n in TRAINED}
+        held = json.loads(file.read_text()) if file.exists() else {}
+        document = held | {n: c.as_dict() for n, c in curves.items() if n in TRAINED}
         file.write_text(json.dumps(document) + "\n")
     for name in curves.keys() & SHIPPED:
         file = ROOT / "src" / "tracemend" / "data" / f"{name}_calibration.json"

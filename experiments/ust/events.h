@@ -1,4 +1,4 @@
-/* Tracepoints that have a number each: a program's .h lists them by EVENT(provider, name) and includes this one last.
+/* Tracepoints that have a number each: a program's own .h lists them by EVENT(provider, name), behind this one.
 
    An event class of one number is all that is wanted here: what a program does, and in which order, is in the names. */
 #ifndef EVENT

@@ -48,7 +48,8 @@ int main(int argc, char **argv) {
   lua_setglobal(L, "RUN");
   lua_register(L, "wait", pause_for);
   lua_sethook(L, hook, LUA_MASKCALL | LUA_MASKRET, 0);
-  if (luaL_dofile(L, argv[1])) fprintf(stderr, "%s\n", lua_tostring(L, -1));
+  int failed = luaL_dofile(L, argv[1]);
+  if (failed) fprintf(stderr, "%s\n", lua_tostring(L, -1));
   lua_close(L);
-  return 0;
+  return failed != 0;
 }

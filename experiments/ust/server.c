@@ -43,7 +43,7 @@ static void evict(void) {
 }
 
 static void answer(Request *r) {
-  char kind = 0, said[64];
+  char kind = 0, said[64] = "";
   long key = -1;
   T(parse_entry, r->socket);
   int fields = sscanf(r->text, "%c %ld", &kind, &key);
@@ -73,8 +73,8 @@ static void answer(Request *r) {
       free(gone);
       held--;
     }
-    pthread_mutex_unlock(&store_lock);
     T(unlock, key);
+    pthread_mutex_unlock(&store_lock);
   }
   T(reply_entry, r->socket);
   ssize_t sent = send(r->socket, said, sizeof said, MSG_NOSIGNAL);
@@ -101,7 +101,8 @@ static void *client(void *arg) {
   char text[64];
   for (int n = 0; n < requests; n++) {
     int dice = rand_r(&seed) % 20, put = 6 + 3 * run;
-    long key = rand_r(&seed) % (rand_r(&seed) % 4 ? 60 : 400);
+    int range = rand_r(&seed) % 4 ? 60 : 400;
+    long key = rand_r(&seed) % range;
     memset(text, 0, sizeof text);
     snprintf(text, sizeof text, dice == 0 ? "?" : "%c %ld", dice < 3 ? 'S' : dice < put ? 'P' : dice < put + 2 ? 'D' : 'G', key);
     T(client_send, key);

@@ -88,7 +88,7 @@ def ceiling() -> str:
     """In how many gaps is the truth anywhere in training, with so much of what is beside it?"""
     d = load("ceiling")
     sides = [k for k in d["rows"][0] if k.isdecimal()]
-    head = ["unseen windows of 200", *(f"{k} events on each side" if k != "0" else "anywhere" for k in sides)]
+    head = ["unseen windows of 200", *(f"with {k} on each side" if k != "0" else "anywhere" for k in sides)]
     body = [
         [f"{r['data']}, gap {r['gap']} ({r['windows']} windows)", *(f"{100 * r[k]:.1f}" for k in sides)]
         for r in d["rows"]

@@ -6,6 +6,7 @@ from typing import Any
 
 from docs.common import load, provenance, rows_of, source
 from tracemend.report import markdown_table as table
+from tracemend.report import triple
 from tracemend.results import Row
 
 #: The benchmarks on which all of the study's models were trained.
@@ -17,10 +18,6 @@ def named_row(row: Any) -> str:
     """A row's recipe, with what was changed in it (the number of iterations has a column of its own)."""
     changes = [s for s in row["settings"] if not s.startswith("iterations=")]
     return ", ".join([row["recipe"], *changes])
-
-
-def triple(score: Any) -> str:
-    return " / ".join(f"{100 * score[k]:.1f}" for k in ("accuracy", "perfect", "rouge_l"))
 
 
 def _rows() -> tuple[dict[str, list[Row]], str]:

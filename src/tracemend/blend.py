@@ -35,19 +35,24 @@ class Blend(Proposer):
         self.longest = copier.longest
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Both menders' beliefs, mixed. The network isn't asked where the copier is so sure that it can't win."""
+        """Both menders' beliefs, mixed. The network isn't asked where the copier is so sure that it can't win, nor
+        where it has no names for most of what it would see."""
         result = self.copier.propose(windows, seed)
         beatable = 1 + 2 * self.width - self.margin
         open_windows = [
             i
             for i, (w, p) in enumerate(zip(windows, result, strict=True))
-            if 0 < len(p) <= self.network.longest and self._surest(p) < beatable and _both_edges(w)
+            if 0 < len(p) <= self.network.longest and self._surest(p) < beatable and _both_edges(w) and self._knows(w)
         ]
         guesses = self.network.propose([windows[i] for i in open_windows], seed)
         for i, guess in zip(open_windows, guesses, strict=True):
             ahead = self._surest(result[i]) + self.margin - self._surest(guess)
             result[i] = mix(result[i], guess, 1 / (1 + math.exp(-ahead / self.width)))
         return result
+
+    def _knows(self, window: Window) -> bool:
+        events = window.ids_LC[window.known_L, 0]
+        return bool((events < len(self.network.vocabulary)).mean() > 0.5)
 
     @staticmethod
     def _surest(proposal: Proposal) -> float:

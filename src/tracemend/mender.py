@@ -70,7 +70,7 @@ class Mender(Protocol):
     #: Hidden events that a window may have; longer gaps come in blocks.
     longest: int
     #: Windows that it is best asked for at once; None: as many as there are. Few, if none gains by the others' company:
-    #: then there is progress to be seen.
+    #: then there is progress to be seen. (Not for menders with noise: a window's is drawn by its number.)
     at_once: int | None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:

@@ -4,8 +4,11 @@
     python tests/formats/fuzz.py CORPUS [MORE_CORPUS ...] [libFuzzer's options, such as -max_total_time=3600]
 
 An input is a whole trace in one piece: the length of its metadata (32 bits, little-endian), the metadata, and behind it
-the one stream's file. tests/data/fuzz_ctf has what an hour found to be different from one another, which a test reads
-again without atheris. A corpus that isn't there begins with made-up traces.
+the one stream's file. A corpus that isn't there begins with made-up traces. tests/data/fuzz_ctf.tar.xz has what an hour
+found to be different from one another, which a test reads again without atheris:
+
+    python tests/formats/fuzz.py SMALL CORPUS -merge=1
+    tar --sort=name --mtime=@0 --owner=0 --group=0 -C SMALL -cJf tests/data/fuzz_ctf.tar.xz .
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ def main() -> None:
     from test_ctf import attempt
 
     corpus = Path(sys.argv[1])
-    if not corpus.exists():
+    if not corpus.exists() and "-merge=1" not in sys.argv:
         corpus.mkdir()
         for number, data in enumerate(seeds()):
             (corpus / f"seed-{number}").write_bytes(data)

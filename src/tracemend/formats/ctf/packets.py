@@ -19,7 +19,16 @@ from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
 from tracemend.formats.ctf.decode import Decoder, Plan, packet_reader
 from tracemend.formats.ctf.source import PACKET_CONTEXT, PACKET_HEADER, shown_name
-from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, Clock, EventClass, Metadata, read_metadata, recognise, unpack
+from tracemend.formats.ctf.tsdl import (
+    INFERRED_EVENTS,
+    MERGED,
+    Clock,
+    EventClass,
+    Metadata,
+    read_metadata,
+    recognise,
+    unpack,
+)
 from tracemend.formats.ctf.types import Integer, Refused, Structure
 from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 
@@ -61,7 +70,7 @@ class Packet:
 class Stream:
     """The packets of one stream in their order; ``number`` is what tells it apart in a trace (``number_streams``).
 
-    instance: its id beside others of its class, None if it has none.
+    instance: its id beside others of its class, None if it has none. copy: another one of the same id is of its time.
     """
 
     trace: Packets
@@ -69,6 +78,7 @@ class Stream:
     clock: Clock
     packets: list[Packet]
     instance: int | None = None
+    copy: bool = False
     number: int = -1
 
     @property
@@ -210,8 +220,8 @@ class Packets:
         return found
 
     def text(self) -> bytes:
-        """The metadata's text, read anew."""
-        return unpack(self.metadata.path, self.metadata.path.read_bytes())
+        """The metadata's text, read anew, without what a mending has added to it."""
+        return unpack(self.metadata.path, self.metadata.path.read_bytes()).partition(MERGED)[0].rstrip(b"\n")
 
     def _clock(self, decoder: Decoder) -> Clock:
         clocks = self.metadata.clocks
@@ -293,54 +303,62 @@ def all_streams(traces: list[Packets]) -> list[Stream]:
     """The streams of traces that were read together, numbered; one that goes on in another trace's folder is one.
 
     LTTng's rotated chunks are traces of one UUID, with metadata that only grows; the counters of a stream go on over
-    them, so what a chunk's first packet counts was lost behind the last one of the chunk before it. Copies of one
-    trace, whose packets are of the same time, stay apart. Raises TraceError.
+    them, so what a chunk's first packet counts was lost behind the last one of the chunk before it. All their streams
+    are of the trace that has the whole metadata. What doesn't follow in time stays apart (``copies``). Raises
+    TraceError.
     """
-    wholes = _wholes(traces)
     found: list[Stream] = []
-    parts: dict[tuple[int, int, int | None], list[Stream]] = {}
-    for trace, whole in zip(traces, wholes, strict=True):
-        for s in trace.streams():
-            found.append(s)
-            parts.setdefault((wholes.index(whole), s.decoder.stream.id, s.instance), []).append(s)
-    for (at, number, instance), chunks in parts.items():
-        if instance is None or len(chunks) < 2 or not _follow(chunks):
-            continue
-        first = chunks[0]
-        first.packets = [p for s in chunks for p in s.packets]
-        first.trace = wholes[at]
-        first.decoder, _ = first.trace.kind(number)
-        gone = {id(s) for s in chunks[1:]}
-        found = [s for s in found if id(s) not in gone]
+    for whole, chunks in _grown(traces):
+        parts: dict[Key, list[Stream]] = {}
+        for trace in chunks:
+            for s in trace.streams():
+                number, s.trace = s.decoder.stream.id, whole
+                s.decoder, _ = whole.kind(number)
+                parts.setdefault((number, id(s) if s.instance is None else s.instance), []).append(s)
+        found += (s for of_one in parts.values() for s in _joined(of_one))
     number_streams(found)
     return found
 
 
-def _wholes(traces: list[Packets]) -> list[Packets]:
-    """For each trace the one of its UUID with the longest metadata, if that begins with its own; else itself."""
-    longest: dict[bytes, tuple[bytes, Packets]] = {}
+def _grown(traces: list[Packets]) -> list[tuple[Packets, list[Packets]]]:
+    """Traces whose metadata are one text, as far as each has got, with the one that has most of it."""
     several = {u for u, n in Counter(t.metadata.uuid for t in traces).items() if u is not None and n > 1}
-    alike = [t for t in traces if t.metadata.uuid in several]
-    for t in alike:
-        uuid, text = t.metadata.uuid or b"", t.text()
-        if len(text) > len(longest.get(uuid, (b"",))[0]):
-            longest[uuid] = text, t
-    result = dict(zip(map(id, traces), traces, strict=True))
-    for t in alike:
-        text, whole = longest[t.metadata.uuid or b""]
-        if text.startswith(t.text()):
-            result[id(t)] = whole
-    return [result[id(t)] for t in traces]
+    groups: list[tuple[bytes, Packets, list[Packets]]] = []
+    for trace in traces:
+        if trace.metadata.uuid not in several:
+            groups.append((b"", trace, [trace]))
+            continue
+        text = trace.text()
+        for i, (longest, whole, chunks) in enumerate(groups):
+            if trace.metadata.uuid == whole.metadata.uuid and longest.startswith(text):
+                chunks.append(trace)
+                break
+            if trace.metadata.uuid == whole.metadata.uuid and text.startswith(longest):
+                groups[i] = text, trace, [*chunks, trace]
+                break
+        else:
+            groups.append((text, trace, [trace]))
+    return [(whole, chunks) for _, whole, chunks in groups]
 
 
-def _follow(chunks: list[Stream]) -> bool:
-    """Put what may be one stream in order of time; does each begin when the one before it has ended?"""
-    ends = [p for s in chunks for p in (s.packets[0], s.packets[-1])]
-    if any(p.begin is None or p.end is None for p in ends):
-        return False
-    chunks.sort(key=lambda s: s.packets[0].begin or 0)
-    edges = [t for s in chunks for t in (s.packets[0].begin or 0, s.packets[-1].end or 0)]
-    return edges == sorted(edges)
+def _joined(parts: list[Stream]) -> list[Stream]:
+    """What may be one stream as one, but for parts that begin before the one in front of them has ended."""
+
+    def edges(s: Stream) -> tuple[int, int, int]:
+        return s.packets[0].begin or 0, s.packets[-1].end or 0, s.packets[0].sequence or 0
+
+    first, *rest = sorted(parts, key=edges)
+    result = [first]
+    for s in rest:
+        before, after = first.packets[-1], s.packets[0]
+        if before.end is None or after.begin is None:
+            result.append(s)
+        elif (after.begin, _step(before.sequence, after.sequence, 64)) > (before.end, 0):
+            first.packets += s.packets
+        else:
+            s.copy = True
+            result.append(s)
+    return result
 
 
 def _step(before: int | None, after: int | None, size: int) -> int:
@@ -356,11 +374,19 @@ def late_streams(streams: list[Stream]) -> list[str]:
 
     A rotated chunk alone begins like that, so it is no gap.
     """
-    late = [s for s in streams if s.packets[0].sequence]
+    late = [s for s in streams if s.packets[0].sequence and not s.copy]
     if not late:
         return []
     first = f"{late[0].file.name} with packet {late[0].packets[0].sequence}"
     return [f"{len(late)} of {len(streams)} streams begin late ({first}): what they held before is not here"]
+
+
+def copies(streams: list[Stream]) -> list[str]:
+    """A warning where packets of one stream lie twice."""
+    twice = [s for s in streams if s.copy]
+    if not twice:
+        return []
+    return [f"{len(twice)} streams lie there twice ({twice[0].file}): a copy of the trace? Each is told for itself"]
 
 
 def shared_cpus(streams: list[Stream]) -> list[str]:

@@ -28,6 +28,7 @@ from tracemend.formats.ctf.packets import (
     Packets,
     Stream,
     all_streams,
+    copies,
     folders,
     late_streams,
     shared_cpus,
@@ -338,7 +339,7 @@ class _Reader:
 
     def _finish(self, empty: bool) -> Trace:
         builder = self.builder
-        builder.warnings += late_streams(self.streams) + shared_cpus(self.streams)
+        builder.warnings += late_streams(self.streams) + copies(self.streams) + shared_cpus(self.streams)
         builder.provenance["streams"] = [
             {"number": s.number, "cpu": s.cpu, "file": str(s.file.relative_to(_folder(builder.path)))}
             for s in self.streams
@@ -519,7 +520,13 @@ def glance(path: Path, options: Options) -> Glance:
             end = end if lost.end is None else s.ns(lost.end)
             known: Known = "uncounted" if lost.count is None else "counted"
             gaps.append(Gap(len(gaps), s.number, None, None, begin, max(begin, end), lost.count, known, lost.after))
-    warnings = (*builder.warnings, *builder.passed_over(), *late_streams(streams), *shared_cpus(streams))
+    warnings = (
+        *builder.warnings,
+        *builder.passed_over(),
+        *late_streams(streams),
+        *copies(streams),
+        *shared_cpus(streams),
+    )
     return Glance(path, "ctf", tuple(heads), tuple(gaps), warnings)
 
 

@@ -35,6 +35,8 @@ NS = 1_000_000_000
 
 #: The context that marks events as inferred by this package, and the entry of the environment that counts them.
 INFERRED, INFERRED_EVENTS = "tracemend_inferred", "tracemend_events"
+#: What the part of the metadata begins with that a mending has added; the rest of the comment is JSON.
+MERGED = b"/* tracemend merged: "
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,11 @@ from tracemend.formats import files, sha256
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.packets import METADATA, Packets, Stream, all_streams
 from tracemend.formats.ctf.reader import Kinds, open_traces
-from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, PACKET_HEADER, PACKET_MAGIC
+from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, MERGED, PACKET_HEADER, PACKET_MAGIC
 from tracemend.mended import Mended
 from tracemend.outputs.ctf.extra import NAME, Extra
 from tracemend.outputs.overlay import NOTE
 
-#: What the metadata's last part begins with; the rest of the comment is JSON.
-MARKER = b"/* tracemend merged: "
 #: Where babeltrace2 finds the plug-in that shows inferred events.
 PLUGIN_FOLDER = Path(__file__).parent / "babeltrace"
 #: Bytes of a packet of metadata, at most.
@@ -104,7 +102,7 @@ def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
     }
     if mended.trace.partial is not None:
         env["tracemend_windows"] = mended.trace.partial.sentence(len(mended.trace))
-    text = MARKER + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
+    text = MERGED + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
     with open(metadata, "ab") as f:
         f.write(_as_in(raw, text))
 
@@ -129,11 +127,11 @@ def read_marks(folder: Path) -> dict[Path, Mark]:
     found = {}
     for metadata in sorted(folder.rglob(METADATA)):
         raw = metadata.read_bytes() if metadata.is_file() else b""
-        at = raw.rfind(MARKER)
+        at = raw.rfind(MERGED)
         if at < 0:
             continue
         try:
-            facts = json.loads(raw[at + len(MARKER) : raw.index(b" */", at)])
+            facts = json.loads(raw[at + len(MERGED) : raw.index(b" */", at)])
             found[metadata.parent] = Mark(int(facts["metadata_bytes"]), str(facts["input_sha256"]))
         except (ValueError, KeyError, TypeError) as e:
             raise OutputError(f"{metadata}: the mark of the merged trace is damaged") from e
