@@ -56,10 +56,10 @@ def main() -> None:
         from tracemend.formats.ctf import reader  # noqa: F401
     from test_ctf import attempt
 
-    corpus = Path(sys.argv[1])
-    if not corpus.exists() and "-merge=1" not in sys.argv:
+    corpus = next((Path(a) for a in sys.argv[1:] if a[0] != "-"), None)
+    if corpus and not corpus.exists():
         corpus.mkdir()
-        for number, data in enumerate(seeds()):
+        for number, data in enumerate(seeds() if "-merge=1" not in sys.argv else ()):
             (corpus / f"seed-{number}").write_bytes(data)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
         words, trace = Path(name) / "words", Path(name) / "trace"
@@ -71,7 +71,8 @@ def main() -> None:
             attempt(trace, skip=bool(len(data) & 1))
 
         options = [f"-dict={words}", "-timeout=10", "-rss_limit_mb=1024", "-max_len=8192"]
-        atheris.Setup([sys.argv[0], *options, *sys.argv[1:]], one)
+        # libFuzzer calls itself by the first word for -merge=1
+        atheris.Setup([f"{sys.executable} {sys.argv[0]}", *options, *sys.argv[1:]], one)
         atheris.Fuzz()
 
 

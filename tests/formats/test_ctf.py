@@ -7,12 +7,15 @@ import os
 import shutil
 import struct
 import subprocess
+import tarfile
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import fuzz
 import numpy as np
 import pytest
 from babeltrace import Event, judged
@@ -411,16 +414,61 @@ def test_rotated_chunks_are_one_trace(tmp_path: Path, grown: bytes) -> None:
     assert [g.count for g in read(chunks).gaps] == [4, None, 7, 1]
 
 
+def sizes(trace: Trace) -> dict[int, int]:
+    return {n: len(rows) for n, rows in trace.streams.items()}
+
+
 def test_what_is_no_chunk_stays_apart(tmp_path: Path) -> None:
-    """A copy of the trace (its packets are of the same time), and one of the same UUID but other metadata."""
+    """Copies, whose packets are of the same time, and a trace of the same UUID whose metadata are other ones."""
     trace, packets = counting([{"discarded": d} for d in (0, 4, 4, 11)], instance=7)
-    for name in ("1", "2"):
-        trace.write(tmp_path / "copies" / name, [packets])
-    assert {n: len(rows) for n, rows in read(tmp_path / "copies").streams.items()} == {0: 12, 1000: 12}
-    trace.write(tmp_path / "other" / "1", [packets[:2]])
-    other = trace.write(tmp_path / "other" / "2", [packets[2:]]) / "metadata"
-    other.write_text(other.read_text().replace("CTF 1.8", "CTF 1.8 "))
-    assert {n: len(rows) for n, rows in read(tmp_path / "other").streams.items()} == {0: 6, 1000: 6}
+    for name, part in (("1", packets[:2]), ("2", packets[2:]), ("3", packets[2:]), ("4", packets)):
+        trace.write(tmp_path / "copies" / name, [part])
+    copies = read(tmp_path / "copies")
+    assert sizes(copies) == {0: 12, 1000: 6, 2000: 12}
+    assert copies.warnings[0].startswith("2 streams lie there twice (")
+    assert len(copies.warnings) == 2  # and that there are several on one cpu
+    for name, part in (("1", packets[:2]), ("2", packets[2:3]), ("3", packets[3:])):
+        trace.write(tmp_path / "other" / name, [part])
+    other = tmp_path / "other" / "3" / "metadata"
+    other.write_text(other.read_text().replace("CTF 1.8", "CTF 1.8, and more"))
+    assert sizes(read(tmp_path / "other")) == {0: 9, 1000: 3}
+
+
+def test_chunks_of_one_moment_are_joined_in_order(tmp_path: Path) -> None:
+    """The first one's only packet begins and ends when the other's begins; a second copy of it isn't joined."""
+    trace, _ = counting([], instance=7)
+    late = trace.packet([(1000, {"n": 1}), (1200, {"n": 2})], sequence=1, discarded=3)
+    early = trace.packet([(1000, {"n": 0})], sequence=0)
+    for name, packet in (("1", late), ("2", early)):
+        trace.write(tmp_path / "two" / name, [[packet]])
+        trace.write(tmp_path / "copies" / name, [[early]])
+    joined = read(tmp_path / "two")
+    assert (sizes(joined), [g.count for g in joined.gaps]) == ({0: 3}, [3])
+    assert sizes(read(tmp_path / "copies")) == {0: 1, 1000: 1}
+
+
+@pytest.mark.parametrize("grown", ["1", "2"])
+def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
+    """Also where a stream is in one chunk alone: babeltrace2 takes one chunk's metadata for all of them."""
+    trace, packets = counting([{"discarded": d, "events": 20} for d in (0, 4, 4, 11, 11)], instance=7)
+    second = replace(trace, instance=8)
+    others = [second.packet([(t, {"n": 1}) for t in range(a, a + 60, 3)], discarded=9, cpu=1) for a in (400, 500)]
+    trace.write(tmp_path / "in" / "1", [packets[:2]])
+    trace.write(tmp_path / "in" / "2", [packets[2:], others])
+    with open(tmp_path / "in" / grown / "metadata", "ab") as f:
+        f.write(b"/* an event that came later */\n")
+    before = read(tmp_path / "in")
+    assert sizes(before) == {0: 100, 1: 40}
+    assert (
+        CliRunner().invoke(app, ["mend", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--merged"]).exit_code == 0
+    )
+    merged = tmp_path / "out" / "merged"
+    ((events, _, error),) = judged(merged)
+    assert not error
+    assert len(events) == len(before) + before.lost == 140 + 11 + 9
+    after = read(merged)
+    assert [(g.cpu, g.count) for g in after.gaps] == [(g.cpu, g.count) for g in before.gaps]
+    assert sizes(after) == sizes(before)
 
 
 def test_chunks_that_lttng_rotated(lttng_daemon: None, traced_program: Path, tmp_path: Path) -> None:
@@ -962,6 +1010,16 @@ def test_damage_never_raises_anything_else(seeds: list[dict[str, bytes]], scratc
     for name, data in files.items():
         (scratch / name).write_bytes(damage(rng, data) if name == hurt else data)
     attempt(scratch, skip)
+
+
+def test_what_fuzzing_found(tmp_path: Path) -> None:
+    """Inputs that led the fuzzer (tests/formats/fuzz.py) to other places in the reader."""
+    with tarfile.open(HERE.parent / "data" / "fuzz_ctf.tar.xz") as archive:
+        inputs = [file.read() for member in archive if (file := archive.extractfile(member))]
+    assert len(inputs) > 100
+    for data in inputs:
+        fuzz.unpack(data, tmp_path)
+        attempt(tmp_path, skip=bool(len(data) & 1))
 
 
 @settings(
