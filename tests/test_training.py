@@ -230,6 +230,17 @@ def test_blackouts_lie_where_the_study_puts_them() -> None:
             assert w.hidden == len(truth) == (7 if isinstance(gaps, Blackout) else w.hidden) >= 1
 
 
+def test_streams_shorter_than_the_gap_are_not_trained_on() -> None:
+    short = Stream(DATA[0].ids[:7], DATA[0].tids[:7])
+    chosen = replace(recipe("masked-s4-tiny"), iterations=2, gaps=Blackout(10))
+    done = list(Training(chosen, VOCABULARY, seed=1).steps([short, DATA[0]], [short, DATA[0]], every=1))
+    alone = list(Training(chosen, VOCABULARY, seed=1).steps(DATA, DATA, every=1))
+    assert [s.loss for s in done] == [s.loss for s in alone]
+    assert [s.validation for s in done] == [s.validation for s in alone]
+    with pytest.raises(ModelError, match="no stream of 10 events or more to train on"):
+        next(Training(chosen, VOCABULARY).steps([short]))
+
+
 def test_a_vocabulary_by_frequency_counts(tmp_path: Path) -> None:
     from conftest import rng, threads_on_cpus
 

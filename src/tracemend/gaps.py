@@ -27,6 +27,11 @@ class Overflow:
     context: int = 128
     cut: float = 0.5
 
+    @property
+    def least(self) -> int:
+        """Events that a stream must have for such a gap."""
+        return 1
+
     def for_batch(self, rng: Generator) -> Overflow:
         return self
 
@@ -82,6 +87,11 @@ class Blackout:
         if self.place not in {"anywhere", "centre", "end", "grid"}:
             raise ModelError(f"unknown place {self.place!r} of a blackout; one of anywhere, centre, end, grid")
 
+    @property
+    def least(self) -> int:
+        """See Overflow.least."""
+        return self.size
+
     def for_batch(self, rng: Generator) -> Blackout:
         return replace(self, at=float(rng.random())) if self.shared else self
 
@@ -111,6 +121,11 @@ class Blackout:
 @dataclass(frozen=True, slots=True)
 class Points:
     """Single events are hidden, a uniformly drawn share of the window (CSDI's training: Tashiro et al. 2021, 4.3)."""
+
+    @property
+    def least(self) -> int:
+        """See Overflow.least."""
+        return 1
 
     def for_batch(self, rng: Generator) -> Points:
         return self

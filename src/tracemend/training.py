@@ -69,12 +69,16 @@ def draw(
     return torch.from_numpy(ids), torch.from_numpy(known)
 
 
-def weights_of(data: Sequence[Stream], seldom: Sequence[Stream] = ()) -> NDArray[np.float64]:
+def weights_of(data: Sequence[Stream], seldom: Sequence[Stream] = (), *, least: int = 1) -> NDArray[np.float64]:
     """How often each stream is drawn: by the root of its length, so that long traces don't drown short ones.
 
-    The streams of ``seldom`` come behind those of ``data`` and are drawn a tenth as often.
+    The streams of ``seldom`` come behind those of ``data`` and are drawn a tenth as often; those of fewer than
+    ``least`` events never. Raises ModelError if no stream is left.
     """
     root = np.sqrt([len(s) for s in data] + [len(s) / 100 for s in seldom])
+    root[[len(s) < least for s in (*data, *seldom)]] = 0
+    if not root.any():
+        raise ModelError(f"no stream of {least} events or more to train on")
     return np.asarray(root / root.sum(), np.float64)
 
 
@@ -169,7 +173,7 @@ class Training:
     def steps(self, data: Sequence[Stream], held_out: Sequence[Stream] = (), *, every: int = 250) -> Iterator[Step]:
         """Train up to ``total`` steps. ``held_out`` is measured every ``every`` steps, with the average's weights."""
         seldom = enters_only(data, self.vocabulary)
-        share, data = weights_of(data, seldom), [*data, *seldom]
+        share, data = weights_of(data, seldom, least=self.recipe.gaps.least), [*data, *seldom]
         self.network.train()
         while self.number < self.total:
             torch.manual_seed(self.seed * 1_000_003 + self.number)  # for dropout, which draws from nowhere else
@@ -239,7 +243,8 @@ class Training:
     def _validation(self, held_out: Sequence[Stream], windows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The same windows every time."""
         for a in range(0, windows, 32):
-            clean, known = draw(self.recipe, held_out, weights_of(held_out), 1, a, min(32, windows - a))
+            share = weights_of(held_out, least=self.recipe.gaps.least)
+            clean, known = draw(self.recipe, held_out, share, 1, a, min(32, windows - a))
             yield clean.to(self.device), known.to(self.device)
 
     def validation_loss(
