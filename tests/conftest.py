@@ -162,6 +162,10 @@ CHANNELS = {
 }
 
 
+def lttng(*words: str) -> None:
+    subprocess.run(["lttng", *words], check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def lttng_recordings(
     lttng_daemon: None, traced_program: Path, tmp_path_factory: pytest.TempPathFactory
@@ -169,9 +173,6 @@ def lttng_recordings(
     """The same run in several sessions at once: one loses nothing, one discards events, one overwrites packets."""
     folder = tmp_path_factory.mktemp("recordings")
     sessions = {name: f"tracemend-{os.getpid()}-{name}" for name in CHANNELS}
-
-    def lttng(*words: str) -> None:
-        subprocess.run(["lttng", *words], check=True, capture_output=True)
 
     try:
         for name, session in sessions.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -25,7 +25,7 @@ from tracemend.blend import Blend
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.gaps import lose
-from tracemend.mender import Mender, Restorer
+from tracemend.mender import Mender, Proposal, Restorer
 from tracemend.mending import mend_trace
 from tracemend.processes.base import Noise, Process
 from tracemend.processes.masked import Masked
@@ -33,7 +33,7 @@ from tracemend.recipes import RECIPES, build, recipe
 from tracemend.sampler import restore
 from tracemend.training import Training, streams
 from tracemend.vocabulary import FIRST, MASK, numbered, universal
-from tracemend.windows import SLOTS, Stream
+from tracemend.windows import SLOTS, Stream, Window, window
 
 
 def tiny(vocabulary_size: int = 40) -> Restorer:
@@ -386,3 +386,20 @@ def test_a_mender_of_ones_own_can_mend() -> None:
     lossy, _ = lose(threads_on_cpus(rng(2), 300), rng(3), longest=20)
     mended = mend_trace(lossy, tiny(), copier=None)
     assert mended.filled == len(lossy.gaps)
+
+
+@pytest.mark.parametrize(("first", "asked"), [(3, True), (100, False)])
+def test_a_network_is_not_asked_where_it_has_no_names(first: int, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = first + rng(4).integers(0, 8, 600)
+    blend = Blend(Lookup([Stream(ids, np.zeros_like(ids))]), tiny())
+    asked_for: list[int] = []
+    propose = blend.network.propose
+
+    def recorded(windows: Sequence[Window], seed: int) -> list[Proposal]:
+        asked_for.append(len(windows))
+        return propose(windows, seed)
+
+    monkeypatch.setattr(blend.network, "propose", recorded)
+    nobody = np.zeros(30, np.int64)
+    blend.propose([window(ids[:30], nobody, ids[300:330], nobody, 6)])  # what isn't in the stream: nobody can be sure
+    assert sum(asked_for) == asked

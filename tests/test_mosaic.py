@@ -112,6 +112,13 @@ def test_few_places_do_where_there_are_many() -> None:
     assert len(few.sources(hidden_runs(windows[0])[0])) < few.places.events
 
 
+def test_long_gaps_are_copied_from_more_places() -> None:
+    text = np.random.default_rng(1).integers(3, 6, 6000).tolist()
+    mosaic = Mosaic([stream(text)], most=[(0, 2000), (20, 4000)])
+    short, long = (mosaic.sources(hidden_runs(gap(text[:40], text[90:130], n))[0]) for n in (20, 21))
+    assert 1.5 * len(short) < len(long) < mosaic.places.events
+
+
 def test_the_threads_are_copied_with_the_events() -> None:
     """Two threads take turns; the pattern's own thread ids mean nothing for the gap's."""
     ids = [3, 4, 5, 6, 7, 8] * 20

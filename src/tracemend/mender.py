@@ -35,6 +35,8 @@ Ints = NDArray[np.int64]
 
 #: Candidates a network's distribution over events is cut down to.
 CANDIDATES = 12
+#: Windows that a network runs together.
+BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Restorer(Proposer):
         self.blend_calibration: Calibration | None = None
         self.network.eval().requires_grad_(False)
 
-    def propose(self, windows: Sequence[Window], seed: int = 0, *, at_once: int = 16) -> list[Proposal]:
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Windows of like length are run together.
 
         Masked and autoregressive models keep the likeliest ids and don't use ``seed``; Gaussian ones begin in noise.
@@ -134,8 +136,8 @@ class Restorer(Proposer):
         proposals: list[Proposal | None] = [None] * len(windows)
         order = sorted(range(len(windows)), key=lambda i: len(windows[i].known_L))
         with torch.inference_mode():
-            for a in range(0, len(order), at_once):
-                chosen = order[a : a + at_once]
+            for a in range(0, len(order), BATCH):
+                chosen = order[a : a + BATCH]
                 ids, known = batch([windows[i] for i in chosen])
                 ids[..., 0][ids[..., 0] >= len(self.vocabulary)] = OTHER
                 for i, proposal in zip(chosen, self._run(ids, known, seed, chosen), strict=True):

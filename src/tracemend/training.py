@@ -242,8 +242,8 @@ class Training:
 
     def _validation(self, held_out: Sequence[Stream], windows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The same windows every time."""
+        share = weights_of(held_out, least=self.recipe.gaps.least)
         for a in range(0, windows, 32):
-            share = weights_of(held_out, least=self.recipe.gaps.least)
             clean, known = draw(self.recipe, held_out, share, 1, a, min(32, windows - a))
             yield clean.to(self.device), known.to(self.device)
 

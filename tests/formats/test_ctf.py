@@ -19,7 +19,7 @@ import fuzz
 import numpy as np
 import pytest
 from babeltrace import Event, judged
-from conftest import CHANNELS
+from conftest import CHANNELS, lttng
 from ctf_made import MAGIC, UUID, Made, Struct, Words, draw_struct
 from ctf_made import Int as MadeInt
 from hypothesis import HealthCheck, given, settings
@@ -473,10 +473,6 @@ def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
 
 def test_chunks_that_lttng_rotated(lttng_daemon: None, traced_program: Path, tmp_path: Path) -> None:
     session = f"tracemend-{os.getpid()}-rotated"
-
-    def lttng(*words: str) -> None:
-        subprocess.run(["lttng", *words], check=True, capture_output=True)
-
     try:
         lttng("create", session, f"--output={tmp_path}")
         lttng("enable-channel", "-u", "-s", session, "ch", "--subbuf-size=4096", "--num-subbuf=4")

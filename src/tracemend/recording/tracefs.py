@@ -67,13 +67,14 @@ class Instance:
     def __init__(self, label: str, buffer_kb: int, *, events: str = "raw", overwrite: bool = True, pid: int) -> None:
         self.path = TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-{label}"
         self._fds: dict[int, int] = {}
-        made = True  # a signal that ends us often comes in the midst of mkdir: the kernel takes its time for it
         try:
-            try:
-                self.path.mkdir()
-            except OSError as e:
-                made = False
-                raise RecordError(f"{self.path}: can't make an ftrace instance: {e.strerror}") from e
+            self.path.mkdir()
+        except OSError as e:
+            raise RecordError(f"{self.path}: can't make an ftrace instance: {e.strerror}") from e
+        except BaseException:  # a signal that ends us often comes meanwhile: the kernel takes its time for it
+            remove_instance(self.path)
+            raise
+        try:
             self.set("tracing_on", 0)
             self.set("trace_clock", "mono")
             self.set("buffer_size_kb", buffer_kb)
@@ -88,8 +89,7 @@ class Instance:
                 pipe = self.path / "per_cpu" / f"cpu{cpu}" / "trace_pipe_raw"
                 self._fds[cpu] = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except BaseException as e:
-            if made:
-                self.close()
+            self.close()
             if isinstance(e, OSError):
                 raise RecordError(f"{self.path}: ftrace refuses: {e}") from e
             raise

@@ -329,15 +329,15 @@ def _grown(traces: list[Packets]) -> list[tuple[Packets, list[Packets]]]:
             groups.append((b"", trace, [trace]))
             continue
         text = trace.text()
-        for i, (longest, whole, chunks) in enumerate(groups):
-            if trace.metadata.uuid == whole.metadata.uuid and longest.startswith(text):
-                chunks.append(trace)
-                break
-            if trace.metadata.uuid == whole.metadata.uuid and text.startswith(longest):
-                groups[i] = text, trace, [*chunks, trace]
-                break
-        else:
+        alike = [i for i, (_, whole, _) in enumerate(groups) if whole.metadata.uuid == trace.metadata.uuid]
+        at = next((i for i in alike if groups[i][0].startswith(text) or text.startswith(groups[i][0])), None)
+        if at is None:
             groups.append((text, trace, [trace]))
+            continue
+        longest, _, chunks = groups[at]
+        chunks.append(trace)
+        if len(text) > len(longest):
+            groups[at] = text, trace, chunks
     return [(whole, chunks) for _, whole, chunks in groups]
 
 
