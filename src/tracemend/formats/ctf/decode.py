@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -24,13 +24,16 @@ from tracemend.formats.ctf.source import (
 )
 from tracemend.formats.ctf.tsdl import EventClass, Metadata, StreamClass
 from tracemend.formats.ctf.types import Array, Enumeration, Integer, Refused, String, Structure, Type, Variant
-from tracemend.formats.ctf.values import DAMAGED, Budget, Damage, Quotes, listed, need, read_bits, take
+from tracemend.formats.ctf.values import DAMAGED, Budget, Damage, Quotes, listed, need, read_bits
 
 #: Where an event says whose it is: in a context by these names, or, for perf, among its fields.
 TIDS, COMMS, PERF_TID = ("tid", "vtid", "perf_tid"), ("procname", "comm", "perf_comm"), "perf_tid"
 
-#: Reads a packet's header or context from a bit on into ``env``; returns the bit behind it.
-PacketReader = Callable[[bytes, int, dict[tuple[str, ...], Any]], int]
+#: Where values of the packet and of the event's header are kept by their paths, for what refers to them.
+Env = dict[tuple[str, ...], Any]
+#: Reads a packet's header or context from a bit on: the bit behind it, and the values that were asked for. All its
+#: values go into the ``Env``, if there is one; a context that refers to the header needs it.
+PacketReader = Callable[[bytes, int, Env | None], tuple[int, Sequence[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Decoder:
         self.timed = False
         self.shared: dict[str, Any] = {
             "__builtins__": {"int": int, "len": len, "min": min, "bin": bin},
-            **{"repeat": repeat, "read_bits": read_bits, "take": take, "need": need, "listed": listed},
+            **{"repeat": repeat, "read_bits": read_bits, "need": need, "listed": listed},
             **{"spend": self.budget.spend, "Damage": Damage, "QUOTES": Quotes(), "ZERO": b"\0"},
         }
         header = stream.event_header
@@ -64,7 +67,6 @@ class Decoder:
             EVENT_HEADER: header,
         }
         try:
-            self.read_context = packet_reader(PACKET_CONTEXT, stream.packet_context, metadata)
             self.read_events = self._loop()
         except Refused as e:
             raise TraceError(metadata.path, stream.line, str(e)) from None
@@ -236,11 +238,16 @@ def _scalars(root: tuple[str, ...], names: Names) -> Iterator[tuple[tuple[str, .
             yield from _scalars((*root, name), bound)
 
 
-def packet_reader(root: tuple[str, ...], structure: Structure | None, metadata: Metadata) -> PacketReader:
-    """What reads a packet's header or context: all its values by their paths. Raises Refused."""
+def packet_reader(
+    root: tuple[str, ...], structure: Structure | None, metadata: Metadata, wanted: Sequence[str]
+) -> tuple[PacketReader, bool]:
+    """What reads a packet's header or context. wanted: names, as they are shown, of the fields whose values it returns
+    (None where there is no such field; an array's as bytes or a list). Also whether it refers to the header's.
+
+    Raises Refused."""
     shared: dict[str, Any] = {
         "__builtins__": {"int": int, "len": len, "min": min},
-        **{"repeat": repeat, "read_bits": read_bits, "take": take, "need": need, "Damage": Damage, "ZERO": b"\0"},
+        **{"repeat": repeat, "read_bits": read_bits, "need": need, "Damage": Damage, "ZERO": b"\0"},
         "spend": Budget().spend,
     }
     w = Writer(shared, {PACKET_HEADER: metadata.packet_header} if root == PACKET_CONTEXT else {})
@@ -248,6 +255,12 @@ def packet_reader(root: tuple[str, ...], structure: Structure | None, metadata: 
     w.start(bits=True, known=1)
     w.root(root, structure)
     w.settle(bits=True)
-    for path, value in _scalars(root, w.roots.get(root, Names())):
-        w.emit(f"env[{w.constant(path)}] = {value}")
-    return w.function("read_packet", "data, bit, env", "bit")
+    names = w.roots.get(root, Names())
+    w.emit("if env is not None:")
+    with w.indented():
+        w.emit("pass")
+        for path, value in _scalars(root, names):
+            w.emit(f"env[{w.constant(path)}] = {value}")
+    values = {shown_name(name): bound.value for name, bound in names.items() if isinstance(bound, Bound)}
+    result = f"bit, [{', '.join(values.get(n, 'None') for n in wanted)}]"
+    return w.function("read_packet", "data, bit, env", result), w.refers

@@ -10,14 +10,15 @@ from __future__ import annotations
 import mmap
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
-from tracemend.formats.ctf.decode import Decoder, Plan, packet_reader
+from tracemend.formats.ctf.decode import Decoder, Env, Plan, packet_reader
 from tracemend.formats.ctf.source import PACKET_CONTEXT, PACKET_HEADER, shown_name
 from tracemend.formats.ctf.tsdl import (
     INFERRED_EVENTS,
@@ -43,7 +44,6 @@ MOST_CPUS = 1 << 16
 MOST_LOST = 1 << 40
 METADATA = "metadata"
 
-Env = dict[tuple[str, ...], Any]
 Key = tuple[int, object]
 
 
@@ -110,10 +110,11 @@ class Lost:
     end: int | None
 
 
-def folders(path: Path) -> list[Path]:
-    """The folders at and below ``path`` that hold a trace, in order."""
-    found = [Path(folder) for folder, _, files in os.walk(path) if METADATA in files]
-    return sorted(f for f in found if recognise(_head(f / METADATA)))
+def folders(path: Path) -> tuple[list[Path], list[Path]]:
+    """The folders at and below ``path`` that hold a trace, in order, and those whose metadata are none."""
+    found = sorted(Path(folder) for folder, _, files in os.walk(path) if METADATA in files)
+    traces = [f for f in found if recognise(_head(f / METADATA))]
+    return traces, [f for f in found if f not in traces]
 
 
 def _head(path: Path) -> bytes:
@@ -134,20 +135,16 @@ CONTEXT = ("packet_size", "content_size", *TIMES, *COUNTERS, "cpu_id")
 
 
 class Heads:
-    """Reads packet headers or contexts and picks the fields that have a meaning."""
+    """Reads packet headers or contexts: the values of HEADER or of CONTEXT, None where there is no such field."""
 
     def __init__(self, root: tuple[str, ...], structure: Structure | None, metadata: Metadata) -> None:
-        self.read = packet_reader(root, structure, metadata)
-        fields = structure.members if structure else ()
-        kinds = {shown_name(name): t for name, t in fields}
-        paths = {shown_name(name): (*root, name) for name, _ in fields}
-        names = HEADER if root == PACKET_HEADER else CONTEXT
-        self.paths = [paths.get(n, ()) if n == "uuid" or isinstance(kinds.get(n), Integer) else () for n in names]
+        kinds = {shown_name(name): t for name, t in structure.members} if structure else {}
+        #: bits of the fields that are numbers; whether the times are less than the clock's 64
         self.sizes = {name: t.size for name, t in kinds.items() if isinstance(t, Integer)}
-
-    def values(self, env: Env) -> list[Any]:
-        """The values of HEADER or of CONTEXT, None where there is no such field."""
-        return list(map(env.get, self.paths))
+        names = HEADER if root == PACKET_HEADER else CONTEXT
+        self.short = any(self.sizes.get(name, 64) < 64 for name in TIMES)
+        wanted = [n if n in {*self.sizes, "uuid"} else "" for n in names]
+        self.read, self.refers = packet_reader(root, structure, metadata, wanted)
 
     def moved(self, value: int | None, name: str, before: int) -> int | None:
         """The clock's value of a field that may hold only its lower bits: the first such value from ``before`` on."""
@@ -183,19 +180,21 @@ class Packets:
             self.kinds[number] = Decoder(self.metadata, stream, self.plan), heads
         return self.kinds[number]
 
-    def head(self, data: bytes, env: Env) -> tuple[Decoder, Heads, object, int]:
-        """Read header and context into ``env``: what reads the rest, the stream's instance id, the bit behind them.
+    def head(self, data: bytes, env: Env | None = None) -> tuple[Decoder, Heads, object, int, Sequence[Any]]:
+        """Read header and context (into ``env``, too): what reads the rest, the stream's instance id, the bit behind
+        them, and the values of CONTEXT.
 
         Raises one of DAMAGED.
         """
-        bit = self.header.read(data, 0, env)
-        magic, uuid, stream, instance = self.header.values(env)
+        bit, (magic, uuid, stream, instance) = self.header.read(data, 0, env)
         if magic is not None and magic & 0xFFFFFFFF != MAGIC:
             raise Damage(f"no packet begins here: {magic:#x} instead of {MAGIC:#x}")
-        if uuid is not None and self.metadata.uuid is not None and bytes(uuid) != self.metadata.uuid:
+        if isinstance(uuid, bytes) and uuid != (self.metadata.uuid or uuid):
             raise Damage("a packet of another trace")
         decoder, heads = self.kind(stream)
-        return decoder, heads, instance, heads.read(data, bit, env)
+        if heads.refers and env is None:
+            self.header.read(data, 0, env := {})
+        return decoder, heads, instance, *heads.read(data, bit, env)
 
     def streams(self) -> list[Stream]:
         """All streams with their packets in order, but for inferred ones; raises TraceError where one is damaged."""
@@ -246,13 +245,12 @@ class Packets:
                 before = packet.end or packet.begin or before
 
     def _packet(self, file: Path, mapped: mmap.mmap, at: int, before: int) -> tuple[Key, Packet]:
-        env: Env = {}
         try:
-            decoder, heads, instance, body = self.head(mapped[at : at + HEAD], env)
+            decoder, heads, instance, body, values = self.head(mapped[at : at + HEAD])
         except DAMAGED:
-            decoder, heads, instance, body = self.head(mapped[at : at + LARGEST_HEAD], env)
+            decoder, heads, instance, body, values = self.head(mapped[at : at + LARGEST_HEAD])
         left = len(mapped) - at
-        size, content, begin, end, sequence, discarded, cpu = heads.values(env)
+        size, content, begin, end, sequence, discarded, cpu = values
         size = left * 8 if size is None else size
         content = size if content is None else content
         if size % 8 or not size or not body <= content <= size:
@@ -262,8 +260,9 @@ class Packets:
             size, content = left * 8, min(content, left * 8)
         if cpu is not None and not 0 <= cpu < MOST_CPUS:
             raise Damage(f"a cpu with number {cpu}")
-        begin = heads.moved(begin, "timestamp_begin", before)
-        end = heads.moved(end, "timestamp_end", before if begin is None else begin)
+        if heads.short:
+            begin = heads.moved(begin, "timestamp_begin", before)
+            end = heads.moved(end, "timestamp_end", before if begin is None else begin)
         packet = Packet(file, at, size >> 3, content, begin, end, sequence, discarded, -1 if cpu is None else cpu)
         return (decoder.stream.id, file if instance is None else instance), packet
 
@@ -275,17 +274,19 @@ class Packets:
         then the one before had counted ahead, and all counts from the end back are no larger than their followers.
         """
         _, heads = self.kind(stream.decoder.stream.id)
+        size = heads.sizes.get("packet_seq_num", 64)
         found = [
             Lost(k, None, p.end, q.begin)
-            for k, (p, q) in enumerate(zip(stream.packets, stream.packets[1:], strict=False))
-            if _step(p.sequence, q.sequence, heads.sizes.get("packet_seq_num", 64)) > 1
+            for k, (p, q) in enumerate(pairwise(stream.packets))
+            if _step(p.sequence, q.sequence, size) > 1
         ]
         first = stream.packets[0]
         whole = not first.sequence
         totals = [0 if whole else first.discarded or 0]
         last = totals[0]
+        size = heads.sizes.get("events_discarded", 64)
         for p in stream.packets:
-            totals.append(totals[-1] + _step(last, p.discarded, heads.sizes.get("events_discarded", 64)))
+            totals.append(totals[-1] + _step(last, p.discarded, size))
             last = last if p.discarded is None else p.discarded
         for k in range(len(totals) - 2, -1, -1):
             totals[k] = min(totals[k], totals[k + 1])
@@ -364,6 +365,8 @@ def _joined(parts: list[Stream]) -> list[Stream]:
 def _step(before: int | None, after: int | None, size: int) -> int:
     """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
     if before is None or after is None:
+        return 0
+    if before == after:
         return 0
     half = 1 << (size - 1)
     return (after - before + half) % (2 * half) - half

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tracemend.errors import TraceError
 from tracemend.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, Partial, StreamHeads, Trace
 from tracemend.formats.base import Builder, Format, Options
-from tracemend.formats.ctf.decode import Plan
+from tracemend.formats.ctf.decode import Env, Plan
 from tracemend.formats.ctf.packets import (
     METADATA,
     Lost,
@@ -39,7 +39,9 @@ from tracemend.formats.text import decode
 from tracemend.syscalls import NO_NUMBER, call_name, canonical
 
 #: Events decoded before they are merged; of each stream there are about as many in memory.
-BATCH = 1 << 14
+BATCH = 1 << 13
+#: Values of an event in ``Rows``.
+WIDTH = 6
 #: Events that are kept from looking for windows, to be decoded only once.
 MOST_HELD = 1 << 19
 #: Files mapped at a time.
@@ -107,7 +109,7 @@ class _Numbers(dict[int, int]):
 
 @dataclass(slots=True)
 class Batch:
-    """Consecutive events of one stream, columns of E rows."""
+    """Consecutive events of one stream (-1: of several), columns of E rows."""
 
     time_ns: NDArray[np.int64]
     kind: NDArray[np.int32]
@@ -167,6 +169,22 @@ class Comms(dict[bytes | None, int]):
         return code
 
 
+class Rows(list[Any]):
+    """Decoded events, WIDTH values each: clock, code, thread, command, arguments, return value.
+
+    All in one flat list: a tuple for each event would be one more thing for the garbage collector to go through, time
+    and again, which takes a third of the time of reading.
+    """
+
+    @property
+    def events(self) -> int:
+        return len(self) // WIDTH
+
+    def column(self, number: int) -> list[Any]:
+        """One value of every event."""
+        return self[number::WIDTH]
+
+
 class _Events:
     """Decodes one stream, batch by batch, and knows how many events stand before the end of each of its packets.
 
@@ -177,59 +195,59 @@ class _Events:
         self.stream, self.index, self.builder = stream, index, builder
         self.maps, self.comms = maps, comms
         self.wanted: set[int] | None = None
-        self.held: dict[int, list[tuple[Any, ...]]] = {}  # rows of packets that were decoded ahead
+        self.held: dict[int, Rows] = {}  # rows of packets that were decoded ahead
         self.until: list[int] = []  # events up to and with each packet
         self.cuts: list[int] = []
         self.count = 0
         self.latest = 0  # the clock at the last event
 
     def batches(self) -> Iterator[Batch]:
-        rows: list[tuple[Any, ...]] = []
+        rows = Rows()
         passed = False
         for k, packet in enumerate(self.stream.packets):
             if self.wanted is None or k in self.wanted:
                 if passed and (rows or self.count):
-                    self.cuts.append(self.count + len(rows))
+                    self.cuts.append(self.count + rows.events)
                 passed = False
                 for _ in self._ahead(k, rows) if k in self.held else self._packet(packet, rows):
-                    if len(rows) >= BATCH:
+                    if rows.events >= BATCH:
                         yield self._batch(rows)
                         rows.clear()
             else:
                 passed = True
-            self.until.append(self.count + len(rows))
+            self.until.append(self.count + rows.events)
         if rows:
             yield self._batch(rows)
 
-    def ahead(self, k: int) -> list[tuple[Any, ...]]:
+    def ahead(self, k: int) -> Rows:
         """The rows of packet ``k``, decoded out of turn."""
-        rows: list[tuple[Any, ...]] = []
+        rows = Rows()
         self.latest = 0
         for _ in self._packet(self.stream.packets[k], rows):
             pass
         self.latest = 0
         return rows
 
-    def _ahead(self, k: int, rows: list[tuple[Any, ...]]) -> Iterator[None]:
+    def _ahead(self, k: int, rows: Rows) -> Iterator[None]:
         rows += self.held.pop(k)
-        self.latest = rows[-1][0] if rows else self.latest
+        self.latest = rows[-WIDTH] if rows else self.latest
         yield
 
-    def _packet(self, packet: Packet, rows: list[tuple[Any, ...]]) -> Iterator[None]:
+    def _packet(self, packet: Packet, rows: Rows) -> Iterator[None]:
         """Decode a packet in pieces, pausing after each of them."""
         data = self.maps(packet.file)[packet.at : packet.at + (packet.content + 7 >> 3)]
-        env: dict[tuple[str, ...], Any] = {}
+        env: Env = {}
         try:
-            decoder, _, _, bit = self.stream.trace.head(data, env)
+            decoder, _, _, bit, _ = self.stream.trace.head(data, env)
         except DAMAGED:
             raise TraceError(packet.file, 0, f"byte {packet.at}: the file changed while it was read") from None
         now = self.latest if packet.begin is None else packet.begin
         while True:
-            before = len(rows)
+            before = rows.events
             bit, now, self.latest, error = decoder.run(
-                data, bit, packet.content, now, self.latest, BATCH, rows.append, env
+                data, bit, packet.content, now, self.latest, BATCH, rows.extend, env
             )
-            decoded = len(rows) - before
+            decoded = rows.events - before
             yield
             if error is not None:
                 self.builder.bad(
@@ -239,10 +257,10 @@ class _Events:
             if decoded < BATCH:
                 return
 
-    def _batch(self, rows: list[tuple[Any, ...]]) -> Batch:
-        now, kind, tid, comm, args, ret = zip(*rows, strict=True)
+    def _batch(self, rows: Rows) -> Batch:
+        now, kind, tid, comm, args, ret = map(rows.column, range(WIDTH))
         time = self._time(now)
-        self.count += len(rows)
+        self.count += rows.events
         return Batch(
             time,
             np.array(kind, np.int32),
@@ -253,7 +271,7 @@ class _Events:
             self.index,
         )
 
-    def _time(self, now: tuple[int, ...]) -> NDArray[np.int64]:
+    def _time(self, now: list[int]) -> NDArray[np.int64]:
         """Values of the stream's clock as nanoseconds, exactly; raises TraceError beyond 64 bits."""
         if not self.stream.decoder.timed:
             return np.arange(self.count, self.count + len(now), dtype=np.int64)
@@ -266,10 +284,26 @@ class _Events:
         return np.array([clock.ns(v) for v in now], np.int64)
 
 
-def _tids(tid: tuple[int, ...]) -> NDArray[np.int32]:
+def _tids(tid: list[int]) -> NDArray[np.int32]:
     """Threads; -1 for a number that no thread can have."""
-    wide = np.array(tid, object) if max(tid) >= 1 << 63 else np.array(tid, np.int64)
+    try:
+        wide = np.array(tid, np.int64)
+    except OverflowError:
+        wide = np.array(tid, object)
     return np.where((wide >= -1) & (wide < 1 << 31), wide, -1).astype(np.int32)
+
+
+def _joined(parts: list[Batch], order: NDArray[np.int64]) -> Batch:
+    """The events of several batches, one behind the other, in the given order."""
+    return Batch(
+        np.concatenate([p.time_ns for p in parts])[order],
+        np.concatenate([p.kind for p in parts])[order],
+        np.concatenate([p.tid for p in parts])[order],
+        np.concatenate([p.comm for p in parts])[order],
+        pa.concat_arrays([p.args for p in parts]).take(order),
+        pa.concat_arrays([p.ret for p in parts]).take(order),
+        stream=-1,
+    )
 
 
 def merge(sources: list[Iterator[Batch]]) -> Iterator[list[Batch]]:
@@ -375,23 +409,21 @@ class _Reader:
 
     def _add(self, parts: list[Batch]) -> NDArray[np.int64]:
         """Add the parts' events in order of time; returns where each of them (one part after the other) went."""
-        time = np.concatenate([p.time_ns for p in parts])
-        order = np.argsort(time, kind="stable")
-        kind = np.concatenate([p.kind for p in parts])[order]
-        tid = np.concatenate([p.tid for p in parts])[order]
+        order = np.argsort(np.concatenate([p.time_ns for p in parts]), kind="stable")
+        rows = parts[0] if len(parts) == 1 else _joined(parts, order)
         cpu = np.repeat(self.numbers[[p.stream for p in parts]], [len(p) for p in parts])[order]
         if self.kinds.old_exit >= 0:
-            self._name_exits(kind, tid, cpu)
+            self._name_exits(rows.kind, rows.tid, cpu)
         names, phases = self.kinds.tables()
         self.builder.add(
-            time_ns=time[order],
+            time_ns=rows.time_ns,
             cpu=cpu,
-            tid=tid,
-            comm=np.concatenate([p.comm for p in parts])[order],
-            name=names[kind],
-            phase=phases[kind],
-            args=pa.concat_arrays([p.args for p in parts]).take(order),
-            ret=pa.concat_arrays([p.ret for p in parts]).take(order),
+            tid=rows.tid,
+            comm=rows.comm,
+            name=names[rows.kind],
+            phase=phases[rows.kind],
+            args=rows.args,
+            ret=rows.ret,
             line=np.arange(self.builder.rows, self.builder.rows + len(order)),
         )
         rank = np.empty(len(order), np.int64)
@@ -464,11 +496,11 @@ class _Reaches:
         key = events.index, k
         if key not in self.known:
             rows = events.ahead(k)
-            first, last = ([row[0] for row in part] for part in (rows[: self.context], rows[-self.context :]))
-            self.known[key] = len(rows), first, last
+            now = rows.column(0)
+            self.known[key] = rows.events, now[: self.context], now[-self.context :]
             if self.kept > 0:
                 events.held[k] = rows
-                self.kept -= len(rows)
+                self.kept -= rows.events
         return self.known[key]
 
 
@@ -486,9 +518,11 @@ def _folder(path: Path) -> Path:
 
 def open_traces(path: Path, builder: Builder, kinds: Kinds) -> list[Packets]:
     """The traces in a folder, with their metadata read; raises TraceError if there is none."""
-    found = folders(_folder(path)) if path.is_dir() or path.name == METADATA else []
+    found, others = folders(_folder(path)) if path.is_dir() or path.name == METADATA else ([], [])
     if not found:
         raise TraceError(path, 0, "no folder with a CTF trace's metadata")
+    if others:
+        builder.warnings.append(f"{len(others)} folders passed over: {others[0] / METADATA} holds no CTF metadata")
     return [Packets(folder, builder, kinds.plan) for folder in found]
 
 

@@ -97,6 +97,7 @@ class Writer:
         self.roots: dict[tuple[str, ...], Names] = {}
         self.keep: Callable[[str, Bound], str | None] = lambda name, bound: None
         self.silent = False
+        self.refers = False  # to a value that another function has read
 
     # source
 
@@ -369,6 +370,10 @@ class Writer:
                 return Text('""', []), Bound(kind, "b''")
             name = self.later(fixed * 8, "s", True)
             return Text("%s", [f"QUOTES[{name}]"]), Bound(kind, name)
+        byte = isinstance(element, Integer) and element.size == element.align == 8
+        if fixed and fixed <= UNROLLED and self.silent and byte:
+            name = self.later(fixed * 8, "s", True)  # a UUID, for example, which nothing shows
+            return Text("", []), Bound(kind, name)
         if fixed is not None and fixed <= UNROLLED and isinstance(element, Integer | Float | Enumeration):
             read = [self.read(element) for _ in range(fixed)]
             template = ", ".join(text.template for text, _ in read)
@@ -379,7 +384,8 @@ class Writer:
         if kind.is_text:
             self.settle(bits=False)
             name = self.variable()
-            self.emit(f"{name} = take(data, at, {length})")
+            self.emit(f"{name} = data[at : at + {length}]")
+            self.emit(f"if len({name}) != {length}: raise Damage('text runs over the end of its packet')")
             self.emit(f"at += {length}")
             self.known = 8
             return Text("%s", [f"QUOTES[{name}]"]), Bound(kind, name)
@@ -387,7 +393,7 @@ class Writer:
         code, shown = self._bulk(element)
         if code and not self.bits:
             name = self.variable()
-            self.emit(f"{name} = {code}(data, at, {length})")
+            self.emit(f"{name} = {code}[{length}](data, at)")
             self.emit(f"at += {length} * {element.least >> 3}")
             self.known = min(self.known, element.least & -element.least)
             return Text("%s", [f"{shown}({name})"]), Bound(kind, name)
@@ -407,10 +413,10 @@ class Writer:
             if element.size % element.align:
                 return "", ""
             if isinstance(element, Float):
-                code, show = FLOATS[element.size], numbers(10, 0)
+                code, show = FLOATS[element.size], numbers(10)
             else:
-                code = CODES[element.size >> 3] if element.signed else CODES[element.size >> 3].upper()
-                show = numbers(element.base, (1 << element.size) - 1)
+                code, show = CODES[element.size >> 3], numbers(element.base)
+                code = code if element.signed and element.base == 10 else code.upper()
             return self.constant(Bulk(code, element.size >> 3, element.little)), self.constant(show)
         return "", ""
 
@@ -474,6 +480,7 @@ class Writer:
         return at if isinstance(at, Bound) else None
 
     def _outer(self, root: tuple[str, ...], path: tuple[str, ...]) -> Bound:
+        self.refers = True
         at: Type | None = self.outer.get(root)
         for name in path:
             inner = at.members if isinstance(at, Structure) else at.options if isinstance(at, Variant) else ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tracemend.formats.ctf.types import Enumeration
@@ -16,6 +17,8 @@ ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 AWKWARD = re.compile(r'[\\"\x00-\x1f\x7f]')
 #: Short texts of an encoding, kept with their quotes: so many, each of so many bytes.
 MOST_KEPT, LONGEST_KEPT = 1 << 16, 256
+#: What reads up to so many numbers at once is kept.
+MOST_AT_ONCE = 64
 
 
 class Damage(Exception):  # noqa: N818 - the reader makes a TraceError of it
@@ -48,29 +51,28 @@ def read_bits(data: bytes, at: int, size: int, little: bool) -> int:
     return int.from_bytes(data[low:high], "big") >> (high * 8 - at - size) & ((1 << size) - 1)
 
 
-def take(data: bytes, at: int, size: int) -> bytes:
-    """``size`` bytes; raises Damage where there are fewer."""
-    taken = data[at : at + size]
-    if len(taken) != size or size < 0:
-        raise Damage(f"text of {size} bytes runs over the end of its packet")
-    return taken
-
-
 def need(count: int, bits: int, data: bytes, at: int) -> None:
     """Raise Damage unless ``count`` elements of at least ``bits`` bits fit behind bit ``at``."""
     if not 0 <= count * bits <= len(data) * 8 - at or count < 0:
         raise Damage(f"{count} elements run over the end of its packet")
 
 
-class Bulk:
-    """Reads many numbers of one kind that lie one behind the other, no more than are shown (and one to tell)."""
+class Bulk(dict[int, Callable[[bytes, int], tuple[Any, ...]]]):
+    """How many numbers of one kind that lie one behind the other to what reads so many, no more than are shown (and one
+    to tell)."""
 
     def __init__(self, code: str, size: int, little: bool) -> None:
-        self.size, self.code, self.order = size, code, "<" if little else ">"
+        self.size, self.form = size, f"{'<' if little else '>'}{{}}{code}"
 
-    def __call__(self, data: bytes, at: int, count: int) -> tuple[Any, ...]:
+    def __missing__(self, count: int) -> Callable[[bytes, int], tuple[Any, ...]]:
+        if 0 <= count <= MOST_AT_ONCE:
+            self[count] = read = struct.Struct(self.form.format(count)).unpack_from
+            return read
+        return partial(self._many, count)
+
+    def _many(self, count: int, data: bytes, at: int) -> tuple[Any, ...]:
         need(count, self.size * 8, data, at * 8)
-        return struct.unpack_from(f"{self.order}{min(count, SHOWN + 1)}{self.code}", data, at)
+        return struct.unpack_from(self.form.format(min(count, SHOWN + 1)), data, at)
 
 
 class Budget:
@@ -114,9 +116,9 @@ def listed(texts: list[str], count: int) -> str:
     return f"[{', '.join([*texts, '...'] if count > len(texts) else texts)}]"
 
 
-def numbers(base: int, mask: int) -> Callable[[tuple[Any, ...]], str]:
-    """What shows numbers of a base; ``mask`` makes negative ones unsigned."""
-    forms = {10: repr, 16: lambda v: f"{v & mask:#x}", 8: lambda v: f"0{v & mask:o}", 2: lambda v: f"{v & mask:#b}"}
+def numbers(base: int) -> Callable[[tuple[Any, ...]], str]:
+    """What shows numbers of a base, which are not negative but for 10."""
+    forms: dict[int, Callable[[Any], str]] = {10: repr, 16: hex, 8: "0%o".__mod__, 2: bin}
     form = forms[base]
 
     def show(values: tuple[Any, ...]) -> str:
