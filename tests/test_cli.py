@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO, ROOT
+
+from tracemend.mended import HYPOTHESES
 
 LOSSY = """\
             find-2209    [001] .....   307.755149: sys_enter: NR 72 (6, 3, 7ffd, 1000, 5568, 73)
@@ -81,6 +84,26 @@ def test_the_same_seed_gives_the_same_bytes(lossy: Path, tmp_path: Path) -> None
         assert run("mend", lossy, "-o", tmp_path / name, "--model", "lookup", "--seed", "5").returncode == 0
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
+
+
+def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "mended"
+    done = run("mend", lossy, "-o", out, "--hypotheses", "4")
+    assert done.returncode == 0, done.stderr
+    assert "4 hypotheses: " in done.stdout
+    table = pq.read_table(out / "hypotheses.parquet")
+    assert table.schema.remove_metadata() == HYPOTHESES
+    assert table["hypothesis"].to_pylist() == [k for k in range(4) for _ in range(3)]
+    header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
+    assert header["options"]["hypotheses"] == 4
+    assert 0 <= header["gaps"][0]["agreement"] <= 1
+    assert "Agreement of hypotheses" in (out / "report.html").read_text()
+    assert run("mend", lossy, "-o", out, "--force").returncode == 0  # the folder may be replaced, hypotheses and all
+    assert not (out / "hypotheses.parquet").exists()
+    assert "Agreement" not in (out / "report.html").read_text()
+    refused = run("mend", lossy, "-o", out, "--force", "--hypotheses", "4", "--model", "lookup")
+    assert (refused.returncode, refused.stderr) == (1, "tracemend: lookup has no hypotheses, only mosaic has\n")
+    assert (out / "overlay.jsonl").exists()
 
 
 def test_existing_output_is_kept_without_force(lossy: Path, tmp_path: Path) -> None:

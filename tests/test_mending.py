@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from conftest import DEMO, make_trace, odd_pairs, rng, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracemend
-from tracemend.baselines import Copy, MostFrequent
+from tracemend.baselines import Copy, Lookup, Mosaic, MostFrequent
+from tracemend.errors import ModelError
 from tracemend.events import Gap, Trace
 from tracemend.gaps import lose
 from tracemend.mended import Mended
 from tracemend.mender import Mender
 from tracemend.mending import mend_trace, spread
+from tracemend.training import streams
+from tracemend.vocabulary import universal
 
 MENDERS: dict[str, Callable[[], Mender | None]] = {
     "lookup": lambda: None,
@@ -130,6 +137,55 @@ def test_refusal_leaves_out_what_is_below() -> None:
     assert all(f.reason and f.events == 0 for f in refused)
     assert all(f.confidence is not None and (f.confidence < middle) == (f.status == "refused") for f in some.fills)
     assert some.inferred.num_rows < everything.inferred.num_rows
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), longest=st.integers(1, 60), blocks=st.booleans())
+def test_every_hypothesis_is_a_fill(seed: int, longest: int, blocks: bool) -> None:
+    """As many events, within the gap, and no call out of order: in gaps drawn block by block, too."""
+    complete = threads_on_cpus(rng(seed), 400, threads=3, cpus=2)
+    lossy, _ = lose(complete, rng(seed + 1), share=0.05, longest=longest)
+    mender = Mosaic(streams(lossy, universal().extended(lossy), shortest=1))
+    mender.longest = 8 if blocks else mender.longest
+    mended = mend_trace(lossy, mender, hypotheses=3, seed=seed)
+    assert mended.inferred.equals(mend_trace(lossy, mender).inferred)  # the fills are what they are without them
+    assert mended.hypotheses is not None
+    drawn = [
+        mended.hypotheses.filter(pc.equal(mended.hypotheses["hypothesis"], k)).drop_columns("hypothesis")
+        for k in range(3)
+    ]
+    for fill, k in product(mended.fills, range(3)):
+        gap = lossy.gaps[fill.gap]
+        other = drawn[k].filter(pc.equal(drawn[k]["gap"], gap.number))
+        one = replace(mended, inferred=other.append_column("confidence", pa.nulls(len(other))), fills=(fill,))
+        check_places(replace(lossy, gaps=(gap,)), one)
+        assert fill.agreement is not None
+        assert 0 <= fill.agreement <= 1
+        if len(lossy.gaps) == 1 and not fill.unmet:
+            assert odd_pairs(lossy, one) == []
+
+
+def test_hypotheses_are_as_frequent_as_what_they_are_copied_from() -> None:
+    """Three times in four poll is followed by read and write, else by mmap and munmap, as chance will have it."""
+    words = rng(1).random(300) < 0.25
+    calls = [call for w in words for call in ("poll", *(("mmap", "munmap") if w else ("read", "write")))]
+    rows = [(1000 * i, 0, 7, calls[i // 2], i % 2) for i in range(2 * len(calls))]
+    lost = slice(902, 906)  # what followed one poll, both calls of it
+    gap = Gap(0, 0, 901, 902, rows[901][0], rows[906][0], 4, "counted", 902)
+    lossy = replace(make_trace(rows[: lost.start] + rows[lost.stop :]), gaps=(gap,))
+    mended = mend_trace(lossy, hypotheses=100)
+    assert mended.hypotheses is not None
+    names = mended.hypotheses["name"].to_pylist()
+    pairs = Counter(zip(names[::4], names[2::4], strict=True))
+    assert set(pairs) == {("read", "write"), ("mmap", "munmap")}
+    assert 10 <= pairs["mmap", "munmap"] <= 45
+    agreement = mended.fills[0].agreement
+    assert agreement == pairs["read", "write"] / 100
+    again = mend_trace(lossy, hypotheses=100)
+    assert again.hypotheses is not None
+    assert again.hypotheses.equals(mended.hypotheses)
+    with pytest.raises(ModelError, match="lookup has no hypotheses, only mosaic has"):
+        mend_trace(lossy, copier=Lookup, hypotheses=1)
 
 
 def test_the_same_seed_gives_the_same_events() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pytest
@@ -29,9 +31,9 @@ def gap(left: Sequence[int], right: Sequence[int], hidden: int) -> Window:
 
 
 def by_definition(
-    own: list[list[int]], examples: list[list[int]], left: list[int], right: list[int], hidden: int
-) -> list[dict[int, float]]:
-    """p(event) of each hidden position, by the whole matrix of transitions between places."""
+    own: list[list[int]], examples: list[list[int]]
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """The places' events and weights, and the whole matrix of moves between them."""
     places = [(s, i) for s, ids in enumerate(own + examples) for i in range(len(ids))]
     ids = [(own + examples)[s][i] for s, i in places]
     weight = np.array([1.0 if s < len(own) else TRUST for s, _ in places])
@@ -56,21 +58,24 @@ def by_definition(
             move[a, a + 1] += 1 - mass
         elif mass:
             move[a] /= mass
-    here = weight / weight.sum()
-    emission = [np.where(np.array(ids) == e, 1.0, MISS) for e in left]
-    emission += [np.ones(n)] * hidden + [np.where(np.array(ids) == e, 1.0, MISS) for e in right]
-    forward = []
-    for e in emission:
-        here = (here @ move) * e
-        forward.append(here)
-    behind = np.ones(n)
-    beliefs: list[dict[int, float]] = []
-    for t in range(len(emission) - 1, -1, -1):
-        if len(left) <= t < len(left) + hidden:
-            joint = forward[t] * behind
-            beliefs.append({e: joint[np.array(ids) == e].sum() / joint.sum() for e in set(ids)})
-        behind = move @ (emission[t] * behind)
-    return beliefs[::-1]
+    return np.array(ids), weight, move
+
+
+def fills_by_definition(
+    own: list[list[int]], examples: list[list[int]], left: list[int], right: list[int], hidden: int
+) -> dict[tuple[int, ...], float]:
+    """The probability of every fill as a whole, one after the other."""
+    ids, weight, move = by_definition(own, examples)
+    emission = [np.where(ids == e, 1.0, MISS) for e in left]
+    behind = [np.where(ids == e, 1.0, MISS) for e in right]
+    found = {}
+    for fill in product(sorted(set(ids.tolist())), repeat=hidden):
+        here = weight / weight.sum()
+        for e in [*emission, *(np.where(ids == f, 1.0, 0.0) for f in fill), *behind]:
+            here = (here @ move) * e
+        found[fill] = here.sum()
+    total = sum(found.values())
+    return {fill: p / total for fill, p in found.items()}
 
 
 EVENTS = st.integers(3, 6)
@@ -84,9 +89,31 @@ def test_beliefs_are_the_models_marginals(
 ) -> None:
     mosaic = Mosaic([stream(s) for s in own], [stream(s) for s in examples], jumps=JUMPS, miss=MISS, trust=TRUST)
     proposal = mosaic.propose([gap(left, right, hidden)])[0]
-    for t, expected in enumerate(by_definition(own, examples, left, right, hidden)):
+    fills = fills_by_definition(own, examples, left, right, hidden)
+    for t in range(hidden):
+        expected = {e: sum(p for fill, p in fills.items() if fill[t] == e) for e in {f[t] for f in fills}}
         found = {int(e): float(p) for e, p in zip(proposal.events_NM[t], proposal.p_NM[t], strict=True) if e >= 0}
         assert found == pytest.approx({e: p for e, p in expected.items() if p > 0}, abs=1e-4)
+
+
+def test_hypotheses_are_drawn_as_wholes() -> None:
+    """As often as they are likely, by all paths weighed; positions drawn one by one would be far off."""
+    own, examples, left, right = [[3, 4, 5, 6, 3, 4, 6, 5], [4, 4, 5, 3]], [[5, 6, 4, 3, 3]], [3, 4], [5, 3]
+    mosaic = Mosaic([stream(s) for s in own], [stream(s) for s in examples], jumps=JUMPS, miss=MISS, trust=TRUST)
+    window = gap(left, right, 3)
+    drawn = mosaic.hypotheses(window, 6000, seed=1)
+    often = Counter(tuple(h.events_NM[:, 0].tolist()) for h in drawn)
+    fills = fills_by_definition(own, examples, left, right, 3)
+
+    def distance(p: dict[tuple[int, ...], float]) -> float:
+        return sum(abs(often[fill] / 6000 - p[fill]) for fill in fills) / 2
+
+    alone = [{e: sum(p for f, p in fills.items() if f[t] == e) for e in range(3, 7)} for t in range(3)]
+    assert distance(fills) < 0.03
+    assert distance({f: alone[0][f[0]] * alone[1][f[1]] * alone[2][f[2]] for f in fills}) > 0.1
+    again = mosaic.hypotheses(window, 20, seed=1)
+    assert [h.events_NM.tolist() for h in again] == [h.events_NM.tolist() for h in drawn[:20]]
+    assert len(Mosaic([]).hypotheses(window, 2)) == 2
 
 
 def test_a_copy_changes_places_where_the_count_asks_for_it() -> None:

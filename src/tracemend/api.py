@@ -45,6 +45,7 @@ def mend(
     seed: int = 0,
     unknown: Unknown = "leave",
     refuse: float = 0.0,
+    hypotheses: int = 0,
     examples: Sequence[Trace] = (),
     alone: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -56,7 +57,8 @@ def mend(
     unknown: "leave" or "estimate" gaps without a count. refuse: gaps whose mean confidence is below this stay unfilled.
     examples: complete traces to copy from, besides the recordings that ship with the package and the intact part of the
     trace itself; alone: nothing that is shipped.
-    Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded.
+    hypotheses: so many other fills of every filled gap, drawn from what the mosaic holds possible (Mended.hypotheses).
+    Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses.
     """
     if not isinstance(trace, Trace):
         trace = read(trace)
@@ -74,6 +76,7 @@ def mend(
         seed=seed,
         unknown=unknown,
         refuse=refuse,
+        hypotheses=hypotheses,
         progress=progress,
     )
 

@@ -396,6 +396,12 @@ def mend(
     refuse: Annotated[
         float, typer.Option(min=0, max=1, help="Leave gaps whose mean confidence is below this unfilled.")
     ] = 0.0,
+    hypotheses: Annotated[
+        int,
+        typer.Option(
+            min=0, max=100, help="Also draw so many other fills of each gap, to see what is uncertain (mosaic)."
+        ),
+    ] = 0,
     suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
     window_only: Annotated[
         bool, typer.Option("--window-only", help="Read only what lies around the gaps (CTF, docs/ctf.md).")
@@ -437,6 +443,7 @@ def mend(
             seed=seed,
             unknown=unknown,
             refuse=refuse,
+            hypotheses=hypotheses,
             examples=others,
             alone=alone,
             progress=progress,
@@ -465,6 +472,9 @@ def mend(
         unmet = sum(f.unmet for f in mended.fills)
         note = f"; {unmet} open calls found no room in their gap" if unmet else ""
         out.print(f"mean confidence {mean:.2f}{note}. Inferred events are no evidence.")
+    if hypotheses and mended.filled:
+        alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.inferred.num_rows
+        out.print(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are those of the fills.")
     if broken.partial is not None:
         out.print(broken.partial.sentence(len(broken)).capitalize() + ".")
     for p in paths:

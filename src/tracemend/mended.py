@@ -35,6 +35,11 @@ INFERRED = pa.schema(
     ]
 )
 
+#: One row an event of a hypothesis, in order of gap, hypothesis (from 0) and time: what else may have been lost.
+HYPOTHESES = INFERRED.remove(INFERRED.get_field_index("confidence")).insert(
+    1, pa.field("hypothesis", pa.int32(), nullable=False)
+)
+
 Status = Literal["filled", "refused", "left"]
 
 
@@ -45,7 +50,8 @@ class Fill:
     ``filled``: ``events`` were inferred (``estimated`` if the tracer gave no count). ``refused``: the confidence was
     below what the caller asked for. ``left``: nothing was tried; ``reason`` says why. ``confidence`` is the mean over
     the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
-    and that the gap's count has no room to close.
+    and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
+    the fill, None where none were drawn.
     """
 
     gap: int
@@ -55,9 +61,12 @@ class Fill:
     estimated: bool = False
     reason: str = ""
     unmet: int = 0
+    agreement: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        """``agreement`` is there only if hypotheses were drawn."""
+        drawn = {} if self.agreement is None else {"agreement": round(self.agreement, 4)}
+        return drawn | {
             "status": self.status,
             "events": self.events,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
@@ -72,13 +81,14 @@ class Mended:
     """A trace, its inferred events, what became of each of its gaps, and how it was made.
 
     ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
-    options (dict).
+    options (dict). ``hypotheses`` (of the schema HYPOTHESES): other fills of the same gaps, if any were asked for.
     """
 
     trace: Trace
     inferred: pa.Table
     fills: tuple[Fill, ...]
     provenance: dict[str, Any]
+    hypotheses: pa.Table | None = None
 
     @property
     def filled(self) -> int:

@@ -33,7 +33,7 @@ from tracemend.constraints import (
 )
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, EXIT, PHASES, Gap, Trace
-from tracemend.mended import INFERRED, Fill, Mended
+from tracemend.mended import HYPOTHESES, INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
 from tracemend.syscalls import DEFAULT_ARCH, FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 from tracemend.training import streams
@@ -46,6 +46,9 @@ Ints = NDArray[np.int64]
 CONTEXT = 96
 #: A fill of more events than this isn't tried: its memory would be hundreds of megabytes and its worth nothing.
 LONGEST_FILL = 2_000_000
+
+#: How sure a hypothesis is of the events drawn for it: where the constraints don't allow them others take their place.
+DRAWN = 0.95
 
 #: What copies from the intact part of a trace and from examples: the default, and the one that votes.
 Copier = Callable[[Sequence[Stream], Sequence[Stream]], Mosaic | Lookup]
@@ -186,6 +189,24 @@ class Mending:
                     w.take(part, proposal)
                     done += len(proposal)
                 progress(done, total)
+
+    def hypotheses(self, mender: Mosaic, gap: Gap, count: int, number: int, seed: int) -> list[_Beliefs]:
+        """So many different beliefs about one gap, each sure of a fill that was drawn as a whole.
+
+        A gap in blocks is drawn block by block, each beside what was drawn before.
+        """
+        work = [_Blocks(*self.context(gap), count, mender.longest) for _ in range(number)]
+        alike = True  # they all begin with the same windows
+        while (rounds := [w.next_blocks() for w in work])[0]:
+            for parts in zip(*rounds, strict=True):
+                if alike:
+                    drawn = mender.hypotheses(parts[0].window, number, seed)
+                else:
+                    drawn = [mender.hypotheses(part.window, 1, seed + k)[0] for k, part in enumerate(parts)]
+                for w, part, proposal in zip(work, parts, drawn, strict=True):
+                    w.take(part, proposal)
+            alike = False
+        return [w.beliefs() for w in work]
 
     # ------------------------------------------------------------------ one gap
 
@@ -345,6 +366,16 @@ class _Beliefs:
     threads: NDArray[np.float32]
     tids: Ints
 
+    def told(self, other: _Beliefs, weight: float) -> _Beliefs:
+        """These beliefs about the same gap, mixed with so much of the other ones."""
+        p = np.where((self.events[:, :, None] == other.events[:, None, :]).any(axis=2), 0, (1 - weight) * self.p)
+        return _Beliefs(
+            np.concatenate([other.events, self.events], axis=1),
+            np.concatenate([weight * other.p, p], axis=1).astype(np.float32),
+            ((1 - weight) * self.threads + weight * other.threads).astype(np.float32),
+            self.tids,
+        )
+
 
 @dataclass(slots=True)
 class _Part:
@@ -474,6 +505,7 @@ def mend_trace(
     seed: int = 0,
     unknown: Unknown = "leave",
     refuse: float = 0.0,
+    hypotheses: int = 0,
     only: Collection[int] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Mended:
@@ -481,7 +513,9 @@ def mend_trace(
 
     A Restorer works together with what ``copier`` makes of the trace's intact part and, as places that count less, of
     ``examples`` and ``shipped`` streams of ids of the universal vocabulary (alone if there is no copier); another
-    Mender works alone; None is the copier alone. only: numbers of the gaps to fill, all if None.
+    Mender works alone; None is the copier alone. only: numbers of the gaps to fill, all if None. hypotheses: so many
+    other fills of every filled gap are drawn, under the same constraints and beside the fills of the gaps before it.
+    Raises ModelError for a mender that can't draw.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
@@ -498,6 +532,9 @@ def mend_trace(
         mender = model
     else:
         raise ModelError("neither a model nor anything to copy with")
+    drawer = mender if isinstance(mender, Mosaic) else None
+    if hypotheses and drawer is None:
+        raise ModelError(f"{mender.name} has no hypotheses, only {MOSAIC} has")
     run = Mending(trace, mender, vocabulary)
     counts: dict[int, int] = {}
     fills: dict[int, Fill] = {}
@@ -523,6 +560,7 @@ def mend_trace(
     todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
     beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
     parts: list[_Filled] = []
+    drawn: list[list[_Filled]] = []
     unfilled = [(g.begin_ns, g.end_ns) for g in trace.gaps if g.number not in counts]
     for i, gap in enumerate(todo):
         later = [(g.begin_ns, g.end_ns) for g in todo[i + 1 :]] + unfilled
@@ -533,9 +571,16 @@ def mend_trace(
             fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
             unfilled.append((gap.begin_ns, gap.end_ns))
             continue
+        agreement = None
+        if hypotheses and drawer:
+            kinds = run.hypotheses(drawer, gap, counts[gap.number], hypotheses, seed)
+            told = [beliefs[i].told(kind, DRAWN) for kind in kinds]
+            drawn.append([run.fill(gap, counts[gap.number], b, later)[0] for b in told])
+            agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)
-        fills[gap.number] = Fill(gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet)
+        estimated = gap.count is None
+        fills[gap.number] = Fill(gap.number, "filled", len(filled.ids), mean, estimated, "", unmet, agreement)
     provenance = {
         "tracemend": __version__,
         "model": mender.name,
@@ -552,10 +597,23 @@ def mend_trace(
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
         },
     }
+    if hypotheses:
+        provenance["options"]["hypotheses"] = hypotheses
     if trace.partial is not None:
         provenance["windows"] = trace.partial.as_dict(len(trace))
     ordered = tuple(fills[g.number] for g in trace.gaps)
-    return Mended(trace, _table(run, sorted(parts, key=lambda f: f.gap.number)), ordered, provenance)
+    parts.sort(key=lambda f: f.gap.number)
+    drawn.sort(key=lambda others: others[0].gap.number)
+    table = _drawn_table(run, drawn) if hypotheses else None
+    return Mended(trace, _table(run, parts), ordered, provenance, table)
+
+
+def _drawn_table(run: Mending, drawn: Sequence[Sequence[_Filled]]) -> pa.Table:
+    """The hypotheses of each gap as a table (HYPOTHESES)."""
+    table = _table(run, [f for of_gap in drawn for f in of_gap]).drop_columns("confidence")
+    number = [np.full(len(f.ids), k) for of_gap in drawn for k, f in enumerate(of_gap)]
+    column = pa.array(np.concatenate(number) if number else [], pa.int32())
+    return table.add_column(1, HYPOTHESES.field("hypothesis"), column)
 
 
 def _table(run: Mending, parts: Sequence[_Filled]) -> pa.Table:

@@ -81,13 +81,34 @@ class _Sources:
     def __len__(self) -> int:
         return len(self.at_S)
 
-    def onward(self, p_S: Floats) -> Floats:
-        """The places one event later (S,), summing to 1."""
+    def onward(self, p_S: Floats) -> tuple[Floats, float]:
+        """The places one event later (S,), summing to 1, and what their sum was."""
         jump_S = self._shared(p_S * self.leave_S) * self.enter_S
         moved = np.empty(len(p_S))
         moved[0] = 0
         np.add(p_S[:-1] * self.stay_S[:-1], jump_S[:-1], out=moved[1:])
-        return np.asarray(moved / max(moved.sum(), TINY))
+        total = max(float(moved.sum()), TINY)
+        return np.asarray(moved / total), total
+
+    def before(self, place: int, p_S: Floats, total: float, rng: np.random.Generator) -> int:
+        """A place drawn from those one event before ``place``, which were as likely as p_S says; ``total``: the
+        likelihood of ``place`` that they make together."""
+        stayed = place - 1
+        if rng.random() * total < p_S[stayed] * self.stay_S[stayed]:
+            return stayed
+        rate = np.zeros(1)
+        for level, own in zip(self.levels, self._classes(stayed), strict=True):
+            rate = rate[level.parent_C]
+            rate[own] += level.rate_C[own]
+        weight = p_S * self.leave_S * rate[self.class_S]
+        return drawn(weight, rng) if weight.any() else stayed  # all may be rounded away
+
+    def _classes(self, place: int) -> list[int]:
+        """The classes that a place is in, one a level."""
+        found = [int(self.class_S[place])]
+        for level in self.levels[:0:-1]:
+            found.append(int(level.parent_C[found[-1]]))
+        return found[::-1]
 
     def backward(self, p_S: Floats) -> Floats:
         """The probability of what comes (S,), largest 1, from that one event later, p_S."""
@@ -167,25 +188,66 @@ class Mosaic(Proposer):
         begin = np.maximum(best - self.context - max(jumps), 0)
         return _Sources(self.places, _union(begin, np.minimum(best + n + self.context, size)), self.trust, jumps)
 
-    def _fill(self, run: Run) -> Proposal:
+    def hypotheses(self, window: Window, number: int, seed: int = 0) -> list[Proposal]:
+        """So many fills of a window, each drawn as a whole from all that the model holds possible given both sides.
+
+        Each is a proposal of one candidate a position. (Forward filtering, backward sampling: Carter and Kohn, "On
+        Gibbs sampling for state space models", 1994.)
+        """
+        parts = [self._draw(run, number, np.random.default_rng([seed, k])) for k, run in enumerate(hidden_runs(window))]
+        return [joined([of_run[i] for of_run in parts]) for i in range(number)]
+
+    def _draw(self, run: Run, number: int, rng: np.random.Generator) -> list[Proposal]:
+        found = self._forward(run)
+        if found is None:
+            return [self._nothing(len(run))] * number
+        sources, forward_NS, total_N, behind = found
+        n, result = len(run), []
+        for _ in range(number):
+            copied = np.empty(n, np.int64)
+            copied[-1] = drawn(forward_NS[-1] * behind, rng)
+            for t in range(n - 1, 0, -1):
+                likelihood = float(forward_NS[t, copied[t]]) * total_N[t]
+                copied[t - 1] = sources.before(int(copied[t]), forward_NS[t - 1], likelihood, rng)
+            threads = np.zeros((n, SLOTS), np.float32)
+            self._thread(run, sources.at_S[copied], threads)
+            ones = np.ones((n, 1), np.float32)
+            result.append(Proposal(sources.event_S[copied][:, None], ones, threads))
+        return result
+
+    def _forward(self, run: Run) -> tuple[_Sources, NDArray[np.float32], Floats, Floats] | None:
+        """The sources, how likely each is at every position given the events before it (N, S), what each of these rows
+        had summed to (N,), and how likely what is known behind the last position is from each source there (S,)."""
         n = len(run)
         sources = self.sources(run)
-        threads = np.zeros((n, SLOTS), np.float32)
         if not len(sources):
-            threads[:, UNKNOWN_THREAD] = 1
-            return Proposal(*likeliest(np.full((n, 1), 0.05), self.places.common[:1]), threads)
+            return None
         here = sources.weight_S / sources.weight_S.sum()
         for event in run.left[-self.context :].tolist():
-            here = sources.onward(here) * np.where(sources.event_S == event, 1.0, self.miss)
-        forward = np.empty((n, len(sources)), np.float32)
+            here = sources.onward(here)[0] * np.where(sources.event_S == event, 1.0, self.miss)
+        forward, total = np.empty((n, len(sources)), np.float32), np.empty(n)
         for t in range(n):
-            here = sources.onward(here)
+            here, total[t] = sources.onward(here)
             forward[t] = here
-        table = np.empty((n, len(sources.ids_U)))
-        copied = np.empty(n, np.int64)
         behind = np.ones(len(sources))
         for event in run.right[: self.context][::-1].tolist():
             behind = sources.backward(behind * np.where(sources.event_S == event, 1.0, self.miss))
+        return sources, forward, total, behind
+
+    def _nothing(self, n: int) -> Proposal:
+        """Where there is nothing to copy from."""
+        threads = np.zeros((n, SLOTS), np.float32)
+        threads[:, UNKNOWN_THREAD] = 1
+        return Proposal(*likeliest(np.full((n, 1), 0.05), self.places.common[:1]), threads)
+
+    def _fill(self, run: Run) -> Proposal:
+        n = len(run)
+        found = self._forward(run)
+        if found is None:
+            return self._nothing(n)
+        sources, forward, _, behind = found
+        table = np.empty((n, len(sources.ids_U)))
+        copied = np.empty(n, np.int64)
         for t in range(n - 1, -1, -1):
             belief = forward[t] * behind
             copied[t] = belief.argmax()
@@ -193,6 +255,7 @@ class Mosaic(Proposer):
             if t:
                 behind = sources.backward(behind)
         table /= np.maximum(table.sum(axis=1, keepdims=True), TINY)
+        threads = np.zeros((n, SLOTS), np.float32)
         self._thread(run, sources.at_S[copied], threads)
         return Proposal(*likeliest(table, sources.ids_U), threads)
 
@@ -213,6 +276,12 @@ class Mosaic(Proposer):
         threads_NT[rest, UNKNOWN_THREAD] *= 0.01
         threads_NT[:, 1] += 1e-3
         threads_NT /= threads_NT.sum(axis=1, keepdims=True)
+
+
+def drawn(weight_S: Floats, rng: np.random.Generator) -> int:
+    """One of S, as likely as its weight."""
+    total = np.cumsum(weight_S)
+    return min(int(np.searchsorted(total, rng.random() * total[-1], "right")), len(total) - 1)
 
 
 def _of_length(by_length: Sequence[tuple[int, Number]], n: int) -> Number:

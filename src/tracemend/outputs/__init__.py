@@ -29,7 +29,7 @@ DEFAULT = ("overlay", "report")
 
 #: The names that an output folder may hold; one with anything else in it is never replaced.
 _OURS = re.compile(
-    "|".join(map(re.escape, (overlay.JSONL, overlay.PARQUET, report.NAME, perfetto.NAME)))
+    "|".join(map(re.escape, (overlay.JSONL, overlay.PARQUET, overlay.HYPOTHESES, report.NAME, perfetto.NAME)))
     + rf"|{merged.STEM}(?:\.[^/]+)?"
 )
 

@@ -1,8 +1,9 @@
 """The overlay: the inferred events beside the trace, as lines of JSON and as Parquet, each flagged as inferred.
 
 ``overlay.jsonl`` begins with one line that says how the events were made and lists the gaps; every further line is one
-inferred event. ``overlay.parquet`` holds the same rows, with that header in the schema's metadata. Neither holds a date
-or a path of the writing program's own, so the same seed gives the same bytes.
+inferred event. ``overlay.parquet`` holds the same rows, with that header in the schema's metadata.
+``hypotheses.parquet``, if any were drawn, holds other fills of the same gaps. None holds a date or a path of the
+writing program's own, so the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tracemend.mended import INFERRED, Mended
 
 JSONL = "overlay.jsonl"
 PARQUET = "overlay.parquet"
+HYPOTHESES = "hypotheses.parquet"
 NOTE = "inferred events are no evidence"
 
 #: What ``read_overlay`` gives: an inferred event's columns and the flag that it is one.
@@ -47,7 +49,7 @@ def header(mended: Mended) -> dict[str, Any]:
 
 
 def write(mended: Mended, folder: Path) -> list[Path]:
-    """Write both files into the folder; raises OSError."""
+    """Write the files into the folder; raises OSError."""
     lines, parquet = folder / JSONL, folder / PARQUET
     with open(lines, "w", encoding="ascii", newline="\n") as f:
         f.write(json.dumps(header(mended), allow_nan=False) + "\n")
@@ -58,7 +60,11 @@ def write(mended: Mended, folder: Path) -> list[Path]:
     metadata = {"tracemend": json.dumps(header(mended), allow_nan=False)}
     table = _rounded(table).replace_schema_metadata(metadata)
     pyarrow.parquet.write_table(table, parquet, compression="zstd")
-    return [lines, parquet]
+    if mended.hypotheses is None:
+        return [lines, parquet]
+    drawn = folder / HYPOTHESES
+    pyarrow.parquet.write_table(mended.hypotheses.replace_schema_metadata(metadata), drawn, compression="zstd")
+    return [lines, parquet, drawn]
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def render(mended: Mended) -> str:
         options=json.dumps(mended.provenance.get("options") or {}, sort_keys=True),
         trace=mended.trace,
         inferred=mended.inferred.num_rows,
+        drawn=mended.hypotheses is not None,
         counts={status: mended.counts[status] for status in STATUSES},
         statuses=STATUSES,
         losses=_losses(mended),
