@@ -46,6 +46,7 @@ def mend(
     unknown: Unknown = "leave",
     refuse: float = 0.0,
     hypotheses: int = 0,
+    adapt: float | None = None,
     examples: Sequence[Trace] = (),
     alone: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -58,6 +59,8 @@ def mend(
     examples: complete traces to copy from, besides the recordings that ship with the package and the intact part of the
     trace itself; alone: nothing that is shipped.
     hypotheses: so many other fills of every filled gap, drawn from what the mosaic holds possible (Mended.hypotheses).
+    adapt: seconds for which the mosaic may try on the trace's intact part how readily it should jump; 0: not at all.
+    None: in proportion to what was lost. (With a limit in seconds the fills may differ from run to run.)
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses.
     """
     if not isinstance(trace, Trace):
@@ -77,6 +80,7 @@ def mend(
         unknown=unknown,
         refuse=refuse,
         hypotheses=hypotheses,
+        adapt=adapt,
         progress=progress,
     )
 

@@ -402,6 +402,14 @@ def mend(
             min=0, max=100, help="Also draw so many other fills of each gap, to see what is uncertain (mosaic)."
         ),
     ] = 0,
+    adapt: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="How long to try on the intact part what fills its like best; if not given, as the losses are large.",
+        ),
+    ] = None,
     suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
     window_only: Annotated[
         bool, typer.Option("--window-only", help="Read only what lies around the gaps (CTF, docs/ctf.md).")
@@ -444,6 +452,7 @@ def mend(
             unknown=unknown,
             refuse=refuse,
             hypotheses=hypotheses,
+            adapt=adapt,
             examples=others,
             alone=alone,
             progress=progress,

@@ -212,9 +212,12 @@ def _likelier(bits_G: Floats, truth_G: Floats) -> dict[str, Floats]:
     return {"bits": bits_G, "bits_truth": truth_G, "likelier": (bits_G < truth_G).astype(float)}
 
 
-#: What ``mend`` can be made of: the network, the two that copy from the very trace, and the shipped recordings as
-#: examples for them; the last is what it does if nothing else is asked for.
-PARTS = ("network", "lookup", "lookup + examples", "mosaic", "mosaic + examples + network", "mosaic + examples")
+#: What ``mend`` can be made of: the network, the two that copy from the very trace, the shipped recordings as examples
+#: for them, and trials on the intact part; the last is what it does if nothing else is asked for.
+PARTS = (
+    *("network", "lookup", "lookup + examples", "mosaic", "mosaic + examples + network", "mosaic + examples"),
+    "mosaic + examples, adapted",
+)
 #: Those that take a network.
 TRAINED = tuple(name for name in PARTS if "network" in name)
 
@@ -226,6 +229,7 @@ def part_of_mend(name: str, model: Restorer | None) -> Callable[..., Mended]:
         model=model if name in TRAINED else None,
         copier=COPIERS.get(name.split(" + ", maxsplit=1)[0]),
         shipped=shipped() if "examples" in name else (),
+        adapt=None if "adapted" in name else 0,
     )
 
 

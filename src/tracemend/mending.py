@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tracemend import __version__
 from tracemend.baselines import Lookup, Mosaic
+from tracemend.baselines import adapt as adapt_mosaic
 from tracemend.blend import Blend
 from tracemend.constraints import (
     CLOSED,
@@ -506,6 +507,7 @@ def mend_trace(
     unknown: Unknown = "leave",
     refuse: float = 0.0,
     hypotheses: int = 0,
+    adapt: float | None = None,
     only: Collection[int] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Mended:
@@ -515,7 +517,8 @@ def mend_trace(
     ``examples`` and ``shipped`` streams of ids of the universal vocabulary (alone if there is no copier); another
     Mender works alone; None is the copier alone. only: numbers of the gaps to fill, all if None. hypotheses: so many
     other fills of every filled gap are drawn, under the same constraints and beside the fills of the gaps before it.
-    Raises ModelError for a mender that can't draw.
+    adapt: how long the mosaic may try on the intact part how readily it should jump (baselines/adapted.py), in seconds;
+    None: on half as many events as were lost. Raises ModelError for a mender that can't draw.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
@@ -533,6 +536,7 @@ def mend_trace(
     else:
         raise ModelError("neither a model nor anything to copy with")
     drawer = mender if isinstance(mender, Mosaic) else None
+    mosaic = mender.copier if isinstance(mender, Blend) and isinstance(mender.copier, Mosaic) else drawer
     if hypotheses and drawer is None:
         raise ModelError(f"{mender.name} has no hypotheses, only {MOSAIC} has")
     run = Mending(trace, mender, vocabulary)
@@ -558,6 +562,11 @@ def mend_trace(
         else:
             counts[gap.number] = count
     todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
+    adapted = None
+    if todo and mosaic and adapt != 0:
+        lengths = list(counts.values())
+        limits = {"most": sum(lengths) // 2} if adapt is None else {"seconds": adapt}
+        adapted = adapt_mosaic(mosaic, lengths, seed=seed, **limits)
     beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
     parts: list[_Filled] = []
     drawn: list[list[_Filled]] = []
@@ -599,6 +608,8 @@ def mend_trace(
     }
     if hypotheses:
         provenance["options"]["hypotheses"] = hypotheses
+    if adapted:
+        provenance["options"]["adapted"] = {"jumps": adapted.factor, "trials": adapted.trials}
     if trace.partial is not None:
         provenance["windows"] = trace.partial.as_dict(len(trace))
     ordered = tuple(fills[g.number] for g in trace.gaps)

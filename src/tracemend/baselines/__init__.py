@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from tracemend.baselines.adapted import AdaptedMosaic, adapt
 from tracemend.baselines.automaton import Automaton
 from tracemend.baselines.copies import Copy, MostFrequent, Period
 from tracemend.baselines.lookup import Lookup
@@ -23,12 +24,14 @@ BASELINES: dict[str, Callable[[Sequence[Stream]], Mender]] = {
     "automaton": Automaton,
     "lookup": Lookup,
     "mosaic": Mosaic,
+    "mosaic adapted": AdaptedMosaic,
 }
 
 __all__ = [
     "BASELINES",
     "CONTEXT",
     "ORDERS",
+    "AdaptedMosaic",
     "Automaton",
     "Copy",
     "Lookup",
@@ -38,5 +41,6 @@ __all__ = [
     "Period",
     "Places",
     "Run",
+    "adapt",
     "hidden_runs",
 ]

@@ -164,6 +164,8 @@ class Mosaic(Proposer):
             raise ValueError(f"jumps need 0 and may have powers of two up to {CONTEXT}: {sorted(jumps)}")
         self.calibration = calibration.shipped(self.name)
         self.jumps, self.calmer, self.miss = dict(jumps), calmer, miss
+        #: how much likelier all jumps are (baselines/adapted.py)
+        self.factor = 1.0
         self.context, self.most, self.trust = context, most, trust
         self.places = Places(streams, examples)
         self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
@@ -173,20 +175,26 @@ class Mosaic(Proposer):
         """Deterministic: ``seed`` isn't used."""
         return [joined([self._fill(run) for run in hidden_runs(window)]) for window in windows]
 
-    def sources(self, run: Run) -> _Sources:
-        """All places if they aren't many, else those around the run's best matching sites."""
+    def sources(self, run: Run, hidden: slice | None = None) -> _Sources:
+        """All places if they aren't many, else those around the run's best matching sites; none in ``hidden``."""
         n, size = len(run), len(self.places.ids_S)
-        calm, most = _of_length(self.calmer, n), _of_length(self.most, n)
+        calm, most = _of_length(self.calmer, n) * self.factor, _of_length(self.most, n)
         jumps = {k: p * calm for k, p in self.jumps.items()}
-        if self.places.events <= self.most[0][1]:
+        every = self.places.events <= self.most[0][1]
+        if every and hidden is None:
             if calm not in self._every:
                 self._every[calm] = _Sources(self.places, np.arange(size), self.trust, jumps)
             return self._every[calm]
-        span = n + 2 * self.context
-        room = max(1, min(SITES, max(12, most // span), LARGEST // (n * span)))
-        best = np.sort(self.places.best(run, room, -np.log(self.trust) / 3)[0])
-        begin = np.maximum(best - self.context - max(jumps), 0)
-        return _Sources(self.places, _union(begin, np.minimum(best + n + self.context, size)), self.trust, jumps)
+        at = np.arange(size)
+        if not every:
+            span = n + 2 * self.context
+            room = max(1, min(SITES, max(12, most // span), LARGEST // (n * span)))
+            best = np.sort(self.places.best(run, room, -np.log(self.trust) / 3)[0])
+            begin = np.maximum(best - self.context - max(jumps), 0)
+            at = _union(begin, np.minimum(best + n + self.context, size))
+        if hidden is not None:
+            at = at[(at < hidden.start) | (at >= hidden.stop)]
+        return _Sources(self.places, at, self.trust, jumps)
 
     def hypotheses(self, window: Window, number: int, seed: int = 0) -> list[Proposal]:
         """So many fills of a window, each drawn as a whole from all that the model holds possible given both sides.
@@ -215,11 +223,22 @@ class Mosaic(Proposer):
             result.append(Proposal(sources.event_S[copied][:, None], ones, threads))
         return result
 
-    def _forward(self, run: Run) -> tuple[_Sources, NDArray[np.float32], Floats, Floats] | None:
+    def tried(self, run: Run, factor: float, hidden: slice) -> Ints:
+        """The likeliest events (N, M) of a run of known events, were jumps so much likelier and were nothing known of
+        the places in ``hidden``."""
+        before, self.factor = self.factor, factor
+        try:
+            return self._fill(run, hidden).events_NM
+        finally:
+            self.factor = before
+
+    def _forward(
+        self, run: Run, hidden: slice | None = None
+    ) -> tuple[_Sources, NDArray[np.float32], Floats, Floats] | None:
         """The sources, how likely each is at every position given the events before it (N, S), what each of these rows
         had summed to (N,), and how likely what is known behind the last position is from each source there (S,)."""
         n = len(run)
-        sources = self.sources(run)
+        sources = self.sources(run, hidden)
         if not len(sources):
             return None
         here = sources.weight_S / sources.weight_S.sum()
@@ -240,9 +259,9 @@ class Mosaic(Proposer):
         threads[:, UNKNOWN_THREAD] = 1
         return Proposal(*likeliest(np.full((n, 1), 0.05), self.places.common[:1]), threads)
 
-    def _fill(self, run: Run) -> Proposal:
+    def _fill(self, run: Run, hidden: slice | None = None) -> Proposal:
         n = len(run)
-        found = self._forward(run)
+        found = self._forward(run, hidden)
         if found is None:
             return self._nothing(n)
         sources, forward, _, behind = found

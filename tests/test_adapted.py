@@ -1,0 +1,107 @@
+"""How the mosaic adapts itself: what it may see while it tries, and what it makes of that."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import rng, threads_on_cpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tracemend.baselines import AdaptedMosaic, Mosaic, Run, adapt
+from tracemend.baselines.adapted import FACTORS, LEAST, LONGEST, MARGIN, _best, _pieces
+from tracemend.baselines.places import Places
+from tracemend.gaps import lose
+from tracemend.mending import mend_trace
+from tracemend.windows import Stream, window
+
+
+def stream(ids: list[int] | np.ndarray) -> Stream:
+    ids = np.asarray(ids, np.int64)
+    return Stream(ids, np.zeros_like(ids))
+
+
+def run_at(ids: np.ndarray, at: int, n: int) -> Run:
+    left, right = ids[at - 40 : at], ids[at + n : at + n + 40]
+    return Run(0, n, left, right, np.zeros_like(left), np.zeros_like(right))
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_what_is_hidden_is_not_copied(many: bool) -> None:
+    """Events that occur once: there to be copied from the piece itself, and nowhere else. Few places and many."""
+    ids = np.arange(3, 503)
+    mosaic = Mosaic([stream(ids)], most=[(0, 100 if many else 8192)])
+    shift = int(np.flatnonzero(mosaic.places.ids_S == 3)[0])
+    run, hidden = run_at(ids, 200, 5), slice(200 + shift, 205 + shift)
+    assert mosaic.tried(run, 1.0, slice(0, 0))[:, 0].tolist() == ids[200:205].tolist()
+    assert not set(mosaic.tried(run, 1.0, hidden)[:, 0].tolist()) & set(ids[200:205].tolist())
+    everything = slice(shift, shift + len(ids))
+    assert set(mosaic.tried(run, 1.0, everything)[:, 0].tolist()) == {mosaic.places.common[0]}
+    assert mosaic.factor == 1.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.integers(1, 400), min_size=1, max_size=6), st.lists(st.integers(1, 900), min_size=1), st.integers(0, 99)
+)
+def test_pieces_lie_within_the_streams(sizes: list[int], lengths: list[int], seed: int) -> None:
+    places = Places([stream(np.arange(3, 3 + n)) for n in sizes], [stream(np.arange(3, 900))])
+    for at, n in _pieces(places, lengths, 20, np.random.default_rng(seed)):
+        assert n in {min(length, LONGEST) for length in lengths}
+        assert (places.ids_S[at - MARGIN : at + n + MARGIN] >= 0).all()
+        assert at + n + MARGIN <= places.foreign
+
+
+def test_a_factor_is_taken_for_more_than_chance() -> None:
+    def gained(*gain: float) -> np.ndarray:
+        third = np.full(len(gain), 0.3)
+        return np.stack([third, third + gain, third - 0.1], axis=1)
+
+    assert _best(np.empty((0, len(FACTORS)))) == 1
+    assert _best(gained(*[0.1] * (LEAST - 1))) == 1
+    assert _best(gained(*[0.1] * LEAST)) == FACTORS[1]
+    assert _best(gained(*[-0.1] * LEAST)) == 1
+    assert _best(gained(*[0.4, -0.3] * LEAST)) == 1
+
+
+def test_streams_choose_how_readily_the_copy_jumps() -> None:
+    """Words in any order want jumps; one loop, over and over, has no need of them."""
+    words = rng(3).integers(3, 30, (12, 4))
+    text = words[rng(4).integers(0, 12, 600)].ravel()
+    mixed = Mosaic([stream(text)])
+    found = adapt(mixed, [6, 7, 9])
+    assert (found.factor, found.trials) == (mixed.factor, 60)
+    assert found.factor > 1
+    loop = Mosaic([stream(np.tile(text[:120], 12))])
+    assert adapt(loop, [6, 7, 9]).factor == 1
+    assert adapt(Mosaic([stream(text)]), [6, 7, 9]) == found
+    assert adapt(Mosaic([stream(text)]), [6, 7, 9], most=50).trials < LEAST
+    assert adapt(Mosaic([stream(text)]), [6], seconds=0).trials <= 1
+    assert adapt(Mosaic([]), [6]).trials == 0
+
+
+def test_it_adapts_once_for_each_length() -> None:
+    words = rng(3).integers(3, 30, (12, 4))
+    lines = [stream(words[rng(k).integers(0, 12, 200)].ravel()) for k in range(4)]
+    mender = AdaptedMosaic(lines)
+    ids = lines[0].ids
+    for n in (6, 6, 50):
+        w = window(ids[100:164], ids[100:164] * 0, ids[164 + n : 228 + n], ids[:64] * 0, n)
+        proposal = mender.propose([w])[0]
+        plain = Mosaic(lines)
+        plain.factor = mender.factors[n,]
+        assert (plain.propose([w])[0].events_NM == proposal.events_NM).all()
+    assert mender.factors.keys() == {(6,), (50,)}
+    assert mender.factors[6,] > 1
+
+
+def test_mending_says_how_it_adapted() -> None:
+    lossy, _ = lose(threads_on_cpus(rng(5), 4000), rng(6), longest=30)
+    mended = mend_trace(lossy)
+    told = mended.provenance["options"]["adapted"]
+    assert told["trials"] >= LEAST
+    assert told["jumps"] in FACTORS
+    assert mended.inferred.equals(mend_trace(lossy).inferred)
+    plain = mend_trace(lossy, adapt=0)
+    assert "adapted" not in plain.provenance["options"]
+    assert mend_trace(lossy, adapt=60.0).provenance["options"]["adapted"]["trials"] == 60
