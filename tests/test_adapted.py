@@ -37,6 +37,8 @@ def test_what_is_hidden_is_not_copied(many: bool) -> None:
     assert not set(mosaic.tried(run, 1.0, hidden)[:, 0].tolist()) & set(ids[200:205].tolist())
     everything = slice(shift, shift + len(ids))
     assert set(mosaic.tried(run, 1.0, everything)[:, 0].tolist()) == {mosaic.places.common[0]}
+    for left in (1, 20, 33):  # positions of the index
+        assert len(mosaic.tried(run, 1.0, slice(left, len(mosaic.places.ids_S)))) == 5
     assert mosaic.factor == 1.0
 
 

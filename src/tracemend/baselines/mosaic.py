@@ -323,7 +323,7 @@ def _classes(ids: Ints, at_S: Ints, lengths: Sequence[int]) -> tuple[list[Ints],
     and which positions are events with max(lengths) positions of ``at_S`` before them."""
     longest = max(lengths)
     inside = np.zeros(len(at_S), bool)
-    inside[longest:] = at_S[longest:] - at_S[: len(at_S) - longest] == longest
+    inside[longest:] = at_S[longest:] - at_S[: max(len(at_S) - longest, 0)] == longest
     labels = {0: np.zeros(len(at_S), np.int64), 1: np.unique(ids[at_S], return_inverse=True)[1]}
     k = 1
     while k < longest:
