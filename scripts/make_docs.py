@@ -49,6 +49,8 @@ MAKERS = {
     "recording": lost.recording,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
+    "hypotheses": lost.hypotheses,
+    "foreign": lost.foreign,
     "mending": lost.mending,
     "reading": recordings.reading,
     "ctf": recordings.ctf,

@@ -188,3 +188,44 @@ def trust() -> str:
         for r in d["rows"]
     ]
     return markdown_table(head, body) + source(d, "trust")
+
+
+def hypotheses() -> str:
+    """What other fills of the same gap are worth, and what their agreement with the fill says."""
+    d = load("hypotheses")
+    head = [
+        "events lost",
+        "gaps",
+        "fill",
+        f"best of {d['number']}",
+        "fill perfect",
+        "one perfect",
+        "calls exact",
+        "within",
+    ]
+    kinds = ("accuracy", "best", "perfect", "any_perfect", "exact", "within")
+    body = [[name, str(r["gaps"]), *(f"{100 * r[k]:.1f}" for k in kinds)] for name, r in d["by_length"].items()]
+    titles = ["agreement of fill and hypotheses, from", "gaps", "accuracy of the fill"]
+    rows = [[f"{100 * r['least']:g}", str(r["gaps"]), f"{100 * r['accuracy']:.1f}"] for r in d["by_agreement"]]
+    return markdown_table(head, body) + "\n" + markdown_table(titles, rows) + source(d, "hypotheses")
+
+
+def foreign() -> str:
+    """How well programs that were recorded before are told from those that weren't."""
+    d = load("foreign")
+    chosen, test = d["chosen"], d["test"]
+    rows = [[str(r["length"]), f"{r['auroc']:.3f}", f"{100 * r['least']:g}"] for r in d["validation"]]
+    low, high = test["interval"]
+    right = [f"{100 * x:.0f}" for x in test["told_right"]]
+    held = [
+        *(f"{n} ({of})" for n, of in zip(test["recordings"], test["workloads"], strict=True)),
+        f"{test['auroc']:.3f} ({low:.2f}-{high:.2f})",
+        *(f"{100 * x:.0f}" for x in test["median"]),
+        *right,
+    ]
+    head = ["events of a run", "AUROC, validation", "least share, per cent"]
+    titles = [
+        *("recordings (workloads) by run", "by workload", f"AUROC, test, runs of {chosen['length']}"),
+        *("median share by run", "by workload", "called familiar, by run", "called strange, by workload"),
+    ]
+    return markdown_table(head, rows) + "\n" + markdown_table(titles, [held]) + source(d, "foreign")

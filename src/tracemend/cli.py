@@ -484,6 +484,8 @@ def mend(
     if hypotheses and mended.filled:
         alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.inferred.num_rows
         out.print(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are those of the fills.")
+    if mended.familiar:
+        out.print(mended.familiar)
     if broken.partial is not None:
         out.print(broken.partial.sentence(len(broken)).capitalize() + ".")
     for p in paths:

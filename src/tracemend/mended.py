@@ -81,7 +81,8 @@ class Mended:
     """A trace, its inferred events, what became of each of its gaps, and how it was made.
 
     ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
-    options (dict). ``hypotheses`` (of the schema HYPOTHESES): other fills of the same gaps, if any were asked for.
+    options (dict); familiar (tracemend.familiarity), if there were examples. ``hypotheses`` (of the schema HYPOTHESES):
+    other fills of the same gaps, if any were asked for.
     """
 
     trace: Trace
@@ -89,6 +90,16 @@ class Mended:
     fills: tuple[Fill, ...]
     provenance: dict[str, Any]
     hypotheses: pa.Table | None = None
+
+    @property
+    def familiar(self) -> str:
+        """How much of the trace the examples know, in a sentence; empty where there were none."""
+        told = self.provenance.get("familiar")
+        if not told:
+            return ""
+        strange = "" if told["enough"] else ": nothing like it was recorded before, fills rest on the trace itself"
+        runs = f"{100 * told['share']:.0f} % of the trace's runs of {told['length']} events"
+        return f"{runs} stand in the examples{strange}."
 
     @property
     def filled(self) -> int:

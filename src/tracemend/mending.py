@@ -34,6 +34,7 @@ from tracemend.constraints import (
 )
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, EXIT, PHASES, Gap, Trace
+from tracemend.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mended import HYPOTHESES, INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
 from tracemend.syscalls import DEFAULT_ARCH, FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
@@ -523,13 +524,16 @@ def mend_trace(
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
+    familiar = None
     if copier and (model is None or network):
         # nothing to fill, nothing to copy: the examples' index takes a second
         known = universal()
         if shipped and vocabulary.entries[: len(known.entries)] != known.entries:
             shipped = [Stream(vocabulary.translated(s.ids, known), s.tids) for s in shipped]
         others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
-        copies = copier(streams(trace, vocabulary, shortest=1), others)
+        own = streams(trace, vocabulary, shortest=1)
+        familiar = familiarity(own, others)
+        copies = copier(own, others)
         mender = Blend(copies, network) if network else copies
     elif model is not None:
         mender = model
@@ -606,6 +610,9 @@ def mend_trace(
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
         },
     }
+    if familiar is not None:
+        share = round(familiar, 4)
+        provenance["familiar"] = {"share": share, "length": LENGTH, "enough": share >= FAMILIAR}
     if hypotheses:
         provenance["options"]["hypotheses"] = hypotheses
     if adapted:

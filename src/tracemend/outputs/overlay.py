@@ -42,7 +42,7 @@ def header(mended: Mended) -> dict[str, Any]:
         "kind": "overlay",
         **{key: made.get(key) for key in ("model", "model_sha256", "seed", "input", "input_sha256", "format")},
         "options": made.get("options") or {},
-        **({"windows": made["windows"]} if "windows" in made else {}),
+        **{key: made[key] for key in ("windows", "familiar") if key in made},
         "note": NOTE,
         "gaps": mended.gap_table(),
     }

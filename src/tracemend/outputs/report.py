@@ -60,6 +60,7 @@ def render(mended: Mended) -> str:
         trace=mended.trace,
         inferred=mended.inferred.num_rows,
         drawn=mended.hypotheses is not None,
+        familiar=mended.familiar,
         counts={status: mended.counts[status] for status in STATUSES},
         statuses=STATUSES,
         losses=_losses(mended),

@@ -1,0 +1,75 @@
+"""Traces of programs that were recorded before, and of those that weren't."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import DEMO, make_trace, rng, threads_on_cpus
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracemend.api import mend
+from tracemend.events import Gap
+from tracemend.familiarity import FAMILIAR, familiarity
+from tracemend.gaps import lose
+from tracemend.mending import mend_trace
+from tracemend.outputs import report
+from tracemend.training import streams
+from tracemend.vocabulary import universal
+from tracemend.windows import Stream
+
+LINES = st.lists(st.lists(st.integers(3, 5), max_size=12), max_size=3)
+
+
+def stream(ids: list[int]) -> Stream:
+    return Stream(np.array(ids, np.int64), np.zeros(len(ids), np.int64))
+
+
+@given(LINES, LINES, st.integers(1, 4))
+def test_it_is_the_share_of_runs_that_the_examples_have(
+    own: list[list[int]], examples: list[list[int]], length: int
+) -> None:
+    def runs(lines: list[list[int]]) -> list[tuple[int, ...]]:
+        return [tuple(x[i : i + length]) for x in lines for i in range(len(x) - length + 1)]
+
+    found = familiarity([stream(x) for x in own], [stream(x) for x in examples], length)
+    known = set(runs(examples))
+    if runs(own) and known:
+        assert found == pytest.approx(np.mean([r in known for r in runs(own)]))
+    else:
+        assert found is None
+
+
+def test_mending_says_how_familiar_a_trace_is() -> None:
+    complete = threads_on_cpus(rng(5), 2000)
+    lossy, _ = lose(complete, rng(6), longest=30)
+    known = mend_trace(lossy, shipped=streams(complete, universal()))
+    assert known.provenance["familiar"]["share"] >= FAMILIAR
+    assert "fills rest on the trace itself" not in report.render(known)
+    names = make_trace([(i, 0, 7, f"what{i % 9}", 2) for i in range(400)])
+    strange = mend(replace(names, gaps=(Gap(0, 0, 199, 200, 199, 200, 1, "counted", 200),)))
+    assert strange.provenance["familiar"] == {"share": 0.0, "length": 6, "enough": False}
+    assert "0 % of the trace" in report.render(strange)
+    assert "fills rest on the trace itself" in report.render(strange)
+    assert "familiar" not in mend_trace(lossy).provenance
+
+
+def test_the_command_says_it(tmp_path: str) -> None:
+    """git, rsync and perl are among the workloads that nothing was recorded of for the examples."""
+    command = [
+        sys.executable,
+        "-m",
+        "tracemend.cli",
+        "mend",
+        DEMO / "lossy.txt",
+        "-o",
+        f"{tmp_path}/out",
+        "--adapt",
+        "0",
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    assert "stand in the examples: nothing like it was recorded before" in done.stdout
