@@ -51,6 +51,7 @@ MAKERS = {
     "mosaic": lost.mosaic,
     "hypotheses": lost.hypotheses,
     "foreign": lost.foreign,
+    "index": lost.index,
     "mending": lost.mending,
     "reading": recordings.reading,
     "ctf": recordings.ctf,

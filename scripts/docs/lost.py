@@ -229,3 +229,18 @@ def foreign() -> str:
         *("median share by run", "by workload", "called familiar, by run", "called strange, by workload"),
     ]
     return markdown_table(head, rows) + "\n" + markdown_table(titles, [held]) + source(d, "foreign")
+
+
+def index() -> str:
+    """How large the index of places is, and how fast it answers."""
+    d = load("index")
+    head = [
+        "events",
+        "s to build",
+        "bytes an event",
+        "places of a context, at most 4,096 (µs)",
+        "best sites of a gap (ms)",
+    ]
+    kinds = ("build_s", "bytes_per_event", "us_per_context", "ms_per_ranking")
+    rows = [[f"{r['events']:,} ({r['data']})", *(f"{r[k]:g}" for k in kinds)] for r in d["rows"]]
+    return markdown_table(head, rows) + source(d, "index")

@@ -21,6 +21,8 @@ Ints = NDArray[np.int64]
 #: Lengths of context that are indexed; a query backs off from the longest.
 ORDERS = (32, 16, 8, 4, 2, 1)
 CONTEXT = ORDERS[0]
+#: Places of a context that are looked at.
+MOST = 4096
 _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
 
 
@@ -43,7 +45,7 @@ class Places:
         size = len(self.ids_S)
         self.stretch_end_S: Ints = np.append(ends, size)[np.searchsorted(ends, np.arange(size), "right")]
         self.events = int(real.sum())
-        self._index = _Index(self.ids_S)
+        self.index = _Index(self.ids_S)
         present, number = np.unique(self.ids_S[real], return_counts=True)
         self.common: Ints = present[np.argsort(-number)][:CANDIDATES] if len(present) else np.array([OTHER])
 
@@ -83,15 +85,14 @@ class Places:
         for k in ORDERS:
             if k > len(context):
                 continue
-            found = self._index.places(k, _hash(context[-k:] if side < 0 else context[:k]))
+            found = self.index.places(k, hashed(context[-k:] if side < 0 else context[:k]), MOST)
             if len(found) >= 48 or (k == 1 and len(found)):
-                if len(found) > 4096:  # evenly over the trace
-                    found = found[np.linspace(0, len(found) - 1, 4096).astype(np.int64)]
                 return found if side < 0 else found - k
         return np.empty(0, np.int64)
 
 
-def _hash(context: Ints) -> np.uint64:
+def hashed(context: Ints) -> np.uint64:
+    """The hash of a run of events, by which the index finds it."""
     value = np.uint64(0)
     with np.errstate(over="ignore"):
         for x in context:
@@ -120,11 +121,13 @@ class _Index:
                 behind = np.flatnonzero(real[k:] == real[:-k]) + k
                 self.words[k] = np.sort(self._upper(value[behind - k]) | behind.astype(np.uint64))
 
-    def places(self, k: int, key: np.uint64) -> Ints:
-        """The positions behind the runs of k events of this hash, in order."""
+    def places(self, k: int, key: np.uint64, most: int) -> Ints:
+        """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
+        all of them."""
         words, upper = self.words[k], self._upper(np.array([key]))[0]
-        lo, hi = np.searchsorted(words, [upper, upper | self.mask])
-        return (words[lo:hi] & self.mask).astype(np.int64)
+        lo, hi = np.searchsorted(words, [upper, upper | self.mask]).tolist()
+        at = slice(lo, hi) if hi - lo <= most else lo + np.linspace(0, hi - lo - 1, most).astype(np.int64)
+        return (words[at] & self.mask).astype(np.int64)
 
     def _upper(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """What a hash has above the position's bits, once a last product has carried all of it up there."""
@@ -137,10 +140,10 @@ def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:
     if not len(context):
         return np.zeros(len(sites), np.int64)
     k = len(context)
-    padded = np.concatenate([np.full(k, -2), ids, np.full(k, -2)])
-    windows = sliding_window_view(padded, k)
-    clipped = np.clip(sites, -k, len(ids))
-    near = windows[np.clip(clipped, 0, None)][:, ::-1] if side < 0 else windows[np.clip(clipped + k, 0, len(ids) + k)]
+    windows = sliding_window_view(ids, k)
+    # beyond either end there is nothing, as in the first and last CONTEXT positions
+    near = windows[np.clip(sites - k if side < 0 else sites, 0, len(ids) - k)]
+    near = near[:, ::-1] if side < 0 else near
     same = near == context
     length = np.where(same.all(axis=1), k, same.argmin(axis=1))
     return np.where((sites < 0) | (sites > len(ids)), 0, length)
