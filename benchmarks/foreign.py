@@ -20,13 +20,19 @@ from simulated import SPLIT, recordings
 from tracemend.datasets import pairs
 from tracemend.experiment import provenance
 from tracemend.familiarity import FAMILIAR, LENGTH, familiarity
-from tracemend.metrics import auroc
 from tracemend.recording.corpus import HOW_UST
 from tracemend.training import streams
 from tracemend.vocabulary import universal
 
 LENGTHS = (2, 4, 6, 8, 12, 16, 32)
 SHARES = np.round(np.arange(0.5, 1, 0.01), 2)
+
+
+def auroc(higher: Sequence[float], lower: Sequence[float]) -> float:
+    """The probability that one of ``higher`` is above one of ``lower``, ties counting half: the area under the receiver
+    operating characteristic (Hanley and McNeil 1982)."""
+    a, b = np.asarray(higher, np.float64)[:, None], np.asarray(lower, np.float64)
+    return float((a > b).mean() + (a == b).mean() / 2)
 
 
 def balanced(seen: Sequence[float], unseen: Sequence[float], share: float) -> float:

@@ -47,7 +47,7 @@ def compared(truth: list[Event], fill: list[Event], drawn: list[list[Event]], ag
         "accuracy": right[0],
         "best": max(right[1:]),
         "perfect": right[0] == 1,
-        "any_perfect": max(right) == 1,
+        "any_perfect": max(right[1:]) == 1,
         "calls": len(calls),
         "within": sum(within),
         "exact": sum(own[c] == counts[c] for c in calls),

@@ -13,6 +13,8 @@ from tracemend.baselines.adapted import FACTORS, LEAST, LONGEST, MARGIN, _best, 
 from tracemend.baselines.places import Places
 from tracemend.gaps import lose
 from tracemend.mending import mend_trace
+from tracemend.training import streams
+from tracemend.vocabulary import universal
 from tracemend.windows import Stream, window
 
 
@@ -77,7 +79,8 @@ def test_streams_choose_how_readily_the_copy_jumps() -> None:
     loop = Mosaic([stream(np.tile(text[:120], 12))])
     assert adapt(loop, [6, 7, 9]).factor == 1
     assert adapt(Mosaic([stream(text)]), [6, 7, 9]) == found
-    assert adapt(Mosaic([stream(text)]), [6, 7, 9], most=50).trials < LEAST
+    assert adapt(Mosaic([stream(text)]), [6, 7, 9], most=50).trials == 0
+    assert adapt(Mosaic([stream(text)]), [6], most=6 * LEAST).trials == LEAST
     assert adapt(Mosaic([stream(text)]), [6], seconds=0).trials <= 1
     assert adapt(Mosaic([]), [6]).trials == 0
 
@@ -98,7 +101,8 @@ def test_it_adapts_once_for_each_length() -> None:
 
 
 def test_mending_says_how_it_adapted() -> None:
-    lossy, _ = lose(threads_on_cpus(rng(5), 4000), rng(6), longest=30)
+    complete = threads_on_cpus(rng(5), 4000)
+    lossy, _ = lose(complete, rng(6), longest=30)
     mended = mend_trace(lossy)
     told = mended.provenance["options"]["adapted"]
     assert told["trials"] >= LEAST
@@ -106,4 +110,11 @@ def test_mending_says_how_it_adapted() -> None:
     assert mended.inferred.equals(mend_trace(lossy).inferred)
     plain = mend_trace(lossy, adapt=0)
     assert "adapted" not in plain.provenance["options"]
+    known = mend_trace(lossy, shipped=streams(complete, universal()))  # the examples have it, word for word
+    assert "adapted" not in known.provenance["options"]
+    own = Mosaic(streams(lossy, universal(), shortest=1))
+    assert (
+        "adapted" not in mend_trace(lossy, own, adapt=9.0).provenance["options"]
+    )  # somebody's own mender stays as it is
+    assert own.factor == 1
     assert mend_trace(lossy, adapt=60.0).provenance["options"]["adapted"]["trials"] == 60

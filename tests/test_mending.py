@@ -188,6 +188,34 @@ def test_hypotheses_are_as_frequent_as_what_they_are_copied_from() -> None:
         mend_trace(lossy, copier=Lookup, hypotheses=1)
 
 
+def test_hypotheses_of_gaps_that_look_alike_are_drawn_apart() -> None:
+    """Else what is summed up over gaps would spread far too wide."""
+    words = rng(1).random(300) < 0.5
+    calls = [call for w in words for call in ("poll", *(("mmap", "munmap") if w else ("read", "write")))]
+    rows = [(1000 * i, 0, 7, calls[i // 2], i % 2) for i in range(2 * len(calls))]
+    cuts = [302, 902]
+    kept = [r for i, r in enumerate(rows) if not any(c <= i < c + 4 for c in cuts)]
+    gaps = [
+        Gap(k, 0, c - 4 * k - 1, c - 4 * k, 1000 * (c - 1), 1000 * (c + 4), 4, "counted", c) for k, c in enumerate(cuts)
+    ]
+    mended = mend_trace(replace(make_trace(kept), gaps=tuple(gaps)), hypotheses=100)
+    assert mended.hypotheses is not None
+    names = np.array(mended.hypotheses["name"].to_pylist()).reshape(2, 100, 4)[:, :, 0]
+    assert 25 < (names[0] == names[1]).sum() < 75
+
+
+@pytest.mark.parametrize("kept", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_hypotheses_where_there_is_next_to_nothing_to_copy(kept: int, count: int) -> None:
+    for at in range(kept + 1):
+        before, after = (at - 1 if at else None), (at if at < kept else None)
+        gap = Gap(0, 0, before, after, 1000 * at - 500, 1000 * at - 1, count, "counted", 1)
+        trace = make_trace([(1000 * i, 0, 7, ("read", "futex", "poll")[i], 2) for i in range(kept)])
+        mended = mend_trace(replace(trace, gaps=(gap,)), hypotheses=3)
+        assert mended.hypotheses is not None
+        assert mended.hypotheses.num_rows == 3 * count
+
+
 def test_the_same_seed_gives_the_same_events() -> None:
     lossy, _ = lose(threads_on_cpus(rng(7), 500), rng(8))
     assert mend_trace(lossy, seed=3).inferred.equals(mend_trace(lossy, seed=3).inferred)

@@ -398,16 +398,15 @@ def mend(
     ] = 0.0,
     hypotheses: Annotated[
         int,
-        typer.Option(
-            min=0, max=100, help="Also draw so many other fills of each gap, to see what is uncertain (mosaic)."
-        ),
+        typer.Option(min=0, max=100, help="Also draw so many other fills of each gap; takes longer by as much."),
     ] = 0,
     adapt: Annotated[
         float | None,
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="How long to try on the intact part what fills its like best; if not given, as the losses are large.",
+            help="Fit the mosaic to the intact part for so long (fills may then differ from run to run); 0: don't. "
+            "Not given: where nothing like the trace was recorded before, by the number of lost events.",
         ),
     ] = None,
     suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,

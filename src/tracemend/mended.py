@@ -51,7 +51,7 @@ class Fill:
     below what the caller asked for. ``left``: nothing was tried; ``reason`` says why. ``confidence`` is the mean over
     the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
     and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
-    the fill, None where none were drawn.
+    the fill (threads aside), None where none were drawn.
     """
 
     gap: int
@@ -97,8 +97,8 @@ class Mended:
         told = self.provenance.get("familiar")
         if not told:
             return ""
-        strange = "" if told["enough"] else ": nothing like it was recorded before, fills rest on the trace itself"
-        runs = f"{100 * told['share']:.0f} % of the trace's runs of {told['length']} events"
+        strange = "" if told["enough"] else ": programs that were recorded before mostly have more"
+        runs = f"{100 * told['share']:.1f} % of the trace's runs of {told['length']} events"
         return f"{runs} stand in the examples{strange}."
 
     @property

@@ -201,10 +201,11 @@ class Mending:
         alike = True  # they all begin with the same windows
         while (rounds := [w.next_blocks() for w in work])[0]:
             for parts in zip(*rounds, strict=True):
+                own = [seed, gap.number, parts[0].begin]  # gaps and blocks that look alike are drawn apart
                 if alike:
-                    drawn = mender.hypotheses(parts[0].window, number, seed)
+                    drawn = mender.hypotheses(parts[0].window, number, own)
                 else:
-                    drawn = [mender.hypotheses(part.window, 1, seed + k)[0] for k, part in enumerate(parts)]
+                    drawn = [mender.hypotheses(part.window, 1, [*own, k])[0] for k, part in enumerate(parts)]
                 for w, part, proposal in zip(work, parts, drawn, strict=True):
                     w.take(part, proposal)
             alike = False
@@ -519,12 +520,13 @@ def mend_trace(
     Mender works alone; None is the copier alone. only: numbers of the gaps to fill, all if None. hypotheses: so many
     other fills of every filled gap are drawn, under the same constraints and beside the fills of the gaps before it.
     adapt: how long the mosaic may try on the intact part how readily it should jump (baselines/adapted.py), in seconds;
-    None: on half as many events as were lost. Raises ModelError for a mender that can't draw.
+    None: on half as many events as were lost, and only if nothing like the trace is among the examples. Raises
+    ModelError for a mender that can't draw.
     """
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
-    familiar = None
+    made = familiar = None
     if copier and (model is None or network):
         # nothing to fill, nothing to copy: the examples' index takes a second
         known = universal()
@@ -534,13 +536,13 @@ def mend_trace(
         own = streams(trace, vocabulary, shortest=1)
         familiar = familiarity(own, others)
         copies = copier(own, others)
+        made = copies if isinstance(copies, Mosaic) else None
         mender = Blend(copies, network) if network else copies
     elif model is not None:
         mender = model
     else:
         raise ModelError("neither a model nor anything to copy with")
     drawer = mender if isinstance(mender, Mosaic) else None
-    mosaic = mender.copier if isinstance(mender, Blend) and isinstance(mender.copier, Mosaic) else drawer
     if hypotheses and drawer is None:
         raise ModelError(f"{mender.name} has no hypotheses, only {MOSAIC} has")
     run = Mending(trace, mender, vocabulary)
@@ -567,10 +569,11 @@ def mend_trace(
             counts[gap.number] = count
     todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
     adapted = None
-    if todo and mosaic and adapt != 0:
+    strange = familiar is None or familiar < FAMILIAR
+    if made and todo and (strange if adapt is None else adapt):
         lengths = list(counts.values())
         limits = {"most": sum(lengths) // 2} if adapt is None else {"seconds": adapt}
-        adapted = adapt_mosaic(mosaic, lengths, seed=seed, **limits)
+        adapted = adapt_mosaic(made, lengths, seed=seed, **limits)
     beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
     parts: list[_Filled] = []
     drawn: list[list[_Filled]] = []
@@ -587,8 +590,7 @@ def mend_trace(
         agreement = None
         if hypotheses and drawer:
             kinds = run.hypotheses(drawer, gap, counts[gap.number], hypotheses, seed)
-            told = [beliefs[i].told(kind, DRAWN) for kind in kinds]
-            drawn.append([run.fill(gap, counts[gap.number], b, later)[0] for b in told])
+            drawn.append([run.fill(gap, counts[gap.number], beliefs[i].told(k, DRAWN), later)[0] for k in kinds])
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)
@@ -615,6 +617,8 @@ def mend_trace(
         provenance["familiar"] = {"share": share, "length": LENGTH, "enough": share >= FAMILIAR}
     if hypotheses:
         provenance["options"]["hypotheses"] = hypotheses
+    if adapt is not None:
+        provenance["options"]["adapt"] = adapt
     if adapted:
         provenance["options"]["adapted"] = {"jumps": adapted.factor, "trials": adapted.trials}
     if trace.partial is not None:

@@ -5,8 +5,6 @@ Axis legend: N events of one gap, G gaps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -79,13 +77,6 @@ def error_of_bins(counts: NDArray[np.float64]) -> float:
     """The expected calibration error of what ``confidence_bins`` counted; such counts can be added up."""
     count, confidence, right = counts
     return float(np.abs(confidence - right).sum() / max(1.0, count.sum()))
-
-
-def auroc(higher: Sequence[float], lower: Sequence[float]) -> float:
-    """The probability that one of ``higher`` is above one of ``lower``, ties counting half: the area under the receiver
-    operating characteristic (Hanley and McNeil 1982)."""
-    a, b = np.asarray(higher, np.float64)[:, None], np.asarray(lower, np.float64)
-    return float((a > b).mean() + (a == b).mean() / 2)
 
 
 def interval(

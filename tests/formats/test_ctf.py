@@ -409,7 +409,7 @@ def test_rotated_chunks_are_one_trace(tmp_path: Path, grown: bytes) -> None:
     assert (joined.gaps, joined.warnings) == (whole.gaps, ())
     assert [(s.packets, s.number) for s in glance(chunks).streams] == [(6, 0)]
     (chunks / "2" / "metadata").write_bytes(b"")
-    warning = f"1 folders passed over: {chunks / '2' / 'metadata'} holds no CTF metadata"
+    warning = f"passed over, no CTF metadata: {chunks / '2' / 'metadata'}"
     assert read(chunks).warnings == glance(chunks).warnings == (warning,)
     shutil.rmtree(chunks / "2")
     # the seven may have been lost in the chunk that is missing, or behind the packet that counts them

@@ -51,16 +51,16 @@ def adapt(
     time after which no other piece is begun (then the choice depends on the machine). whole: hide a piece's whole
     stretch, not just the piece: where gaps are in streams that aren't there to copy from.
 
-    Another factor than 1 is taken if it has more events right than 1 by at least the standard error of the difference,
-    pieces being what is counted; of several the best.
+    Another factor than 1 is taken if it has more events right than 1 by more than the standard error of the difference,
+    pieces being what is counted; of several the best. Where there is room for fewer than LEAST pieces none is tried.
     """
     begun = time.monotonic()
+    pieces = _pieces(mosaic.places, lengths, trials, np.random.default_rng([seed, len(mosaic.places.ids_S)]))
+    pieces = [p for p, hidden in zip(pieces, np.cumsum([n for _, n in pieces]), strict=True) if hidden <= most]
     right: list[list[float]] = []
-    hidden = 0
-    for at, n in _pieces(mosaic.places, lengths, trials, np.random.default_rng([seed, len(mosaic.places.ids_S)])):
-        if hidden + n > most or time.monotonic() - begun > seconds:
+    for at, n in pieces if len(pieces) >= LEAST else []:
+        if time.monotonic() - begun > seconds:
             break
-        hidden += n
         right.append(_tried(mosaic, at, n, whole))
     mosaic.factor = _best(np.array(right).reshape(-1, len(FACTORS)))
     return Adaptation(mosaic.factor, len(right))

@@ -93,7 +93,7 @@ class _Sources:
     def before(self, place: int, p_S: Floats, total: float, rng: np.random.Generator) -> int:
         """A place drawn from those one event before ``place``, which were as likely as p_S says; ``total``: the
         likelihood of ``place`` that they make together."""
-        stayed = place - 1
+        stayed = max(place - 1, 0)  # nothing leads to the first place: all likelihoods are 0 where it was drawn
         if rng.random() * total < p_S[stayed] * self.stay_S[stayed]:
             return stayed
         rate = np.zeros(1)
@@ -196,13 +196,14 @@ class Mosaic(Proposer):
             at = at[(at < hidden.start) | (at >= hidden.stop)]
         return _Sources(self.places, at, self.trust, jumps)
 
-    def hypotheses(self, window: Window, number: int, seed: int = 0) -> list[Proposal]:
+    def hypotheses(self, window: Window, number: int, seed: int | Sequence[int] = 0) -> list[Proposal]:
         """So many fills of a window, each drawn as a whole from all that the model holds possible given both sides.
 
         Each is a proposal of one candidate a position. (Forward filtering, backward sampling: Carter and Kohn, "On
         Gibbs sampling for state space models", 1994.)
         """
-        parts = [self._draw(run, number, np.random.default_rng([seed, k])) for k, run in enumerate(hidden_runs(window))]
+        rng = np.random.default_rng(seed)
+        parts = [self._draw(run, number, rng) for run in hidden_runs(window)]
         return [joined([of_run[i] for of_run in parts]) for i in range(number)]
 
     def _draw(self, run: Run, number: int, rng: np.random.Generator) -> list[Proposal]:

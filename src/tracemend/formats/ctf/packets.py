@@ -364,9 +364,7 @@ def _joined(parts: list[Stream]) -> list[Stream]:
 
 def _step(before: int | None, after: int | None, size: int) -> int:
     """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
-    if before is None or after is None:
-        return 0
-    if before == after:
+    if before is None or after is None or before == after:
         return 0
     half = 1 << (size - 1)
     return (after - before + half) % (2 * half) - half

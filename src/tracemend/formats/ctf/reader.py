@@ -522,7 +522,8 @@ def open_traces(path: Path, builder: Builder, kinds: Kinds) -> list[Packets]:
     if not found:
         raise TraceError(path, 0, "no folder with a CTF trace's metadata")
     if others:
-        builder.warnings.append(f"{len(others)} folders passed over: {others[0] / METADATA} holds no CTF metadata")
+        more = f" (and {len(others) - 1} more)" if len(others) > 1 else ""
+        builder.warnings.append(f"passed over, no CTF metadata: {others[0] / METADATA}{more}")
     return [Packets(folder, builder, kinds.plan) for folder in found]
 
 
