@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tracemend.baselines import AdaptedMosaic, Mosaic, Run, adapt
 from tracemend.baselines.adapted import FACTORS, LEAST, LONGEST, MARGIN, _best, _pieces
 from tracemend.baselines.places import Places
+from tracemend.errors import ModelError
 from tracemend.gaps import lose
 from tracemend.mending import mend_trace
 from tracemend.training import streams
@@ -117,4 +118,7 @@ def test_mending_says_how_it_adapted() -> None:
         "adapted" not in mend_trace(lossy, own, adapt=9.0).provenance["options"]
     )  # somebody's own mender stays as it is
     assert own.factor == 1
+    for seconds in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ModelError, match="must be a number from 0"):
+            mend_trace(lossy, adapt=seconds)
     assert mend_trace(lossy, adapt=60.0).provenance["options"]["adapted"]["trials"] == 60

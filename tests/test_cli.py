@@ -106,6 +106,12 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     assert (out / "overlay.jsonl").exists()
 
 
+def test_seconds_without_an_end_are_refused(lossy: Path, tmp_path: Path) -> None:
+    done = run("mend", lossy, "-o", tmp_path / "out", "--adapt", "inf")
+    assert (done.returncode, done.stderr) == (1, "tracemend: seconds to adapt must be a number from 0, not inf\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_existing_output_is_kept_without_force(lossy: Path, tmp_path: Path) -> None:
     out = tmp_path / "mended"
     assert run("mend", lossy, "-o", out, "--model", "lookup").returncode == 0

@@ -190,10 +190,11 @@ def test_hypotheses_are_as_frequent_as_what_they_are_copied_from() -> None:
 
 def test_hypotheses_of_gaps_that_look_alike_are_drawn_apart() -> None:
     """Else what is summed up over gaps would spread far too wide."""
-    words = rng(1).random(300) < 0.5
+    bulk, around = rng(1).random(100) < 0.5, rng(4).random(21) < 0.5
+    words = np.concatenate([bulk, around, ~bulk, around, bulk])  # a word is lost in the middle of both that are alike
     calls = [call for w in words for call in ("poll", *(("mmap", "munmap") if w else ("read", "write")))]
     rows = [(1000 * i, 0, 7, calls[i // 2], i % 2) for i in range(2 * len(calls))]
-    cuts = [302, 902]
+    cuts = [6 * word + 2 for word in (110, 231)]
     kept = [r for i, r in enumerate(rows) if not any(c <= i < c + 4 for c in cuts)]
     gaps = [
         Gap(k, 0, c - 4 * k - 1, c - 4 * k, 1000 * (c - 1), 1000 * (c + 4), 4, "counted", c) for k, c in enumerate(cuts)

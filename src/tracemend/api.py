@@ -60,8 +60,10 @@ def mend(
     trace itself; alone: nothing that is shipped.
     hypotheses: so many other fills of every filled gap, drawn from what the mosaic holds possible (Mended.hypotheses).
     adapt: seconds for which the mosaic may try on the trace's intact part how readily it should jump; 0: not at all.
-    None: in proportion to what was lost. (With a limit in seconds the fills may differ from run to run.)
-    Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses.
+    None: in proportion to what was lost, and only where nothing like the trace is among the examples. (With a limit in
+    seconds the fills may differ from run to run.)
+    Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses,
+    and for seconds that are no number from 0.
     """
     if not isinstance(trace, Trace):
         trace = read(trace)

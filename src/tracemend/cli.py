@@ -398,7 +398,11 @@ def mend(
     ] = 0.0,
     hypotheses: Annotated[
         int,
-        typer.Option(min=0, max=100, help="Also draw so many other fills of each gap; ten take as long as mending."),
+        typer.Option(
+            min=0,
+            max=100,
+            help="Also draw so many other fills of each gap; of very long gaps each takes its time anew.",
+        ),
     ] = 0,
     adapt: Annotated[
         float | None,

@@ -1,7 +1,7 @@
 """Has anything like this trace been seen before? How much of it stands, word for word, in the examples.
 
-A trace of a program that nothing was recorded of is filled from its own intact part alone; who reads the fills should
-know that.
+Where little of it does, the examples have little to give, and fills rest mainly on the trace's own intact part; who
+reads them should know that.
 """
 
 from __future__ import annotations

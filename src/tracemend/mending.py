@@ -9,6 +9,7 @@ Axis legend: E events of the trace, S events of a stream, N positions of a gap, 
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -521,12 +522,14 @@ def mend_trace(
     other fills of every filled gap are drawn, under the same constraints and beside the fills of the gaps before it.
     adapt: how long the mosaic may try on the intact part how readily it should jump (baselines/adapted.py), in seconds;
     None: on half as many events as were lost, and only if nothing like the trace is among the examples. Raises
-    ModelError for a mender that can't draw.
+    ModelError for a mender that can't draw, and for seconds that are no number from 0.
     """
+    if adapt is not None and not 0 <= adapt < math.inf:
+        raise ModelError(f"seconds to adapt must be a number from 0, not {adapt:g}")
     network = model if isinstance(model, Restorer) else None
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
-    made = familiar = None
+    made = share = None
     if copier and (model is None or network):
         # nothing to fill, nothing to copy: the examples' index takes a second
         known = universal()
@@ -534,7 +537,7 @@ def mend_trace(
             shipped = [Stream(vocabulary.translated(s.ids, known), s.tids) for s in shipped]
         others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
         own = streams(trace, vocabulary, shortest=1)
-        familiar = familiarity(own, others)
+        share = familiarity(own, others)
         copies = copier(own, others)
         made = copies if isinstance(copies, Mosaic) else None
         mender = Blend(copies, network) if network else copies
@@ -569,8 +572,8 @@ def mend_trace(
             counts[gap.number] = count
     todo = sorted((g for g in trace.gaps if g.number in counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
     adapted = None
-    strange = familiar is None or familiar < FAMILIAR
-    if made and todo and (strange if adapt is None else adapt):
+    familiar = share is not None and share >= FAMILIAR
+    if made and todo and (not familiar if adapt is None else adapt):
         lengths = list(counts.values())
         limits = {"most": sum(lengths) // 2} if adapt is None else {"seconds": adapt}
         adapted = adapt_mosaic(made, lengths, seed=seed, **limits)
@@ -612,9 +615,8 @@ def mend_trace(
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
         },
     }
-    if familiar is not None:
-        share = round(familiar, 4)
-        provenance["familiar"] = {"share": share, "length": LENGTH, "enough": share >= FAMILIAR}
+    if share is not None:
+        provenance["familiar"] = {"share": round(share, 4), "length": LENGTH, "enough": familiar}
     if hypotheses:
         provenance["options"]["hypotheses"] = hypotheses
     if adapt is not None:

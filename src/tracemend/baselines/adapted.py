@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracemend.baselines.mosaic import Mosaic
-from tracemend.baselines.places import Ints, Places
+from tracemend.baselines.places import Places
 from tracemend.baselines.runs import Run, hidden_runs
 from tracemend.mender import Proposal
 from tracemend.windows import Stream, Window
@@ -66,7 +67,7 @@ def adapt(
     return Adaptation(mosaic.factor, len(right))
 
 
-def _best(right_TF: np.typing.NDArray[np.float64]) -> float:
+def _best(right_TF: NDArray[np.float64]) -> float:
     """Which factor to take, by how much of each piece each has right."""
     if len(right_TF) < LEAST:
         return FACTORS[0]
@@ -97,14 +98,10 @@ def _tried(mosaic: Mosaic, at: int, n: int, whole: bool) -> list[float]:
     end = int(places.stretch_end_S[at])
     first = int(np.flatnonzero(places.ids_S[:at] < 0)[-1]) + 1
     left, right = places.ids_S[max(first, at - CONTEXT) : at], places.ids_S[at + n : min(end, at + n + CONTEXT)]
-    run = Run(0, n, left, right, _nobody(left), _nobody(right))
+    run = Run(0, n, left, right, np.zeros_like(left), np.zeros_like(right))
     hidden = slice(first, end) if whole else slice(at, at + n)
     truth = places.ids_S[at : at + n]
     return [float((mosaic.tried(run, factor, hidden)[:, 0] == truth).mean()) for factor in FACTORS]
-
-
-def _nobody(ids: Ints) -> Ints:
-    return np.zeros_like(ids)
 
 
 class AdaptedMosaic(Mosaic):

@@ -101,7 +101,7 @@ class _Sources:
             rate = rate[level.parent_C]
             rate[own] += level.rate_C[own]
         weight = p_S * self.leave_S * rate[self.class_S]
-        return drawn(weight, rng) if weight.any() else stayed  # all may be rounded away
+        return _drawn(weight, rng) if weight.any() else stayed  # all may be rounded away
 
     def _classes(self, place: int) -> list[int]:
         """The classes that a place is in, one a level."""
@@ -214,7 +214,7 @@ class Mosaic(Proposer):
         n, result = len(run), []
         for _ in range(number):
             copied = np.empty(n, np.int64)
-            copied[-1] = drawn(forward_NS[-1] * behind, rng)
+            copied[-1] = _drawn(forward_NS[-1] * behind, rng)
             for t in range(n - 1, 0, -1):
                 likelihood = float(forward_NS[t, copied[t]]) * total_N[t]
                 copied[t - 1] = sources.before(int(copied[t]), forward_NS[t - 1], likelihood, rng)
@@ -298,7 +298,7 @@ class Mosaic(Proposer):
         threads_NT /= threads_NT.sum(axis=1, keepdims=True)
 
 
-def drawn(weight_S: Floats, rng: np.random.Generator) -> int:
+def _drawn(weight_S: Floats, rng: np.random.Generator) -> int:
     """One of S, as likely as its weight."""
     total = np.cumsum(weight_S)
     return min(int(np.searchsorted(total, rng.random() * total[-1], "right")), len(total) - 1)

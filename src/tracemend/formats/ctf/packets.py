@@ -112,9 +112,11 @@ class Lost:
 
 def folders(path: Path) -> tuple[list[Path], list[Path]]:
     """The folders at and below ``path`` that hold a trace, in order, and those whose metadata are none."""
-    found = sorted(Path(folder) for folder, _, files in os.walk(path) if METADATA in files)
-    traces = [f for f in found if recognise(_head(f / METADATA))]
-    return traces, [f for f in found if f not in traces]
+    traces: list[Path] = []
+    others: list[Path] = []
+    for folder in sorted(Path(folder) for folder, _, files in os.walk(path) if METADATA in files):
+        (traces if recognise(_head(folder / METADATA)) else others).append(folder)
+    return traces, others
 
 
 def _head(path: Path) -> bytes:
