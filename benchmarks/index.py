@@ -35,7 +35,7 @@ def main() -> None:
     ids = data.windows(LENGTH, NUMBER).ids_NL
     known = blackout(LENGTH, GAP, "centre")
     slots = np.arange(-1, SLOTS - 1)
-    runs = [hidden_runs(Window(np.stack([w, np.ones_like(w)], axis=1), known, slots))[0] for w in ids]
+    runs = [hidden_runs(Window(np.stack([w, np.ones_like(w), np.zeros_like(w)], axis=1), known, slots))[0] for w in ids]
     tracemalloc.start()
     begin = time.process_time()
     places = Places(data.train)

@@ -90,9 +90,8 @@ def test_it_adapts_once_for_each_length() -> None:
     words = rng(3).integers(3, 30, (12, 4))
     lines = [stream(words[rng(k).integers(0, 12, 200)].ravel()) for k in range(4)]
     mender = AdaptedMosaic(lines)
-    ids = lines[0].ids
     for n in (6, 6, 50):
-        w = window(ids[100:164], ids[100:164] * 0, ids[164 + n : 228 + n], ids[:64] * 0, n)
+        w = window(lines[0][100:164], lines[0][164 + n : 228 + n], n)
         proposal = mender.propose([w])[0]
         plain = Mosaic(lines)
         plain.factor = mender.factors[n,]

@@ -32,7 +32,8 @@ def streams(parts: Pieces) -> list[Stream]:
 
 
 def gap(left: list[int], right: list[int], n: int) -> Window:
-    return window(np.array(left, int), np.full(len(left), 7), np.array(right, int), np.full(len(right), 7), n)
+    before, behind = (Stream(np.array(x, int), np.full(len(x), 7)) for x in (left, right))
+    return window(before, behind, n)
 
 
 def naive(parts: Pieces, history: list[int], event: int, order: int, among: int = 0) -> float:
@@ -231,7 +232,9 @@ class TestLearnt:
         ids = np.concatenate([text[:20], np.zeros(3, int), text[23:27], np.zeros(8, int), text[35:50]])
         known = np.ones(50, bool)
         known[20:23] = known[27:35] = False
-        windows.append(Window(np.stack([ids, np.ones_like(ids)], axis=1), known, np.arange(-1, SLOTS - 1)))
+        windows.append(
+            Window(np.stack([ids, np.ones_like(ids), np.zeros_like(ids)], axis=1), known, np.arange(-1, SLOTS - 1))
+        )
         together = mender.propose(windows)
         for w, proposal in zip(windows, together, strict=True):
             alone = mender.propose([w])[0]

@@ -13,7 +13,7 @@ from tracemend.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary([("a", 0), ("a", 1), ("b", 0), ("b", 1), ("tick", 2)])
 A, A_, B, B_, TICK = range(3, 8)
-NOTHING: frozenset[int] = frozenset()
+NOTHING: dict[int, int] = {}
 
 
 def fits(events: tuple[int, ...], who: tuple[int, ...], threads: list[Thread]) -> bool:

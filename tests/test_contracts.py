@@ -400,6 +400,6 @@ def test_a_network_is_not_asked_where_it_has_no_names(first: int, asked: bool, m
         return propose(windows, seed)
 
     monkeypatch.setattr(blend.network, "propose", recorded)
-    nobody = np.zeros(30, np.int64)
-    blend.propose([window(ids[:30], nobody, ids[300:330], nobody, 6)])  # what isn't in the stream: nobody can be sure
+    left, right = (Stream(ids[a : a + 30], np.zeros(30, np.int64)) for a in (0, 300))
+    blend.propose([window(left, right, 6)])  # what isn't in the stream: nobody can be sure
     assert sum(asked_for) == asked

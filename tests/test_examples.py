@@ -66,7 +66,7 @@ def test_the_trace_itself_counts_more_than_examples() -> None:
     context = np.arange(10, 20)
     own = Stream(np.concatenate([context, [30, 31]]), np.zeros(12, np.int64))
     other = Stream(np.concatenate([context, [40, 41]]), np.zeros(12, np.int64))
-    gap = window(context, np.full(10, 7), np.array([], np.int64), np.array([], np.int64), 2)
+    gap = window(own[:10], own[:0], 2)
 
     def said(streams_: list[Stream], examples_: list[Stream]) -> list[int]:
         found: list[int] = Lookup(streams_, examples_).propose([gap])[0].events_NM[:, 0].tolist()

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from tracemend.baselines import hidden_runs
 from tracemend.baselines.lookup import Lookup
 from tracemend.baselines.places import CONTEXT, ORDERS, Places, _match
-from tracemend.vocabulary import BREAK
-from tracemend.windows import Stream, window
+from tracemend.windows import GONE, Stream, window
 
 small = st.lists(st.integers(3, 6), min_size=1, max_size=80)
 
@@ -58,7 +57,7 @@ def test_an_exact_repeat_is_restored() -> None:
     rng = np.random.default_rng(0)
     text = rng.integers(3, 60, 400)
     lookup = Lookup([Stream(np.concatenate([text, text[:150]]), np.zeros(550, np.int64))])
-    w = window(text[100:140], np.full(40, 7), text[200:240], np.full(40, 7), 60)
+    w = window(stream(text[100:140].tolist()), stream(text[200:240].tolist()), 60)
     proposal = lookup.propose([w])[0]
     assert (proposal.events_NM[:, 0] == text[140:200]).all()
     assert (proposal.p_NM[:, 0] > 0.95).all()
@@ -67,13 +66,13 @@ def test_an_exact_repeat_is_restored() -> None:
 
 def test_nothing_is_matched_across_the_streams_end_or_a_break() -> None:
     lookup = Lookup([stream([3, 4, 5]), stream([6, 7, 8])])
-    w = window(np.array([3, 4, 5]), np.full(3, 1), np.array([BREAK, 8]), np.array([-1, 1]), 2)
+    w = window(stream([3, 4, 5]), GONE + stream([8]), 2)
     assert lookup.propose([w])[0].p_NM[:, 0].max() < 0.5
     assert len(lookup.places._matching(np.array([5, 6]), -1)) == 1  # only the 6
 
 
 def test_an_empty_index_still_answers() -> None:
-    w = window(np.array([3]), np.array([1]), np.array([4]), np.array([1]), 3)
+    w = window(stream([3]), stream([4]), 3)
     proposal = Lookup([]).propose([w])[0]
     assert len(proposal) == 3
 
@@ -83,7 +82,8 @@ def test_threads_are_followed_by_their_rank() -> None:
     ids = np.tile([3, 4, 5, 6], 30)
     tids = np.tile([11, 11, 12, 12], 30)
     lookup = Lookup([Stream(ids, tids)])
-    w = window(ids[:40], np.tile([21, 21, 22, 22], 10), ids[44:84], np.tile([21, 21, 22, 22], 10), 4)
+    left, right = (Stream(ids[a : a + 40], np.tile([21, 21, 22, 22], 10)) for a in (0, 44))
+    w = window(left, right, 4)
     slots = lookup.propose([w])[0].threads_NT.argmax(axis=1)
     assert w.tids[slots].tolist() == [21, 21, 22, 22]
 
@@ -91,7 +91,7 @@ def test_threads_are_followed_by_their_rank() -> None:
 def test_a_match_in_the_examples_ranks_behind_one_that_is_little_shorter() -> None:
     own, example = stream([9, *range(20, 28), 3]), stream([8, *range(20, 28), 4])
     places = Places([own], [example])
-    gap = hidden_runs(window(example.ids[:9], example.tids[:9], example.ids[:0], example.tids[:0], 1))[0]
+    gap = hidden_runs(window(example[:9], example[:0], 1))[0]
     for discount, first in ((0.0, 9), (0.5, 8)):
         sites, left, _, _ = places.best(gap, 1, discount)
         assert left.tolist() == [first]

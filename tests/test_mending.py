@@ -277,6 +277,41 @@ def test_a_child_is_born_with_an_exit_and_a_signals_return_leaves_another_number
     assert set(mended.inferred["tid"].to_pylist()) == {7}
 
 
+def test_a_call_from_before_the_trace_asks_for_nothing() -> None:
+    """Made up: thread 8 returns from a wait behind the gap and was never seen before; thread 9 was."""
+    for seen, expected in ((False, 0), (True, 1)):
+        rows = [(i * 1000, 0, 7, "read", i % 2) for i in range(40)]
+        rows += [(500, 1, 8, "close", 1)] if seen else []
+        rows += [(60_500, 1, 8, "wait4", 1), *((61_000 + i * 1000, 0, 7, "read", i % 2) for i in range(40))]
+        rows.sort()
+        trace = make_trace(rows)
+        at = sum(r[0] < 40_000 for r in rows)
+        gap = Gap(0, 0, at - 1, at + 1, 39_000, 61_000, 5 - seen, "counted", 1)
+        names = mend_trace(replace(trace, gaps=(gap,))).inferred["name"].to_pylist()
+        assert names.count("wait4") == expected, names
+
+
+def test_behind_a_signals_return_anything_may_follow() -> None:
+    """Made up: the return and the exit of no number are in the gap, as they are all over the trace."""
+    rows, now = [], 0
+    for _ in range(30):
+        for name, phase in (
+            ("read", 0),
+            ("read", 1),
+            ("rt_sigreturn", 0),
+            ("syscall_-1", 1),
+            ("write", 0),
+            ("write", 1),
+        ):
+            rows.append((now := now + 1000, 0, 7, name, phase))
+    lost = range(91, 97)
+    kept = [r for i, r in enumerate(rows) if i not in lost]
+    gap = Gap(0, 0, 90, 91, rows[90][0], rows[97][0], len(lost), "counted", 1)
+    table = mend_trace(replace(make_trace(kept), gaps=(gap,))).inferred
+    found = list(zip(table["name"].to_pylist(), table["phase"].to_pylist(), strict=True))
+    assert found == [(rows[i][3], ("enter", "exit")[rows[i][4]]) for i in lost]
+
+
 def test_a_trace_without_events_is_left() -> None:
     empty = replace(make_trace([]), gaps=(Gap(0, 0, None, None, 0, 0, 5, "counted", 1),))
     assert mend_trace(empty).fills[0].reason == "no event survives to learn from"

@@ -26,8 +26,7 @@ def stream(ids: Sequence[int], tids: Sequence[int] | None = None) -> Stream:
 
 
 def gap(left: Sequence[int], right: Sequence[int], hidden: int) -> Window:
-    a, b = stream(left), stream(right)
-    return window(a.ids, a.tids, b.ids, b.tids, hidden)
+    return window(stream(left), stream(right), hidden)
 
 
 def by_definition(
@@ -151,7 +150,7 @@ def test_the_threads_are_copied_with_the_events() -> None:
     ids = [3, 4, 5, 6, 7, 8] * 20
     mosaic = Mosaic([stream(ids, [1, 1, 2, 1, 2, 2] * 20)])
     left, right = stream(ids[:12], [50, 50, 60, 50, 60, 60] * 2), stream(ids[:12], [50, 50, 60, 50, 60, 60] * 2)
-    w = window(left.ids, left.tids, right.ids, right.tids, 6)
+    w = window(left, right, 6)
     proposal = mosaic.propose([w])[0]
     assert proposal.events_NM[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
     assert w.tids[proposal.threads_NT.argmax(axis=1)].tolist() == [50, 50, 60, 50, 60, 60]

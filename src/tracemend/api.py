@@ -59,9 +59,10 @@ def mend(
     examples: complete traces to copy from, besides the recordings that ship with the package and the intact part of the
     trace itself; alone: nothing that is shipped.
     hypotheses: so many other fills of every filled gap, drawn from what the mosaic holds possible (Mended.hypotheses).
-    adapt: seconds for which the mosaic may try on the trace's intact part how readily it should jump; 0: not at all.
-    None: in proportion to what was lost, and only where nothing like the trace is among the examples. (With a limit in
-    seconds the fills may differ from run to run.)
+    adapt: seconds for which the trace's intact part is learnt from: the mosaic tries there how readily it should jump,
+    a network is trained on, half of the time each; 0: not at all. None: the mosaic alone, in proportion to what was
+    lost, and only where nothing like the trace is among the examples. (With a limit in seconds the fills may differ
+    from run to run.)
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses,
     and for seconds that are no number from 0.
     """

@@ -409,8 +409,9 @@ def mend(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Fit the mosaic to the intact part for so long (fills may then differ from run to run); 0: don't. "
-            "Not given: where nothing like the trace was recorded before, by the number of lost events.",
+            help="Learn from the intact part for so long: the mosaic is fitted, a network trained on (fills may then "
+            "differ from run to run); 0: don't. Not given: the mosaic alone, where nothing like the trace was "
+            "recorded before, by the number of lost events.",
         ),
     ] = None,
     suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,

@@ -9,18 +9,19 @@ Axis legend: N hidden positions, M candidates, T threads (the window's slots, th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT
-from tracemend.syscalls import LAST_CALLS
+from tracemend.syscalls import LAST_CALLS, SIGNAL_RETURNS
 from tracemend.vocabulary import Vocabulary
 
-#: States of a thread besides the id of the pending enter (which is never negative).
-CLOSED, FREE, ENDED = -1, -2, -3
+#: States of a thread besides the id of the pending enter (which is never negative). FREE: it may go on with anything;
+#: UNSEEN: the same, and nobody knows what it did before, so it may already be as it must be behind the gap.
+CLOSED, FREE, ENDED, UNSEEN = -1, -2, -3, -4
 #: Log-probability of what no candidate speaks for.
 FLOOR = -14.0
 
@@ -40,16 +41,22 @@ class Thread:
     high_ns: int | None = None
 
 
-def state_after(event: int, before: int, phase: int, last_calls: frozenset[int]) -> int:
+def without_exit(vocabulary: Vocabulary) -> dict[int, int]:
+    """The enters that no exit of the same call follows, with a thread's state after them."""
+    states = dict.fromkeys(LAST_CALLS, ENDED) | dict.fromkeys(SIGNAL_RETURNS, FREE)
+    return {vocabulary.id(call, ENTER): state for call, state in states.items()}
+
+
+def state_after(event: int, before: int, phase: int, without_exit: Mapping[int, int]) -> int:
     """A thread's state after an event (id and phase code) in state ``before``."""
     if phase == ENTER:
-        return ENDED if event in last_calls else event
+        return without_exit.get(event, event)
     return CLOSED if phase == EXIT else before
 
 
 def need(state: int, end: int) -> int:
     """The fewest events that bring a thread from ``state`` to ``end`` (a large number if nothing can)."""
-    if end in (FREE, state):
+    if end in (FREE, state) or state == UNSEEN:
         return 0
     if state == ENDED:
         return 1 << 30
@@ -125,9 +132,9 @@ def decode(
     ``usual``: ids of enters to fall back on where no candidate is allowed.
     """
     phase, partner = vocabulary.phase, vocabulary.partner
-    last_calls = frozenset(vocabulary.id(c, ENTER) for c in LAST_CALLS)
+    unusual = without_exit(vocabulary)
     N, T = threads_NT.shape
-    best = _best_of_each(events_NM, p_NM, threads_NT, threads, vocabulary, last_calls)
+    best = _best_of_each(events_NM, p_NM, threads_NT, threads, vocabulary, unusual)
     if best is not None:
         return best
     log_p = np.log(np.maximum(p_NM, 1e-9))
@@ -176,7 +183,7 @@ def decode(
                         options = [(e, FLOOR, 0.02) for e in usual]
                 allowed = sum(c[2] for c in options) or 1.0
                 for event, lp, p in options:
-                    after = state_after(event, state, int(phase[event]), last_calls)
+                    after = state_after(event, state, int(phase[event]), unusual)
                     if t == 0 and after == ENDED:  # another unknown thread can take its place
                         after = FREE
                     rest = total - needs[t] + need(after, ends[t])
@@ -231,7 +238,7 @@ def _best_of_each(
     threads_NT: NDArray[np.float32],
     threads: Sequence[Thread],
     vocabulary: Vocabulary,
-    last_calls: frozenset[int],
+    unusual: Mapping[int, int],
 ) -> Decoded | None:
     """The likeliest event and thread of each position by itself, if together they satisfy everything: nothing can be
     likelier. None if they don't."""
@@ -249,11 +256,11 @@ def _best_of_each(
             return None
         if phase == ENTER and state >= 0:
             return None
-        if phase == EXIT and not (state == FREE or (state >= 0 and partner[state] == event)):
+        if phase == EXIT and not (state in (FREE, UNSEEN) or (state >= 0 and partner[state] == event)):
             return None
         if state >= 0:
             pending[i] = partner[state]
-        after = state_after(event, state, phase, last_calls)
+        after = state_after(event, state, phase, unusual)
         states[t] = FREE if t == 0 and after == ENDED else after
     if any(need(s, t.end) for s, t in zip(states, threads, strict=True)):
         return None

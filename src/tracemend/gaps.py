@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 from tracemend.errors import ModelError
 from tracemend.events import Gap, Trace
-from tracemend.vocabulary import BREAK, MASK
-from tracemend.windows import HIDDEN_THREAD, Stream, Window, slots_by_recency, to_slots, window
+from tracemend.windows import (
+    GONE,
+    HIDDEN,
+    UNKNOWN_STEP,
+    Stream,
+    Window,
+    log_step,
+    slots_by_recency,
+    to_slots,
+    window,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +48,29 @@ class Overflow:
         return int(np.exp(rng.uniform(0, np.log(min(self.longest, most) + 1))))
 
     def draw(self, stream: Stream, rng: Generator, length: int) -> tuple[Window, NDArray[np.int64]]:
-        """A window of at most ``length`` positions from a stream, and the hidden truth_NC (events, slots)."""
+        """A window of at most ``length`` positions from a stream, and the hidden truth_NC (events, slots, steps)."""
         n = max(1, self.length(rng, min(len(stream), length * 5 // 8)))
         at = int(rng.integers(0, len(stream) - n + 1))
         room = length - n
         left_room = int(np.clip(rng.normal(room / 2, room / 8), min(8, room), room))
         left = self._side(stream, rng, np.arange(at - 1, -1, -1), min(left_room, self.context))
         right = self._side(stream, rng, np.arange(at + n, len(stream)), min(room - left_room, self.context))
-        w = window(left[0][::-1], left[1][::-1], right[0], right[1], n)
-        hidden = slice(at, at + n)
-        truth = np.stack([stream.ids[hidden], to_slots(stream.tids[hidden], w.tids)], axis=1)
-        return w, truth.astype(np.int64)
+        over = stream.steps[at : at + n + 1]
+        w = window(left[::-1], right, n, int(over.sum()) if len(over) == n + 1 and over.min() >= 0 else -1)
+        return w, _truth(stream[at : at + n], w.tids)
 
-    def _side(
-        self, stream: Stream, rng: Generator, rows: NDArray[np.int64], most: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _side(self, stream: Stream, rng: Generator, rows: NDArray[np.int64], most: int) -> Stream:
         """Events of one side, nearest first."""
         if most <= 0:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
+            return stream[:0]
         keep = most
         if rng.random() < self.cut:
             keep = int(np.exp(rng.uniform(0, np.log(most + 1))))
-        near = rows[:keep]
-        ids, tids = stream.ids[near], stream.tids[near]
+        side = stream[rows[:keep]]
         if keep < most:
             gone = int(np.exp(rng.uniform(0, np.log(500))))
-            far = rows[keep + gone :][: most - keep - 1]
-            ids = np.concatenate([ids, [BREAK], stream.ids[far]])
-            tids = np.concatenate([tids, [-1], stream.tids[far]])
-        return ids[:most], tids[:most]
+            side = side + GONE + stream[rows[keep + gone :][: most - keep - 1]]
+        return side[:most]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +143,18 @@ class Points:
 
 def _hidden(stream: Stream, first: int, known_L: NDArray[np.bool_]) -> tuple[Window, NDArray[np.int64]]:
     """The window of a stream that begins at ``first``, and the truth_NC of what isn't known of it."""
-    part = slice(first, first + len(known_L))
-    ids, tids = stream.ids[part], stream.tids[part]
+    part = stream[first : first + len(known_L)]
     at = int(np.argmin(known_L))
-    seen = np.where(known_L, tids, -1)
+    seen = np.where(known_L, part.tids, -1)
     slots = slots_by_recency(seen[:at], seen[at:])
-    full = np.stack([ids, to_slots(tids, slots)], axis=1).astype(np.int64)
-    shown = np.where(known_L[:, None], full, np.array([MASK, HIDDEN_THREAD]))
-    return Window(shown, known_L, slots), full[~known_L]
+    full = _truth(part, slots)
+    full[1:, 2][known_L[1:] & ~known_L[:-1]] = UNKNOWN_STEP  # the event before isn't known
+    return Window(np.where(known_L[:, None], full, HIDDEN), known_L, slots), full[~known_L]
+
+
+def _truth(events: Stream, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What windows hold of some events (N, C)."""
+    return np.stack([events.ids, to_slots(events.tids, slots), log_step(events.steps)], axis=1).astype(np.int64)
 
 
 Gaps = Overflow | Blackout | Points

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -28,7 +28,7 @@ from tracemend.processes.base import Noise
 from tracemend.recipes import Recipe, build, process_of
 from tracemend.sampler import restore
 from tracemend.vocabulary import BREAK, MASK, OTHER, Vocabulary
-from tracemend.windows import HIDDEN_THREAD, SLOTS, Window, batch
+from tracemend.windows import HIDDEN, SLOTS, STEPS, UNKNOWN_STEP, Window, batch
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -45,11 +45,18 @@ class Proposal:
 
     events_NM: candidate ids, likeliest first, -1 where there are fewer; p_NM: their probabilities (a row's sum may be
     below 1: the rest is spread over everything else). threads_NT: probabilities of the thread slots, rows sum to 1.
+    steps: (N + 1,) the expected time since the event before each, and from the last one to the event behind it, in ns;
+    NaN (all of them, if not given) where the mender can't say.
     """
 
     events_NM: Ints
     p_NM: Floats
     threads_NT: Floats
+    steps: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def __post_init__(self) -> None:
+        if not len(self.steps):
+            object.__setattr__(self, "steps", np.full(len(self.events_NM) + 1, np.nan))
 
     def __len__(self) -> int:
         return len(self.events_NM)
@@ -101,11 +108,12 @@ class Proposer:
         known_BL = np.asarray(known, bool)
         if given.ndim not in (2, 3) or given.shape[:2] != known_BL.shape or (given.ndim == 3 and given.shape[2] != 2):
             raise ValueError(f"ids of shape {given.shape} and known of shape {known_BL.shape} don't fit")
-        full = given if given.ndim == 3 else np.stack([given, np.ones_like(given)], axis=-1)
-        full = np.where(known_BL[..., None], full, np.array([MASK, HIDDEN_THREAD]))
+        events, threads = np.moveaxis(given, -1, 0) if given.ndim == 3 else (given, np.ones_like(given))
+        full = np.stack([events, threads, np.full_like(events, UNKNOWN_STEP)], axis=-1)
+        full = np.where(known_BL[..., None], full, HIDDEN)
         slots = np.arange(-1, SLOTS - 1)
         windows = [Window(w, k, slots) for w, k in zip(full, known_BL, strict=True)]
-        result, confidence = full.copy(), np.ones(known_BL.shape, np.float32)
+        result, confidence = full[..., :2].copy(), np.ones(known_BL.shape, np.float32)
         for b, proposal in enumerate(self.propose(windows, seed)):
             hidden = ~known_BL[b]
             result[b, hidden, 0] = proposal.events_NM[:, 0]
@@ -167,8 +175,14 @@ class Restorer(Proposer):
         top = events.topk(min(CANDIDATES, events.shape[-1]), dim=-1)
         p, candidates = top.values.exp().numpy(), top.indices.numpy()
         slots = others[0].exp().numpy() if others else np.eye(SLOTS, dtype=np.float32)[np.ones(known.shape, np.int64)]
+        steps = _expected(others[1].exp().numpy()) if len(others) > 1 else np.full(known.shape, np.nan)
         return [
-            Proposal(candidates[b][~k], p[b][~k].astype(np.float32), slots[b][~k].astype(np.float32))
+            Proposal(
+                candidates[b][~k],
+                p[b][~k].astype(np.float32),
+                slots[b][~k].astype(np.float32),
+                np.append(steps[b][~k], np.nan),
+            )
             for b, k in enumerate(known)
         ]
 
@@ -217,6 +231,15 @@ class Restorer(Proposer):
             except (OSError, ValueError, KeyError, TypeError) as e:
                 raise ModelError(f"{folder}: no calibration ({e})") from e
         return model
+
+
+def _expected(p_BLV: Floats) -> NDArray[np.float64]:
+    """The geometric mean step (B, L) in ns of beliefs in values of the step channel, the middle of a value standing for
+    it; NaN where it is unknown for sure. (The plain mean would be ruled by times that are next to impossible.)"""
+    told = p_BLV[..., UNKNOWN_STEP + 1 :].astype(np.float64)
+    total = told.sum(axis=-1)
+    middle = np.arange(UNKNOWN_STEP + 1, STEPS) - 0.5
+    return np.where(total > 1e-6, 2.0 ** (told @ middle / np.maximum(total, 1e-6)), np.nan)
 
 
 def certain(events: Ints, threads: Ints, p: float | Floats = 1.0) -> Proposal:

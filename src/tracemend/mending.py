@@ -21,27 +21,31 @@ from numpy.typing import NDArray
 from tracemend import __version__
 from tracemend.baselines import Lookup, Mosaic
 from tracemend.baselines import adapt as adapt_mosaic
+from tracemend.baselines.runs import one_after_the_other
 from tracemend.blend import Blend
 from tracemend.constraints import (
     CLOSED,
     ENDED,
     FREE,
+    UNSEEN,
     Decoded,
     Thread,
     decode,
     drop_impossible,
     need,
     state_after,
+    without_exit,
 )
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, EXIT, PHASES, Gap, Trace
 from tracemend.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mended import HYPOTHESES, INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
-from tracemend.syscalls import DEFAULT_ARCH, FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
+from tracemend.syscalls import DEFAULT_ARCH, NO_NUMBER
 from tracemend.training import streams
+from tracemend.tuning import tuned
 from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
-from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, window
+from tracemend.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, window
 
 Ints = NDArray[np.int64]
 
@@ -87,7 +91,7 @@ class Mending:
     def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
         self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
         self.ids = vocabulary.encode(trace).astype(np.int64)
-        self.last_calls = frozenset(vocabulary.id(c, ENTER) for c in LAST_CALLS)
+        self.without_exit = without_exit(vocabulary)
         self.timelines = self._timelines()
         self.breaks = {cpu: self._breaks(cpu) for cpu in {g.cpu for g in trace.gaps} | set(trace.streams)}
         self.steps = self._steps()
@@ -106,9 +110,7 @@ class Mending:
     def _timelines(self) -> dict[int, _Timeline]:
         phase = self.vocabulary.phase[self.ids]
         partner = self.vocabulary.partner
-        returns = [self.vocabulary.id(c, ENTER) for c in SIGNAL_RETURNS]
         orphan = self.vocabulary.id(NO_NUMBER, EXIT)
-        births = {self.vocabulary.id(c, EXIT) for c in FORKS}
         result: dict[int, _Timeline] = {}
         time, cpu = self.trace.time_ns, self.trace.cpu
         for tid, rows in self.trace.threads.items():
@@ -120,13 +122,11 @@ class Mending:
             line.cpus = cpu[calls].tolist()
             ids = self.ids[calls]
             entering = phase[calls] == ENTER
-            ended = np.isin(ids, list(self.last_calls)) & entering
-            state = np.where(entering, np.where(ended, ENDED, ids), CLOSED)
-            line.states = np.where(np.isin(ids, returns), FREE, state).tolist()
+            line.states = np.where(entering, ids, CLOSED).tolist()
+            for at in np.flatnonzero(np.isin(ids, list(self.without_exit))).tolist():
+                line.states[at] = self.without_exit[int(ids[at])]
             asks = np.where((partner[ids] >= 0) & (ids != orphan), partner[ids], FREE)
             line.required = np.where(entering, CLOSED, asks).tolist()
-            if line.required and int(ids[0]) in births:
-                line.required[0] = FREE
         return result
 
     def _breaks(self, cpu: int) -> tuple[Ints, list[int]]:
@@ -155,30 +155,27 @@ class Mending:
         at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
         left = self._side(rows, np.arange(at - 1, -1, -1), {b for b in breaks if b < at}, before=True)
         right = self._side(rows, np.arange(at, len(rows)), {b for b in breaks if b > at}, before=False)
-        return Stream(left.ids[::-1].copy(), left.tids[::-1].copy()), right
+        return left[::-1], right
 
     def _side(self, rows: Ints, positions: Ints, breaks: set[int], *, before: bool) -> Stream:
         positions = positions[:CONTEXT]
-        ids, tids = [], []
-        for p in positions.tolist():
-            if not before and p in breaks:
-                ids.append(BREAK)
-                tids.append(-1)
-            ids.append(int(self.ids[rows[p]]))
-            tids.append(int(self.trace.tid[rows[p]]))
-            if before and p in breaks:
-                ids.append(BREAK)
-                tids.append(-1)
+        events: list[tuple[int, int, int]] = []
+        unknown = (BREAK, -1, -1)
+        for i, p in enumerate(positions.tolist()):
+            broken = p in breaks
+            first = p == 0 or broken or (not before and i == 0)
+            step = -1 if first else int(self.trace.time_ns[rows[p]] - self.trace.time_ns[rows[p - 1]])
+            event = (int(self.ids[rows[p]]), int(self.trace.tid[rows[p]]), step)
+            events += [event] if not broken else [event, unknown] if before else [unknown, event]
         if len(positions) < CONTEXT:
-            ids.append(BREAK)
-            tids.append(-1)
-        return Stream(np.array(ids, np.int64), np.array(tids, np.int64))
+            events.append(unknown)
+        return Stream(*np.array(events, np.int64).reshape(-1, 3).T)
 
     # ------------------------------------------------------------------ proposals
 
     def propose(self, gaps: Sequence[tuple[Gap, int]], seed: int, progress: Progress) -> list[_Beliefs]:
         """Beliefs for each gap with its count, in blocks where it is long; all gaps' blocks of a round run together."""
-        work = [_Blocks(*self.context(gap), count, self.mender.longest) for gap, count in gaps]
+        work = [_Blocks(*self.context(gap), count, self.mender.longest, gap.duration_ns) for gap, count in gaps]
         total, done = sum(n for _, n in gaps), 0
         while True:
             open_blocks = [(w, part) for w in work for part in w.next_blocks()]
@@ -198,7 +195,7 @@ class Mending:
 
         A gap in blocks is drawn block by block, each beside what was drawn before.
         """
-        work = [_Blocks(*self.context(gap), count, mender.longest) for _ in range(number)]
+        work = [_Blocks(*self.context(gap), count, mender.longest, gap.duration_ns) for _ in range(number)]
         alike = True  # they all begin with the same windows
         while (rounds := [w.next_blocks() for w in work])[0]:
             for parts in zip(*rounds, strict=True):
@@ -271,7 +268,9 @@ class Mending:
         result = []
         for i in [likeliest, *(i for i in range(b - a + 1) if i != likeliest)]:
             k = a + i  # the thread's next event behind this stretch
-            begin = line.states[k - 1] if k > least else FREE
+            # the call that a thread first seen behind the gap returns from may have begun before the trace did, and a
+            # child begins with such a return
+            begin = line.states[k - 1] if k > least else UNSEEN
             end = line.required[k] if k < most else FREE
             if i != likeliest and not need(begin, end):
                 continue
@@ -288,7 +287,8 @@ class Mending:
 
     def fill(self, gap: Gap, count: int, beliefs: _Beliefs, later: Sequence[tuple[int, int]]) -> tuple[_Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
-        nominal = spread(np.ones(count), gap.begin_ns, gap.end_ns)
+        steps = self._expected(gap, beliefs.events[:, 0], beliefs)
+        nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
         wanted, columns = self.threads_of(gap, beliefs.tids, nominal, later)
         threads, unmet = drop_impossible(wanted, count)
         table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
@@ -302,7 +302,8 @@ class Mending:
             decoded = _without_pairs(events, p, table)
         else:
             decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
-        times = self._times(gap, decoded.ids, decoded.threads, threads, nominal)
+        steps = self._expected(gap, decoded.ids, beliefs)
+        times = self._times(gap, steps, decoded.threads, threads, nominal)
         tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
         return _Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
 
@@ -311,14 +312,23 @@ class Mending:
         calibration = self.mender.calibration
         return calibration(belief, count) if calibration else belief
 
-    def _times(self, gap: Gap, ids: Ints, chosen: Ints, threads: Sequence[Thread], nominal: Ints) -> Ints:
-        """Times spread by how long each event usually takes, held within what its thread's events elsewhere allow."""
+    def _expected(self, gap: Gap, ids: Ints, beliefs: _Beliefs) -> NDArray[np.float64]:
+        """How long it takes to each event of a fill, and from the last one to the end (N + 1,), in ns: what the mender
+        says of its likeliest events, else the median time behind such an event as the one before."""
         before = self.ids[gap.before] if gap.before is not None else None
-        weights = self.steps[ids]
         first = self.steps[before] if before is not None else float(np.median(self.steps[ids]))
-        times = spread(np.concatenate([[first], weights[:-1]]), gap.begin_ns, gap.end_ns, last=float(weights[-1]))
+        usual = np.concatenate([[first], self.steps[ids]])
+        likeliest = ids == beliefs.events[:, 0]
+        said = np.where(np.append(likeliest, likeliest[-1]), beliefs.steps, np.nan)
+        return np.where(np.isnan(said), usual, said)
+
+    def _times(
+        self, gap: Gap, steps: NDArray[np.float64], chosen: Ints, threads: Sequence[Thread], nominal: Ints
+    ) -> Ints:
+        """Times spread by the steps (N + 1,), held within what the events of each event's thread elsewhere allow."""
+        times = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
         # between a thread's events elsewhere; the nominal times, by which the fill was found, satisfy all this
-        n = len(ids)
+        n = len(chosen)
         lower = np.full(n, gap.begin_ns + 1, np.int64)
         upper = np.full(n, gap.end_ns - 1, np.int64)
         for i, t in enumerate(chosen.tolist()):
@@ -346,7 +356,7 @@ class Mending:
             line = self.timelines.get(tid)
             if line is None or phase[event] not in (0, 1):
                 continue
-            state = state_after(event, CLOSED, int(phase[event]), self.last_calls)
+            state = state_after(event, CLOSED, int(phase[event]), self.without_exit)
             required = CLOSED if phase[event] == ENTER else int(partner[event])
             row = before_end[1] if time == gap.end_ns else after_begin[1]
             line.insert((time, row), gap.cpu, state, required)
@@ -363,12 +373,13 @@ class _Filled:
 
 @dataclass(frozen=True, slots=True)
 class _Beliefs:
-    """A gap's proposals: events (N, M), p (N, M), threads (N, T) with the thread id of each column."""
+    """A gap's proposals: events (N, M), p (N, M), threads (N, T) with the thread id of each column, steps (N + 1,)."""
 
     events: Ints
     p: NDArray[np.float32]
     threads: NDArray[np.float32]
     tids: Ints
+    steps: NDArray[np.float64]
 
     def told(self, other: _Beliefs, weight: float) -> _Beliefs:
         """These beliefs about the same gap, mixed with so much of the other ones."""
@@ -378,6 +389,7 @@ class _Beliefs:
             np.concatenate([weight * other.p, p], axis=1).astype(np.float32),
             ((1 - weight) * self.threads + weight * other.threads).astype(np.float32),
             self.tids,
+            other.steps,
         )
 
 
@@ -391,12 +403,12 @@ class _Part:
 class _Blocks:
     """A gap on its way: blocks from both ends inward, each seeing what was put beside it."""
 
-    def __init__(self, left: Stream, right: Stream, count: int, longest: int) -> None:
-        """longest: events that are filled at once; what is left of a longer gap is filled half as many at each end."""
-        self.left, self.right, self.count, self.longest = left, right, count, longest
+    def __init__(self, left: Stream, right: Stream, count: int, longest: int, span_ns: int) -> None:
+        """longest: events that are filled at once; what is left of a longer gap is filled half as many at each end.
+        span_ns: the gap's duration."""
+        self.left, self.right, self.count, self.longest, self.span_ns = left, right, count, longest, span_ns
         self.begin, self.end = 0, count
-        whole = window(left.ids, left.tids, right.ids, right.tids, 0)
-        self.tids = whole.tids
+        self.tids = slots_by_recency(left.tids, right.tids)
         self.events: list[tuple[int, Proposal, Ints]] = []
 
     def next_blocks(self) -> list[_Part]:
@@ -404,26 +416,18 @@ class _Blocks:
         room = self.end - self.begin
         if room <= 0:
             return []
+        left, right = self.left[-CONTEXT - 1 :], self.right[: CONTEXT + 1]
+        span_ns = self.span_ns * room // self.count
         if room <= self.longest:
-            w = window(*self._left(), *self._right(), room)
-            return [_Part(w, self.begin, self.end)]
+            return [_Part(window(left, right, room, span_ns), self.begin, self.end)]
         block = self.longest // 2
         # beyond a block lie events of which nothing is known yet: a BREAK
-        l_ids, l_tids = self._left()
-        r_ids, r_tids = self._right()
-        gone, nobody = np.array([BREAK]), np.array([-1])
-        ahead = window(l_ids, l_tids, np.concatenate([gone, r_ids]), np.concatenate([nobody, r_tids]), block)
-        behind = window(np.concatenate([l_ids, gone]), np.concatenate([l_tids, nobody]), r_ids, r_tids, block)
+        ahead = window(left, GONE + right, block)
+        behind = window(left + GONE, right, block, span_ns * block // room)
         return [
             _Part(ahead, self.begin, self.begin + block),
             _Part(behind, self.end - block, self.end),
         ]
-
-    def _left(self) -> tuple[Ints, Ints]:
-        return self.left.ids[-CONTEXT - 1 :], self.left.tids[-CONTEXT - 1 :]
-
-    def _right(self) -> tuple[Ints, Ints]:
-        return self.right.ids[: CONTEXT + 1], self.right.tids[: CONTEXT + 1]
 
     def take(self, part: _Part, proposal: Proposal) -> None:
         """Keep a block's proposal, and its likeliest events as context of the next one."""
@@ -431,12 +435,12 @@ class _Blocks:
         tids = part.window.tids
         slots = proposal.threads_NT.argmax(axis=1)
         guess = np.where(slots < len(tids), tids[np.minimum(slots, len(tids) - 1)], -1)
-        best = proposal.events_NM[:, 0]
+        best = Stream(proposal.events_NM[:, 0], guess)
         if part.begin == self.begin:
-            self.left = Stream(np.concatenate([self.left.ids, best]), np.concatenate([self.left.tids, guess]))
+            self.left = self.left + best
             self.begin = part.end
         else:
-            self.right = Stream(np.concatenate([best, self.right.ids]), np.concatenate([guess, self.right.tids]))
+            self.right = best + self.right
             self.end = part.begin
 
     def beliefs(self) -> _Beliefs:
@@ -453,6 +457,7 @@ class _Blocks:
             np.concatenate([p.p_NM for _, p, _ in parts]),
             threads,
             self.tids,
+            one_after_the_other([p.steps for _, p, _ in parts]),
         )
 
 
@@ -520,9 +525,10 @@ def mend_trace(
     ``examples`` and ``shipped`` streams of ids of the universal vocabulary (alone if there is no copier); another
     Mender works alone; None is the copier alone. only: numbers of the gaps to fill, all if None. hypotheses: so many
     other fills of every filled gap are drawn, under the same constraints and beside the fills of the gaps before it.
-    adapt: how long the mosaic may try on the intact part how readily it should jump (baselines/adapted.py), in seconds;
-    None: on half as many events as were lost, and only if nothing like the trace is among the examples. Raises
-    ModelError for a mender that can't draw, and for seconds that are no number from 0.
+    adapt: for how many seconds the trace's intact part may be learnt from: the mosaic tries there how readily it should
+    jump (baselines/adapted.py), a Restorer is trained on (tuning.py), half of the time each. None: the mosaic alone, on
+    half as many events as were lost, and only if nothing like the trace is among the examples. Raises ModelError for a
+    mender that can't draw, and for seconds that are no number from 0.
     """
     if adapt is not None and not 0 <= adapt < math.inf:
         raise ModelError(f"seconds to adapt must be a number from 0, not {adapt:g}")
@@ -530,16 +536,19 @@ def mend_trace(
     vocabulary = (network.vocabulary if network else universal()).extended(trace)
     mender: Mender
     made = share = None
+    tuning = 0
     if copier and (model is None or network):
         # nothing to fill, nothing to copy: the examples' index takes a second
         known = universal()
         if shipped and vocabulary.entries[: len(known.entries)] != known.entries:
-            shipped = [Stream(vocabulary.translated(s.ids, known), s.tids) for s in shipped]
+            shipped = [Stream(vocabulary.translated(s.ids, known), s.tids, s.steps) for s in shipped]
         others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
         own = streams(trace, vocabulary, shortest=1)
         share = familiarity(own, others)
         copies = copier(own, others)
         made = copies if isinstance(copies, Mosaic) else None
+        if network and adapt and trace.gaps:
+            network, tuning = tuned(network, own, seconds=adapt / 2 if made else adapt, seed=seed)
         mender = Blend(copies, network) if network else copies
     elif model is not None:
         mender = model
@@ -575,7 +584,7 @@ def mend_trace(
     familiar = share is not None and share >= FAMILIAR
     if made and todo and (not familiar if adapt is None else adapt):
         lengths = list(counts.values())
-        limits = {"most": sum(lengths) // 2} if adapt is None else {"seconds": adapt}
+        limits = {"most": sum(lengths) // 2} if adapt is None else {"seconds": adapt / 2 if network else adapt}
         adapted = adapt_mosaic(made, lengths, seed=seed, **limits)
     beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
     parts: list[_Filled] = []
@@ -623,6 +632,8 @@ def mend_trace(
         provenance["options"]["adapt"] = adapt
     if adapted:
         provenance["options"]["adapted"] = {"jumps": adapted.factor, "trials": adapted.trials}
+    if tuning:
+        provenance["options"]["tuned"] = {"steps": tuning}
     if trace.partial is not None:
         provenance["windows"] = trace.partial.as_dict(len(trace))
     ordered = tuple(fills[g.number] for g in trace.gaps)

@@ -49,7 +49,8 @@ def streams(trace: Trace, vocabulary: Vocabulary, *, shortest: int = 32) -> list
     for cpu, rows in trace.streams.items():
         for part in np.split(rows, trace.breaks(cpu)):
             if len(part) >= shortest:
-                result.append(Stream(ids[part].astype(np.int64), trace.tid[part].astype(np.int64)))
+                steps = np.append(-1, np.diff(trace.time_ns[part]))
+                result.append(Stream(ids[part].astype(np.int64), trace.tid[part].astype(np.int64), steps))
     return result
 
 
@@ -84,8 +85,14 @@ def weights_of(data: Sequence[Stream], seldom: Sequence[Stream] = (), *, least: 
 
 def enters_only(data: Sequence[Stream], vocabulary: Vocabulary) -> list[Stream]:
     """The same streams as a tracer shows them that records system calls on entry only."""
-    enter = vocabulary.phase == ENTER
-    return [Stream(s.ids[enter[s.ids]], s.tids[enter[s.ids]]) for s in data if enter[s.ids].sum() >= 32]
+    result = []
+    for s in data:
+        kept = np.flatnonzero(vocabulary.phase[s.ids] == ENTER)
+        if len(kept) >= 32:
+            time = np.cumsum(np.maximum(s.steps, 0))
+            steps = np.where((s.steps >= 0).any(), np.diff(time[kept]), -1)
+            result.append(Stream(s.ids[kept], s.tids[kept], np.append(-1, steps)))
+    return result
 
 
 def _cpu_flags() -> str:
@@ -159,6 +166,11 @@ class Training:
         self.processes = torch.distributed.get_world_size() if distributed else 1
         if self.processes > recipe.batch:
             raise ModelError(f"{self.processes} processes can't share batches of {recipe.batch} windows")
+
+    def start_from(self, network: Denoiser) -> None:
+        """Begin with the weights of another network of the same recipe and vocabulary."""
+        self.network.load_state_dict(network.state_dict())
+        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
 
     def rate(self) -> float:
         """Linear warm-up, then constant or, if annealed, a cosine to a hundredth (Loshchilov, Hutter 2017, eq. 5)."""

@@ -1,15 +1,16 @@
 """A gap with its surroundings as one window of ids.
 
-Axis legend: S events of a stream, L positions of a window, C channels (event, thread), N hidden positions.
+Axis legend: S events of a stream, L positions of a window, C channels (event, thread, step), N hidden positions.
 
 The event channel holds vocabulary ids. The thread channel holds slots: threads of the window numbered by how near
 to the gap they were seen (1 is the nearest), 0 for every thread that wasn't seen or is too far down the list. Which
-thread is which is thus told by the window itself and a model needs no thread ids.
+thread is which is thus told by the window itself and a model needs no thread ids. The step channel holds the time
+since the stream's event before, as ``log_step`` has it; that of the first event behind a gap tells the gap's mean step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,13 +21,52 @@ from tracemend.vocabulary import BREAK, MASK
 SLOTS = 16
 UNKNOWN_THREAD = 0
 HIDDEN_THREAD = SLOTS
+#: Values of the third channel: 0 unknown, k for steps of 2^(k - 1) ns or more (2^40 ns are 18 minutes). Hidden
+#: positions hold STEPS; STEPS + k stands behind a gap whose events are k apart, on average.
+STEPS = 42
+UNKNOWN_STEP = 0
+HIDDEN_STEP = STEPS
+#: What hidden positions hold in every channel.
+HIDDEN = (MASK, HIDDEN_THREAD, HIDDEN_STEP)
 
 Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
+class Stream:
+    """One cpu's events (S,) with their thread ids; BREAK with tid -1 stands where events are missing.
+
+    steps: the time in ns since the event before, -1 where nobody knows: at the beginning, at and behind a BREAK, and
+    everywhere if nothing is given.
+    """
+
+    ids: Ints
+    tids: Ints
+    steps: Ints = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.ids):
+            object.__setattr__(self, "steps", np.full(len(self.ids), -1, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, at: slice | NDArray[np.bool_] | Ints) -> Stream:
+        """The events at some positions."""
+        return Stream(self.ids[at], self.tids[at], self.steps[at])
+
+    def __add__(self, other: Stream) -> Stream:
+        parts = zip((self.ids, self.tids, self.steps), (other.ids, other.tids, other.steps), strict=True)
+        return Stream(*(np.concatenate(pair) for pair in parts))
+
+
+#: Events that nobody knows, between others.
+GONE = Stream(np.array([BREAK]), np.array([-1]))
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
-    """ids_LC (L, 2): event ids and thread slots, MASK and HIDDEN_THREAD where hidden; known_L (L,) True where observed.
+    """ids_LC (L, 3): event ids, thread slots and log steps, HIDDEN where hidden; known_L (L,) True where observed.
 
     tids: the thread id of each slot, index 0 is -1.
     """
@@ -64,34 +104,34 @@ def to_slots(tids: Ints, slots: Ints) -> Ints:
     return np.where((slots[found] == tids) & (tids >= 0), found, UNKNOWN_THREAD).astype(np.int64)
 
 
-def window(left_ids: Ints, left_tids: Ints, right_ids: Ints, right_tids: Ints, hidden: int) -> Window:
-    """A window with ``hidden`` unknown positions between two contexts, which may contain BREAK (with tid -1)."""
-    slots = slots_by_recency(left_tids, right_tids)
-    events = np.concatenate([left_ids, np.full(hidden, MASK), right_ids])
-    threads = np.concatenate([to_slots(left_tids, slots), np.full(hidden, HIDDEN_THREAD), to_slots(right_tids, slots)])
-    known = np.ones(len(events), bool)
-    known[len(left_ids) : len(left_ids) + hidden] = False
-    return Window(np.stack([events, threads], axis=1).astype(np.int64), known, slots)
+def log_step(steps_S: Ints) -> Ints:
+    """Times in ns to values of the step channel; -1 (not known) to UNKNOWN_STEP."""
+    buckets = np.frexp(np.maximum(steps_S, 1))[1]
+    return np.where(steps_S < 0, UNKNOWN_STEP, np.minimum(buckets, STEPS - 1)).astype(np.int64)
+
+
+def window(left: Stream, right: Stream, hidden: int, span_ns: int = -1) -> Window:
+    """A window with ``hidden`` unknown positions between two contexts, which may contain BREAK.
+
+    span_ns: the time between the known events on both sides, -1 where nobody knows.
+    """
+    slots = slots_by_recency(left.tids, right.tids)
+    sides = [np.stack([s.ids, to_slots(s.tids, slots), log_step(s.steps)], axis=1) for s in (left, right)]
+    if len(right) and span_ns >= 0:
+        sides[1][0, 2] = STEPS + log_step(np.array([span_ns // (hidden + 1)]))[0]
+    known = np.ones(len(left) + hidden + len(right), bool)
+    known[len(left) : len(left) + hidden] = False
+    full = np.concatenate([sides[0], np.tile(HIDDEN, (hidden, 1)), sides[1]])
+    return Window(full.astype(np.int64), known, slots)
 
 
 def batch(windows: list[Window]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Windows of any length as one batch: ids_BLC and known_BL, filled up with BREAK at the end."""
     length = max(len(w.known_L) for w in windows)
-    ids = np.zeros((len(windows), length, 2), np.int64)
+    ids = np.zeros((len(windows), length, len(HIDDEN)), np.int64)
     ids[..., 0] = BREAK
     known = np.ones((len(windows), length), bool)
     for b, w in enumerate(windows):
         ids[b, : len(w.known_L)] = w.ids_LC
         known[b, : len(w.known_L)] = w.known_L
     return ids, known
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One cpu's events (S,) with their thread ids; BREAK with tid -1 stands where events are missing."""
-
-    ids: Ints
-    tids: Ints
-
-    def __len__(self) -> int:
-        return len(self.ids)

@@ -135,7 +135,8 @@ class Mosaic(Proposer):
     The events known on both sides, each copied with few mistakes (``miss``), say where the copy starts and must end
     after exactly as many events as were lost. Beliefs are the model's marginals given both sides (forward-backward,
     Rabiner 1989, eq. 27). Threads are copied as well: as far back (or ahead) in the gap as the copied event's thread
-    was last (or next) seen at its own place.
+    was last (or next) seen at its own place. Times since the event before are copied, too: the mean of all places'
+    that the event may come from.
     """
 
     name = "mosaic"
@@ -221,7 +222,9 @@ class Mosaic(Proposer):
             threads = np.zeros((n, SLOTS), np.float32)
             self._thread(run, sources.at_S[copied], threads)
             ones = np.ones((n, 1), np.float32)
-            result.append(Proposal(sources.event_S[copied][:, None], ones, threads))
+            steps = self._steps(sources.at_S[np.append(copied, copied[-1])] + np.repeat([0, 1], [n, 1])).astype(float)
+            drawn = sources.event_S[copied][:, None]
+            result.append(Proposal(drawn, ones, threads, np.where(steps >= 0, steps, np.nan)))
         return result
 
     def tried(self, run: Run, factor: float, hidden: slice) -> Ints:
@@ -267,17 +270,32 @@ class Mosaic(Proposer):
             return self._nothing(n)
         sources, forward, _, behind = found
         table = np.empty((n, len(sources.ids_U)))
-        copied = np.empty(n, np.int64)
+        copied, steps = np.empty(n, np.int64), np.empty(n + 1)
+        timed_S, step_S = self._timed(sources)
         for t in range(n - 1, -1, -1):
             belief = forward[t] * behind
             copied[t] = belief.argmax()
             table[t] = np.bincount(sources.id_S, belief, len(sources.ids_U))
+            steps[t] = _mean(belief, timed_S, step_S)
+            if t == n - 1:
+                steps[n] = _mean(belief, *self._timed(sources, 1))
             if t:
                 behind = sources.backward(behind)
         table /= np.maximum(table.sum(axis=1, keepdims=True), TINY)
         threads = np.zeros((n, SLOTS), np.float32)
         self._thread(run, sources.at_S[copied], threads)
-        return Proposal(*likeliest(table, sources.ids_U), threads)
+        return Proposal(*likeliest(table, sources.ids_U), threads, steps)
+
+    def _timed(self, sources: _Sources, ahead: int = 0) -> tuple[Floats, Floats]:
+        """Whether it is known of each source (S,), or what follows it by ``ahead`` events, how long after the event
+        before it came, and that time in ns (0 if not)."""
+        steps = self._steps(sources.at_S + ahead)
+        return (steps >= 0).astype(float), np.maximum(steps, 0).astype(float)
+
+    def _steps(self, at: Ints) -> Ints:
+        """Times since the event before, in ns, at some places; -1 where nobody knows. Those of the examples are another
+        machine's."""
+        return np.where(at < self.places.foreign, self.places.steps_S[at], -1)
 
     def _thread(self, run: Run, copied_N: Ints, threads_NT: NDArray[np.float32]) -> None:
         """Write who did it: the thread as far back as the copied event's last was, and as far ahead as its next one is;
@@ -296,6 +314,12 @@ class Mosaic(Proposer):
         threads_NT[rest, UNKNOWN_THREAD] *= 0.01
         threads_NT[:, 1] += 1e-3
         threads_NT /= threads_NT.sum(axis=1, keepdims=True)
+
+
+def _mean(belief_S: Floats, known_S: Floats, value_S: Floats) -> float:
+    """The mean of a value where it is known (it is 0 elsewhere), NaN if that is nowhere likely."""
+    weight = float(belief_S @ known_S)
+    return float(belief_S @ value_S) / weight if weight > TINY else np.nan
 
 
 def _drawn(weight_S: Floats, rng: np.random.Generator) -> int:

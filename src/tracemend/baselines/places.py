@@ -29,17 +29,17 @@ _BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijectio
 class Places:
     """The events of ``streams`` and behind them those of ``examples``, each stream followed by CONTEXT times -1.
 
-    ids_S, tids_S: events and threads, -1 between streams. foreign: where the examples begin. stretch_end_S: the end of
-    the stretch of events that a position lies in. common: the commonest events.
+    ids_S, tids_S, steps_S: events, threads and the times since the events before, -1 between streams. foreign: where
+    the examples begin. stretch_end_S: the end of the stretch of events that a position lies in. common: the commonest
+    events.
     """
 
     def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
-        nothing = np.full(CONTEXT, -1, np.int64)
-        parts = [nothing, *(x for s in (*streams, *examples) for x in (s.ids, nothing))]
-        tids = [nothing, *(x for s in (*streams, *examples) for x in (s.tids, nothing))]
+        every = (*streams, *examples)
         self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
-        self.ids_S: Ints = np.concatenate(parts).astype(np.int64)
-        self.tids_S: Ints = np.concatenate(tids).astype(np.int64)
+        self.ids_S, self.tids_S, self.steps_S = (
+            _apart(x) for x in ([s.ids for s in every], [s.tids for s in every], [s.steps for s in every])
+        )
         real = self.ids_S >= 0
         ends = np.flatnonzero(real & ~np.append(real[1:], False)) + 1
         size = len(self.ids_S)
@@ -89,6 +89,12 @@ class Places:
             if len(found) >= 48 or (k == 1 and len(found)):
                 return found if side < 0 else found - k
         return np.empty(0, np.int64)
+
+
+def _apart(parts: Sequence[Ints]) -> Ints:
+    """The parts one after the other, with CONTEXT times -1 before and behind each."""
+    nothing = np.full(CONTEXT, -1, np.int64)
+    return np.concatenate([nothing, *(x for part in parts for x in (part, nothing))]).astype(np.int64)
 
 
 def hashed(context: Ints) -> np.uint64:

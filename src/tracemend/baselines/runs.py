@@ -57,7 +57,13 @@ def joined(runs: Sequence[Proposal]) -> Proposal:
         np.concatenate([p.events_NM for p in runs]),
         np.concatenate([p.p_NM for p in runs]),
         np.concatenate([p.threads_NT for p in runs]),
+        one_after_the_other([p.steps for p in runs]),
     )
+
+
+def one_after_the_other(steps: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Steps (N + 1,) of runs that follow each other as those of one: behind a run is before the next."""
+    return np.concatenate([*(s[:-1] for s in steps), steps[-1][-1:]])
 
 
 def by_runs(

@@ -136,7 +136,11 @@ def workload(trace: Trace) -> str:
 
 def _streams(trace: Trace, vocabulary: Vocabulary) -> list[Stream]:
     ids = vocabulary.encode(trace).astype(np.int64)
-    return [Stream(ids[rows], trace.tid[rows].astype(np.int64)) for rows in trace.streams.values()]
+    steps = [np.append(-1, np.diff(trace.time_ns[rows])) for rows in trace.streams.values()]
+    return [
+        Stream(ids[rows], trace.tid[rows].astype(np.int64), of_rows)
+        for rows, of_rows in zip(trace.streams.values(), steps, strict=True)
+    ]
 
 
 ENTRIES = [

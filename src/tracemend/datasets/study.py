@@ -219,7 +219,7 @@ def purge(stream: Stream, forbidden: Hashes, run: int) -> list[Stream]:
     gone = ngrams.covered(ngrams.occur(ngrams.runs(stream.ids, run), forbidden), run)
     edges = np.flatnonzero(np.diff(np.concatenate([[True], gone, [True]]).astype(np.int8)))
     spans = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= SHORTEST]
-    return [Stream(stream.ids[a:b], stream.tids[a:b]) for a, b in spans]
+    return [stream[a:b] for a, b in spans]
 
 
 def walked(windows_NL: Bytes) -> Bytes:

@@ -1,6 +1,6 @@
 """Masked (absorbing-state) diffusion over events: events are hidden one by one and brought back in any order.
 
-Axis legend: B batch, L length, C channels (event, thread), H width, V ids of a channel.
+Axis legend: B batch, L length, C channels (event, thread, step), H width, V ids of a channel.
 
 Austin et al., "Structured Denoising Diffusion Models in Discrete State-Spaces" (2021), section 3 (absorbing state),
 in the simplified form of Sahoo et al., "Simple and Effective Masked Diffusion Language Models" (2024): the network
@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tracemend.errors import ModelError
 from tracemend.processes.base import Clock, Denoise, Noise, State
 from tracemend.vocabulary import BREAK, MASK, Vocabulary
-from tracemend.windows import HIDDEN_THREAD, SLOTS
+from tracemend.windows import HIDDEN, SLOTS, STEPS, UNKNOWN_STEP
 
-#: What a channel's cross-entropy counts in the loss: events, threads.
-WEIGHTS = (1.0, 0.5)
+#: What a channel's cross-entropy counts in the loss: events, threads, steps.
+WEIGHTS = (1.0, 0.5, 0.2)
 
 
 @dataclass(slots=True)
@@ -35,15 +36,18 @@ class Shown(State):
 
 
 class Masked:
-    """Two channels: event ids, hidden as MASK, and thread slots, hidden as HIDDEN_THREAD."""
+    """The first channels of a window (windows.py); what is hidden of them holds HIDDEN."""
 
     fine, causal, noisy = False, False, False
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.sizes, self.hidden = (len(vocabulary), SLOTS), (MASK, HIDDEN_THREAD)
+    def __init__(self, vocabulary: Vocabulary, *, channels: int = 2) -> None:
+        """channels: 1 events alone, 2 and threads, 3 and steps. Raises ModelError for another number."""
+        if channels not in (1, 2, 3):
+            raise ModelError(f"a window has 1 to 3 channels, not {channels}")
+        self.sizes, self.hidden = (len(vocabulary), SLOTS, STEPS)[:channels], HIDDEN[:channels]
 
     def stem(self, width: int) -> nn.Module:
-        return Stem(self.sizes, self.hidden, width)
+        return Stem((self.sizes[0], SLOTS + 1, 2 * STEPS)[: len(self.sizes)], width)
 
     def clock(self, width: int) -> nn.Module:
         return Clock(width, width, width, scale=1000)
@@ -55,7 +59,7 @@ class Masked:
         return width, width
 
     def encode(self, clean_BLC: Tensor) -> Tensor:
-        return clean_BLC
+        return clean_BLC[..., : len(self.hidden)]
 
     def hide(self, clean_BLC: Tensor, known_BL: Tensor) -> Tensor:
         """The ids with all but the known ones hidden."""
@@ -67,6 +71,7 @@ class Masked:
         The share t is uniform in (0, 1] as in Sahoo et al. (2024), eq. 10; each hidden event counts the same instead
         of with 1/t, which lowers the gradient's variance and leaves the minimiser as it is.
         """
+        clean_BLC = self.encode(clean_BLC)
         B, L = known_BL.shape
         share = torch.rand(B, 1, generator=generator).to(clean_BLC.device)
         rank = torch.rand(B, L, generator=generator).to(clean_BLC.device).masked_fill(known_BL, 2.0)
@@ -77,8 +82,12 @@ class Masked:
         hidden = ~shown
         total = clean_BLC.new_zeros((), dtype=torch.float32)
         for c, logits_BLV in enumerate(logits):
-            picked = functional.cross_entropy(logits_BLV[hidden].float(), clean_BLC[..., c][hidden])
-            total = total + WEIGHTS[c] * picked
+            target = clean_BLC[..., c][hidden]
+            if c == 2:
+                target = target.masked_fill(target == UNKNOWN_STEP, -100)  # no step to learn
+                if not (target >= 0).any():
+                    continue
+            total = total + WEIGHTS[c] * functional.cross_entropy(logits_BLV[hidden].float(), target)
         return total
 
     def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Shown:
@@ -138,9 +147,9 @@ def _choose(logp_BLV: Tensor, noise: Noise | None) -> tuple[Tensor, Tensor]:
 class Stem(nn.Module):
     """(ids_BLC, known_BL) -> (x_BHL, cond_BHL): the sum of the channels' embeddings; cond tells known from guessed."""
 
-    def __init__(self, sizes: tuple[int, ...], hidden: tuple[int, ...], width: int) -> None:
+    def __init__(self, rows: tuple[int, ...], width: int) -> None:
+        """rows: how many values each channel has, hidden ones included."""
         super().__init__()
-        rows = [max(n, h + 1) for n, h in zip(sizes, hidden, strict=True)]
         self.channels = nn.ModuleList(nn.Embedding(n, width) for n in rows)
         self.known = nn.Embedding(2, width)
         for table in [*self.channels, self.known]:

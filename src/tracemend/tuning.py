@@ -1,0 +1,44 @@
+"""A trained network trained on, for a while, on the intact part of the very trace that it is to mend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from tracemend.mender import Restorer
+from tracemend.training import Training
+from tracemend.vocabulary import OTHER
+from tracemend.windows import Stream
+
+#: Training goes on at this share of the recipe's rate, with this decay of the weights' moving average.
+RATE, DECAY = 0.25, 0.95
+#: Streams of fewer events than this, all together, tell nothing.
+LEAST = 256
+
+
+def tuned(
+    model: Restorer, data: Sequence[Stream], *, seconds: float, steps: int = 1 << 30, seed: int = 0
+) -> tuple[Restorer, int]:
+    """The model after up to ``steps`` more steps of training on these streams, and how many there were.
+
+    No step is begun when ``seconds`` have passed: then the result depends on the machine. Ids that the model's
+    vocabulary doesn't have are OTHER. Confidence is calibrated as before. Where there are too few events to learn from
+    the model is given back as it was.
+    """
+    begun = time.monotonic()
+    if sum(map(len, data)) < LEAST or seconds <= 0:
+        return model, 0
+    known = len(model.vocabulary)
+    streams = [Stream(np.where(s.ids < known, s.ids, OTHER), s.tids, s.steps) for s in data]
+    recipe = replace(model.recipe, rate=RATE * model.recipe.rate, decay=DECAY, anneal=False)
+    run = Training(recipe, model.vocabulary, total=steps, seed=seed, device="cpu")
+    run.start_from(model.network)
+    for _ in run.steps(streams):
+        if time.monotonic() - begun > seconds:
+            break
+    result = Restorer(model.recipe, model.vocabulary, run.averaged(), model.digest)
+    result.calibration, result.blend_calibration = model.calibration, model.blend_calibration
+    return result, run.number
