@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from tracemend.windows import Stream
 
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
-EVENTS = 3000  # of each recording
+EVENTS, DRAWS = 3000, 3  # of each recording, so often, each time at another place and with other losses
 SHIPPED, TRAINED = ("lookup", "mosaic"), ("network", "blend")
 
 
@@ -60,8 +61,8 @@ def main() -> None:
     known: dict[str, list[Stream]] = {}
     for trace in corpus(options.corpus, "train", SPLIT):
         known.setdefault(workload(trace), []).extend(streams(trace, universal(), shortest=1))
-    for number, trace in enumerate(corpus(options.corpus, "validation", SPLIT)):
-        rng = np.random.default_rng([options.seed, number])
+    for (number, trace), draw in product(enumerate(corpus(options.corpus, "validation", SPLIT)), range(DRAWS)):
+        rng = np.random.default_rng([options.seed, number, draw])
         begin = int(rng.integers(0, max(1, len(trace) - EVENTS)))
         part = replace(trace, table=trace.table.slice(begin, EVENTS))
         lossy, missing = lose(part, rng)
