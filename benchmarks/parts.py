@@ -14,7 +14,7 @@ import json
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def menders(
         yield f"network only: {CHANNELS[channels]}", partial(in_steps, network, network.recipe.steps)
     for steps in (1, 2, 4, 16):
         yield f"network only: all channels, {steps} reverse step{'s' * (steps > 1)}", partial(in_steps, full, steps)
-    more = cache(partial(tuned, full, own, seconds=float("inf"), steps=TUNING, seed=seed))
+    more = partial(tuned, full, own, seconds=float("inf"), steps=TUNING, seed=seed)
     yield f"network only: all channels, {TUNING} steps of training on the trace", lambda: more()[0]
     yield "both: mosaic + examples + network", lambda: Blend(Mosaic(own, others), full)
     yield f"both, the network trained on the trace for {TUNING} steps", lambda: Blend(Mosaic(own, others), more()[0])

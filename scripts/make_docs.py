@@ -49,6 +49,7 @@ MAKERS = {
     "recording": lost.recording,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
+    "parts": lost.parts,
     "hypotheses": lost.hypotheses,
     "foreign": lost.foreign,
     "index": lost.index,

@@ -25,7 +25,7 @@ LAYERS: list[set[str]] = [
     {"denoiser"},
     {"sampler", "recipes", "constraints", "datasets"},
     {"mender", "baselines", "blend", "calibration"},
-    {"reference", "training", "familiarity"},
+    {"reference", "training", "tuning", "familiarity"},
     {"mending"},
     {"metrics", "evaluate"},
     {"experiment"},

@@ -8,7 +8,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.constraints import CLOSED, ENDED, FREE, Thread, decode, drop_impossible, need, state_after
+from tracemend.constraints import (
+    CLOSED,
+    ENDED,
+    FREE,
+    UNSEEN,
+    Thread,
+    decode,
+    drop_impossible,
+    need,
+    state_after,
+    without_exit,
+)
+from tracemend.syscalls import LAST_CALLS, SIGNAL_RETURNS
 from tracemend.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary([("a", 0), ("a", 1), ("b", 0), ("b", 1), ("tick", 2)])
@@ -27,13 +39,18 @@ def fits(events: tuple[int, ...], who: tuple[int, ...], threads: list[Thread]) -
         _, phase = name_phase
         if phase == 0 and states[t] >= 0:
             return False
-        if phase == 1 and not (states[t] == FREE or (states[t] >= 0 and VOCABULARY.partner[states[t]] == event)):
+        open_call = states[t] >= 0 and VOCABULARY.partner[states[t]] == event
+        if phase == 1 and not (states[t] in (FREE, UNSEEN) or open_call):
             return False
         states[t] = state_after(event, states[t], phase, NOTHING)
-    return all(t.end in (FREE, s) or (t.end == CLOSED and s == FREE) for s, t in zip(states, threads, strict=True))
+    return all(
+        t.end in (FREE, s) or (t.end == CLOSED and s == FREE) or s == UNSEEN
+        for s, t in zip(states, threads, strict=True)
+    )
 
 
 state = st.sampled_from([A, B, CLOSED])
+before = st.sampled_from([A, B, CLOSED, FREE, UNSEEN])
 
 
 @settings(max_examples=150, deadline=None)
@@ -44,7 +61,7 @@ def test_decode_finds_the_likeliest_fill_that_fits(data: st.DataObject) -> None:
     for tid in range(data.draw(st.integers(1, 2))):
         first = data.draw(st.integers(0, n - 1))
         last = data.draw(st.integers(first + 1, n))
-        threads.append(Thread(tid, data.draw(state), data.draw(st.one_of(state, st.just(FREE))), first, last))
+        threads.append(Thread(tid, data.draw(before), data.draw(st.one_of(state, st.just(FREE))), first, last))
     threads, _ = drop_impossible(threads, n)
     seed = data.draw(st.integers(0, 2**31))
     rng = np.random.default_rng(seed)
@@ -76,7 +93,7 @@ def test_a_narrow_beam_still_obeys(data: st.DataObject) -> None:
     for tid in range(data.draw(st.integers(0, 6))):
         first = data.draw(st.integers(0, n - 1))
         last = data.draw(st.integers(first + 1, n))
-        begin = data.draw(st.sampled_from([A, B, CLOSED, FREE, ENDED]))
+        begin = data.draw(st.sampled_from([A, B, CLOSED, FREE, ENDED, UNSEEN]))
         threads.append(Thread(tid, begin, data.draw(st.sampled_from([A, B, CLOSED, FREE])), first, last))
     threads, _ = drop_impossible(threads, n)
     rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
@@ -122,3 +139,11 @@ def test_obligations_without_room_are_dropped_and_counted() -> None:
     kept, dropped = drop_impossible(threads, 2)
     assert dropped == 2
     assert [t.end for t in kept] == [FREE, CLOSED, CLOSED, FREE, FREE]
+
+
+def test_enters_without_an_exit() -> None:
+    names = [*LAST_CALLS, *SIGNAL_RETURNS, "read"]
+    vocabulary = Vocabulary([(name, phase) for name in names for phase in (0, 1)])
+    expected = {vocabulary.id(c, 0): s for calls, s in ((LAST_CALLS, ENDED), (SIGNAL_RETURNS, FREE)) for c in calls}
+    assert without_exit(vocabulary) == expected
+    assert without_exit(VOCABULARY) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from conftest import make_trace, rng, threads_on_cpus
 from tracemend.baselines import Mosaic
 from tracemend.blend import mix
 from tracemend.events import Gap
-from tracemend.gaps import Blackout, Overflow, lose
+from tracemend.gaps import Blackout, Gaps, Overflow, lose
 from tracemend.mender import certain
 from tracemend.mending import mend_trace
 from tracemend.training import enters_only, streams
-from tracemend.vocabulary import universal
-from tracemend.windows import HIDDEN_STEP, STEPS, UNKNOWN_STEP, Stream, log_step, window
+from tracemend.vocabulary import BREAK, universal
+from tracemend.windows import GONE, HIDDEN_STEP, STEPS, UNKNOWN_STEP, Stream, log_step, window
 
 
 def test_log_steps() -> None:
@@ -54,15 +55,19 @@ def test_windows_tell_the_steps_beside_a_gap_and_its_mean_one() -> None:
 
 def test_training_windows_hide_steps() -> None:
     stream = Stream(np.arange(3, 203), np.full(200, 7), np.append(-1, np.full(199, 100)))
-    for gaps in (Overflow(longest=20, context=40, cut=0.0), Blackout(10)):
-        for seed in range(20):
-            w, truth = gaps.draw(stream, rng(seed), 64)
-            hidden = np.flatnonzero(~w.known_L)
-            assert (w.ids_LC[hidden, 2] == HIDDEN_STEP).all()
-            assert set(truth[:, 2].tolist()) <= {7, UNKNOWN_STEP}
-            behind = hidden[-1] + 1
-            if behind < len(w.known_L):  # nothing of what is hidden is told but the mean
-                assert w.ids_LC[behind, 2] in (UNKNOWN_STEP, STEPS + 7)
+    streams_ = [stream, stream[:30], stream[100:130]]
+    kinds: tuple[Gaps, ...] = (Overflow(longest=20, context=40, cut=1.0), Blackout(10))
+    for gaps, seed in product(kinds, range(300)):
+        w, truth = gaps.draw(streams_[seed % 3], rng(seed), 64)
+        steps, ids = w.ids_LC[:, 2], w.ids_LC[:, 0]
+        hidden = np.flatnonzero(~w.known_L)
+        assert (steps[hidden] == HIDDEN_STEP).all()
+        assert set(truth[:, 2].tolist()) <= {7, UNKNOWN_STEP}
+        # nothing of what is hidden or behind a BREAK is told but the gap's mean
+        behind = hidden[-1] + 1
+        if behind < len(w.known_L):
+            assert steps[behind] in (UNKNOWN_STEP, STEPS + 7)
+        assert (steps[1:][(ids[:-1] == BREAK) & w.known_L[1:]] == UNKNOWN_STEP).all()
 
 
 def test_the_mosaic_copies_times() -> None:
@@ -107,7 +112,7 @@ def test_a_blend_has_the_times_of_who_knows_them() -> None:
     two = replace(certain(ids, slots), steps=np.array([1.0, 2.0, np.nan]))
     assert mix(one, two, 0.9).steps[:2].tolist() == mix(two, one, 0.1).steps[:2].tolist() == [1.0, 2.0]
     three = replace(certain(ids, slots), steps=np.array([5.0, np.nan, np.nan]))
-    assert mix(three, two, 0.1).steps[:2].tolist() == [5.0, 2.0]
+    assert mix(three, two, 0.9).steps[:2].tolist() == mix(two, three, 0.1).steps[:2].tolist() == [5.0, 2.0]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -118,3 +123,23 @@ def test_times_stay_in_order_where_threads_come_and_go(seed: int) -> None:
         times = mended.inferred["time_ns"].to_numpy()[mended.inferred["gap"].to_numpy() == gap.number]
         assert (np.diff(times) >= 0).all()
         assert gap.begin_ns <= times[0] <= times[-1] <= gap.end_ns
+
+
+@pytest.mark.parametrize("hypotheses", [0, 3])
+def test_clocks_that_stand_still(hypotheses: int) -> None:
+    """Made up: events of a loop with a clock of a resolution that hides nearly all steps, or all."""
+    for step in (0, 1):
+        rows = [(i // 100 * step, 0, 7, ("read", "write")[i // 2 % 2], i % 2) for i in range(400)]
+        kept = [r for i, r in enumerate(rows) if not 150 <= i < 170]
+        gap = Gap(0, 0, 149, 150, rows[149][0], rows[170][0], 20, "counted", 151)
+        mended = mend_trace(replace(make_trace(kept), gaps=(gap,)), hypotheses=hypotheses)
+        times = mended.inferred["time_ns"].to_numpy()
+        assert len(times) == 20
+        assert rows[149][0] <= times.min() <= times.max() <= rows[170][0]
+
+
+def test_no_mean_step_is_told_of_a_gap_with_an_open_end() -> None:
+    known, gone = Stream(np.arange(5, 9), np.full(4, 7), np.array([-1, 10, 20, 1000])), GONE
+    for left, right in ((known, gone + known), (known + gone, known), (known[:0], known)):
+        w = window(left, right, 3, 4096)
+        assert w.ids_LC[w.known_L, 2].max() < STEPS

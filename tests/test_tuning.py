@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from conftest import rng, threads_on_cpus
 
 from tracemend.baselines import Lookup
-from tracemend.gaps import lose
+from tracemend.gaps import Blackout, lose
 from tracemend.mender import Restorer
 from tracemend.mending import mend_trace
 from tracemend.recipes import build, recipe
@@ -31,6 +32,11 @@ def fresh(channels: int = 2) -> Restorer:
         numbered(10),
     )
     return Restorer(chosen, vocabulary, build(chosen, vocabulary)[1])
+
+
+def fresh_once() -> Restorer:
+    with torch.random.fork_rng(devices=[]):
+        return fresh()
 
 
 def right(model: Restorer) -> float:
@@ -75,6 +81,17 @@ def test_no_time_or_too_few_events() -> None:
     assert tuned(model, DATA, seconds=0) == (model, 0)
     assert tuned(model, [DATA[0][: LEAST - 1]], seconds=600) == (model, 0)
     assert tuned(model, DATA, seconds=1e-6)[1] == 1
+    pieces = [DATA[0][a : a + 40] for a in range(0, 400, 40)]
+    hidden = replace(model.recipe, gaps=Blackout(50))
+    assert tuned(Restorer(hidden, model.vocabulary, model.network), pieces, seconds=600, steps=2)[1] == 0
+
+
+def test_other_random_numbers_stay_as_they_are() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    tuned(fresh_once(), DATA, seconds=600, steps=1)
+    assert torch.equal(torch.rand(2), expected)
 
 
 def test_mending_trains_the_network_for_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +104,7 @@ def test_mending_trains_the_network_for_its_share_of_the_time(monkeypatch: pytes
     mended = mend_trace(lossy, model, adapt=8.0)
     assert mended.provenance["options"]["tuned"] == {"steps": 5}
     assert mend_trace(lossy, model, copier=Lookup, adapt=8.0).provenance["options"]["tuned"] == {"steps": 9}
-    for options in ({"adapt": 0}, {"adapt": None}):
+    assert mend_trace(lossy, model, copier=None, adapt=8.0).provenance["options"]["tuned"] == {"steps": 9}
+    for options in ({"adapt": 0}, {"adapt": None}, {"adapt": 8.0, "only": ()}):
         assert "tuned" not in mend_trace(lossy, model, **options).provenance["options"]
     assert sum(len(s) for s in streams(lossy, universal())) > LEAST

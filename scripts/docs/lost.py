@@ -160,6 +160,36 @@ def mosaic() -> str:
     return markdown_table(head, body) + source(d, "mosaic")
 
 
+def parts() -> str:
+    """What copies, network, channels, constraints, adaptation and steps are worth: means and ranges over seeds."""
+    d = load("parts")
+    lengths = list(d["rows"][0]["bins"])
+    measures = {
+        "all": "accuracy",
+        "perfect": "perfect",
+        "without constraints": "accuracy_free",
+        "perfect without": "perfect_free",
+        "threads": "threads",
+        "times off by": "time_error",
+    }
+    head = ["", *lengths, *measures, "ms an event"]
+
+    def spread(three: list[float]) -> str:
+        mean, low, high = (100 * x for x in three)
+        return f"{mean:.1f} ({low:.1f}-{high:.1f})"
+
+    body = [
+        [r["mender"], *(f"{100 * r['bins'][n][0]:.1f}" for n in lengths)]
+        + [spread(r[k]) for k in measures.values()]
+        + [f"{r['ms_per_event'][0]:.2f}"]
+        for r in d["rows"]
+    ]
+    gaps = ", ".join(str(n) for n in d["rows"][0]["gaps"])
+    return (
+        f"Seeds {', '.join(map(str, d['seeds']))}: {gaps} gaps.\n\n" + markdown_table(head, body) + source(d, "parts")
+    )
+
+
 def mending() -> str:
     """Time and memory of mending a long trace."""
     d = load("mending")

@@ -69,7 +69,7 @@ def _both_edges(window: Window) -> bool:
 
 
 def mix(a: Proposal, b: Proposal, weight: float) -> Proposal:
-    """The mixture weight * a + (1 - weight) * b; with a's steps, and b's where a can't say."""
+    """The mixture weight * a + (1 - weight) * b; with the steps of what counts more, the other's where it can't say."""
     events = np.concatenate([a.events_NM, b.events_NM], axis=1)
     p = np.concatenate([a.p_NM * weight, b.p_NM * (1 - weight)], axis=1)
     p = np.where(events >= 0, p, 0)
@@ -81,5 +81,6 @@ def mix(a: Proposal, b: Proposal, weight: float) -> Proposal:
     order = np.argsort(-p, axis=1, kind="stable")[:, :CANDIDATES]
     events, p = np.take_along_axis(events, order, 1), np.take_along_axis(p, order, 1)
     threads = a.threads_NT * weight + b.threads_NT * (1 - weight)
-    steps = np.where(np.isnan(a.steps), b.steps, a.steps)
+    first, second = (a.steps, b.steps) if weight >= 0.5 else (b.steps, a.steps)
+    steps = np.where(np.isnan(first), second, first)
     return Proposal(np.where(p > 0, events, -1), p.astype(np.float32), threads.astype(np.float32), steps)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracemend.events import ENTER, EXIT
 from tracemend.syscalls import LAST_CALLS, SIGNAL_RETURNS
-from tracemend.vocabulary import Vocabulary
+from tracemend.vocabulary import OTHER, Vocabulary
 
 #: States of a thread besides the id of the pending enter (which is never negative). FREE: it may go on with anything;
 #: UNSEEN: the same, and nobody knows what it did before, so it may already be as it must be behind the gap.
@@ -44,7 +44,8 @@ class Thread:
 def without_exit(vocabulary: Vocabulary) -> dict[int, int]:
     """The enters that no exit of the same call follows, with a thread's state after them."""
     states = dict.fromkeys(LAST_CALLS, ENDED) | dict.fromkeys(SIGNAL_RETURNS, FREE)
-    return {vocabulary.id(call, ENTER): state for call, state in states.items()}
+    ids = {vocabulary.id(call, ENTER): state for call, state in states.items()}
+    return {i: state for i, state in ids.items() if i != OTHER}
 
 
 def state_after(event: int, before: int, phase: int, without_exit: Mapping[int, int]) -> int:

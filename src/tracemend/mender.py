@@ -57,6 +57,8 @@ class Proposal:
     def __post_init__(self) -> None:
         if not len(self.steps):
             object.__setattr__(self, "steps", np.full(len(self.events_NM) + 1, np.nan))
+        if len(self.steps) != len(self.events_NM) + 1:
+            raise ValueError(f"{len(self.steps)} steps don't fit {len(self.events_NM)} events")
 
     def __len__(self) -> int:
         return len(self.events_NM)

@@ -33,7 +33,6 @@ from tracemend.constraints import (
     decode,
     drop_impossible,
     need,
-    state_after,
     without_exit,
 )
 from tracemend.errors import ModelError
@@ -91,7 +90,8 @@ class Mending:
     def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
         self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
         self.ids = vocabulary.encode(trace).astype(np.int64)
-        self.without_exit = without_exit(vocabulary)
+        #: a thread's state after each enter and exit, and the one it must have had before (FREE: any)
+        self.state_V, self.required_V = _states(vocabulary)
         self.timelines = self._timelines()
         self.breaks = {cpu: self._breaks(cpu) for cpu in {g.cpu for g in trace.gaps} | set(trace.streams)}
         self.steps = self._steps()
@@ -109,8 +109,6 @@ class Mending:
 
     def _timelines(self) -> dict[int, _Timeline]:
         phase = self.vocabulary.phase[self.ids]
-        partner = self.vocabulary.partner
-        orphan = self.vocabulary.id(NO_NUMBER, EXIT)
         result: dict[int, _Timeline] = {}
         time, cpu = self.trace.time_ns, self.trace.cpu
         for tid, rows in self.trace.threads.items():
@@ -120,13 +118,7 @@ class Mending:
             line = result[tid] = _Timeline()
             line.times = list(zip(time[calls].tolist(), calls.tolist(), strict=True))
             line.cpus = cpu[calls].tolist()
-            ids = self.ids[calls]
-            entering = phase[calls] == ENTER
-            line.states = np.where(entering, ids, CLOSED).tolist()
-            for at in np.flatnonzero(np.isin(ids, list(self.without_exit))).tolist():
-                line.states[at] = self.without_exit[int(ids[at])]
-            asks = np.where((partner[ids] >= 0) & (ids != orphan), partner[ids], FREE)
-            line.required = np.where(entering, CLOSED, asks).tolist()
+            line.states, line.required = (table[self.ids[calls]].tolist() for table in (self.state_V, self.required_V))
         return result
 
     def _breaks(self, cpu: int) -> tuple[Ints, list[int]]:
@@ -320,7 +312,7 @@ class Mending:
         usual = np.concatenate([[first], self.steps[ids]])
         likeliest = ids == beliefs.events[:, 0]
         said = np.where(np.append(likeliest, likeliest[-1]), beliefs.steps, np.nan)
-        return np.where(np.isnan(said), usual, said)
+        return np.maximum(np.where(np.isnan(said), usual, said), 1.0)
 
     def _times(
         self, gap: Gap, steps: NDArray[np.float64], chosen: Ints, threads: Sequence[Thread], nominal: Ints
@@ -349,17 +341,28 @@ class Mending:
 
     def remember(self, filled: _Filled) -> None:
         """Make a fill part of its threads' history."""
-        phase, partner = self.vocabulary.phase, self.vocabulary.partner
+        phase = self.vocabulary.phase
         gap = filled.gap
         after_begin, before_end = gap.edges
         for event, tid, time in zip(filled.ids.tolist(), filled.tids.tolist(), filled.times.tolist(), strict=True):
             line = self.timelines.get(tid)
             if line is None or phase[event] not in (0, 1):
                 continue
-            state = state_after(event, CLOSED, int(phase[event]), self.without_exit)
-            required = CLOSED if phase[event] == ENTER else int(partner[event])
             row = before_end[1] if time == gap.end_ns else after_begin[1]
-            line.insert((time, row), gap.cpu, state, required)
+            line.insert((time, row), gap.cpu, int(self.state_V[event]), int(self.required_V[event]))
+
+
+def _states(vocabulary: Vocabulary) -> tuple[Ints, Ints]:
+    """For every enter and exit of the vocabulary (V,) a thread's state after it, and the one that it needs before it.
+
+    The exit of no number, behind a signal's return, needs none.
+    """
+    ids, entering = np.arange(len(vocabulary)), vocabulary.phase == ENTER
+    after = np.where(entering, ids, CLOSED)
+    for enter, state in without_exit(vocabulary).items():
+        after[enter] = state
+    paired = (vocabulary.partner >= 0) & (ids != vocabulary.id(NO_NUMBER, EXIT))
+    return after, np.where(entering, CLOSED, np.where(paired, vocabulary.partner, FREE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,7 +392,7 @@ class _Beliefs:
             np.concatenate([weight * other.p, p], axis=1).astype(np.float32),
             ((1 - weight) * self.threads + weight * other.threads).astype(np.float32),
             self.tids,
-            other.steps,
+            np.where(np.isnan(other.steps), self.steps, other.steps),
         )
 
 
@@ -547,8 +550,6 @@ def mend_trace(
         share = familiarity(own, others)
         copies = copier(own, others)
         made = copies if isinstance(copies, Mosaic) else None
-        if network and adapt and trace.gaps:
-            network, tuning = tuned(network, own, seconds=adapt / 2 if made else adapt, seed=seed)
         mender = Blend(copies, network) if network else copies
     elif model is not None:
         mender = model
@@ -586,6 +587,13 @@ def mend_trace(
         lengths = list(counts.values())
         limits = {"most": sum(lengths) // 2} if adapt is None else {"seconds": adapt / 2 if network else adapt}
         adapted = adapt_mosaic(made, lengths, seed=seed, **limits)
+    if network and adapt and todo:
+        more = streams(trace, vocabulary)
+        network, tuning = tuned(network, more, seconds=adapt / 2 if made else adapt, seed=seed)
+        if isinstance(mender, Blend):
+            mender.network = network
+        else:
+            run.mender = network
     beliefs = run.propose([(g, counts[g.number]) for g in todo], seed, progress) if todo else []
     parts: list[_Filled] = []
     drawn: list[list[_Filled]] = []

@@ -45,8 +45,10 @@ class Stream:
     steps: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        if len(self.steps) != len(self.ids):
+        if not len(self.steps):
             object.__setattr__(self, "steps", np.full(len(self.ids), -1, np.int64))
+        if not len(self.ids) == len(self.tids) == len(self.steps):
+            raise ValueError(f"{len(self.ids)} events, {len(self.tids)} threads and {len(self.steps)} steps don't fit")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -113,11 +115,15 @@ def log_step(steps_S: Ints) -> Ints:
 def window(left: Stream, right: Stream, hidden: int, span_ns: int = -1) -> Window:
     """A window with ``hidden`` unknown positions between two contexts, which may contain BREAK.
 
-    span_ns: the time between the known events on both sides, -1 where nobody knows.
+    span_ns: the time between the known events on both sides, -1 where nobody knows. It is told only if there are such,
+    as is the step of an event only if the event before it is known.
     """
     slots = slots_by_recency(left.tids, right.tids)
     sides = [np.stack([s.ids, to_slots(s.tids, slots), log_step(s.steps)], axis=1) for s in (left, right)]
-    if len(right) and span_ns >= 0:
+    for side in sides:
+        side[:1, 2] = UNKNOWN_STEP
+        side[1:, 2][side[:-1, 0] == BREAK] = UNKNOWN_STEP
+    if len(left) and len(right) and BREAK not in (left.ids[-1], right.ids[0]) and span_ns >= 0:
         sides[1][0, 2] = STEPS + log_step(np.array([span_ns // (hidden + 1)]))[0]
     known = np.ones(len(left) + hidden + len(right), bool)
     known[len(left) : len(left) + hidden] = False

@@ -16,7 +16,7 @@ from ctf_made import Int, Made, Struct, Words
 from typer.testing import CliRunner
 
 from tracemend.cli import app
-from tracemend.constraints import FREE
+from tracemend.constraints import FREE, UNSEEN
 from tracemend.errors import TraceError
 from tracemend.events import Gap, Partial, Trace
 from tracemend.formats import read, read_windows
@@ -122,9 +122,9 @@ def test_what_lies_beyond_a_window_asks_nothing_of_a_thread(tmp_path: Path, seed
             times = [time for time, _ in line.times]
             at = bisect.bisect(times, a.begin_ns if t.low_ns is None else t.low_ns)
             until = bisect.bisect_left(times, a.end_ns if t.high_ns is None else t.high_ns)
-            before = line.states[at - 1] if at else FREE
+            before = line.states[at - 1] if at else UNSEEN
             after = line.required[until] if until < len(times) else FREE
-            assert t.begin in (FREE, before)
+            assert t.begin in (UNSEEN, before)
             assert t.end in (FREE, after)
             free += (t.begin, t.end) != (before, after)
     assert free

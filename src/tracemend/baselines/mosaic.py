@@ -272,11 +272,12 @@ class Mosaic(Proposer):
         table = np.empty((n, len(sources.ids_U)))
         copied, steps = np.empty(n, np.int64), np.empty(n + 1)
         timed_S, step_S = self._timed(sources)
+        timed = bool(timed_S.any())
         for t in range(n - 1, -1, -1):
             belief = forward[t] * behind
             copied[t] = belief.argmax()
             table[t] = np.bincount(sources.id_S, belief, len(sources.ids_U))
-            steps[t] = _mean(belief, timed_S, step_S)
+            steps[t] = _mean(belief, timed_S, step_S) if timed else np.nan
             if t == n - 1:
                 steps[n] = _mean(belief, *self._timed(sources, 1))
             if t:

@@ -25,6 +25,8 @@ from tracemend.windows import HIDDEN, SLOTS, STEPS, UNKNOWN_STEP
 
 #: What a channel's cross-entropy counts in the loss: events, threads, steps.
 WEIGHTS = (1.0, 0.5, 0.2)
+#: The share of training windows whose steps aren't told.
+UNTIMED = 0.1
 
 
 @dataclass(slots=True)
@@ -78,17 +80,24 @@ class Masked:
         shown = known_BL | (rank > share)
         one = rank.argmin(dim=1, keepdim=True)  # the first of the random order is always hidden
         shown = shown.scatter(1, one, known_BL.gather(1, one))
-        logits = denoise(self.hide(clean_BLC, shown), known_BL, share[:, 0])
+        logits = denoise(self.hide(self._untimed(clean_BLC, generator), shown), known_BL, share[:, 0])
         hidden = ~shown
         total = clean_BLC.new_zeros((), dtype=torch.float32)
         for c, logits_BLV in enumerate(logits):
             target = clean_BLC[..., c][hidden]
             if c == 2:
                 target = target.masked_fill(target == UNKNOWN_STEP, -100)  # no step to learn
-                if not (target >= 0).any():
-                    continue
-            total = total + WEIGHTS[c] * functional.cross_entropy(logits_BLV[hidden].float(), target)
+            summed = functional.cross_entropy(logits_BLV[hidden].float(), target, reduction="sum")
+            total = total + WEIGHTS[c] * summed / (target >= 0).sum().clamp(min=1)
         return total
+
+    def _untimed(self, clean_BLC: Tensor, generator: torch.Generator) -> Tensor:
+        """The ids with the steps of every so many windows unknown: there is data without times."""
+        if len(self.sizes) < 3:
+            return clean_BLC
+        untimed = torch.rand(len(clean_BLC), 1, 1, generator=generator).to(clean_BLC.device) < UNTIMED
+        steps = torch.arange(clean_BLC.shape[2], device=clean_BLC.device) == 2
+        return clean_BLC.masked_fill(untimed & steps, UNKNOWN_STEP)
 
     def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Shown:
         return Shown(self.hide(given_BLC, known_BL), known_BL.clone())
