@@ -43,7 +43,7 @@ from tracemend.windows import Stream
 NETWORK = ("width=64", "options.layers=3", "batch=16")
 CHANNELS = {1: "events", 2: "events, threads", 3: "events, threads, steps"}
 #: More steps of training on the intact part.
-TUNING = 40
+TUNING = 80
 #: What is measured of a gap.
 MEASURES = ("accuracy", "perfect", "accuracy_free", "perfect_free", "threads", "time_error")
 

@@ -15,8 +15,8 @@ from tracemend.vocabulary import OTHER
 from tracemend.windows import Stream
 
 #: Training goes on at this share of the recipe's rate, after so many steps to warm up, with this decay of the weights'
-#: moving average.
-RATE, WARMUP, DECAY = 0.25, 10, 0.95
+#: moving average and batches of so many windows at most: little time is better spent on more steps.
+RATE, WARMUP, DECAY, BATCH = 0.25, 10, 0.95, 8
 #: Streams of fewer events tell nothing, nor do all together if they have fewer.
 SHORTEST, LEAST = 32, 256
 
@@ -36,7 +36,14 @@ def tuned(
         return model, 0
     known = len(model.vocabulary)
     streams = [Stream(np.where(s.ids < known, s.ids, OTHER), s.tids, s.steps) for s in long]
-    recipe = replace(model.recipe, rate=RATE * model.recipe.rate, warmup=WARMUP, decay=DECAY, anneal=False)
+    recipe = replace(
+        model.recipe,
+        rate=RATE * model.recipe.rate,
+        warmup=WARMUP,
+        decay=DECAY,
+        batch=min(BATCH, model.recipe.batch),
+        anneal=False,
+    )
     with torch.random.fork_rng(devices=[]):  # training seeds it
         run = Training(recipe, model.vocabulary, total=steps, seed=seed, device="cpu")
         run.start_from(model.network)
