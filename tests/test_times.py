@@ -92,12 +92,13 @@ def test_times_of_examples_are_not_copied() -> None:
 
 
 def test_a_fill_takes_its_times_from_where_it_was_copied() -> None:
-    """Made up: a pause before every third call, which stands in the gap as well, once for the gap's whole time."""
+    """Made up: a pause behind every other read, so the time that a read usually takes until the next event is wrong of
+    each; such a pause stands in the gap, too."""
     rows, now = [], 0
     for i in range(120):
         for phase in (0, 1):
-            now += 50_000 if i % 3 == 2 and phase == 0 else 1_000
-            rows.append((now, 0, 7, ("read", "write", "poll")[i % 3], phase))
+            now += 50_000 if i % 4 == 1 and phase == 0 else 1_000
+            rows.append((now, 0, 7, ("read", "write", "read", "poll")[i % 4], phase))
     lost = range(101, 109)
     kept = [r for i, r in enumerate(rows) if i not in lost]
     gap = Gap(0, 0, 100, 101, rows[100][0], rows[109][0], len(lost), "counted", 102)

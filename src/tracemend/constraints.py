@@ -48,10 +48,10 @@ def without_exit(vocabulary: Vocabulary) -> dict[int, int]:
     return {i: state for i, state in ids.items() if i != OTHER}
 
 
-def state_after(event: int, before: int, phase: int, without_exit: Mapping[int, int]) -> int:
-    """A thread's state after an event (id and phase code) in state ``before``."""
+def state_after(event: int, before: int, phase: int, unusual: Mapping[int, int]) -> int:
+    """A thread's state after an event (id and phase code) in state ``before``. unusual: ``without_exit``'s."""
     if phase == ENTER:
-        return without_exit.get(event, event)
+        return unusual.get(event, event)
     return CLOSED if phase == EXIT else before
 
 
