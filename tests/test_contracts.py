@@ -33,7 +33,7 @@ from tracemend.recipes import RECIPES, build, recipe
 from tracemend.sampler import restore
 from tracemend.training import Training, streams
 from tracemend.vocabulary import FIRST, MASK, numbered, universal
-from tracemend.windows import SLOTS, Stream, Window, window
+from tracemend.windows import SLOTS, STEPS, Stream, Window, window
 
 
 def tiny(vocabulary_size: int = 40) -> Restorer:
@@ -113,6 +113,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
         *({"mixer": "s4-single", "kernel": k, "state": 8, "layers": 2} for k in KERNELS),
     ],
     "sashimi": [{"layers": 1, "state": 8, "trainable": True}],
+    "selective": [{"layers": 2, "state": 8, "chunk": 8}, {"layers": 2, "state": 8, "attention": 2}],
     "lstm": [{"layers": 2}],
 }
 CASES = [(name, options) for name in BACKBONES for options in OPTIONS.get(name, [{}])]
@@ -207,8 +208,9 @@ class TestTinyRecipes:
 
     def windows(self, length: int = 24) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(FIRST, len(VOCABULARY), (3, length, 2), generator=generator)
+        ids = torch.randint(FIRST, len(VOCABULARY), (3, length, 3), generator=generator)
         ids[..., 1] %= SLOTS
+        ids[..., 2] %= STEPS
         known = torch.ones(3, length, dtype=torch.bool)
         known[:, 10:15] = False
         return ids, known
@@ -234,7 +236,7 @@ class TestTinyRecipes:
     def test_what_is_hidden_is_never_read(self, name: str) -> None:
         process, network = self.make(name)
         ids, known = self.windows()
-        other = torch.where(known[..., None], ids, torch.tensor([FIRST + 1, 2]))
+        other = torch.where(known[..., None], ids, torch.tensor([FIRST + 1, 2, 3]))
         with torch.inference_mode():
             a, b = (restore(process, network.eval(), x, known, 3, Noise(range(3)))[0] for x in (ids, other))
         torch.testing.assert_close(a, b)
@@ -291,7 +293,7 @@ def test_the_clock_of_masked_models_tells_the_hidden_share_of_the_gap() -> None:
 def test_unknown_names_are_answered_with_the_accepted_ones() -> None:
     start = recipe("diffwave-tiny")
     changes: list[tuple[dict[str, Any], str]] = [
-        ({"backbone": "unet"}, "'unet'; one of transformer, gated, sashimi, lstm"),
+        ({"backbone": "unet"}, "'unet'; one of transformer, gated, sashimi, selective, lstm"),
         ({"process": "magic"}, "'magic'; one of masked, gaussian, autoregressive"),
         ({"options": {"mixer": "fft"}}, "'fft'; one of conv, s4, s4-single, attention"),
         ({"how": {"codec": "roman"}}, "codec 'roman'; one of scalar, standardised, bits, onehot"),

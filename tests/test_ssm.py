@@ -1,4 +1,4 @@
-"""State space kernels against the plain recurrence, and the convolution against the definition."""
+"""State space kernels and scans against the plain recurrence, and the convolution against the definition."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tracemend.backbones.held import chain
+from tracemend.backbones.selective import scan
 from tracemend.backbones.ssm import DPLR, KERNELS, Convolution, Diagonal, Kernel, StateSpace, hippo
 
 
@@ -105,3 +106,32 @@ def test_options_that_make_no_sense() -> None:
         Diagonal(4, state=5)
     with pytest.raises(ValueError, match="'s5'; one of dplr, diagonal"):
         StateSpace(4, kernel="s5")
+
+
+@pytest.mark.parametrize("chunk", [1, 8, 64])
+@pytest.mark.parametrize("length", [1, 8, 50])
+def test_the_scan_in_chunks_is_the_recurrence(length: int, chunk: int) -> None:
+    torch.manual_seed(0)
+    q, k = (torch.randn(2, 3, length, 4, dtype=torch.float64) for _ in range(2))
+    v = torch.randn(2, 3, length, 5, dtype=torch.float64)
+    steps = torch.rand(2, 2, 3, length, dtype=torch.float64)
+    expected = torch.zeros(2, 3, length, 5, dtype=torch.float64)
+    for way, (d, order) in enumerate(zip(steps, (range(length), reversed(range(length))), strict=True)):
+        state = torch.zeros(2, 3, 4, 5, dtype=torch.float64)
+        for i in order:
+            kept = state * (-d[..., i, None, None]).exp()
+            state = kept + d[..., i, None, None] * k[..., i, :, None] * v[..., i, None, :]
+            seen = kept if way else state  # to the left only what comes from behind
+            expected[..., i, :] += (q[..., i, :, None] * seen).sum(-2)
+    torch.testing.assert_close(scan(q, k, v, steps, chunk=chunk), expected, atol=1e-12, rtol=0)
+
+
+def test_a_scan_far_from_its_events_stays_finite() -> None:
+    """Decays multiply up to nothing over thousands of events; their quotients must not be taken of it."""
+    v = torch.randn(1, 1, 5000, 2, requires_grad=True)
+    steps = torch.full((2, 1, 1, 5000), 3.0, requires_grad=True)
+    y = scan(torch.randn(1, 1, 5000, 2), torch.randn(1, 1, 5000, 2), v, steps, chunk=64)
+    y.square().sum().backward()  # type: ignore[no-untyped-call]
+    assert v.grad is not None
+    assert steps.grad is not None
+    assert all(x.isfinite().all() for x in (y, v.grad, steps.grad))

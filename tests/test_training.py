@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import tracemend
 from tracemend.errors import ModelError
 from tracemend.gaps import Blackout, Overflow, Points
-from tracemend.recipes import recipe
+from tracemend.recipes import Recipe, recipe
 from tracemend.training import Training, draw, enters_only, streams, weights_of
 from tracemend.vocabulary import FIRST, MASK, Vocabulary, by_frequency, numbered, universal
 from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream
@@ -27,8 +27,8 @@ VOCABULARY = numbered(10)
 PLACES = ("anywhere", "centre", "end", "grid")
 
 
-def run(steps: int, seed: int = 0) -> Training:
-    training = Training(TINY, VOCABULARY, total=steps, seed=seed)
+def run(steps: int, seed: int = 0, chosen: Recipe = TINY) -> Training:
+    training = Training(chosen, VOCABULARY, total=steps, seed=seed)
     training.bfloat16 = False
     return training
 
@@ -49,10 +49,11 @@ def test_the_same_seed_gives_the_same_weights() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(first.average.values(), other.average.values(), strict=True))
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
-    whole = run(8)
+@pytest.mark.parametrize("chosen", [TINY, recipe("masked-selective-tiny")], ids=["adamw", "muon"])
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, chosen: Recipe) -> None:
+    whole = run(8, chosen=chosen)
     list(whole.steps(DATA))
-    half = run(8)
+    half = run(8, chosen=chosen)
     for step in half.steps(DATA):
         if step.number == 4:
             break

@@ -32,12 +32,12 @@ class Blend(Proposer):
         self.copier, self.network, self.margin, self.width = copier, network, margin, width
         self.name = f"{copier.name} + {network.name}"
         self.calibration = network.blend_calibration
-        self.longest = copier.longest
+        self.longest, self.context = copier.longest, max(copier.context, network.context)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Both menders' beliefs, mixed. The network isn't asked where the copier is so sure that it can't win, nor
         where it has no names for most of what it would see."""
-        result = self.copier.propose(windows, seed)
+        result = self.copier.propose([w.narrowed(self.copier.context) for w in windows], seed)
         beatable = 1 + 2 * self.width - self.margin
         open_windows = [
             i

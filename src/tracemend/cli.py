@@ -95,15 +95,14 @@ def _read(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Tr
     return trace
 
 
-def _read_windows(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+def _read_windows(path: Path, context: int, format: str | None, arch: str, skip_malformed: bool) -> Trace:
     from tracemend.formats import chosen, read_windows, windowed
-    from tracemend.mending import CONTEXT
 
     _check_names(format, arch)
     found = chosen(path, format, arch).name
     if found not in windowed():
         raise typer.BadParameter(f"for {', '.join(windowed())} only, and this is {found}", param_hint="--window-only")
-    trace = read_windows(path, CONTEXT, format, arch=arch, skip_malformed=skip_malformed)
+    trace = read_windows(path, context, format, arch=arch, skip_malformed=skip_malformed)
     _warn(path, trace.warnings)
     return trace
 
@@ -430,17 +429,22 @@ def mend(
     json_: JsonOption = False,
 ) -> None:
     """Fill the gaps with inferred events, beside the trace; the trace itself is never touched."""
+    from tracemend.api import load
     from tracemend.api import mend as fill
+    from tracemend.mender import CONTEXT
+    from tracemend.mending import COPIERS
     from tracemend.outputs import write
     from tracemend.scanning import scan as find
 
     if output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces an output folder")
+    network = None
     if window_only:
         for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
             if asked:
                 raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
-        broken = _read_windows(trace, format, arch, skip_malformed)
+        network = None if model in COPIERS else load(model)
+        broken = _read_windows(trace, max(CONTEXT, network.context if network else 0), format, arch, skip_malformed)
     else:
         broken = _read(trace, format, arch, skip_malformed)
     if suspect:
@@ -451,7 +455,7 @@ def mend(
     with _progress("mending", quiet) as progress:
         mended = fill(
             broken,
-            model,
+            network or model,
             seed=seed,
             unknown=unknown,
             refuse=refuse,

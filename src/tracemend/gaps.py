@@ -22,6 +22,9 @@ from tracemend.windows import (
     window,
 )
 
+#: Events on each side of a gap that training shows at least, if there are so many.
+LEAST_CONTEXT = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
@@ -29,12 +32,16 @@ class Overflow:
 
     Lengths are log-uniform from 1 to ``longest`` (real losses span three orders of magnitude). Each side keeps up to
     ``context`` events; with probability ``cut`` a side was lost again after a log-uniform number of events, and what
-    lies beyond that second gap follows after a BREAK.
+    lies beyond that second gap follows after a BREAK. shared: one length and one size of the context, log-uniform
+    from ``LEAST_CONTEXT``, for a whole batch, so that short gaps count as much as long ones and time goes into few long
+    windows.
     """
 
     longest: int = 128
     context: int = 128
     cut: float = 0.5
+    shared: bool = False
+    at: float | None = None
 
     @property
     def least(self) -> int:
@@ -42,10 +49,23 @@ class Overflow:
         return 1
 
     def for_batch(self, rng: Generator) -> Overflow:
-        return self
+        if not self.shared:
+            return self
+        context = int(np.exp(rng.uniform(np.log(min(LEAST_CONTEXT, self.context)), np.log(self.context + 1))))
+        return replace(self, at=float(rng.random()), context=context)
+
+    def windows(self, batch: int, length: int) -> int:
+        """How many windows a batch has that may have ``batch`` of ``length`` events: more if they are shorter."""
+        if self.at is None:
+            return batch
+        return batch * length // min(length, self.of(self.at, length * 5 // 8) + 2 * self.context)
 
     def length(self, rng: Generator, most: int) -> int:
-        return int(np.exp(rng.uniform(0, np.log(min(self.longest, most) + 1))))
+        return self.of(rng.random() if self.at is None else self.at, most)
+
+    def of(self, share: float, most: int) -> int:
+        """The length that this share of all gaps is shorter than."""
+        return int(np.exp(share * np.log(min(self.longest, most) + 1)))
 
     def draw(self, stream: Stream, rng: Generator, length: int) -> tuple[Window, NDArray[np.int64]]:
         """A window of at most ``length`` positions from a stream, and the hidden truth_NC (events, slots, steps)."""
@@ -98,6 +118,10 @@ class Blackout:
     def for_batch(self, rng: Generator) -> Blackout:
         return replace(self, at=float(rng.random())) if self.shared else self
 
+    def windows(self, batch: int, length: int) -> int:
+        """See Overflow.windows: all are alike."""
+        return batch
+
     def begin(self, rng: Generator, length: int) -> int:
         """The gap's first position in a window. Raises ModelError for a window that can't hold it."""
         room = length - self.size
@@ -132,6 +156,10 @@ class Points:
 
     def for_batch(self, rng: Generator) -> Points:
         return self
+
+    def windows(self, batch: int, length: int) -> int:
+        """See Overflow.windows: all are alike."""
+        return batch
 
     def draw(self, stream: Stream, rng: Generator, length: int) -> tuple[Window, NDArray[np.int64]]:
         """See Overflow.draw."""

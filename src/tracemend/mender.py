@@ -24,6 +24,7 @@ from tracemend.backbones.ssm import Kernel
 from tracemend.calibration import Calibration
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
+from tracemend.gaps import Overflow
 from tracemend.processes.base import Noise
 from tracemend.recipes import Recipe, build, process_of
 from tracemend.sampler import restore
@@ -35,8 +36,10 @@ Ints = NDArray[np.int64]
 
 #: Candidates a network's distribution over events is cut down to.
 CANDIDATES = 12
-#: Windows that a network runs together.
-BATCH = 16
+#: Windows that a network runs together, and positions of them: attention's memory grows with their square.
+BATCH, POSITIONS = 16, 8192
+#: Known events that a window shows on each side of its gap.
+CONTEXT = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,8 @@ class Mender(Protocol):
     calibration: Calibration | None
     #: Hidden events that a window may have; longer gaps come in blocks.
     longest: int
+    #: Known events that a window has on each side.
+    context: int
     #: Windows that it is best asked for at once; None: as many as there are. Few, if none gains by the others' company:
     #: then there is progress to be seen. (Not for menders with noise: a window's is drawn by its number.)
     at_once: int | None
@@ -99,6 +104,7 @@ class Proposer:
     name = ""
     calibration: Calibration | None = None
     longest = 128
+    context = CONTEXT
     at_once: int | None = None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
@@ -135,6 +141,8 @@ class Restorer(Proposer):
         self.recipe, self.vocabulary, self.network, self.digest = recipe, vocabulary, network, digest
         self.process = process_of(recipe, vocabulary)
         self.name = recipe.name
+        if isinstance(recipe.gaps, Overflow):
+            self.longest, self.context = recipe.gaps.longest, recipe.gaps.context
         self.blend_calibration: Calibration | None = None
         self.network.eval().requires_grad_(False)
 
@@ -146,8 +154,10 @@ class Restorer(Proposer):
         proposals: list[Proposal | None] = [None] * len(windows)
         order = sorted(range(len(windows)), key=lambda i: len(windows[i].known_L))
         with torch.inference_mode():
-            for a in range(0, len(order), BATCH):
-                chosen = order[a : a + BATCH]
+            while order:
+                longest = len(windows[order[-1]].known_L)
+                many = max(1, min(BATCH, POSITIONS // longest))
+                chosen, order = order[-many:], order[:-many]
                 ids, known = batch([windows[i] for i in chosen])
                 ids[..., 0][ids[..., 0] >= len(self.vocabulary)] = OTHER
                 for i, proposal in zip(chosen, self._run(ids, known, seed, chosen), strict=True):

@@ -48,8 +48,6 @@ from tracemend.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, Window, slots
 
 Ints = NDArray[np.int64]
 
-#: Events of context on each side of a gap.
-CONTEXT = 96
 #: A fill of more events than this isn't tried: its memory would be hundreds of megabytes and its worth nothing.
 LONGEST_FILL = 2_000_000
 
@@ -142,7 +140,7 @@ class Mending:
         return np.maximum(np.where(np.isnan(total), typical, total), 1.0)
 
     def context(self, gap: Gap) -> tuple[Stream, Stream]:
-        """Up to CONTEXT events on each side, BREAK where another gap lies or the stream ends."""
+        """As many events on each side as the mender's context has, BREAK where another gap lies or the stream ends."""
         rows, breaks = self.breaks[gap.cpu]
         at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
         left = self._side(rows, np.arange(at - 1, -1, -1), {b for b in breaks if b < at}, before=True)
@@ -150,7 +148,8 @@ class Mending:
         return left[::-1], right
 
     def _side(self, rows: Ints, positions: Ints, breaks: set[int], *, before: bool) -> Stream:
-        positions = positions[:CONTEXT]
+        context = self.mender.context
+        positions = positions[:context]
         events: list[tuple[int, int, int]] = []
         unknown = (BREAK, -1, -1)
         for i, p in enumerate(positions.tolist()):
@@ -159,7 +158,7 @@ class Mending:
             step = -1 if first else int(self.trace.time_ns[rows[p]] - self.trace.time_ns[rows[p - 1]])
             event = (int(self.ids[rows[p]]), int(self.trace.tid[rows[p]]), step)
             events += [event] if not broken else [event, unknown] if before else [unknown, event]
-        if len(positions) < CONTEXT:
+        if len(positions) < context:
             events.append(unknown)
         return Stream(*np.array(events, np.int64).reshape(-1, 3).T)
 
@@ -167,7 +166,7 @@ class Mending:
 
     def propose(self, gaps: Sequence[tuple[Gap, int]], seed: int, progress: Progress) -> list[_Beliefs]:
         """Beliefs for each gap with its count, in blocks where it is long; all gaps' blocks of a round run together."""
-        work = [_Blocks(*self.context(gap), count, self.mender.longest, gap.duration_ns) for gap, count in gaps]
+        work = [_Blocks(*self.context(gap), count, self.mender, gap.duration_ns) for gap, count in gaps]
         total, done = sum(n for _, n in gaps), 0
         while True:
             open_blocks = [(w, part) for w in work for part in w.next_blocks()]
@@ -187,7 +186,7 @@ class Mending:
 
         A gap in blocks is drawn block by block, each beside what was drawn before.
         """
-        work = [_Blocks(*self.context(gap), count, mender.longest, gap.duration_ns) for _ in range(number)]
+        work = [_Blocks(*self.context(gap), count, mender, gap.duration_ns) for _ in range(number)]
         alike = True  # they all begin with the same windows
         while (rounds := [w.next_blocks() for w in work])[0]:
             for parts in zip(*rounds, strict=True):
@@ -406,10 +405,10 @@ class _Part:
 class _Blocks:
     """A gap on its way: blocks from both ends inward, each seeing what was put beside it."""
 
-    def __init__(self, left: Stream, right: Stream, count: int, longest: int, span_ns: int) -> None:
-        """longest: events that are filled at once; what is left of a longer gap is filled half as many at each end.
-        span_ns: the gap's duration."""
-        self.left, self.right, self.count, self.longest, self.span_ns = left, right, count, longest, span_ns
+    def __init__(self, left: Stream, right: Stream, count: int, mender: Mender, span_ns: int) -> None:
+        """What the mender doesn't take at once is filled half as much at each end. span_ns: the gap's duration."""
+        self.left, self.right, self.count, self.span_ns = left, right, count, span_ns
+        self.longest, self.context = mender.longest, mender.context
         self.begin, self.end = 0, count
         self.tids = slots_by_recency(left.tids, right.tids)
         self.events: list[tuple[int, Proposal, Ints]] = []
@@ -419,7 +418,7 @@ class _Blocks:
         room = self.end - self.begin
         if room <= 0:
             return []
-        left, right = self.left[-CONTEXT - 1 :], self.right[: CONTEXT + 1]
+        left, right = self.left[-self.context - 1 :], self.right[: self.context + 1]
         span_ns = self.span_ns * room // self.count
         if room <= self.longest:
             return [_Part(window(left, right, room, span_ns), self.begin, self.end)]

@@ -22,8 +22,9 @@ class Recipe:
 
     how, options: options of the process and of the backbone. length: positions of a training window. steps: reverse
     steps; samples: chains whose beliefs are averaged. vocabulary: "universal", or "frequency" (made from the training
-    traces). iterations, batch, rate, warmup, decay (of the weights' moving average, 0 for none), anneal (cosine, else
-    constant), keep ("last" weights or those of the "best" validation loss): training.
+    traces). iterations, batch, optimiser ("adamw", or "muon" for the backbone's linear maps), rate, warmup, decay (of
+    the weights' moving average, 0 for none), anneal (cosine, else constant), keep ("last" weights or those of the
+    "best" validation loss): training.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Recipe:
     gaps: Gaps = field(default_factory=Overflow)
     iterations: int = 5000
     batch: int = 32
+    optimiser: str = "adamw"
     rate: float = 2e-3
     warmup: int = 200
     decay: float = 0.999
@@ -49,6 +51,7 @@ class Recipe:
     def __post_init__(self) -> None:
         one_of("vocabulary", self.vocabulary, ("universal", "frequency"))
         one_of("weights to keep", self.keep, ("last", "best"))
+        one_of("optimiser", self.optimiser, ("adamw", "muon"))
         numbers = (self.width, self.length, self.steps, self.samples, self.batch, self.iterations)
         if min(*numbers, self.options.get("layers", 1)) < 1:
             raise ModelError(
@@ -95,6 +98,7 @@ class Recipe:
 AUSTIN = "absorbing-state diffusion: Austin et al. 2021, Sahoo et al. 2024"
 VASWANI = f"{AUSTIN}; transformer: Vaswani et al. 2017"
 GU = "S4: Gu et al. 2022"
+DAO = "Mamba-2: Dao and Gu 2024, in both directions; transformer: Vaswani et al. 2017"
 SOURCES = {
     "diffwave": "DiffWave: Kong et al. 2021",
     "sssd-s4": f"SSSD-S4: Alcaraz and Strodthoff 2022; {GU}",
@@ -208,6 +212,20 @@ def _rows() -> Iterator[Recipe]:
     tiny: dict[str, Any] = {"length": 64, "batch": 16, "warmup": 20, "decay": 0.98, "iterations": 200}
     gaps = Overflow(longest=16, context=32)
     yield Recipe("masked-transformer-tiny", VASWANI, width=32, options={"layers": 2, "heads": 2}, gaps=gaps, **tiny)
+    long: dict[str, Any] = {
+        "how": {"channels": 3},
+        "length": 1768,
+        "batch": 4,
+        "gaps": Overflow(longest=1000, context=384, shared=True),
+        "optimiser": "muon",
+        "iterations": 4000,
+    }
+    yield Recipe("masked-transformer-long", VASWANI, width=128, options={"layers": 6, "heads": 2}, **long)
+    mixed: dict[str, Any] = {"layers": 6, "heads": 2, "state": 64, "attention": 3}
+    yield Recipe("masked-selective-long", f"{AUSTIN}; {DAO}", backbone="selective", width=128, options=mixed, **long)
+    mixed = {"layers": 2, "heads": 2, "state": 16, "chunk": 16}
+    small = tiny | {"backbone": "selective", "optimiser": "muon", "how": {"channels": 3}}
+    yield Recipe("masked-selective-tiny", f"{AUSTIN}; {DAO}", width=32, options=mixed, gaps=gaps, **small)
     study: dict[str, Any] = {"gaps": Blackout(10), "vocabulary": "frequency", "decay": 0.999} | SIZES["small"]
     slow = study | {"iterations": 3_000}
     yield Recipe("masked-transformer-small", VASWANI, width=64, options={"layers": 4, "heads": 2}, **slow)

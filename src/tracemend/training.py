@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.events import ENTER, Trace
+from tracemend.gaps import Overflow
 from tracemend.processes.base import Noise
 from tracemend.recipes import Recipe, build
 from tracemend.sampler import restore
@@ -57,11 +58,11 @@ def streams(trace: Trace, vocabulary: Vocabulary, *, shortest: int = 32) -> list
 def draw(
     recipe: Recipe, data: Sequence[Stream], share: NDArray[np.float64], seed: int, step: int, size: int
 ) -> tuple[Tensor, Tensor]:
-    """A batch of training windows: clean_BLC and known_BL."""
+    """A batch of training windows: clean_BLC and known_BL. size: windows of the recipe's length."""
     rng = np.random.default_rng([seed, step])
     windows, truths = [], []
     gaps = recipe.gaps.for_batch(rng)
-    for i in rng.choice(len(data), size, p=share):
+    for i in rng.choice(len(data), gaps.windows(size, recipe.length), p=share):
         w, truth = gaps.draw(data[i], rng, recipe.length)
         windows.append(w)
         truths.append(truth)
@@ -156,9 +157,7 @@ class Training:
         self.network.to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         self.best = math.inf
-        self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01
-        )
+        self.optimisers = optimisers(self.network, recipe)
         self.number = 0
         self.bfloat16 = not self.process.fine and (self.device.type == "cuda" or "bf16" in _cpu_flags())
         distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -190,14 +189,15 @@ class Training:
         while self.number < self.total:
             torch.manual_seed(self.seed * 1_000_003 + self.number)  # for dropout, which draws from nowhere else
             rate = self.rate()
-            for group in self.optimiser.param_groups:
+            for group in (g for o in self.optimisers for g in o.param_groups):
                 group["lr"] = rate
             loss = self._loss(*draw(self.recipe, data, share, self.seed, self.number, self.recipe.batch))
-            self.optimiser.zero_grad(set_to_none=True)
+            self.network.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             self._share_gradients()
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            self.optimiser.step()
+            for optimiser in self.optimisers:
+                optimiser.step()
             self.number += 1
             measured = bool(held_out) and (self.number % every == 0 or self.number == self.total)
             validation = self._keep(held_out if measured else ())
@@ -254,9 +254,12 @@ class Training:
 
     def _validation(self, held_out: Sequence[Stream], windows: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The same windows every time."""
-        share = weights_of(held_out, least=self.recipe.gaps.least)
+        recipe = self.recipe
+        if isinstance(recipe.gaps, Overflow):  # of many lengths, though training may give batches one each
+            recipe = replace(recipe, gaps=replace(recipe.gaps, shared=False))
+        share = weights_of(held_out, least=recipe.gaps.least)
         for a in range(0, windows, 32):
-            clean, known = draw(self.recipe, held_out, share, 1, a, min(32, windows - a))
+            clean, known = draw(recipe, held_out, share, 1, a, min(32, windows - a))
             yield clean.to(self.device), known.to(self.device)
 
     def validation_loss(
@@ -288,8 +291,9 @@ class Training:
         """Write the state that ``resume`` needs as one file, state.safetensors, whole or not at all."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for i, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        for first, optimiser in self._numbered():
+            for i, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser.{first + i}.{k}": torch.as_tensor(v) for k, v in state.items()}
         tensors = {k: v.contiguous().clone() for k, v in tensors.items()}
         document = {
             "number": self.number,
@@ -327,9 +331,34 @@ class Training:
         for name, value in _part(tensors, "optimiser.").items():
             index, _, key = name.partition(".")
             state.setdefault(int(index), {})[key] = value
-        groups = run.optimiser.state_dict()["param_groups"]
-        run.optimiser.load_state_dict({"state": state, "param_groups": groups})
+        for offset, optimiser in run._numbered():
+            groups = optimiser.state_dict()["param_groups"]
+            own = {i - offset: state[i] for i in sorted(state) if 0 <= i - offset < len(groups[0]["params"])}
+            optimiser.load_state_dict({"state": own, "param_groups": groups})
         return run
+
+    def _numbered(self) -> Iterator[tuple[int, torch.optim.Optimizer]]:
+        """The optimisers, each with the number of its first parameter."""
+        first = 0
+        for optimiser in self.optimisers:
+            yield first, optimiser
+            first += sum(len(g["params"]) for g in optimiser.param_groups)
+
+
+def optimisers(network: Denoiser, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """What moves a network's weights: AdamW (Loshchilov and Hutter 2017) and, if the recipe asks for it, Muon (Jordan
+    et al. 2024) for the linear maps of the backbone, with steps as large as AdamW's (Liu et al., "Muon is Scalable for
+    LLM Training", 2025, eq. 4)."""
+    linear = [m.weight for m in network.backbone.modules() if isinstance(m, nn.Linear)]
+    matrices = linear if recipe.optimiser == "muon" else []
+    own = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in own]
+    result: list[torch.optim.Optimizer] = [
+        torch.optim.AdamW(rest, lr=recipe.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    ]
+    if matrices:
+        result.append(torch.optim.Muon(matrices, lr=recipe.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"))
+    return result
 
 
 def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -81,6 +81,20 @@ class Window:
     def hidden(self) -> int:
         return int((~self.known_L).sum())
 
+    def narrowed(self, context: int) -> Window:
+        """The same with so many known events on each side of what is hidden, at most.
+
+        Threads keep their slots, since the nearest ones come first; those not seen any more have none.
+        """
+        at = np.flatnonzero(~self.known_L)
+        if not len(at):
+            return self
+        first, last = max(0, int(at[0]) - context), int(at[-1]) + 1 + context
+        if first == 0 and last >= len(self.known_L):
+            return self
+        ids, known = self.ids_LC[first:last], self.known_L[first:last]
+        return Window(ids, known, self.tids[: int(ids[known, 1].max(initial=0)) + 1])
+
 
 def slots_by_recency(left: Ints, right: Ints) -> Ints:
     """Thread ids in order of their distance from the gap, -1 first: the index of a tid is its slot.

@@ -21,7 +21,8 @@ from tracemend.errors import TraceError
 from tracemend.events import Gap, Partial, Trace
 from tracemend.formats import read, read_windows
 from tracemend.formats.ctf.tsdl import read_metadata
-from tracemend.mending import CONTEXT, Mending, mend_trace
+from tracemend.mender import CONTEXT
+from tracemend.mending import Mending, mend_trace
 from tracemend.outputs import strip, write
 from tracemend.vocabulary import universal
 

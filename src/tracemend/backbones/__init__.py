@@ -12,11 +12,13 @@ from torch import nn
 from tracemend.backbones.gated import Gated
 from tracemend.backbones.lstm import LSTM
 from tracemend.backbones.sashimi import Sashimi
+from tracemend.backbones.selective import Selective
 from tracemend.backbones.transformer import Transformer
 
 BACKBONES: dict[str, type[nn.Module]] = {
     "transformer": Transformer,
     "gated": Gated,
     "sashimi": Sashimi,
+    "selective": Selective,
     "lstm": LSTM,
 }

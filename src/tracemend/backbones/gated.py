@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from tracemend.backbones.held import Conditioning
 from tracemend.backbones.ssm import Mixed, StateSpace
-from tracemend.backbones.transformer import Block, rotary
+from tracemend.backbones.transformer import Attention as AttentionBlock
+from tracemend.backbones.transformer import rotary
 
 
 def convolution(inner: int, outer: int, size: int = 1, dilation: int = 1, *, normed: bool = True) -> nn.Module:
@@ -35,7 +36,7 @@ class Attention(nn.Module):
         super().__init__()
         if width % (2 * heads):
             raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
-        self.block = Block(width, heads, 0.0)
+        self.block = AttentionBlock(width, heads)
         self.head_width = width // heads
 
     def forward(self, x_BHL: Tensor) -> Tensor:

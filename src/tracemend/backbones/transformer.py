@@ -33,7 +33,7 @@ class Transformer(nn.Module):
         self.head_width = width // heads
         self.cond = nn.Identity() if cond in {None, width} else nn.Conv1d(cond or 0, width, 1)
         self.time = nn.Identity() if time in {None, width} else nn.Linear(time or 0, width)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Attention(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> Tensor:
@@ -45,29 +45,45 @@ class Transformer(nn.Module):
         return result
 
 
-class Block(nn.Module):
-    """Attention over the window, then a gated feed-forward part, each on the normalised input and added to it."""
+class Residual(nn.Module):
+    """What mixes positions (a subclass's ``mix``), then a gated feed-forward part, each on the normalised input and
+    added to it."""
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.heads, self.head_width, self.dropout = heads, width // heads, dropout
+        self.dropout = dropout
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
-        nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.down.weight)
         nn.init.zeros_(self.down.bias)
 
+    def mix(self, x_BLH: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        """Normalised x_BLH -> _BLH, each position told something of the others. rotation: of the heads (``rotary``)."""
+        raise NotImplementedError
+
     def forward(self, x_BLH: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        B, L, H = x_BLH.shape
-        q, k, v = self.qkv(self.norm1(x_BLH)).view(B, L, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
-        q, k = rotate(q, rotation).to(v.dtype), rotate(k, rotation).to(v.dtype)
-        mixed = attention(q, k, v).transpose(1, 2).reshape(B, L, H)
-        x = x_BLH + functional.dropout(self.out(mixed), self.dropout, self.training)
+        x = x_BLH + functional.dropout(self.mix(self.norm1(x_BLH), rotation), self.dropout, self.training)
         hidden = functional.relu(self.up(self.norm2(x))).square()  # So et al., "Primer" (2021), section 4
         result: Tensor = x + functional.dropout(self.down(hidden), self.dropout, self.training)
+        return result
+
+
+class Attention(Residual):
+    """Attention over the whole window."""
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__(width, dropout)
+        self.heads, self.head_width = heads, width // heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        nn.init.zeros_(self.out.weight)
+
+    def mix(self, x_BLH: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        B, L, H = x_BLH.shape
+        q, k, v = self.qkv(x_BLH).view(B, L, 3, self.heads, self.head_width).permute(2, 0, 3, 1, 4)
+        q, k = rotate(q, rotation).to(v.dtype), rotate(k, rotation).to(v.dtype)
+        result: Tensor = self.out(attention(q, k, v).transpose(1, 2).reshape(B, L, H))
         return result
 
 
