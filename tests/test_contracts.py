@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import rng, threads_on_cpus
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tracemend.backbones import BACKBONES
 from tracemend.backbones.held import chain
 from tracemend.backbones.lstm import LSTM
 from tracemend.backbones.ssm import KERNELS
-from tracemend.baselines import BASELINES, Lookup
+from tracemend.baselines import BASELINES, Lookup, MostFrequent
 from tracemend.blend import Blend
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
@@ -388,6 +390,69 @@ def test_a_mender_of_ones_own_can_mend() -> None:
     lossy, _ = lose(threads_on_cpus(rng(2), 300), rng(3), longest=20)
     mended = mend_trace(lossy, tiny(), copier=None)
     assert mended.filled == len(lossy.gaps)
+
+
+@given(left=st.integers(0, 12), right=st.integers(0, 12), hidden=st.integers(1, 4), context=st.integers(1, 14))
+def test_a_narrowed_window_is_that_of_less_context(left: int, right: int, hidden: int, context: int) -> None:
+    before, behind = (Stream(rng(n).integers(3, 9, n), rng(n).integers(1, 7, n), np.full(n, 5)) for n in (left, right))
+    narrow = window(before, behind, hidden).narrowed(context)
+    expected = window(before[max(0, left - context) :], behind[:context], hidden)
+    assert (narrow.known_L == expected.known_L).all()
+    assert (narrow.ids_LC[:, :2] == expected.ids_LC[:, :2]).all()
+    assert narrow.tids.tolist() == expected.tids.tolist()
+
+
+@pytest.mark.parametrize("context", [5, 40, 110])
+def test_a_mender_gets_as_much_context_as_it_asks_for(context: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    lossy, _ = lose(threads_on_cpus(rng(2), 4000, cpus=1), rng(3), share=0.01, longest=20)
+    seen: list[Window] = []
+
+    class Asking(MostFrequent):
+        def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+            seen.extend(windows)
+            return super().propose(windows, seed)
+
+    mender = Asking()
+    mender.context = context
+    mend_trace(lossy, mender, copier=None)
+    assert 0 <= max(len(w.known_L) - w.hidden for w in seen) - 2 * context <= 2  # BREAK where the stream ends
+    model = tiny()
+    model.context = 300
+    blend = Blend(Lookup([STREAM]), model)
+    assert blend.context == 300
+    copier = Asking()
+    monkeypatch.setattr(blend, "copier", copier)
+    wide = [*seen]
+    seen.clear()
+    blend.propose(wide)
+    assert max(len(w.known_L) - w.hidden for w in seen) <= 2 * copier.context
+
+
+def test_a_long_gaps_network_says_what_it_was_trained_on() -> None:
+    chosen = recipe("masked-transformer-long")
+    _, network = build(replace(chosen, width=8), VOCABULARY)
+    model = Restorer(replace(chosen, width=8), VOCABULARY, network)
+    assert (model.longest, model.context) == (1000, 384)
+    assert (tiny().longest, tiny().context) == (16, 32)
+
+
+@pytest.mark.parametrize(("hidden", "calls"), [(1, 1), (3, 3), (40, 8)])
+def test_a_network_is_asked_no_more_often_than_there_are_events(hidden: int, calls: int) -> None:
+    process, network = build(recipe("masked-selective-tiny"), VOCABULARY)
+    ids = torch.full((2, 60, 3), FIRST)
+    known = torch.ones(2, 60, dtype=torch.bool)
+    known[:, 10 : 10 + hidden] = False
+    asked = 0
+
+    def counted(*inputs: torch.Tensor) -> Any:
+        nonlocal asked
+        asked += 1
+        return network(*inputs)
+
+    state = process.start(ids, known, None)
+    for t, s in pairwise(process.times(8, known)):
+        state = process.step(counted, state, ids, known, t, s, None)
+    assert asked == calls
 
 
 @pytest.mark.parametrize(("first", "asked"), [(3, True), (100, False)])

@@ -102,6 +102,31 @@ def test_drawn_windows_hide_what_was_there() -> None:
         assert truth[:, 1].max() < SLOTS
 
 
+def test_a_batch_of_gaps_of_one_length_has_more_windows_the_shorter_they_are() -> None:
+    ids = np.arange(3, 6003)
+    data = [Stream(ids, np.zeros_like(ids))]
+    gaps = Overflow(longest=1000, context=384, cut=0, shared=True)
+    chosen = replace(TINY, gaps=gaps, length=1768, batch=4)
+    hidden, sizes = [], []
+    for step in range(60):
+        _, known = draw(chosen, data, np.ones(1), 0, step, chosen.batch)
+        lengths = (~known).sum(dim=1)
+        assert (lengths == lengths[0]).all()
+        hidden.append(int(lengths[0]))
+        sizes.append(known.shape)
+    assert min(hidden) < 5
+    assert max(hidden) > 500
+    assert min(windows for windows, _ in sizes) in (4, 5)
+    assert max(windows for windows, _ in sizes) > 60
+    assert all(windows * length <= 4 * 1768 < (windows + 1) * length for windows, length in sizes if length > 100)
+    one, other = (
+        Overflow(longest=1000, context=384, shared=s).for_batch(np.random.default_rng(0)) for s in (False, True)
+    )
+    assert one.at is None
+    assert one.windows(4, 1768) == 4
+    assert other.at is not None
+
+
 def test_batches_depend_on_seed_and_step_alone() -> None:
     share = weights_of(DATA)
     a, b, c = (draw(TINY, DATA, share, 0, step, 4) for step in (1, 1, 2))

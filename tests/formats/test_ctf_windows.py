@@ -15,6 +15,7 @@ from conftest import odd_pairs, rng, threads_on_cpus
 from ctf_made import Int, Made, Struct, Words
 from typer.testing import CliRunner
 
+from tracemend.baselines import MostFrequent
 from tracemend.cli import app
 from tracemend.constraints import FREE, UNSEEN
 from tracemend.errors import TraceError
@@ -93,7 +94,7 @@ def assert_windows(folder: Path) -> tuple[Trace, Trace]:
 def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed: int) -> None:
     whole, some = assert_windows(kernel(tmp_path / "trace", seed))
     assert partial(some).packets_read < partial(some).packets / 2
-    runs = [Mending(t, None, universal().extended(t)) for t in (whole, some)]  # type: ignore[arg-type]
+    runs = [Mending(t, MostFrequent(), universal().extended(t)) for t in (whole, some)]
     for a, b in zip(whole.gaps, some.gaps, strict=True):
         (left, right), (l2, r2) = runs[0].context(a), runs[1].context(b)
         for x, y in ((left, l2), (right, r2)):
@@ -111,7 +112,7 @@ def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed
 def test_what_lies_beyond_a_window_asks_nothing_of_a_thread(tmp_path: Path, seed: int) -> None:
     """A thread's obligations are what its neighbouring events in the whole trace ask for, or none; never others."""
     whole, some = assert_windows(kernel(tmp_path / "trace", seed, threads=40))
-    known, run = (Mending(t, None, universal().extended(t)) for t in (whole, some))  # type: ignore[arg-type]
+    known, run = (Mending(t, MostFrequent(), universal().extended(t)) for t in (whole, some))
     tids = np.array([-1, *sorted(set(whole.tid.tolist()))])
     free = 0
     for a, b in zip(whole.gaps, some.gaps, strict=True):

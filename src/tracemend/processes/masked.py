@@ -122,17 +122,16 @@ class Masked:
         position are those of the step that fixed it: the network's belief given all that was fixed before.
         """
         hidden = ~state.shown_BL
-        if not bool(hidden.any()) and state.held:
-            return state
         total = (~known_BL).sum(dim=1)
+        number = hidden.sum(dim=1) - (total * s).long()
+        if state.held and not bool((number > 0).any()):
+            return state
         logits = denoise(state.values_BLC, known_BL, hidden.sum(dim=1) / total.clamp(min=1))
         logits = [x.float() for x in logits]
         logits[0][..., [MASK, BREAK]] = -torch.inf  # no guess is "not known"
         logp = [torch.log_softmax(x, dim=-1) for x in logits]
         best = [_choose(x, noise) for x in logp]
         sure = best[0][0].masked_fill(state.shown_BL, -torch.inf)
-        stay = (total * s).long()
-        number = hidden.sum(dim=1) - stay
         rank = sure.argsort(dim=1, descending=True).argsort(dim=1)
         fix = hidden & (rank < number[:, None])
         held = state.held or logp
