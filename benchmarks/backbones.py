@@ -1,9 +1,10 @@
 """What windows of thousands of events cost each backbone, and what it learns from them in so many steps.
 
-    python benchmarks/backbones.py [--iterations 400] [--only times|learning]
+    python benchmarks/backbones.py [--iterations 400] [--only times|numbers|learning]
 
 One core. Times: a forward pass of one window without gradients, and a training step's passes over 8,192 positions, by
-the window's length; all backbones take turns. Learning: the long recipes, with Muon and with AdamW, trained on the
+the window's length; all backbones take turns. Numbers: the same forward pass in bfloat16, and with linear maps in
+eight bits. Learning: the long recipes, with Muon and with AdamW, trained on the
 corpus for the same number of steps, then measured on windows of the validation recordings by the gap's length.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,30 @@ def times(runs: int) -> list[dict[str, Any]]:
     return rows
 
 
+def numbers(runs: int) -> list[dict[str, Any]]:
+    """Milliseconds of CPU time of a forward pass of one window with each kind of numbers, medians, in turns."""
+    torch.manual_seed(0)
+    _, network = build(LONG, universal())
+    network.eval().requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would have its new package for this
+        eight = torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, torch.qint8)
+    kinds = {"float32": (network, False), "bfloat16": (network, True), "int8": (eight, False)}
+    rows = []
+    for length in (200, 832, 1768):
+        ids, known = window_of(length, 1)
+        taken: dict[str, list[float]] = {name: [] for name in kinds}
+        for _ in range(runs):
+            for name, (chosen, brief) in kinds.items():
+                begin = time.process_time()
+                with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=brief):
+                    chosen(ids, known, torch.zeros(1))
+                taken[name].append(time.process_time() - begin)
+        rows.append({"length": length, **{name: float(np.median(s)) * 1e3 for name, s in taken.items()}})
+        print(rows[-1], flush=True)
+    return rows
+
+
 def learning(iterations: int, windows: int) -> list[dict[str, Any]]:
     """Accuracy by the gap's length, of events restored in eight reverse steps."""
     train, check = (
@@ -134,7 +160,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=400)
     parser.add_argument("--windows", type=int, default=150)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--only", choices=("times", "learning"))
+    parser.add_argument("--only", choices=("times", "numbers", "learning"))
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "backbones.json")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -142,6 +168,7 @@ def main() -> None:
     document = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
     for part, work in (
         ("times", lambda: times(options.runs)),
+        ("numbers", lambda: numbers(4 * options.runs)),
         ("learning", lambda: learning(options.iterations, options.windows)),
     ):
         if options.only in (None, part):

@@ -190,6 +190,38 @@ def parts() -> str:
     )
 
 
+def backbones() -> str:
+    """What long windows cost each backbone, what it learns, and what other kinds of numbers would save."""
+    d = load("backbones")
+    times, numbers, learning = d["times"], d["numbers"], d["learning"]
+    names = list(dict.fromkeys(r["backbone"] for r in times["rows"]))
+    lengths = list(dict.fromkeys(r["length"] for r in times["rows"]))
+    taken = {(r["backbone"], r["length"]): r for r in times["rows"]}
+    head = ["ms a thousand events", *(f"{kind}, {n:,}" for kind in ("forward", "training") for n in lengths)]
+    body = [
+        [name, *(f"{taken[name, n][k]:.0f}" for k in ("forward_ms", "training_ms") for n in lengths)] for name in names
+    ]
+    result = markdown_table(head, body) + source(times, "backbones")
+    head = ["forward pass, ms", *(f"{r['length']:,} events" for r in numbers["rows"])]
+    body = [[kind, *(f"{r[kind]:.0f}" for r in numbers["rows"])] for kind in ("float32", "bfloat16", "int8")]
+    result += "\n" + markdown_table(head, body) + source(numbers, "backbones")
+    bins = list(learning["rows"][0]["accuracy"])
+    head = ["", *(f"{n} ({learning['rows'][0]['accuracy'][n][1]} windows)" for n in bins)]
+    head += ["training loss", "seconds a step", "weights"]
+    body = [
+        [
+            r["backbone"],
+            *(f"{100 * r['accuracy'][n][0]:.1f}" for n in bins),
+            f"{r['loss']:.2f}",
+            f"{r['seconds_per_step']:.2f}",
+            f"{r['parameters']:,}",
+        ]
+        for r in learning["rows"]
+    ]
+    title = f"\nAfter {learning['iterations']} steps, with Muon where nothing else is said:\n\n"
+    return result + title + markdown_table(head, body) + source(learning, "backbones")
+
+
 def mending() -> str:
     """Time and memory of mending a long trace."""
     d = load("mending")
