@@ -27,9 +27,9 @@ from tracemend.experiment import provenance
 from tracemend.gaps import Overflow
 from tracemend.mender import Restorer
 from tracemend.recipes import Recipe, build, recipe
-from tracemend.training import Training, keep_memory, streams, weights_of
+from tracemend.training import Training, keep_memory, weights_of
 from tracemend.vocabulary import universal
-from tracemend.windows import HIDDEN
+from tracemend.windows import HIDDEN, streams
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 LENGTHS, POSITIONS = (256, 1024, 4096), 8192

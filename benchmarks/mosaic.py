@@ -26,9 +26,8 @@ from tracemend.events import Trace
 from tracemend.experiment import provenance
 from tracemend.gaps import lose
 from tracemend.mender import Mender
-from tracemend.training import streams
 from tracemend.vocabulary import universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 Ints = NDArray[np.int64]
 Maker = Callable[[Sequence[Stream], Sequence[Stream]], Mender]

@@ -34,10 +34,10 @@ from tracemend.mender import Mender, Restorer
 from tracemend.mending import Mending
 from tracemend.metrics import LENGTH_BINS, bin_name
 from tracemend.recipes import recipe
-from tracemend.training import Training, keep_memory, streams
+from tracemend.training import Training, keep_memory
 from tracemend.tuning import tuned
 from tracemend.vocabulary import universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 #: Of the network, besides the iterations; one channel more from row to row.
 NETWORK = ("width=64", "options.layers=3", "batch=16")

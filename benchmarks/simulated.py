@@ -12,9 +12,8 @@ from tracemend.events import Trace
 from tracemend.mender import Mender
 from tracemend.mending import Mending
 from tracemend.metrics import LENGTH_BINS, bin_name
-from tracemend.training import streams
 from tracemend.vocabulary import Vocabulary, universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 

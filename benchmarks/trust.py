@@ -20,8 +20,8 @@ from simulated import Share, by_length, recordings, right
 from tracemend.baselines import Lookup
 from tracemend.experiment import provenance
 from tracemend.gaps import lose
-from tracemend.training import streams
 from tracemend.vocabulary import universal
+from tracemend.windows import streams
 
 TRUSTS = (1.0, 0.3, 0.1, 0.03, 0.01)
 

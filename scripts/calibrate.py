@@ -26,9 +26,8 @@ from tracemend.mender import Restorer
 from tracemend.mending import Copier, mend_trace
 from tracemend.metrics import calibration_error
 from tracemend.recording import Pair
-from tracemend.training import streams
 from tracemend.vocabulary import universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from tracemend.datasets import corpus
 from tracemend.examples import NAME, write
-from tracemend.training import streams
 from tracemend.vocabulary import universal
+from tracemend.windows import streams
 
 ROOT = Path(__file__).parents[1]
 

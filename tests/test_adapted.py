@@ -14,9 +14,8 @@ from tracemend.baselines.places import Places
 from tracemend.errors import ModelError
 from tracemend.gaps import lose
 from tracemend.mending import mend_trace
-from tracemend.training import streams
 from tracemend.vocabulary import universal
-from tracemend.windows import Stream, window
+from tracemend.windows import Stream, streams, window
 
 
 def stream(ids: list[int] | np.ndarray) -> Stream:

@@ -33,9 +33,9 @@ from tracemend.processes.base import Noise, Process
 from tracemend.processes.masked import Masked
 from tracemend.recipes import RECIPES, build, recipe
 from tracemend.sampler import restore
-from tracemend.training import Training, streams
+from tracemend.training import Training
 from tracemend.vocabulary import FIRST, MASK, numbered, universal
-from tracemend.windows import SLOTS, STEPS, Stream, Window, window
+from tracemend.windows import SLOTS, STEPS, Stream, Window, streams, window
 
 
 def tiny(vocabulary_size: int = 40) -> Restorer:

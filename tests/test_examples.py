@@ -15,9 +15,8 @@ from tracemend import examples
 from tracemend.baselines import Lookup
 from tracemend.datasets import corpus
 from tracemend.errors import ModelError
-from tracemend.training import streams
 from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
-from tracemend.windows import Stream, window
+from tracemend.windows import Stream, streams, window
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 

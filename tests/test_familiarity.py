@@ -19,9 +19,8 @@ from tracemend.familiarity import FAMILIAR, familiarity
 from tracemend.gaps import lose
 from tracemend.mending import mend_trace
 from tracemend.outputs import report
-from tracemend.training import streams
 from tracemend.vocabulary import universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 LINES = st.lists(st.lists(st.integers(3, 5), max_size=12), max_size=3)
 

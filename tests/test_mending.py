@@ -23,8 +23,8 @@ from tracemend.gaps import lose
 from tracemend.mended import Mended
 from tracemend.mender import Mender
 from tracemend.mending import mend_trace, spread
-from tracemend.training import streams
 from tracemend.vocabulary import universal
+from tracemend.windows import streams
 
 MENDERS: dict[str, Callable[[], Mender | None]] = {
     "lookup": lambda: None,

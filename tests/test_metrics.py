@@ -36,9 +36,8 @@ from tracemend.metrics import (
 )
 from tracemend.recording import Pair
 from tracemend.syscalls import NO_MODULE, all_names, module
-from tracemend.training import streams
 from tracemend.vocabulary import FIRST, OTHER, Vocabulary, numbered, universal
-from tracemend.windows import Stream, Window
+from tracemend.windows import Stream, Window, streams
 
 short = st.lists(st.integers(0, 3), min_size=1, max_size=7)
 

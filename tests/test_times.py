@@ -15,9 +15,9 @@ from tracemend.events import Gap
 from tracemend.gaps import Blackout, Gaps, Overflow, lose
 from tracemend.mender import certain
 from tracemend.mending import mend_trace
-from tracemend.training import enters_only, streams
+from tracemend.training import enters_only
 from tracemend.vocabulary import BREAK, universal
-from tracemend.windows import GONE, HIDDEN_STEP, STEPS, UNKNOWN_STEP, Stream, log_step, window
+from tracemend.windows import GONE, HIDDEN_STEP, STEPS, UNKNOWN_STEP, Stream, log_step, streams, window
 
 
 def test_log_steps() -> None:

@@ -16,9 +16,9 @@ import tracemend
 from tracemend.errors import ModelError
 from tracemend.gaps import Blackout, Overflow, Points
 from tracemend.recipes import Recipe, recipe
-from tracemend.training import Training, draw, enters_only, streams, weights_of
+from tracemend.training import Training, draw, enters_only, weights_of
 from tracemend.vocabulary import FIRST, MASK, Vocabulary, by_frequency, numbered, universal
-from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream
+from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, streams
 
 TINY = recipe("masked-transformer-tiny")
 PERIOD = np.array([3, 7, 4, 9, 5, 3, 8])

@@ -16,10 +16,9 @@ from tracemend.gaps import Blackout, lose
 from tracemend.mender import Restorer
 from tracemend.mending import mend_trace
 from tracemend.recipes import build, recipe
-from tracemend.training import streams
 from tracemend.tuning import LEAST, tuned
 from tracemend.vocabulary import numbered, universal
-from tracemend.windows import Stream, window
+from tracemend.windows import Stream, streams, window
 
 PERIOD = [3, 4, 5, 4, 6, 3, 7]
 DATA = [Stream(np.tile(PERIOD, 60), np.full(420, 1), np.append(-1, np.full(419, 100)))]

@@ -19,9 +19,9 @@ from tracemend.mended import Mended
 from tracemend.mender import Mender, Restorer
 from tracemend.mending import COPIERS, MOSAIC, Unknown, mend_trace
 from tracemend.recipes import Recipe, recipe
-from tracemend.training import Step, Training, streams
+from tracemend.training import Step, Training
 from tracemend.vocabulary import Vocabulary, by_frequency, numbered, universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 #: The model that ships with the package.
 DEFAULT_MODEL = "default"

@@ -530,8 +530,8 @@ def evaluate(
     from tracemend.evaluate import held_out as likelihood_of
     from tracemend.mending import COPIERS
     from tracemend.recording import align, pairs
-    from tracemend.training import streams
     from tracemend.vocabulary import universal
+    from tracemend.windows import streams
 
     if complete is None:
         pair = pairs.read(lossy / "complete.parquet" if lossy.is_dir() else lossy)
@@ -811,8 +811,9 @@ def train(
     """Train a model on traces; it can be stopped and taken up again, and be shared by processes under torchrun."""
     from tracemend.mender import Restorer
     from tracemend.recipes import recipe as find
-    from tracemend.training import Training, join, keep_memory, streams
+    from tracemend.training import Training, join, keep_memory
     from tracemend.vocabulary import Vocabulary, by_frequency, universal
+    from tracemend.windows import streams
 
     chosen = find(recipe or "masked-transformer")
     device, first = join(device)

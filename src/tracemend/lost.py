@@ -29,9 +29,8 @@ from tracemend.recording import Pair
 from tracemend.recording.corpus import HOW, HOW_UST
 from tracemend.report import markdown_table, triple
 from tracemend.results import Row, append, exclusive, read_results
-from tracemend.training import streams
 from tracemend.vocabulary import universal
-from tracemend.windows import Stream
+from tracemend.windows import Stream, streams
 
 #: What tells one row from another, the fields of a Job. ``most``: gaps filled of each recording and bin of length.
 KEY = ("pair", "mender", "model", "most", "seed")

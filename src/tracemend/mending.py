@@ -41,10 +41,9 @@ from tracemend.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mended import HYPOTHESES, INFERRED, Fill, Mended
 from tracemend.mender import Mender, Proposal, Restorer
 from tracemend.syscalls import DEFAULT_ARCH, NO_NUMBER
-from tracemend.training import streams
 from tracemend.tuning import tuned
 from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
-from tracemend.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, window
+from tracemend.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, streams, window
 
 Ints = NDArray[np.int64]
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
-from tracemend.events import ENTER, Trace
+from tracemend.events import ENTER
 from tracemend.gaps import Overflow
 from tracemend.processes.base import Noise
 from tracemend.recipes import Recipe, build
@@ -41,18 +41,6 @@ class Step:
     rate: float
     validation: float | None = None
     validation_loss: float | None = None
-
-
-def streams(trace: Trace, vocabulary: Vocabulary, *, shortest: int = 32) -> list[Stream]:
-    """A trace's intact stretches: each cpu's stream, cut at its gaps and where it was not read."""
-    ids = vocabulary.encode(trace)
-    result = []
-    for cpu, rows in trace.streams.items():
-        for part in np.split(rows, trace.breaks(cpu)):
-            if len(part) >= shortest:
-                steps = np.append(-1, np.diff(trace.time_ns[part]))
-                result.append(Stream(ids[part].astype(np.int64), trace.tid[part].astype(np.int64), steps))
-    return result
 
 
 def draw(

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.vocabulary import BREAK, MASK
+from tracemend.events import Trace
+from tracemend.vocabulary import BREAK, MASK, Vocabulary
 
 #: Thread slots of the second channel: 0 unknown, 1 to SLOTS - 1 by recency. Hidden positions hold SLOTS.
 SLOTS = 16
@@ -64,6 +65,18 @@ class Stream:
 
 #: Events that nobody knows, between others.
 GONE = Stream(np.array([BREAK]), np.array([-1]))
+
+
+def streams(trace: Trace, vocabulary: Vocabulary, *, shortest: int = 32) -> list[Stream]:
+    """A trace's intact stretches: each cpu's stream, cut at its gaps and where it was not read."""
+    ids = vocabulary.encode(trace)
+    result = []
+    for cpu, rows in trace.streams.items():
+        for part in np.split(rows, trace.breaks(cpu)):
+            if len(part) >= shortest:
+                steps = np.append(-1, np.diff(trace.time_ns[part]))
+                result.append(Stream(ids[part].astype(np.int64), trace.tid[part].astype(np.int64), steps))
+    return result
 
 
 @dataclass(frozen=True, slots=True)

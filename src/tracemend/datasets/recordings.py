@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from tracemend.datasets.base import Data, Entry
 from tracemend.errors import DataError, TraceError
 from tracemend.events import Trace
@@ -18,8 +16,8 @@ from tracemend.formats import parquet
 from tracemend.formats.base import Options
 from tracemend.recording.pairs import Pair
 from tracemend.recording.pairs import read as read_pair
-from tracemend.vocabulary import Vocabulary, by_frequency
-from tracemend.windows import Stream
+from tracemend.vocabulary import by_frequency
+from tracemend.windows import streams
 
 Part = Literal["train", "validation", "test"]
 #: What a pair tests: another run of a workload that was trained on, or a workload that never was.
@@ -115,32 +113,23 @@ def read(name: str, folder: Path, length: int) -> Data:
     if not train or not test:
         raise DataError(f"{name}: no recordings in {folder / 'corpus'}")
     vocabulary = by_frequency(train)
-    tested = [_streams(t, vocabulary) for t in test]
+    tested = [streams(t, vocabulary, shortest=1) for t in test]
     workloads = sorted({workload(t) for t in test})
     return Data(
         name,
         vocabulary,
-        [s for t in train for s in _streams(t, vocabulary)],
-        [s for t in validation for s in _streams(t, vocabulary)],
-        [s for streams in tested for s in streams],
+        [s for t in train for s in streams(t, vocabulary, shortest=1)],
+        [s for t in validation for s in streams(t, vocabulary, shortest=1)],
+        [s for of_trace in tested for s in of_trace],
         named=True,
         # the runs of one workload are alike
-        groups=tuple(workloads.index(workload(t)) for t, streams in zip(test, tested, strict=True) for _ in streams),
+        groups=tuple(workloads.index(workload(t)) for t, own in zip(test, tested, strict=True) for _ in own),
     )
 
 
 def workload(trace: Trace) -> str:
     """Whose recording it is, by its file's name; empty for a trace that was never on disk."""
     return trace.path.stem.rpartition("-")[0] if trace.path else ""
-
-
-def _streams(trace: Trace, vocabulary: Vocabulary) -> list[Stream]:
-    ids = vocabulary.encode(trace).astype(np.int64)
-    steps = [np.append(-1, np.diff(trace.time_ns[rows])) for rows in trace.streams.values()]
-    return [
-        Stream(ids[rows], trace.tid[rows].astype(np.int64), of_rows)
-        for rows, of_rows in zip(trace.streams.values(), steps, strict=True)
-    ]
 
 
 ENTRIES = [
