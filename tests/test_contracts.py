@@ -428,6 +428,19 @@ def test_a_mender_gets_as_much_context_as_it_asks_for(context: int, monkeypatch:
     assert max(len(w.known_L) - w.hidden for w in seen) <= 2 * copier.context
 
 
+def test_a_networks_belief_depends_on_no_other_window() -> None:
+    model = tiny()
+    for p in model.network.parameters():
+        if (p == 0).all():
+            torch.nn.init.normal_(p, std=0.1)
+    sides = [STREAM[:n] for n in (5, 9, 17, 17)]
+    windows = [window(s, s[2:], 4) for s in sides]
+    alone = [model.propose([w])[0] for w in windows]
+    for a, b in zip(model.propose(windows), alone, strict=True):
+        assert (a.events_NM == b.events_NM).all()
+        np.testing.assert_allclose(a.p_NM, b.p_NM, atol=1e-6)
+
+
 def test_a_long_gaps_network_says_what_it_was_trained_on() -> None:
     chosen = recipe("masked-transformer-long")
     _, network = build(replace(chosen, width=8), VOCABULARY)

@@ -147,17 +147,22 @@ class Restorer(Proposer):
         self.network.eval().requires_grad_(False)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Windows of like length are run together.
+        """Windows of the same length are run together, so that none depends on what others are filled up with.
 
         Masked and autoregressive models keep the likeliest ids and don't use ``seed``; Gaussian ones begin in noise.
         """
         proposals: list[Proposal | None] = [None] * len(windows)
-        order = sorted(range(len(windows)), key=lambda i: len(windows[i].known_L))
+        alike: dict[int, list[int]] = {}
+        for i, w in enumerate(windows):
+            alike.setdefault(len(w.known_L), []).append(i)
+        together = [
+            numbers[a : a + many]
+            for length, numbers in alike.items()
+            for many in [max(1, min(BATCH, POSITIONS // max(1, length)))]
+            for a in range(0, len(numbers), many)
+        ]
         with torch.inference_mode():
-            while order:
-                longest = len(windows[order[-1]].known_L)
-                many = max(1, min(BATCH, POSITIONS // longest))
-                chosen, order = order[-many:], order[:-many]
+            for chosen in together:
                 ids, known = batch([windows[i] for i in chosen])
                 ids[..., 0][ids[..., 0] >= len(self.vocabulary)] = OTHER
                 for i, proposal in zip(chosen, self._run(ids, known, seed, chosen), strict=True):
