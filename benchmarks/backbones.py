@@ -54,7 +54,6 @@ LEARNING: dict[str, Recipe] = {
     "attention, AdamW": replace(LONG, optimiser="adamw"),
     "attention": LONG,
     "selective scans and two of attention": SELECTIVE,
-    "selective scans": TIMED["selective scans"],
 }
 
 
