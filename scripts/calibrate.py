@@ -15,7 +15,6 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from tracemend.baselines import Lookup, Mosaic
 from tracemend.calibration import Calibration
@@ -53,7 +52,6 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.set_num_threads(2)
     model = Restorer.load(options.model)
     model.calibration = model.blend_calibration = None
     found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {name: [] for name in options.only}
