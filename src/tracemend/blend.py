@@ -15,6 +15,9 @@ from tracemend.mender import CANDIDATES, Proposal, Proposer, Restorer
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Window
 
+#: Events of a gap up to which a network is asked: in longer ones it is surer of itself the more its mistakes add up.
+LONGEST = 128
+
 
 class Blend(Proposer):
     """p = w p_copier + (1 - w) p_network, with one weight for all positions of a window.
@@ -22,7 +25,7 @@ class Blend(Proposer):
     w is a steep logistic curve of (mean belief of the copier + ``margin`` - mean belief of the network): a network is
     surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
     coherent but shifted against each other make one that is neither. A window that shows only one edge of its gap (a
-    block of a long one), or hides more than the network takes at once, is left to the copier: there the network's
+    block of a long one), or hides more than LONGEST events or than the network takes at once, is left to the copier: there the network's
     mistakes add up.
     """
 
@@ -42,7 +45,10 @@ class Blend(Proposer):
         open_windows = [
             i
             for i, (w, p) in enumerate(zip(windows, result, strict=True))
-            if 0 < len(p) <= self.network.longest and self._surest(p) < beatable and _both_edges(w) and self._knows(w)
+            if 0 < len(p) <= min(LONGEST, self.network.longest)
+            and self._surest(p) < beatable
+            and _both_edges(w)
+            and self._knows(w)
         ]
         guesses = self.network.propose([windows[i] for i in open_windows], seed)
         for i, guess in zip(open_windows, guesses, strict=True):
