@@ -29,7 +29,7 @@ from tracemend.mender import Restorer
 from tracemend.recipes import Recipe, build, recipe
 from tracemend.training import Training, keep_memory, weights_of
 from tracemend.vocabulary import universal
-from tracemend.windows import HIDDEN, streams
+from tracemend.windows import streams
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 LENGTHS, POSITIONS = (256, 1024, 4096), 8192
@@ -58,11 +58,11 @@ LEARNING: dict[str, Recipe] = {
 
 
 def window_of(length: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random windows with the middle third hidden."""
+    """Random windows of which the middle third isn't known."""
     ids = torch.stack([torch.randint(3, most, (size, length)) for most in (300, 16, 40)], dim=-1)
     known = torch.ones(size, length, dtype=torch.bool)
     known[:, length // 3 : 2 * length // 3] = False
-    return torch.where(known[..., None], ids, torch.tensor(HIDDEN)), known
+    return ids, known
 
 
 def times(runs: int) -> list[dict[str, Any]]:

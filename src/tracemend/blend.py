@@ -25,8 +25,8 @@ class Blend(Proposer):
     w is a steep logistic curve of (mean belief of the copier + ``margin`` - mean belief of the network): a network is
     surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
     coherent but shifted against each other make one that is neither. A window that shows only one edge of its gap (a
-    block of a long one), or hides more than LONGEST events or than the network takes at once, is left to the copier: there the network's
-    mistakes add up.
+    block of a long one), or hides more than LONGEST events or than the network takes at once, is left to the copier:
+    there the network's mistakes add up.
     """
 
     def __init__(
