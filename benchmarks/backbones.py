@@ -4,8 +4,8 @@
 
 One core. Times: a forward pass of one window without gradients, and a training step's passes over 8,192 positions, by
 the window's length; all backbones take turns. Numbers: the same forward pass in bfloat16, and with linear maps in
-eight bits. Learning: the long recipes, with Muon and with AdamW, trained on the
-corpus for the same number of steps, then measured on windows of the validation recordings by the gap's length.
+eight bits. Learning: the long recipes, with Muon and with AdamW, trained on the corpus for the same number of steps,
+then measured on windows of the validation recordings by the gap's length.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def learning(iterations: int, windows: int) -> list[dict[str, Any]]:
         [s for t in corpus(ROOT / "corpus", part, SPLIT) for s in streams(t, universal())]
         for part in ("train", "validation")
     )
-    gaps = Overflow(longest=LONG.gaps.longest, context=LONG.gaps.context) if isinstance(LONG.gaps, Overflow) else None
-    assert gaps
+    assert isinstance(LONG.gaps, Overflow)
+    gaps = replace(LONG.gaps, shared=False)
     rng = np.random.default_rng(5)
     held_out = [gaps.draw(check[i], rng, LONG.length) for i in rng.choice(len(check), windows, p=weights_of(check))]
     rows = []

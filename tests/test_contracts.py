@@ -23,7 +23,7 @@ from tracemend.backbones.held import chain
 from tracemend.backbones.lstm import LSTM
 from tracemend.backbones.ssm import KERNELS
 from tracemend.baselines import BASELINES, Lookup, MostFrequent
-from tracemend.blend import Blend
+from tracemend.blend import LONGEST, Blend
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.gaps import lose
@@ -468,10 +468,13 @@ def test_a_network_is_asked_no_more_often_than_there_are_events(hidden: int, cal
     assert asked == calls
 
 
-@pytest.mark.parametrize(("first", "asked"), [(3, True), (100, False)])
-def test_a_network_is_not_asked_where_it_has_no_names(first: int, asked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("first", "hidden", "asked"), [(3, 6, True), (100, 6, False), (3, LONGEST + 1, False)])
+def test_a_network_is_not_asked_where_it_has_no_names_nor_in_long_gaps(
+    first: int, hidden: int, asked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = first + rng(4).integers(0, 8, 600)
     blend = Blend(Lookup([Stream(ids, np.zeros_like(ids))]), tiny())
+    blend.network.longest = 1000
     asked_for: list[int] = []
     propose = blend.network.propose
 
@@ -481,5 +484,5 @@ def test_a_network_is_not_asked_where_it_has_no_names(first: int, asked: bool, m
 
     monkeypatch.setattr(blend.network, "propose", recorded)
     left, right = (Stream(ids[a : a + 30], np.zeros(30, np.int64)) for a in (0, 300))
-    blend.propose([window(left, right, 6)])  # what isn't in the stream: nobody can be sure
+    blend.propose([window(left, right, hidden)])  # what isn't in the stream: nobody can be sure
     assert sum(asked_for) == asked

@@ -66,6 +66,17 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, chosen: 
     assert all(torch.equal(a, again.average[name]) for name, a in whole.average.items())
 
 
+@pytest.mark.parametrize("name", ["masked-selective-tiny", "masked-transformer-tiny"])
+def test_every_weight_has_one_optimiser_and_muon_the_linear_maps_if_asked_for(name: str) -> None:
+    training = run(1, chosen=recipe(name))
+    moved = [{id(p) for g in o.param_groups for p in g["params"]} for o in training.optimisers]
+    assert sum(map(len, moved)) == len(set().union(*moved)) == len(list(training.network.parameters()))
+    linear = {id(m.weight) for m in training.network.backbone.modules() if isinstance(m, torch.nn.Linear)}
+    assert len(moved) == (2 if "selective" in name else 1)
+    assert isinstance(training.optimisers[-1], torch.optim.Muon) == ("selective" in name)
+    assert "selective" not in name or moved[-1] == linear
+
+
 def test_a_cut_state_is_one_line(tmp_path: Path) -> None:
     training = run(2)
     training.save(tmp_path)

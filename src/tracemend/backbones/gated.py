@@ -34,13 +34,10 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, *, heads: int = 4) -> None:
         super().__init__()
-        if width % (2 * heads):
-            raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
         self.block = AttentionBlock(width, heads)
-        self.head_width = width // heads
 
     def forward(self, x_BHL: Tensor) -> Tensor:
-        rotation = rotary(x_BHL.shape[-1], self.head_width, x_BHL.device)
+        rotation = rotary(x_BHL.shape[-1], self.block.head_width, x_BHL.device)
         result: Tensor = self.block(x_BHL.transpose(1, 2), rotation).transpose(1, 2)
         return result
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tracemend.backbones.transformer import Attention, Residual, rotary
+from tracemend.backbones.transformer import Attention, Residual, Stack
 
 
-class Selective(nn.Module):
-    """(x_BHL, cond_BCL, time_BE) -> _BHL, any length."""
+class Selective(Stack):
+    """A selective scan in every block, but for those that attend."""
 
     def __init__(
         self,
@@ -34,27 +34,9 @@ class Selective(nn.Module):
     ) -> None:
         """state: of a head. chunk: positions computed at once, which changes speed alone. attention: every so many
         layers one attends to the whole window instead, 0 for none. Raises ValueError for heads that don't fit."""
-        super().__init__()
-        if width % (2 * heads):
-            raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
-        self.head_width = width // heads
-        self.cond = nn.Identity() if cond in {None, width} else nn.Conv1d(cond or 0, width, 1)
-        self.time = nn.Identity() if time in {None, width} else nn.Linear(time or 0, width)
-        self.blocks = nn.ModuleList(
-            Attention(width, heads)
-            if attention and (n + 1) % attention == 0
-            else Scan(width, heads, state=state, chunk=chunk)
-            for n in range(layers)
-        )
-        self.norm = nn.LayerNorm(width)
-
-    def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> Tensor:
-        x = (x_BHL + self.cond(cond_BCL) + self.time(time_BE)[:, :, None]).transpose(1, 2)
-        rotation = rotary(x.shape[1], self.head_width, x.device)
-        for block in self.blocks:
-            x = block(x, rotation)
-        result: Tensor = self.norm(x).transpose(1, 2)
-        return result
+        attending = [attention > 0 and (n + 1) % attention == 0 for n in range(layers)]
+        kinds = (lambda: Scan(width, heads, state=state, chunk=chunk), lambda: Attention(width, heads))
+        super().__init__(width, heads, cond, time, [kinds[attends] for attends in attending])
 
 
 #: Positions that the short convolution before a scan sees, the middle one being its own.
@@ -70,15 +52,15 @@ class Scan(Residual):
     """
 
     def __init__(self, width: int, heads: int, *, state: int, chunk: int) -> None:
-        super().__init__(width)
-        self.heads, self.state, self.chunk = heads, state, chunk
+        super().__init__(width, heads)
+        self.chunk = chunk
         self.sizes = [heads * state, heads * state, width, width, heads, heads]
         self.into = nn.Linear(width, sum(self.sizes), bias=False)
         self.near = nn.Conv1d(width, width, NEAR, padding=NEAR // 2, groups=width)
         first, last = (math.log(math.expm1(d)) for d in DECAYS)
         self.step = nn.Parameter(torch.linspace(first, last, heads).repeat(2, 1)[..., None].clone())  # (2, A, 1)
         self.skip = nn.Parameter(torch.ones(heads, 1, 1))
-        self.normed = nn.LayerNorm(width // heads)
+        self.normed = nn.LayerNorm(self.head_width)
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
 

@@ -5,35 +5,29 @@ Axis legend: B batch, L length, H width, A heads, D width of a head.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 
-class Transformer(nn.Module):
-    """(x_BHL, cond_BCL, time_BE) -> _BHL.
+class Stack(nn.Module):
+    """(x_BHL, cond_BCL, time_BE) -> _BHL: residual blocks one after the other, between a sum and a norm.
 
     Rotary position embedding after Su et al., "RoFormer" (2021), eq. 34: only the distance of two positions counts,
     so any length works.
     """
 
     def __init__(
-        self,
-        width: int,
-        *,
-        cond: int | None = None,
-        time: int | None = None,
-        layers: int = 6,
-        heads: int = 4,
-        dropout: float = 0.0,
+        self, width: int, heads: int, cond: int | None, time: int | None, blocks: Iterable[Callable[[], Residual]]
     ) -> None:
+        """blocks: makers of the blocks, each for ``heads`` heads."""
         super().__init__()
-        if width % (2 * heads):
-            raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
         self.head_width = width // heads
         self.cond = nn.Identity() if cond in {None, width} else nn.Conv1d(cond or 0, width, 1)
         self.time = nn.Identity() if time in {None, width} else nn.Linear(time or 0, width)
-        self.blocks = nn.ModuleList(Attention(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(make() for make in blocks)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, x_BHL: Tensor, cond_BCL: Tensor, time_BE: Tensor) -> Tensor:
@@ -45,13 +39,33 @@ class Transformer(nn.Module):
         return result
 
 
+class Transformer(Stack):
+    """Attention in every block."""
+
+    def __init__(
+        self,
+        width: int,
+        *,
+        cond: int | None = None,
+        time: int | None = None,
+        layers: int = 6,
+        heads: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        """Raises ValueError for heads that don't fit."""
+        super().__init__(width, heads, cond, time, [lambda: Attention(width, heads, dropout)] * layers)
+
+
 class Residual(nn.Module):
     """What mixes positions (a subclass's ``mix``), then a gated feed-forward part, each on the normalised input and
     added to it."""
 
-    def __init__(self, width: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        """Raises ValueError for heads that don't fit."""
         super().__init__()
-        self.dropout = dropout
+        if width % (2 * heads):
+            raise ValueError(f"width {width} isn't a multiple of twice the {heads} heads")
+        self.heads, self.head_width, self.dropout = heads, width // heads, dropout
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.up = nn.Linear(width, 4 * width)
         self.down = nn.Linear(4 * width, width)
@@ -73,8 +87,7 @@ class Attention(Residual):
     """Attention over the whole window."""
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
-        super().__init__(width, dropout)
-        self.heads, self.head_width = heads, width // heads
+        super().__init__(width, heads, dropout)
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
         nn.init.zeros_(self.out.weight)
