@@ -1,15 +1,16 @@
 """Fit the curves from belief to confidence on the validation recordings, with simulated losses.
 
-    python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic] [--corpus corpus] [--seed 0]
+    python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic network] [--corpus corpus] [--seed 0]
 
-Writes calibration.json into the model's folder, and src/tracemend/data/{lookup,mosaic}_calibration.json. The recordings
+"network" fits all of a model's calibration.json: the network's curve, what it counts beside the mosaic (the weight of
+their blend), and the blend's curve. The others are src/tracemend/data/{lookup,mosaic}_calibration.json. The recordings
 are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.gaps.lose.
 Examples to copy from are the training recordings of other workloads: a user's program is mostly not among them.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -17,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from tracemend.baselines import Lookup, Mosaic
-from tracemend.calibration import Calibration
+from tracemend.calibration import Calibration, Weight
 from tracemend.datasets import corpus, workload
-from tracemend.evaluate import judge
+from tracemend.evaluate import GapScore, judge
 from tracemend.gaps import lose
 from tracemend.mender import Restorer
 from tracemend.mending import Copier, mend_trace
@@ -31,7 +32,25 @@ from tracemend.windows import Stream, streams
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
 EVENTS, DRAWS = 3000, 3  # of each recording, so often, each time at another place and with other losses
-SHIPPED, TRAINED = ("lookup", "mosaic"), ("network", "blend")
+COPIERS: dict[str, Copier] = {"lookup": Lookup, "mosaic": Mosaic}
+
+Losses = list[tuple[Pair, list[Stream]]]
+
+
+def losses(folder: Path, seed: int) -> Iterator[tuple[Pair, list[Stream]]]:
+    """Recordings with holes, each with the examples that there are for it."""
+    known: dict[str, list[Stream]] = {}
+    for trace in corpus(folder, "train", SPLIT):
+        known.setdefault(workload(trace), []).extend(streams(trace, universal(), shortest=1))
+    for (number, trace), draw in product(enumerate(corpus(folder, "validation", SPLIT)), range(DRAWS)):
+        rng = np.random.default_rng([seed, number, draw])
+        begin = int(rng.integers(0, max(1, len(trace) - EVENTS)))
+        part = replace(trace, table=trace.table.slice(begin, EVENTS))
+        lossy, missing = lose(part, rng)
+        yield (
+            Pair(lossy, part, missing),
+            [s for name, held in known.items() if name != workload(trace) for s in held],
+        )
 
 
 def bare(copier: Copier) -> Copier:
@@ -45,54 +64,65 @@ def bare(copier: Copier) -> Copier:
     return make
 
 
+def judged(lost: Losses, model: Restorer | None, copier: Copier | None) -> list[GapScore]:
+    return [
+        score
+        for pair, examples in lost
+        for score in judge(mend_trace(pair.lossy, model, copier=copier, shipped=examples), pair)
+    ]
+
+
+def curve_of(name: str, scores: Sequence[GapScore]) -> Calibration:
+    belief, right = (np.concatenate([getattr(s, what) for s in scores]) for what in ("confidence", "right"))
+    length = np.repeat([s.length for s in scores], [s.length for s in scores])
+    curve = Calibration.fit(belief, right, length)
+    after = np.concatenate([curve(s.confidence, s.length) for s in scores])
+    print(
+        f"{name}: {len(right)} events, {right.mean():.3f} right, calibration error "
+        f"{calibration_error(belief, right):.3f} -> {calibration_error(after, right):.3f} (on the same events)",
+        flush=True,
+    )
+    return curve
+
+
+def weight_of(
+    copied: Sequence[GapScore], restored: Sequence[GapScore], copies: Calibration, own: Calibration
+) -> Weight:
+    """What the network counts, from the same gaps filled by either alone."""
+    means = [
+        np.array([float(curve(s.confidence, s.length).mean()) for s in scores])
+        for curve, scores in ((copies, copied), (own, restored))
+    ]
+    length = np.array([s.length for s in copied])
+    ahead = np.array([b.accuracy - a.accuracy for a, b in zip(copied, restored, strict=True)])
+    weight = Weight.fit(*means, length, ahead)
+    asked = sum(weight(a, b, n) > 0.5 for a, b, n in zip(*means, length.tolist(), strict=True))
+    print(f"weight: the network has more right in {(ahead > 0).sum()} of {len(ahead)} gaps, it is taken in {asked}")
+    return weight
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
-    parser.add_argument("--only", nargs="+", choices=SHIPPED + TRAINED, default=SHIPPED + TRAINED)
+    parser.add_argument("--only", nargs="+", choices=[*COPIERS, "network"], default=[*COPIERS, "network"])
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    model = Restorer.load(options.model)
-    model.calibration = model.blend_calibration = None
-    found: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {name: [] for name in options.only}
-    known: dict[str, list[Stream]] = {}
-    for trace in corpus(options.corpus, "train", SPLIT):
-        known.setdefault(workload(trace), []).extend(streams(trace, universal(), shortest=1))
-    for (number, trace), draw in product(enumerate(corpus(options.corpus, "validation", SPLIT)), range(DRAWS)):
-        rng = np.random.default_rng([options.seed, number, draw])
-        begin = int(rng.integers(0, max(1, len(trace) - EVENTS)))
-        part = replace(trace, table=trace.table.slice(begin, EVENTS))
-        lossy, missing = lose(part, rng)
-        pair = Pair(lossy, part, missing)
-        strangers = [s for name, held in known.items() if name != workload(trace) for s in held]
-        for name, chosen, copier in (
-            ("lookup", None, Lookup),
-            ("mosaic", None, Mosaic),
-            ("network", model, None),
-            ("blend", model, Mosaic),
-        ):
-            if name not in found:
-                continue
-            scores = judge(mend_trace(lossy, chosen, copier=copier and bare(copier), shipped=strangers), pair)
-            found[name] += [(s.confidence, s.right, np.full(s.length, s.length)) for s in scores]
-        print(trace.path.name if trace.path else "", flush=True)
-    curves = {}
-    for name, parts in found.items():
-        belief, right, length = (np.concatenate(x) for x in zip(*parts, strict=True))
-        curve = curves[name] = Calibration.fit(belief, right, length)
-        after = np.concatenate([curve(b, int(n[0])) for b, _, n in parts])
-        print(
-            f"{name}: {len(right)} events, {right.mean():.3f} right, calibration error "
-            f"{calibration_error(belief, right):.3f} -> {calibration_error(after, right):.3f} (on the same events)"
-        )
-    file = options.model / "calibration.json"
-    if curves.keys() & TRAINED:
-        held = json.loads(file.read_text()) if file.exists() else {}
-        document = held | {n: c.as_dict() for n, c in curves.items() if n in TRAINED}
-        file.write_text(json.dumps(document) + "\n")
-    for name in curves.keys() & SHIPPED:
+    lost = list(losses(options.corpus, options.seed))
+    for name in COPIERS.keys() & set(options.only):
+        curve = curve_of(name, judged(lost, None, bare(COPIERS[name])))
         file = ROOT / "src" / "tracemend" / "data" / f"{name}_calibration.json"
-        file.write_text(json.dumps(curves[name].as_dict()) + "\n")
+        file.write_text(json.dumps(curve.as_dict()) + "\n")
+    if "network" in options.only:
+        model = Restorer.load(options.model)
+        model.calibration = model.blend_calibration = None
+        restored, copied = judged(lost, model, None), judged(lost, None, bare(Mosaic))
+        own = curve_of("network", restored)
+        weight = weight_of(copied, restored, curve_of("mosaic", copied), own)
+        model.calibration, model.weight = own, weight
+        blend = curve_of("blend", judged(lost, model, Mosaic))
+        document = {"network": own.as_dict(), "blend": blend.as_dict(), "weight": weight.as_list()}
+        (options.model / "calibration.json").write_text(json.dumps(document) + "\n")
 
 
 main()

@@ -24,6 +24,7 @@ from tracemend.backbones.lstm import LSTM
 from tracemend.backbones.ssm import KERNELS
 from tracemend.baselines import BASELINES, Lookup, MostFrequent
 from tracemend.blend import LONGEST, Blend
+from tracemend.calibration import Calibration, Weight
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.gaps import lose
@@ -484,5 +485,25 @@ def test_a_network_is_not_asked_where_it_has_no_names_nor_in_long_gaps(
 
     monkeypatch.setattr(blend.network, "propose", recorded)
     left, right = (Stream(ids[a : a + 30], np.zeros(30, np.int64)) for a in (0, 300))
-    blend.propose([window(left, right, hidden)])  # what isn't in the stream: nobody can be sure
+    unsure = window(left, right, hidden)  # what isn't in the stream: nobody can be sure
+    blend.propose([unsure])
     assert sum(asked_for) == asked
+    blend.weight = Weight((-3.0, 0.0, 0.0, 0.0))  # a network that has proven wrong
+    blend.propose([unsure])
+    assert sum(asked_for) == asked
+
+
+def test_a_models_curves_and_weight_come_back(tmp_path: Path) -> None:
+    model = tiny()
+    curve = Calibration.fit(np.array([0.2, 0.9]), np.array([False, True]), np.array([3, 3]))
+    model.calibration = model.blend_calibration = curve
+    model.weight = Weight((1.0, -2.0, 3.0, 0.5))
+    model.save(tmp_path)
+    again = Restorer.load(tmp_path)
+    assert again.weight == model.weight
+    assert again.calibration is not None
+    assert again.calibration.as_dict() == curve.as_dict()
+    document = json.loads((tmp_path / "calibration.json").read_text())
+    (tmp_path / "calibration.json").write_text(json.dumps(document | {"weight": [1.0]}))
+    with pytest.raises(ModelError, match="no weight"):
+        Restorer.load(tmp_path)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracemend.baselines import MostFrequent, NGram
-from tracemend.calibration import LENGTHS, Calibration
+from tracemend.calibration import LENGTHS, Calibration, Weight
 from tracemend.errors import ModelError
 from tracemend.evaluate import blackout, by_rank, by_type, held_out, judge, judge_windows, summary
 from tracemend.events import Gap
@@ -112,6 +112,49 @@ def test_calibration_lowers_the_error_and_is_monotone() -> None:
 def test_no_calibration_is_refused(document: dict[str, object]) -> None:
     with pytest.raises(ModelError):
         Calibration.from_dict(document)
+
+
+def test_an_unfitted_weight_takes_the_surer_one_by_a_margin() -> None:
+    weight = Weight()
+    assert weight(0.5, 0.64, 10) < 0.5 < weight(0.5, 0.66, 1000)
+    assert weight(0.0, 1.0, 1) > 0.999
+    assert weight(1.0, 0.0, 1) < 0.001
+
+
+def test_a_weight_learns_where_the_network_has_more_right() -> None:
+    rng = np.random.default_rng(0)
+    copier, network = rng.random((2, 4000))
+    length = rng.integers(1, 500, 4000)
+    worth = network - 0.5 * np.log10(length)  # the network is that much too sure in long gaps
+    ahead = np.where(rng.random(4000) < 0.9, 1, -1) * (worth - copier)
+    weight = Weight.fit(copier, network, length, ahead)
+    again = Weight.from_list(weight.as_list())
+    taken = np.array([again(*of) > 0.5 for of in zip(copier, network, length.tolist(), strict=True)])
+    assert (taken == (worth > copier)).mean() > 0.95
+    # a network that is never right is never taken, and needn't be asked
+    never = Weight.fit(copier, network, length, -rng.random(4000))
+    assert max(never(c, sure, 10) for c in (0.0, 0.5, 1.0) for sure in (0.0, 1.0)) < 0.05
+
+
+def test_a_fitted_weight_is_the_best_one() -> None:
+    rng = np.random.default_rng(1)
+    copier, network = rng.random((2, 50))
+    length, ahead = rng.integers(1, 500, 50), rng.normal(size=50)
+    features = np.stack([np.ones(50), copier, network, np.log10(length)], axis=1)
+
+    def loss(coefficients: np.ndarray) -> float:
+        signed = np.where(ahead > 0, 1, -1) * (features @ coefficients)
+        penalty = np.array([1e-3, 0.1, 0.1, 0.1]) @ coefficients**2 / 2
+        return float((np.abs(ahead) * np.log1p(np.exp(-signed))).sum() + penalty)
+
+    best = np.array(Weight.fit(copier, network, length, ahead).coefficients)
+    assert all(loss(best) < loss(best + step) for step in rng.normal(scale=0.01, size=(100, 4)))
+
+
+@pytest.mark.parametrize("document", [3, "1", [1, 2, 3], ["a", 0, 0, 0], [1, 2, 3, float("nan")], None])
+def test_no_weight_is_refused(document: object) -> None:
+    with pytest.raises(ModelError):
+        Weight.from_list(document)
 
 
 def test_the_published_rouge_counts_separators() -> None:

@@ -1,17 +1,16 @@
-"""A copier (mosaic or lookup) and a network together: for each window, whichever is surer of its fill as a whole.
+"""A copier (mosaic or lookup) and a network together: for each window, whichever has proven right when so sure.
 
 Axis legend: N hidden positions, M candidates, T thread slots.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from tracemend.baselines import Lookup, Mosaic
-from tracemend.mender import CANDIDATES, Proposal, Proposer, Restorer
+from tracemend.mender import CANDIDATES, Mender, Proposal, Proposer, Restorer
 from tracemend.vocabulary import BREAK
 from tracemend.windows import Window
 
@@ -20,49 +19,48 @@ LONGEST = 128
 
 
 class Blend(Proposer):
-    """p = w p_copier + (1 - w) p_network, with one weight for all positions of a window.
+    """p = (1 - w) p_copier + w p_network, with one weight for all positions of a window.
 
-    w is a steep logistic curve of (mean belief of the copier + ``margin`` - mean belief of the network): a network is
-    surer of itself than it should be. Mixing position by position is worse than either: two fills that are each
-    coherent but shifted against each other make one that is neither. A window that shows only one edge of its gap (a
-    block of a long one), or hides more than LONGEST events or than the network takes at once, is left to the copier:
-    there the network's mistakes add up.
+    w is learnt (``Weight``), from how sure both are in the mean, each by its own curve of confidence. Mixing position
+    by position is worse than either: two fills that are each coherent but shifted against each other make one that is
+    neither. A window that shows only one edge of its gap (a block of a long one), or hides more than LONGEST events or
+    than the network takes at once, is left to the copier: there the network's mistakes add up.
     """
 
-    def __init__(
-        self, copier: Mosaic | Lookup, network: Restorer, *, margin: float = 0.15, width: float = 0.03
-    ) -> None:
-        self.copier, self.network, self.margin, self.width = copier, network, margin, width
+    def __init__(self, copier: Mosaic | Lookup, network: Restorer) -> None:
+        self.copier, self.network, self.weight = copier, network, network.weight
         self.name = f"{copier.name} + {network.name}"
         self.calibration = network.blend_calibration
         self.longest, self.context = copier.longest, max(copier.context, network.context)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
-        """Both menders' beliefs, mixed. The network isn't asked where the copier is so sure that it can't win, nor
-        where it has no names for most of what it would see."""
+        """Both menders' beliefs, mixed. The network isn't asked where it can't win however sure it were, nor where it
+        has no names for most of what it would see."""
         result = self.copier.propose([w.narrowed(self.copier.context) for w in windows], seed)
-        beatable = 1 + 2 * self.width - self.margin
         open_windows = [
             i
             for i, (w, p) in enumerate(zip(windows, result, strict=True))
             if 0 < len(p) <= min(LONGEST, self.network.longest)
-            and self._surest(p) < beatable
+            and max(self.weight(_mean(self.copier, p), sure, len(p)) for sure in (0.0, 1.0)) >= 0.5
             and _both_edges(w)
             and self._knows(w)
         ]
         guesses = self.network.propose([windows[i] for i in open_windows], seed)
         for i, guess in zip(open_windows, guesses, strict=True):
-            ahead = self._surest(result[i]) + self.margin - self._surest(guess)
-            result[i] = mix(result[i], guess, 1 / (1 + math.exp(-ahead / self.width)))
+            copied = result[i]
+            w = self.weight(_mean(self.copier, copied), _mean(self.network, guess), len(guess))
+            result[i] = mix(copied, guess, 1 - w)
         return result
 
     def _knows(self, window: Window) -> bool:
         events = window.ids_LC[window.known_L, 0]
         return bool((events < len(self.network.vocabulary)).mean() > 0.5)
 
-    @staticmethod
-    def _surest(proposal: Proposal) -> float:
-        return float(proposal.p_NM[:, 0].mean())
+
+def _mean(mender: Mender, proposal: Proposal) -> float:
+    """The mean confidence in a window's likeliest events, by the mender's curve if it has one."""
+    belief, curve = proposal.p_NM[:, 0], mender.calibration
+    return float((curve(belief, len(proposal)) if curve else belief).mean())
 
 
 def _both_edges(window: Window) -> bool:

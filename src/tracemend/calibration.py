@@ -1,11 +1,12 @@
-"""Confidence that means what it says: a monotone curve from belief to the share of such events that are right.
+"""What is fitted where the truth is known: curves from belief to confidence, and what a network counts beside copies.
 
-Axis legend: N events, K knots of a curve.
+Axis legend: N events, K knots of a curve, G gaps, F features of a gap.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tracemend.errors import ModelError
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 #: Gaps up to these lengths have curves of their own (the last one: any length): a belief in the middle of a long gap
 #: holds less often than the same belief in a short one.
@@ -77,6 +79,56 @@ def _curve(belief_N: Floats, right_N: NDArray[np.bool_]) -> tuple[Floats, Floats
             n = a[2] + b[2]
             pooled.append([(a[0] * a[2] + b[0] * b[2]) / n, (a[1] * a[2] + b[1] * b[2]) / n, n])
     return np.array([p[0] for p in pooled]), np.array([p[1] for p in pooled])
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """How much a network's fill of a gap counts beside a copier's, in [0, 1]: a logistic curve of how sure of their
+    fills both are in the mean and of the gap's length.
+
+    coefficients: of 1, the copier's and the network's mean confidence, and log10 of the events lost. If none were
+    fitted the surer one is taken, with a margin of 0.15 for the copier: networks are surer than they should be.
+    """
+
+    coefficients: tuple[float, ...] = (-5.0, -100 / 3, 100 / 3, 0.0)
+
+    def __call__(self, copier: float, network: float, length: int) -> float:
+        at = float(_features(np.array([copier]), np.array([network]), np.array([length]))[0] @ self.coefficients)
+        return 1 / (1 + math.exp(-min(max(at, -50.0), 50.0)))
+
+    def as_list(self) -> list[float]:
+        return [round(c, 4) for c in self.coefficients]
+
+    @staticmethod
+    def from_list(document: Any) -> Weight:
+        """Raises ModelError for anything that is no weight."""
+        try:
+            coefficients = tuple(float(c) for c in document)
+        except (TypeError, ValueError) as e:
+            raise ModelError(f"no weight: {e}") from e
+        if len(coefficients) != len(Weight().coefficients) or not np.isfinite(coefficients).all():
+            raise ModelError("no weight: numbers missing")
+        return Weight(coefficients)
+
+    @staticmethod
+    def fit(copier_G: Floats, network_G: Floats, length_G: Ints, ahead_G: Floats, *, ridge: float = 0.1) -> Weight:
+        """Logistic regression: does the network have more right? A gap counts as much as is at stake in it.
+
+        ahead_G: the network's share of events right less the copier's. By Newton's method, with a little ridge.
+        """
+        x_GF, better_G, stake_G = _features(copier_G, network_G, length_G), ahead_G > 0, np.abs(ahead_G)
+        penalty_F = np.array([1e-3, *[ridge] * (x_GF.shape[1] - 1)])
+        found_F = np.zeros(x_GF.shape[1])
+        for _ in range(50):
+            p_G = 1 / (1 + np.exp(-np.clip(x_GF @ found_F, -50, 50)))
+            slope_F = x_GF.T @ (stake_G * (p_G - better_G)) + penalty_F * found_F
+            curvature_FF = (x_GF * (stake_G * p_G * (1 - p_G))[:, None]).T @ x_GF + np.diag(penalty_F)
+            found_F = found_F - np.linalg.solve(curvature_FF, slope_F)
+        return Weight(tuple(found_F.tolist()))
+
+
+def _features(copier_G: Floats, network_G: Floats, length_G: Ints) -> Floats:
+    return np.stack([np.ones(len(copier_G)), copier_G, network_G, np.log10(length_G)], axis=1)
 
 
 @cache

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from tracemend.backbones.ssm import Kernel
-from tracemend.calibration import Calibration
+from tracemend.calibration import Calibration, Weight
 from tracemend.denoiser import Denoiser
 from tracemend.errors import ModelError
 from tracemend.gaps import Overflow
@@ -134,7 +134,7 @@ class Restorer(Proposer):
     """A trained network with its recipe and vocabulary; a folder of plain files on disk.
 
     recipe.json, vocabulary.json, weights.safetensors (half precision but for state space kernels), and calibration.json
-    if it was calibrated: a curve for the network alone and one for its blend with a lookup.
+    if it was calibrated: a curve for the network alone, and for its blend with the mosaic a weight and a curve.
     """
 
     def __init__(self, recipe: Recipe, vocabulary: Vocabulary, network: Denoiser, digest: str = "") -> None:
@@ -144,6 +144,7 @@ class Restorer(Proposer):
         if isinstance(recipe.gaps, Overflow):
             self.longest, self.context = recipe.gaps.longest, recipe.gaps.context
         self.blend_calibration: Calibration | None = None
+        self.weight = Weight()
         self.network.eval().requires_grad_(False)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
@@ -215,8 +216,9 @@ class Restorer(Proposer):
         about = {"vocabulary": self.vocabulary.digest}
         save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors", about)
         curves = {"network": self.calibration, "blend": self.blend_calibration}
-        document = {name: curve.as_dict() for name, curve in curves.items() if curve}
+        document: dict[str, Any] = {name: curve.as_dict() for name, curve in curves.items() if curve}
         if document:
+            document["weight"] = self.weight.as_list()
             (folder / "calibration.json").write_text(json.dumps(document) + "\n")
 
     @staticmethod
@@ -245,6 +247,7 @@ class Restorer(Proposer):
                 document = json.loads((folder / "calibration.json").read_text())
                 model.calibration = Calibration.from_dict(document["network"])
                 model.blend_calibration = Calibration.from_dict(document["blend"])
+                model.weight = Weight.from_list(document.get("weight", model.weight.coefficients))
             except (OSError, ValueError, KeyError, TypeError) as e:
                 raise ModelError(f"{folder}: no calibration ({e})") from e
         return model

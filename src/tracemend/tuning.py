@@ -52,4 +52,5 @@ def tuned(
                 break
         result = Restorer(model.recipe, model.vocabulary, run.averaged(), model.digest)
     result.calibration, result.blend_calibration = model.calibration, model.blend_calibration
+    result.weight = model.weight
     return result, run.number
