@@ -50,6 +50,7 @@ MAKERS = {
     "trust": lost.trust,
     "mosaic": lost.mosaic,
     "parts": lost.parts,
+    "choosing": lost.choosing,
     "backbones": lost.backbones,
     "hypotheses": lost.hypotheses,
     "foreign": lost.foreign,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from docs.common import folded, load, rows_of, source
 from tracemend import lost
 from tracemend.evaluate import PARTS as PARTS_OF_MEND
@@ -174,13 +175,9 @@ def parts() -> str:
     }
     head = ["", *lengths, *measures, "ms an event"]
 
-    def spread(three: list[float]) -> str:
-        mean, low, high = (100 * x for x in three)
-        return f"{mean:.1f} ({low:.1f}-{high:.1f})"
-
     body = [
         [r["mender"], *(f"{100 * r['bins'][n][0]:.1f}" for n in lengths)]
-        + [spread(r[k]) for k in measures.values()]
+        + [_spread(*r[k]) for k in measures.values()]
         + [f"{r['ms_per_event'][0]:.2f}"]
         for r in d["rows"]
     ]
@@ -188,6 +185,25 @@ def parts() -> str:
     return (
         f"Seeds {', '.join(map(str, d['seeds']))}: {gaps} gaps.\n\n" + markdown_table(head, body) + source(d, "parts")
     )
+
+
+def choosing() -> str:
+    """What could be won by choosing among fills, and who can choose: means and ranges over seeds."""
+    d = load("choosing")
+    body = [
+        [r["picked"], *(_spread(float(np.mean(r[k])), min(r[k]), max(r[k])) for k in ("accuracy", "perfect"))]
+        for r in d["rows"]
+    ]
+    unsure, gaps = (", ".join(map(str, d[k])) for k in ("unsure", "gaps"))
+    return (
+        f"Seeds {', '.join(map(str, d['seeds']))}: {unsure} gaps of {gaps}.\n\n"
+        + markdown_table(["picked", "accuracy", "perfect"], body)
+        + source(d, "choosing")
+    )
+
+
+def _spread(mean: float, low: float, high: float) -> str:
+    return f"{100 * mean:.1f} ({100 * low:.1f}-{100 * high:.1f})"
 
 
 def backbones() -> str:
