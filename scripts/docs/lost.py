@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from docs.common import folded, load, rows_of, source
 from tracemend import lost
 from tracemend.evaluate import PARTS as PARTS_OF_MEND
