@@ -236,7 +236,20 @@ def backbones() -> str:
         for r in learning["rows"]
     ]
     title = f"\nAfter {learning['iterations']} steps, with Muon where nothing else is said:\n\n"
-    return result + title + markdown_table(head, body) + source(learning, "backbones")
+    result += title + markdown_table(head, body) + source(learning, "backbones")
+    return result + "\nIn the whole of a training:\n\n" + _training()
+
+
+def _training() -> str:
+    """The logs of long trainings side by side."""
+    d = load("training")
+    logs = {run["backbone"]: {r["step"]: r for r in run["rows"]} for run in d["runs"]}
+    head = ["steps", *(f"{name}, {what}" for name in logs for what in ("validation loss", "restored"))]
+    body = [[f"{step:,}"] for step in next(iter(logs.values()))]
+    for log in logs.values():
+        for row, r in zip(body, log.values(), strict=True):
+            row += [f"{r['validation_loss']:.3f}", f"{100 * r['accuracy']:.1f}"]
+    return markdown_table(head, body) + source(d, "training")
 
 
 def mending() -> str:
