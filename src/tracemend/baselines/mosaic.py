@@ -319,8 +319,9 @@ class Mosaic(Proposer):
 
 def _mean(belief_S: Floats, known_S: Floats, value_S: Floats) -> float:
     """The mean of a value where it is known (it is 0 elsewhere), NaN if that is nowhere likely."""
-    weight = float(belief_S @ known_S)
-    return float(belief_S @ value_S) / weight if weight > TINY else np.nan
+    # not by BLAS: its threads wait for each other where other work keeps a core busy, many times as long as they add
+    weight = float(np.einsum("s,s->", belief_S, known_S))
+    return float(np.einsum("s,s->", belief_S, value_S)) / weight if weight > TINY else np.nan
 
 
 def _drawn(weight_S: Floats, rng: np.random.Generator) -> int:
