@@ -46,19 +46,22 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One gap: of which recording; the share right of the mosaic's fill (first) and each drawn one, and of the
-    network's; what may tell them apart; beliefs and what was right of both fills."""
+    """One gap: of which recording; the share right of the mosaic's fill (first) and each drawn one; what may tell them
+    apart; beliefs and what was right of the mosaic's and the network's fill."""
 
     recording: int
     length: int
     right_K: Floats
-    network_right: float
     agreed_K: Floats
     likely_K: Floats
     held_K: Floats
     timed_K: Floats
     beliefs: tuple[Floats, Floats]
     rights: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+
+    @property
+    def network_right(self) -> float:
+        return float(self.rights[1].mean())
 
 
 def likelihood(model: Restorer, w: Window, fills: Sequence[Ints], rng: np.random.Generator) -> Floats:
@@ -149,7 +152,6 @@ def cases(
                     recording=number,
                     length=count,
                     right_K=(ids_KN == right).mean(axis=1),
-                    network_right=float((by_network.ids == right).mean()),
                     agreed_K=(ids_KN[:, None] == ids_KN[None, 1:]).mean(axis=(1, 2)),
                     likely_K=likelihood(model, w, shown, rng),
                     held_K=np.log(p_KN + 1e-4).sum(axis=1),
@@ -179,9 +181,7 @@ def weighed(all_cases: Sequence[Case]) -> list[bool]:
         ]
 
         def means(case: Case, curves: Sequence[Calibration] = curves) -> list[float]:
-            return [
-                float(k(b.astype(np.float32), case.length).mean()) for k, b in zip(curves, case.beliefs, strict=True)
-            ]
+            return [curve.mean(belief, case.length) for curve, belief in zip(curves, case.beliefs, strict=True)]
 
         sure = np.array([means(c) for c in others])
         ahead = np.array([c.network_right - c.right_K[0] for c in others])

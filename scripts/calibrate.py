@@ -90,7 +90,7 @@ def weight_of(
 ) -> Weight:
     """What the network counts, from the same gaps filled by either alone."""
     means = [
-        np.array([float(curve(s.confidence, s.length).mean()) for s in scores])
+        np.array([curve.mean(s.confidence, s.length) for s in scores])
         for curve, scores in ((copies, copied), (own, restored))
     ]
     length = np.array([s.length for s in copied])
@@ -109,20 +109,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     lost = list(losses(options.corpus, options.seed))
-    for name in COPIERS.keys() & set(options.only):
-        curve = curve_of(name, judged(lost, None, bare(COPIERS[name])))
+    scores = {name: judged(lost, None, bare(COPIERS[name])) for name in COPIERS if name in options.only}
+    for name, of_name in scores.items():
+        curve = curve_of(name, of_name)
         file = ROOT / "src" / "tracemend" / "data" / f"{name}_calibration.json"
         file.write_text(json.dumps(curve.as_dict()) + "\n")
     if "network" in options.only:
         model = Restorer.load(options.model)
         model.calibration = model.blend_calibration = None
-        restored, copied = judged(lost, model, None), judged(lost, None, bare(Mosaic))
+        restored = judged(lost, model, None)
+        copied = scores["mosaic"] if "mosaic" in scores else judged(lost, None, bare(Mosaic))
         own = curve_of("network", restored)
-        weight = weight_of(copied, restored, curve_of("mosaic", copied), own)
-        model.calibration, model.weight = own, weight
-        blend = curve_of("blend", judged(lost, model, Mosaic))
-        document = {"network": own.as_dict(), "blend": blend.as_dict(), "weight": weight.as_list()}
-        (options.model / "calibration.json").write_text(json.dumps(document) + "\n")
+        model.calibration, model.weight = own, weight_of(copied, restored, curve_of("mosaic", copied), own)
+        model.blend_calibration = curve_of("blend", judged(lost, model, Mosaic))
+        model.save_calibration(options.model)
 
 
 main()

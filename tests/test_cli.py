@@ -28,7 +28,7 @@ def run(*arguments: str | Path, cwd: Path | None = None, **more: object) -> subp
     command = [sys.executable, "-W", "error", "-m", "tracemend.cli", *map(str, arguments)]
     # one thread: on busy cores OpenMP's threads wait for each other many times as long as they work
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture

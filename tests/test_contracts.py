@@ -488,9 +488,22 @@ def test_a_network_is_not_asked_where_it_has_no_names_nor_in_long_gaps(
     unsure = window(left, right, hidden)  # what isn't in the stream: nobody can be sure
     blend.propose([unsure])
     assert sum(asked_for) == asked
-    blend.weight = Weight((-3.0, 0.0, 0.0, 0.0))  # a network that has proven wrong
-    blend.propose([unsure])
+    blend.network.weight = Weight((-3.0, 0.0, 0.0, 0.0))  # a network that has proven wrong
+    Blend(blend.copier, blend.network).propose([unsure])
     assert sum(asked_for) == asked
+
+
+def test_the_weight_says_whose_fill_is_taken() -> None:
+    ids = 3 + rng(4).integers(0, 8, 600)
+    copier, network = Lookup([Stream(ids, np.zeros_like(ids))]), tiny()
+    left, right = (Stream(ids[a : a + 30], np.zeros(30, np.int64)) for a in (0, 300))
+    unsure = window(left, right, 6)
+    fills = [mender.propose([unsure])[0].events_NM[:, 0] for mender in (copier, network)]
+    assert (fills[0] != fills[1]).any()
+    network.weight = Weight((20.0, 0.0, 0.0, 0.0))
+    assert (Blend(copier, network).propose([unsure])[0].events_NM[:, 0] == fills[1]).all()
+    network.weight = Weight((-20.0, 0.0, 0.0, 0.0))
+    assert (Blend(copier, network).propose([unsure])[0].events_NM[:, 0] == fills[0]).all()
 
 
 def test_a_models_curves_and_weight_come_back(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from conftest import rng, threads_on_cpus
 
 from tracemend.baselines import Lookup
+from tracemend.calibration import Weight
 from tracemend.gaps import Blackout, lose
 from tracemend.mender import Restorer
 from tracemend.mending import mend_trace
@@ -62,12 +63,14 @@ def test_the_trace_is_learnt(channels: int) -> None:
 
 def test_the_same_steps_give_the_same_model_and_the_given_one_stays() -> None:
     model = fresh()
+    model.weight = Weight((1.0, 2.0, 3.0, 4.0))
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
     first, second = (tuned(model, DATA, seconds=600, steps=5)[0] for _ in range(2))
     weights = [m.network.state_dict() for m in (first, second)]
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in before)
     assert not all(torch.equal(weights[0][k], before[k]) for k in before)
     assert all(torch.equal(model.network.state_dict()[k], before[k]) for k in before)
+    assert first.weight == model.weight
 
 
 def test_names_that_the_model_does_not_have() -> None:

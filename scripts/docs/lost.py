@@ -243,13 +243,16 @@ def backbones() -> str:
 def _training() -> str:
     """The logs of long trainings side by side."""
     d = load("training")
-    logs = {run["backbone"]: {r["step"]: r for r in run["rows"]} for run in d["runs"]}
-    head = ["steps", *(f"{name}, {what}" for name in logs for what in ("validation loss", "restored"))]
-    body = [[f"{step:,}"] for step in next(iter(logs.values()))]
-    for log in logs.values():
-        for row, r in zip(body, log.values(), strict=True):
-            row += [f"{r['validation_loss']:.3f}", f"{100 * r['accuracy']:.1f}"]
-    filled = [["filled by `mend`", *(x for run in d["runs"] for x in ("", f"{100 * run['filled_right']:.1f}"))]]
+    runs = d["runs"]
+    head = ["steps", *(f"{run['backbone']}, {what}" for run in runs for what in ("validation loss", "restored"))]
+    body = [
+        [
+            f"{rows[0]['step']:,}",
+            *(x for r in rows for x in (f"{r['validation_loss']:.3f}", f"{100 * r['accuracy']:.1f}")),
+        ]
+        for rows in zip(*(run["rows"] for run in runs), strict=True)
+    ]
+    filled = [["filled by `mend`", *(x for run in runs for x in ("", f"{100 * run['filled_right']:.1f}"))]]
     return markdown_table(head, body + filled) + source(d, "training")
 
 

@@ -37,19 +37,19 @@ class Blend(Proposer):
         """Both menders' beliefs, mixed. The network isn't asked where it can't win however sure it were, nor where it
         has no names for most of what it would see."""
         result = self.copier.propose([w.narrowed(self.copier.context) for w in windows], seed)
+        copied = [_mean(self.copier, p) if len(p) else 1.0 for p in result]
         open_windows = [
             i
             for i, (w, p) in enumerate(zip(windows, result, strict=True))
             if 0 < len(p) <= min(LONGEST, self.network.longest)
-            and max(self.weight(_mean(self.copier, p), sure, len(p)) for sure in (0.0, 1.0)) >= 0.5
+            and max(self.weight(copied[i], sure, len(p)) for sure in (0.0, 1.0)) >= 0.5
             and _both_edges(w)
             and self._knows(w)
         ]
         guesses = self.network.propose([windows[i] for i in open_windows], seed)
         for i, guess in zip(open_windows, guesses, strict=True):
-            copied = result[i]
-            w = self.weight(_mean(self.copier, copied), _mean(self.network, guess), len(guess))
-            result[i] = mix(copied, guess, 1 - w)
+            w = self.weight(copied[i], _mean(self.network, guess), len(guess))
+            result[i] = mix(result[i], guess, 1 - w)
         return result
 
     def _knows(self, window: Window) -> bool:
@@ -60,7 +60,7 @@ class Blend(Proposer):
 def _mean(mender: Mender, proposal: Proposal) -> float:
     """The mean confidence in a window's likeliest events, by the mender's curve if it has one."""
     belief, curve = proposal.p_NM[:, 0], mender.calibration
-    return float((curve(belief, len(proposal)) if curve else belief).mean())
+    return curve.mean(belief, len(proposal)) if curve else float(belief.mean())
 
 
 def _both_edges(window: Window) -> bool:

@@ -6,7 +6,6 @@ Axis legend: N events, K knots of a curve, G gaps, F features of a gap.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -36,6 +35,10 @@ class Calibration:
         """Confidence of events of a gap of ``length`` events."""
         x, y = self.curves[int(np.searchsorted(LENGTHS, length))]
         return np.interp(belief_N, x, y).astype(np.float32)
+
+    def mean(self, belief_N: NDArray[Any], length: int) -> float:
+        """The mean confidence of a fill of ``length`` events."""
+        return float(self(belief_N, length).mean())
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -93,8 +96,7 @@ class Weight:
     coefficients: tuple[float, ...] = (-5.0, -100 / 3, 100 / 3, 0.0)
 
     def __call__(self, copier: float, network: float, length: int) -> float:
-        at = float(_features(np.array([copier]), np.array([network]), np.array([length]))[0] @ self.coefficients)
-        return 1 / (1 + math.exp(-min(max(at, -50.0), 50.0)))
+        return float(_logistic(_features(copier, network, length) @ self.coefficients))
 
     def as_list(self) -> list[float]:
         return [round(c, 4) for c in self.coefficients]
@@ -120,15 +122,20 @@ class Weight:
         penalty_F = np.array([1e-3, *[ridge] * (x_GF.shape[1] - 1)])
         found_F = np.zeros(x_GF.shape[1])
         for _ in range(50):
-            p_G = 1 / (1 + np.exp(-np.clip(x_GF @ found_F, -50, 50)))
+            p_G = _logistic(x_GF @ found_F)
             slope_F = x_GF.T @ (stake_G * (p_G - better_G)) + penalty_F * found_F
             curvature_FF = (x_GF * (stake_G * p_G * (1 - p_G))[:, None]).T @ x_GF + np.diag(penalty_F)
             found_F = found_F - np.linalg.solve(curvature_FF, slope_F)
         return Weight(tuple(found_F.tolist()))
 
 
-def _features(copier_G: Floats, network_G: Floats, length_G: Ints) -> Floats:
-    return np.stack([np.ones(len(copier_G)), copier_G, network_G, np.log10(length_G)], axis=1)
+def _features(copier_G: Floats | float, network_G: Floats | float, length_G: Ints | int) -> Floats:
+    """(G, F), or (F,) of one gap."""
+    return np.stack([np.ones_like(copier_G), copier_G, network_G, np.log10(length_G)], axis=-1)
+
+
+def _logistic(x: Floats) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -50, 50))))
 
 
 @cache

@@ -215,6 +215,10 @@ class Restorer(Proposer):
         weights = {k: v if k in exact else v.half() for k, v in self.network.state_dict().items()}
         about = {"vocabulary": self.vocabulary.digest}
         save_file({k: v.contiguous() for k, v in weights.items()}, folder / "weights.safetensors", about)
+        self.save_calibration(folder)
+
+    def save_calibration(self, folder: Path) -> None:
+        """Write calibration.json, if there is anything to write."""
         curves = {"network": self.calibration, "blend": self.blend_calibration}
         document: dict[str, Any] = {name: curve.as_dict() for name, curve in curves.items() if curve}
         if document:
