@@ -252,7 +252,7 @@ class Restorer(Proposer):
                 model.calibration = Calibration.from_dict(document["network"])
                 model.blend_calibration = Calibration.from_dict(document["blend"])
                 model.weight = Weight.from_list(document.get("weight", model.weight.coefficients))
-            except (OSError, ValueError, KeyError, TypeError) as e:
+            except (ModelError, OSError, ValueError, KeyError, TypeError) as e:
                 raise ModelError(f"{folder}: no calibration ({e})") from e
         return model
 
