@@ -14,7 +14,7 @@ from common import ROOT, command
 from tracemend.datasets import load
 from tracemend.datasets.audit import audit
 from tracemend.datasets.study import BENCHMARKS
-from tracemend.experiment import commit
+from tracemend.judging.provenance import commit
 
 SETS = [*(f"pts/{name}" for name in BENCHMARKS), "pts-hard30/compress-gzip", "pts-hard15/compress-gzip"]
 

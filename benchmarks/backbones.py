@@ -23,13 +23,14 @@ import torch
 from common import ROOT, command
 
 from tracemend.datasets import corpus
-from tracemend.experiment import provenance
-from tracemend.gaps import Overflow
-from tracemend.mender import Restorer
-from tracemend.recipes import Recipe, build, recipe
-from tracemend.training import Training, keep_memory, weights_of
-from tracemend.vocabulary import universal
-from tracemend.windows import streams
+from tracemend.diffusion.denoiser import build
+from tracemend.diffusion.gaps import Overflow
+from tracemend.diffusion.recipes import Recipe, recipe
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.training import Training, keep_memory, weights_of
+from tracemend.judging.provenance import provenance
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import streams
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 LENGTHS, POSITIONS = (256, 1024, 4096), 8192

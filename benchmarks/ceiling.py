@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from common import ROOT, command
 
-from tracemend.datasets import Data, load, ngrams
-from tracemend.evaluate import blackout
-from tracemend.experiment import provenance
+from tracemend.datasets import Data, load
+from tracemend.judging.provenance import provenance
+from tracemend.judging.windows import blackout
+from tracemend.trace import ngrams
 
 LENGTH, NUMBER = 200, 1000
 GAPS, SIDES = (1, 10, 40), (0, 1, 2, 4, 8, 16)

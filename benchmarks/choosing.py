@@ -24,16 +24,18 @@ from common import ROOT, command
 from numpy.typing import NDArray
 from simulated import recordings
 
-from tracemend.baselines import Mosaic
-from tracemend.calibration import Calibration, Weight
-from tracemend.events import Trace
-from tracemend.experiment import provenance
-from tracemend.gaps import lose
-from tracemend.mender import Restorer
-from tracemend.mending import DRAWN, Mending
-from tracemend.training import keep_memory
-from tracemend.vocabulary import OTHER, Vocabulary, universal
-from tracemend.windows import SLOTS, UNKNOWN_STEP, Stream, Window, log_step, streams, window
+from tracemend.diffusion.gaps import lose
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.training import keep_memory
+from tracemend.judging.provenance import provenance
+from tracemend.menders import Mosaic
+from tracemend.menders.calibration import Calibration, Weight
+from tracemend.mending.blocks import hypotheses, propose
+from tracemend.mending.filling import Filling
+from tracemend.mending.run import DRAWN
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import OTHER, Vocabulary, universal
+from tracemend.trace.windows import SLOTS, UNKNOWN_STEP, Stream, Window, log_step, streams, window
 
 #: Gaps of which the mosaic believes more than this in the mean have nothing to choose; longer ones aren't judged.
 SURE, LONGEST = 0.97, 128
@@ -127,25 +129,26 @@ def cases(
     truth = vocabulary.extended(part).encode(part)
     mosaic = Mosaic(streams(lossy, vocabulary, shortest=1), examples)
     mosaic.calibration = None
-    copying, restoring = Mending(lossy, mosaic, vocabulary), Mending(lossy, model, vocabulary)
-    times = Times(lossy, copying.ids)
+    copying, restoring = Filling(lossy, mosaic, vocabulary), Filling(lossy, model, vocabulary)
+    ids = copying.around.ids
+    times = Times(lossy, ids)
     order = sorted(lossy.gaps, key=lambda g: (g.end_ns, g.begin_ns, g.number))
-    beliefs = copying.propose([(g, g.count or 0) for g in order], 0, lambda done, total: None)
+    beliefs = propose(mosaic, copying.around, [(g, g.count or 0) for g in order], 0, lambda done, total: None)
     found = []
     for i, (gap, copied) in enumerate(zip(order, beliefs, strict=True)):
         count, later = gap.count or 0, [(g.begin_ns, g.end_ns) for g in order[i + 1 :]]
         filled, _ = copying.fill(gap, count, copied, later)
         if 1 < count <= LONGEST and copied.p[:, 0].mean() < SURE:
-            others = copying.hypotheses(mosaic, gap, count, drawn, int(rng.integers(1 << 31)))
+            others = hypotheses(mosaic, copying.around, gap, count, drawn, int(rng.integers(1 << 31)))
             wholes = [copied, *others]
             fills = [filled, *(copying.fill(gap, count, copied.told(o, DRAWN), later)[0] for o in others)]
-            restored = restoring.propose([(gap, count)], 0, lambda done, total: None)[0]
+            restored = propose(model, restoring.around, [(gap, count)], 0, lambda done, total: None)[0]
             by_network, _ = restoring.fill(gap, count, restored, later)
-            w = window(*restoring.context(gap), count, gap.duration_ns)
+            w = window(*restoring.around.of(gap, model.context), count, gap.duration_ns)
             shown = [_channels(w, f.ids, f.tids, o.steps[:-1]) for f, o in zip(fills, wholes, strict=True)]
             ids_KN = np.stack([f.ids for f in fills])
             p_KN = np.where(copied.events[None] == ids_KN[:, :, None], copied.p[None], 0).sum(axis=2)
-            first, last = (int(copying.ids[e]) if e is not None else -1 for e in (gap.before, gap.after))
+            first, last = (int(ids[e]) if e is not None else -1 for e in (gap.before, gap.after))
             right = truth[missing[gap.number]]
             found.append(
                 Case(
@@ -160,8 +163,8 @@ def cases(
                     rights=(filled.ids == right, by_network.ids == right),
                 )
             )
-        copying.remember(filled)
-        restoring.remember(filled)
+        copying.timelines.remember(filled)
+        restoring.timelines.remember(filled)
     return found, len(order)
 
 

@@ -26,7 +26,7 @@ from common import ROOT
 from reading import about
 
 from tracemend.formats import glance, read, read_windows
-from tracemend.mending import CONTEXT
+from tracemend.mending.run import CONTEXT
 
 #: What reads every field of every event by babeltrace2's bindings; prints events and processor seconds.
 BINDINGS = """

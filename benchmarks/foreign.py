@@ -18,11 +18,11 @@ from common import ROOT, command
 from simulated import SPLIT, recordings
 
 from tracemend.datasets import pairs
-from tracemend.experiment import provenance
-from tracemend.familiarity import FAMILIAR, LENGTH, familiarity
+from tracemend.judging.provenance import provenance
+from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.recording.corpus import HOW_UST
-from tracemend.vocabulary import universal
-from tracemend.windows import streams
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import streams
 
 LENGTHS = (2, 4, 6, 8, 12, 16, 32)
 SHARES = np.round(np.arange(0.5, 1, 0.01), 2)

@@ -21,10 +21,11 @@ import numpy as np
 from common import ROOT, command
 from simulated import recordings
 
-from tracemend.experiment import provenance
-from tracemend.gaps import lose
-from tracemend.mending import mend_trace
-from tracemend.metrics import LENGTH_BINS, bin_name
+from tracemend.diffusion.gaps import lose
+from tracemend.judging.metrics import LENGTH_BINS, bin_name
+from tracemend.judging.provenance import provenance
+from tracemend.mending.options import Options
+from tracemend.mending.run import mend_trace
 
 Event = tuple[str, str]
 #: Agreement from so much up.
@@ -73,7 +74,7 @@ def main() -> None:
         begin = int(rng.integers(0, max(1, len(trace) - options.events)))
         part = replace(trace, table=trace.table.slice(begin, options.events))
         lossy, missing = lose(part, rng, longest=600)
-        mended = mend_trace(lossy, shipped=examples["unseen"], hypotheses=options.number)
+        mended = mend_trace(lossy, options=Options(hypotheses=options.number), shipped=examples["unseen"])
         assert mended.hypotheses is not None
         names = list(zip(part.table["name"].to_pylist(), part.table["phase"].to_pylist(), strict=True))
         fills, drawn = (

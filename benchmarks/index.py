@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 from common import ROOT, command
 
-from tracemend.baselines import ORDERS, Places, hidden_runs
-from tracemend.baselines.places import MOST, hashed
 from tracemend.datasets import load
-from tracemend.evaluate import blackout
-from tracemend.experiment import provenance
-from tracemend.windows import SLOTS, Window
+from tracemend.judging.provenance import provenance
+from tracemend.judging.windows import blackout
+from tracemend.menders import ORDERS, Places, hidden_runs
+from tracemend.menders.places import MOST, hashed
+from tracemend.trace.windows import SLOTS, Window
 
 LENGTH, GAP, NUMBER, SITES = 200, 10, 1000, 192
 

@@ -19,11 +19,11 @@ import torch
 from common import ROOT, command
 
 from tracemend.datasets import corpus
-from tracemend.events import Trace
-from tracemend.examples import shipped
-from tracemend.experiment import provenance
-from tracemend.gaps import lose
-from tracemend.mending import COPIERS, mend_trace
+from tracemend.diffusion.gaps import lose
+from tracemend.judging.provenance import provenance
+from tracemend.menders.examples import shipped
+from tracemend.mending.run import COPIERS, mend_trace
+from tracemend.trace.events import Trace
 
 #: Events of a gap in the mean: lengths are log-uniform from 1 to 600.
 MEAN = 599 / np.log(600)

@@ -20,14 +20,14 @@ from common import ROOT, command
 from numpy.typing import NDArray
 from simulated import Share, by_length, recordings, right
 
-from tracemend.baselines import Lookup, Mosaic, NGram
-from tracemend.baselines.mosaic import JUMPS, MOST
-from tracemend.events import Trace
-from tracemend.experiment import provenance
-from tracemend.gaps import lose
-from tracemend.mender import Mender
-from tracemend.vocabulary import universal
-from tracemend.windows import Stream, streams
+from tracemend.diffusion.gaps import lose
+from tracemend.judging.provenance import provenance
+from tracemend.menders import Lookup, Mosaic, NGram
+from tracemend.menders.base import Mender
+from tracemend.menders.mosaic import JUMPS, MOST
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import Stream, streams
 
 Ints = NDArray[np.int64]
 Maker = Callable[[Sequence[Stream], Sequence[Stream]], Mender]

@@ -24,20 +24,22 @@ from common import ROOT, command
 from numpy.typing import NDArray
 from simulated import SPLIT
 
-from tracemend.baselines import Lookup, Mosaic, NGram, adapt
-from tracemend.blend import Blend
 from tracemend.datasets import corpus, workload
-from tracemend.events import Trace
-from tracemend.experiment import provenance
-from tracemend.gaps import lose
-from tracemend.mender import Mender, Restorer
-from tracemend.mending import Mending
-from tracemend.metrics import LENGTH_BINS, bin_name
-from tracemend.recipes import recipe
-from tracemend.training import Training, keep_memory
-from tracemend.tuning import tuned
-from tracemend.vocabulary import universal
-from tracemend.windows import Stream, streams
+from tracemend.diffusion.gaps import lose
+from tracemend.diffusion.recipes import recipe
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.training import Training, keep_memory
+from tracemend.diffusion.tuning import tuned
+from tracemend.judging.metrics import LENGTH_BINS, bin_name
+from tracemend.judging.provenance import provenance
+from tracemend.menders import Lookup, Mosaic, NGram
+from tracemend.menders.adapted import adapt
+from tracemend.menders.base import Mender
+from tracemend.mending.blend import Blend
+from tracemend.mending.filling import Filling
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import Stream, streams
 
 #: Of the network, besides the iterations; one channel more from row to row.
 NETWORK = ("width=64", "options.layers=3", "batch=16")
@@ -93,7 +95,7 @@ def measured(mender: Mender, part: Trace, lossy: Trace, missing: list[NDArray[np
     """Each gap, filled as ``mend`` does it, and as the likeliest events would have it."""
     vocabulary = universal().extended(lossy)
     truth, real_ns = vocabulary.encode(part), part.time_ns
-    run = Mending(lossy, mender, vocabulary)
+    run = Filling(lossy, mender, vocabulary)
     order = sorted(lossy.gaps, key=lambda g: (g.end_ns, g.begin_ns, g.number))
     beliefs = run.propose([(g, g.count or 0) for g in order], 0, lambda done, total: None)
     for i, (gap, belief) in enumerate(zip(order, beliefs, strict=True)):

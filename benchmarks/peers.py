@@ -43,16 +43,18 @@ import torch
 from common import ROOT, command
 from numpy.typing import NDArray
 
-from tracemend.codecs import CODECS, nearest
 from tracemend.datasets import Data, load
+from tracemend.diffusion.codecs import CODECS, nearest
+from tracemend.diffusion.gaps import Blackout
+from tracemend.diffusion.recipes import recipe
+from tracemend.diffusion.training import draw, keep_memory, weights_of
 from tracemend.errors import one_of
-from tracemend.experiment import Job, missing, provenance, scored
-from tracemend.gaps import Blackout
-from tracemend.mender import Proposal, Proposer, certain
-from tracemend.recipes import recipe
-from tracemend.results import Row, append, exclusive, read_results
-from tracemend.training import draw, keep_memory, weights_of
-from tracemend.windows import Window, batch
+from tracemend.judging.experiment import scored
+from tracemend.judging.grid import Job, missing
+from tracemend.judging.provenance import provenance
+from tracemend.judging.results import Row, append, exclusive, read_results
+from tracemend.menders.base import Proposal, Proposer, certain
+from tracemend.trace.windows import Window, batch
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]

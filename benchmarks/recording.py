@@ -22,7 +22,7 @@ from typing import Any
 
 from common import ROOT
 
-from tracemend.experiment import commit
+from tracemend.judging.provenance import commit
 from tracemend.recording import RecordError
 from tracemend.recording.corpus import HOW, HOW_UST, Setting, Workload, attempt, draw, workloads
 

@@ -21,15 +21,17 @@ import torch
 from common import ROOT, command
 from torch import Tensor
 
-from tracemend.backbones.held import chain
-from tracemend.backbones.ssm import DPLR, _doubled
 from tracemend.datasets import Data, load
-from tracemend.evaluate import blackout, judge_windows
-from tracemend.experiment import commit, trained
-from tracemend.mender import Restorer
-from tracemend.recipes import build, published, recipe
-from tracemend.training import keep_memory
-from tracemend.vocabulary import numbered
+from tracemend.diffusion.backbones.held import chain
+from tracemend.diffusion.backbones.ssm import DPLR, _doubled
+from tracemend.diffusion.denoiser import build
+from tracemend.diffusion.recipes import published, recipe
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.training import keep_memory
+from tracemend.judging.provenance import commit
+from tracemend.judging.trained import trained
+from tracemend.judging.windows import Hidden, blackout, judge_windows
+from tracemend.trace.vocabulary import numbered
 
 #: What is hidden of each window.
 GAP = 10
@@ -104,7 +106,7 @@ def samplers(data: Data, iterations: int, number: int, models: Path) -> list[dic
         for sampler, steps in choices:
             how = model.recipe.how | ({"sampler": sampler} if name.startswith("diffwave") else {})
             changed = Restorer(replace(model.recipe, how=how, steps=steps), model.vocabulary, model.network)
-            row = judge_windows(changed, windows.ids_NL, known, subsets, data.vocabulary)
+            row = judge_windows(changed, Hidden(windows.ids_NL, known, subsets, data.vocabulary))
             parts = row["subsets"]
             rows.append(
                 {

@@ -8,12 +8,12 @@ from common import ROOT
 from numpy.typing import NDArray
 
 from tracemend.datasets import corpus, workload
-from tracemend.events import Trace
-from tracemend.mender import Mender
-from tracemend.mending import Mending
-from tracemend.metrics import LENGTH_BINS, bin_name
-from tracemend.vocabulary import Vocabulary, universal
-from tracemend.windows import Stream, streams
+from tracemend.judging.metrics import LENGTH_BINS, bin_name
+from tracemend.menders.base import Mender
+from tracemend.mending.filling import Filling
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import Vocabulary, universal
+from tracemend.trace.windows import Stream, streams
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 
@@ -37,7 +37,7 @@ def right(
     mender: Mender, lossy: Trace, truth: NDArray[np.int32], missing: Sequence[NDArray[np.int64]], vocabulary: Vocabulary
 ) -> list[Share]:
     """What of each gap the likeliest event at each position has right, without constraints."""
-    run = Mending(lossy, mender, vocabulary)
+    run = Filling(lossy, mender, vocabulary)
     beliefs = run.propose([(g, g.count or 0) for g in lossy.gaps], 0, lambda done, total: None)
     shares = zip(beliefs, missing, strict=True)
     return [(len(lost), float((b.events[:, 0] == truth[lost]).mean())) for b, lost in shares]

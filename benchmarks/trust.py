@@ -17,11 +17,11 @@ import numpy as np
 from common import ROOT, command
 from simulated import Share, by_length, recordings, right
 
-from tracemend.baselines import Lookup
-from tracemend.experiment import provenance
-from tracemend.gaps import lose
-from tracemend.vocabulary import universal
-from tracemend.windows import streams
+from tracemend.diffusion.gaps import lose
+from tracemend.judging.provenance import provenance
+from tracemend.menders import Lookup
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import streams
 
 TRUSTS = (1.0, 0.3, 0.1, 0.03, 0.01)
 

@@ -17,17 +17,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tracemend.baselines import Lookup, Mosaic
-from tracemend.calibration import Calibration, Weight
 from tracemend.datasets import corpus, workload
-from tracemend.evaluate import GapScore, judge
-from tracemend.gaps import lose
-from tracemend.mender import Restorer
-from tracemend.mending import Copier, mend_trace
-from tracemend.metrics import calibration_error
+from tracemend.diffusion.gaps import lose
+from tracemend.diffusion.restorer import Restorer
+from tracemend.judging.gaps import GapScore, judge
+from tracemend.judging.metrics import calibration_error
+from tracemend.menders import Lookup, Mosaic
+from tracemend.menders.calibration import Calibration, Weight
+from tracemend.mending.run import Copier, mend_trace
 from tracemend.recording import Pair
-from tracemend.vocabulary import universal
-from tracemend.windows import Stream, streams
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import Stream, streams
 
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"

@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 from tracemend.datasets import corpus
-from tracemend.examples import NAME, write
-from tracemend.vocabulary import universal
-from tracemend.windows import streams
+from tracemend.menders.examples import NAME, write
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import streams
 
 ROOT = Path(__file__).parents[1]
 

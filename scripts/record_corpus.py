@@ -21,10 +21,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from tracemend.events import SCHEMA
 from tracemend.formats import parquet
 from tracemend.recording import RecordError, pairs, record
 from tracemend.recording.corpus import SURVIVE, TIMEOUT, Attempt, How, Workload, attempts, workloads
+from tracemend.trace.events import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "experiments" / "workloads.toml"

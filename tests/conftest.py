@@ -16,8 +16,8 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tracemend.events import PHASES, SCHEMA, Trace
-from tracemend.mended import INFERRED, Fill, Mended
+from tracemend.mending.mended import INFERRED, Fill, Mended
+from tracemend.trace.events import PHASES, SCHEMA, Trace
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recordings" / "deploy"

@@ -8,14 +8,15 @@ from conftest import rng, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.baselines import AdaptedMosaic, Mosaic, Run, adapt
-from tracemend.baselines.adapted import FACTORS, LEAST, LONGEST, MARGIN, _best, _pieces
-from tracemend.baselines.places import Places
+from tracemend.diffusion.gaps import lose
 from tracemend.errors import ModelError
-from tracemend.gaps import lose
-from tracemend.mending import mend_trace
-from tracemend.vocabulary import universal
-from tracemend.windows import Stream, streams, window
+from tracemend.menders import AdaptedMosaic, Mosaic, Run
+from tracemend.menders.adapted import FACTORS, LEAST, LONGEST, MARGIN, _best, _pieces, adapt
+from tracemend.menders.places import Places
+from tracemend.mending.options import Options
+from tracemend.mending.run import mend_trace
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import Stream, streams, window
 
 
 def stream(ids: list[int] | np.ndarray) -> Stream:
@@ -107,16 +108,16 @@ def test_mending_says_how_it_adapted() -> None:
     assert told["trials"] >= LEAST
     assert told["jumps"] in FACTORS
     assert mended.inferred.equals(mend_trace(lossy).inferred)
-    plain = mend_trace(lossy, adapt=0)
+    plain = mend_trace(lossy, options=Options(adapt=0))
     assert "adapted" not in plain.provenance["options"]
     known = mend_trace(lossy, shipped=streams(complete, universal()))  # the examples have it, word for word
     assert "adapted" not in known.provenance["options"]
     own = Mosaic(streams(lossy, universal(), shortest=1))
     assert (
-        "adapted" not in mend_trace(lossy, own, adapt=9.0).provenance["options"]
+        "adapted" not in mend_trace(lossy, own, Options(adapt=9.0)).provenance["options"]
     )  # somebody's own mender stays as it is
     assert own.factor == 1
     for seconds in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ModelError, match="must be a number from 0"):
-            mend_trace(lossy, adapt=seconds)
-    assert mend_trace(lossy, adapt=60.0).provenance["options"]["adapted"]["trials"] == 60
+            mend_trace(lossy, options=Options(adapt=seconds))
+    assert mend_trace(lossy, options=Options(adapt=60.0)).provenance["options"]["adapted"]["trials"] == 60

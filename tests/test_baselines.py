@@ -12,13 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tracemend.baselines import BASELINES, Automaton, NGram, hidden_runs
-from tracemend.baselines.automaton import Machine, _descending
-from tracemend.baselines.contexts import Contexts
-from tracemend.baselines.runs import Run
-from tracemend.mender import CANDIDATES
-from tracemend.vocabulary import BREAK
-from tracemend.windows import SLOTS, Stream, Window, window
+from tracemend.menders import MENDERS, Automaton, NGram, hidden_runs
+from tracemend.menders.automaton import Machine, _descending
+from tracemend.menders.base import CANDIDATES
+from tracemend.menders.contexts import Contexts
+from tracemend.menders.runs import Run
+from tracemend.trace.vocabulary import BREAK
+from tracemend.trace.windows import SLOTS, Stream, Window, window
 
 Pieces = list[list[int]]
 pieces = st.lists(st.lists(st.integers(3, 5), min_size=1, max_size=30), min_size=1, max_size=4)
@@ -223,7 +223,7 @@ class TestLearnt:
     def test_a_fill_does_not_depend_on_what_else_is_filled(self, name: str) -> None:
         rng = np.random.default_rng(0)
         text = walk(rng, 3000, 30)
-        mender = BASELINES[name]([Stream(text, np.zeros(len(text), int))])
+        mender = MENDERS[name]([Stream(text, np.zeros(len(text), int))])
         windows = [
             gap(text[i : i + 20].tolist(), text[i + 20 + n :][:20].tolist(), n) for i, n in enumerate([5, 1, 12])
         ]
@@ -248,7 +248,7 @@ class TestLearnt:
 
     def test_a_loop_goes_on_in_phase(self, name: str) -> None:
         loop = np.tile([3, 4, 5, 4, 6], 40)
-        mender = BASELINES[name]([Stream(loop, np.zeros(200, int))])
+        mender = MENDERS[name]([Stream(loop, np.zeros(200, int))])
         w = gap(loop[:20].tolist(), loop[33:50].tolist(), 13)
         proposal = mender.propose([w])[0]
         assert (proposal.events_NM[:, 0] == loop[20:33]).all()
@@ -258,7 +258,7 @@ class TestLearnt:
         rng = np.random.default_rng(1)
         text = walk(rng, 4000, 1300)
         text = np.concatenate([text, np.arange(3, 1303)])
-        mender = BASELINES[name]([Stream(text, np.zeros(len(text), int))])
+        mender = MENDERS[name]([Stream(text, np.zeros(len(text), int))])
         n = 5000 if name == "automaton" else 300
         w = gap(text[:30].tolist(), text[2030:2060].tolist(), n)
         assert np.isin(mender.propose([w])[0].events_NM[:, 0], text).all()
@@ -266,7 +266,7 @@ class TestLearnt:
     def test_no_training_at_all(self, name: str) -> None:
         empty = np.empty(0, np.int64)
         for nothing in ([], [Stream(empty, empty)], [Stream(np.array([BREAK]), np.array([-1]))]):
-            assert len(BASELINES[name](nothing).propose([gap([3], [4], 3)])[0]) == 3
+            assert len(MENDERS[name](nothing).propose([gap([3], [4], 3)])[0]) == 3
 
 
 def test_runs_end_at_breaks_and_other_runs() -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import DEMO, ROOT
 
-from tracemend.mended import HYPOTHESES
+from tracemend.mending.mended import HYPOTHESES
 
 LOSSY = """\
             find-2209    [001] .....   307.755149: sys_enter: NR 72 (6, 3, 7ffd, 1000, 5568, 73)
@@ -25,7 +25,7 @@ CPU:1 [LOST 3 EVENTS]
 
 
 def run(*arguments: str | Path, cwd: Path | None = None, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "tracemend.cli", *map(str, arguments)]
+    command = [sys.executable, "-W", "error", "-m", "tracemend", *map(str, arguments)]
     # one thread: on busy cores OpenMP's threads wait for each other many times as long as they work
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
@@ -231,7 +231,7 @@ def test_a_full_disk_behind_stdout_is_one_line(lossy: Path, tmp_path: Path, comm
         assert run("mend", lossy, "-o", tmp_path / "m", "--model", "lookup").returncode == 0
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "tracemend.cli", *command, *target], stdout=full, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-m", "tracemend", *command, *target], stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == 1
     assert done.stderr.decode().strip() == "tracemend: stdout: No space left on device"

@@ -8,20 +8,20 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.constraints import (
+from tracemend.mending.constraints import (
     CLOSED,
     ENDED,
     FREE,
     UNSEEN,
     Thread,
-    decode,
     drop_impossible,
     need,
     state_after,
     without_exit,
 )
-from tracemend.syscalls import LAST_CALLS, SIGNAL_RETURNS
-from tracemend.vocabulary import Vocabulary
+from tracemend.mending.search import decode
+from tracemend.trace.syscalls import LAST_CALLS, SIGNAL_RETURNS
+from tracemend.trace.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary([("a", 0), ("a", 1), ("b", 0), ("b", 1), ("tick", 2)])
 A, A_, B, B_, TICK = range(3, 8)

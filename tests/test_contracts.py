@@ -18,25 +18,29 @@ from conftest import rng, threads_on_cpus
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracemend.backbones import BACKBONES
-from tracemend.backbones.held import chain
-from tracemend.backbones.lstm import LSTM
-from tracemend.backbones.ssm import KERNELS
-from tracemend.baselines import BASELINES, Lookup, MostFrequent
-from tracemend.blend import LONGEST, Blend
-from tracemend.calibration import Calibration, Weight
-from tracemend.denoiser import Denoiser
+from tracemend.diffusion.backbones import BACKBONES
+from tracemend.diffusion.backbones.held import chain
+from tracemend.diffusion.backbones.lstm import LSTM
+from tracemend.diffusion.backbones.ssm import KERNELS
+from tracemend.diffusion.backbones.widths import Widths
+from tracemend.diffusion.denoiser import Denoiser, build
+from tracemend.diffusion.gaps import lose
+from tracemend.diffusion.processes.base import Noise, Process
+from tracemend.diffusion.processes.masked import Masked
+from tracemend.diffusion.recipes import RECIPES, recipe
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.sampler import restore
+from tracemend.diffusion.training import Training
 from tracemend.errors import ModelError
-from tracemend.gaps import lose
-from tracemend.mender import Mender, Proposal, Restorer
-from tracemend.mending import mend_trace
-from tracemend.processes.base import Noise, Process
-from tracemend.processes.masked import Masked
-from tracemend.recipes import RECIPES, build, recipe
-from tracemend.sampler import restore
-from tracemend.training import Training
-from tracemend.vocabulary import FIRST, MASK, numbered, universal
-from tracemend.windows import SLOTS, STEPS, Stream, Window, streams, window
+from tracemend.menders import MENDERS, Lookup, MostFrequent
+from tracemend.menders.base import Mender, Proposal
+from tracemend.menders.calibration import Calibration, Weight
+from tracemend.mending.blend import LONGEST, Blend
+from tracemend.mending.blocks import propose
+from tracemend.mending.run import mend_trace
+from tracemend.mending.surroundings import Surroundings
+from tracemend.trace.vocabulary import FIRST, MASK, numbered, universal
+from tracemend.trace.windows import SLOTS, STEPS, Stream, Window, streams, window
 
 
 def tiny(vocabulary_size: int = 40) -> Restorer:
@@ -48,14 +52,14 @@ def tiny(vocabulary_size: int = 40) -> Restorer:
 
 PATTERN = np.tile(np.arange(3, 11), 40)
 STREAM = Stream(PATTERN, np.zeros_like(PATTERN))
-MENDERS: dict[str, Callable[[], Mender]] = {
-    **{name: partial(make, [STREAM]) for name, make in BASELINES.items()},
+EVERY: dict[str, Callable[[], Mender]] = {
+    **{name: partial(make, [STREAM]) for name, make in MENDERS.items()},
     "network": tiny,
     "blend": lambda: Blend(Lookup([STREAM]), tiny()),
 }
 
 
-@pytest.mark.parametrize("name", MENDERS)
+@pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("channels", [1, 2])
 def test_menders_fill_the_hidden_and_keep_the_known(name: str, channels: int) -> None:
     ids = np.stack([PATTERN[i : i + 48] for i in range(5)])
@@ -64,7 +68,7 @@ def test_menders_fill_the_hidden_and_keep_the_known(name: str, channels: int) ->
     known[2, 40:44] = False  # a second gap in one window
     given = ids if channels == 1 else np.stack([ids, np.ones_like(ids)], axis=-1)
     hidden = np.where(known if channels == 1 else known[..., None], given, 0)
-    mender = MENDERS[name]()
+    mender = EVERY[name]()
     first, second = mender.restore(hidden, known, 1), mender.restore(hidden, known, 1)
     assert first.ids.shape == given.shape
     assert (first.ids[known] == given[known]).all()
@@ -76,17 +80,15 @@ def test_menders_fill_the_hidden_and_keep_the_known(name: str, channels: int) ->
     assert (first.confidence_BL[known] == 1).all()
 
 
-@pytest.mark.parametrize("name", MENDERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_proposals_are_distributions(name: str) -> None:
     trace = threads_on_cpus(rng(0), 300)
     lossy, _ = lose(trace, rng(1), longest=40)
     vocabulary = universal().extended(lossy)
     intact = streams(lossy, vocabulary, shortest=2)
-    mender = BASELINES[name](intact) if name in BASELINES else MENDERS[name]()
-    from tracemend.mending import Mending
-
-    run = Mending(lossy, mender, vocabulary)
-    beliefs = run.propose([(g, g.count or 1) for g in lossy.gaps], 0, lambda done, total: None)
+    mender = MENDERS[name](intact) if name in MENDERS else EVERY[name]()
+    around = Surroundings(lossy, vocabulary.encode(lossy).astype(np.int64))
+    beliefs = propose(mender, around, [(g, g.count or 1) for g in lossy.gaps], 0, lambda done, total: None)
     for gap, b in zip(lossy.gaps, beliefs, strict=True):
         assert len(b.events) == len(b.p) == len(b.threads) == gap.count
         assert (b.p >= 0).all()
@@ -95,10 +97,10 @@ def test_proposals_are_distributions(name: str) -> None:
         np.testing.assert_allclose(b.threads.sum(axis=1), 1, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", MENDERS)
+@pytest.mark.parametrize("name", EVERY)
 def test_no_hidden_run_is_an_empty_proposal(name: str) -> None:
     ids = PATTERN[None, :20]
-    assert (MENDERS[name]().restore(ids, np.ones_like(ids, bool)).ids == ids).all()
+    assert (EVERY[name]().restore(ids, np.ones_like(ids, bool)).ids == ids).all()
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
@@ -126,7 +128,7 @@ CASES = [(name, options) for name in BACKBONES for options in OPTIONS.get(name, 
 class TestBackbones:
     def make(self, name: str, options: dict[str, Any]) -> torch.nn.Module:
         torch.manual_seed(0)
-        backbone = BACKBONES[name](32, cond=3, time=8, **options)
+        backbone = BACKBONES[name](Widths(32, 3, 8), **options)
         for p in backbone.parameters():  # what starts at zero would hide what depends on it
             if (p == 0).all():
                 torch.nn.init.normal_(p, std=0.1)
@@ -173,7 +175,7 @@ class TestBackbones:
 
 
 def test_an_lstm_goes_on_from_its_memory() -> None:
-    lstm = LSTM(8, layers=2)
+    lstm = LSTM(Widths.alike(8), layers=2)
     x = torch.randn(3, 8, 10)
     whole = lstm(x, x, x[..., 0])
     first, memory = lstm.advance(x[..., :6], None)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from test_cli import run
 from test_recording import twice
 
-from tracemend.datasets import DATASETS, Data, Windows, adfa, fetch, load, ngrams, pairs, study
+from tracemend.datasets import DATASETS, Data, Windows, adfa, fetch, load, pairs, study
 from tracemend.datasets.audit import audit, twins
 from tracemend.datasets.audit import loop as loop_of
 from tracemend.datasets.base import by_trace, check, cut, digest, read_arrays, reassembled, write_arrays
@@ -30,9 +30,10 @@ from tracemend.formats import parquet
 from tracemend.recording.corpus import workloads
 from tracemend.recording.pairs import by_times
 from tracemend.recording.pairs import write as write_pair
-from tracemend.syscalls import table
-from tracemend.vocabulary import FIRST, OTHER, numbered
-from tracemend.windows import Ints, Stream
+from tracemend.trace import ngrams
+from tracemend.trace.syscalls import table
+from tracemend.trace.vocabulary import FIRST, OTHER, numbered
+from tracemend.trace.windows import Ints, Stream
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 SHARED = ROOT.parent / "shared" / "data"

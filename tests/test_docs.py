@@ -46,7 +46,7 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_links_and_commands_exist(page: str) -> None:
-    from tracemend.cli import app
+    from tracemend.cli.app import app
 
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\(([^)#]+)\)", text):

@@ -13,13 +13,13 @@ from conftest import make_trace, right, threads_on_cpus
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tracemend.downstream import descriptor_error, errors, of_mended, of_trace
-from tracemend.events import PHASES, Gap
+from tracemend.diffusion.gaps import lose
 from tracemend.formats import read
-from tracemend.gaps import lose
-from tracemend.mended import INFERRED, Mended
-from tracemend.mending import mend_trace
-from tracemend.syscalls import DESCRIPTORS, all_names
+from tracemend.judging.downstream import descriptor_error, errors, of_mended, of_trace
+from tracemend.mending.mended import INFERRED, Mended
+from tracemend.mending.run import mend_trace
+from tracemend.trace.events import PHASES, Gap
+from tracemend.trace.syscalls import DESCRIPTORS, all_names
 
 
 def test_figures_by_hand() -> None:

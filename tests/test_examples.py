@@ -11,12 +11,11 @@ import pytest
 from conftest import DEMO, ROOT
 
 import tracemend
-from tracemend import examples
-from tracemend.baselines import Lookup
 from tracemend.datasets import corpus
 from tracemend.errors import ModelError
-from tracemend.vocabulary import BREAK, OTHER, Vocabulary, universal
-from tracemend.windows import Stream, streams, window
+from tracemend.menders import Lookup, examples
+from tracemend.trace.vocabulary import BREAK, OTHER, Vocabulary, universal
+from tracemend.trace.windows import Stream, streams, window
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 

@@ -16,15 +16,17 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from tracemend import experiment
 from tracemend.datasets import Data, Windows
+from tracemend.diffusion.recipes import recipe
 from tracemend.errors import DataError, ModelError, OutputError, TraceError
-from tracemend.experiment import narrowed, plan, read_grid, run, trained
-from tracemend.recipes import recipe
-from tracemend.report import as_csv, as_markdown, cells, figures, write
-from tracemend.results import KEY, append, exclusive, read_results
-from tracemend.vocabulary import FIRST, numbered
-from tracemend.windows import Stream
+from tracemend.judging import trained as models
+from tracemend.judging.experiment import run
+from tracemend.judging.grid import narrowed, plan, read_grid
+from tracemend.judging.report import as_csv, as_markdown, cells, figures, write
+from tracemend.judging.results import KEY, append, exclusive, read_results
+from tracemend.judging.trained import trained
+from tracemend.trace.vocabulary import FIRST, numbered
+from tracemend.trace.windows import Stream
 
 SHARED = ROOT.parent / "shared" / "data"
 needs_data = pytest.mark.skipif(not (SHARED / "pts").is_dir(), reason="needs ../shared/data")
@@ -127,19 +129,19 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) 
     class KilledError(Exception):
         pass
 
-    real = experiment._write
+    real = models._write
 
     def killed_after_two(path: Path, document: dict[str, Any]) -> None:
         real(path, document)
         if len(document["validation"]) == 2:
             raise KilledError
 
-    experiment._write = killed_after_two
+    models._write = killed_after_two
     try:
         with pytest.raises(KilledError):
             trained(chosen, data, 0, tmp_path / "b")
     finally:
-        experiment._write = real
+        models._write = real
     taken_up, _ = trained(chosen, data, 0, tmp_path / "b")
     assert taken_up.digest == whole.digest
     other, _ = trained(chosen, data, 1, tmp_path / "b")
@@ -149,7 +151,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) 
 @needs_data
 def test_the_smoke_grid_runs_and_is_reported(tmp_path: Path) -> None:
     def tracemend(*arguments: str) -> str:
-        command = [sys.executable, "-m", "tracemend.cli", *arguments]
+        command = [sys.executable, "-m", "tracemend", *arguments]
         return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True, timeout=300).stdout
 
     grid = str(ROOT / "experiments" / "smoke.toml")
@@ -168,7 +170,7 @@ def test_the_smoke_grid_runs_and_is_reported(tmp_path: Path) -> None:
 def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     results = tmp_path / "r.jsonl"
     options = ["-o", str(results), "--from", str(SHARED), "--models", str(tmp_path / "m")]
-    command = [sys.executable, "-m", "tracemend.cli", "experiment", str(grid), *options]
+    command = [sys.executable, "-m", "tracemend", "experiment", str(grid), *options]
     command += ["--jobs", "2"]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
     end = time.monotonic() + 120
@@ -250,7 +252,7 @@ def test_a_row_that_finds_no_room_leaves_the_file_as_it_was(tmp_path: Path) -> N
     append(path, row())
     size = path.stat().st_size
     code = (
-        "import resource, signal, sys; from pathlib import Path; from tracemend.results import append;"
+        "import resource, signal, sys; from pathlib import Path; from tracemend.judging.results import append;"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50}, {size + 50}));"
         "append(Path(sys.argv[1]), {'a': 'x' * 500})"

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracemend.api import mend
-from tracemend.events import Gap
-from tracemend.familiarity import FAMILIAR, familiarity
-from tracemend.gaps import lose
-from tracemend.mending import mend_trace
+from tracemend.diffusion.gaps import lose
+from tracemend.menders.familiarity import FAMILIAR, familiarity
+from tracemend.mending.run import mend_trace
 from tracemend.outputs import report
-from tracemend.vocabulary import universal
-from tracemend.windows import Stream, streams
+from tracemend.trace.events import Gap
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import Stream, streams
 
 LINES = st.lists(st.lists(st.integers(3, 5), max_size=12), max_size=3)
 
@@ -63,7 +63,7 @@ def test_the_command_says_it(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "tracemend.cli",
+        "tracemend",
         "mend",
         DEMO / "lossy.txt",
         "-o",

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tracemend.codecs import CODECS, nearest
-from tracemend.processes.base import Noise
-from tracemend.processes.gaussian import PREDICTIONS, Gaussian
-from tracemend.schedules import SCHEDULES, zero_terminal
-from tracemend.vocabulary import FIRST, numbered
+from tracemend.diffusion.codecs import CODECS, nearest
+from tracemend.diffusion.processes.base import Noise
+from tracemend.diffusion.processes.gaussian import PREDICTIONS, Gaussian
+from tracemend.diffusion.schedules import SCHEDULES, zero_terminal
+from tracemend.trace.vocabulary import FIRST, numbered
 
 COUNTS = [400, 100, 50, 20, 5, 1]
 VOCABULARY = numbered(6, COUNTS)

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.baselines import hidden_runs
-from tracemend.baselines.lookup import Lookup
-from tracemend.baselines.places import CONTEXT, ORDERS, Places, _match
-from tracemend.windows import GONE, Stream, window
+from tracemend.menders import hidden_runs
+from tracemend.menders.lookup import Lookup
+from tracemend.menders.places import CONTEXT, ORDERS, Places, _match
+from tracemend.trace.windows import GONE, Stream, window
 
 small = st.lists(st.integers(3, 6), min_size=1, max_size=80)
 

@@ -12,13 +12,13 @@ import pytest
 from conftest import rng, threads_on_cpus
 
 from tracemend import datasets, lost
+from tracemend.diffusion.gaps import lose
 from tracemend.errors import DataError, ModelError, TraceError
 from tracemend.formats import parquet
-from tracemend.gaps import lose
-from tracemend.metrics import LENGTH_BINS, accuracy, bin_name
+from tracemend.judging.metrics import LENGTH_BINS, accuracy, bin_name
+from tracemend.judging.report import triple
+from tracemend.judging.results import read_results
 from tracemend.recording import Pair, pairs
-from tracemend.report import triple
-from tracemend.results import read_results
 
 SPLIT = '[split]\nvalidation_run = 2\ntest_run = 3\ntest = ["other"]\n'
 CONTEST = '[[lost]]\nmenders = ["copy", "lookup", "lookup + examples", "n-gram of the corpus"]\nmost = 2\n'

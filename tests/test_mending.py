@@ -16,15 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracemend
-from tracemend.baselines import Copy, Lookup, Mosaic, MostFrequent
+from tracemend.diffusion.gaps import lose
 from tracemend.errors import ModelError
-from tracemend.events import Gap, Trace
-from tracemend.gaps import lose
-from tracemend.mended import Mended
-from tracemend.mender import Mender
-from tracemend.mending import mend_trace, spread
-from tracemend.vocabulary import universal
-from tracemend.windows import streams
+from tracemend.menders import Copy, Lookup, Mosaic, MostFrequent
+from tracemend.menders.base import Mender
+from tracemend.mending.mended import Mended
+from tracemend.mending.options import Options
+from tracemend.mending.run import mend_trace
+from tracemend.mending.times import spread
+from tracemend.trace.events import Gap, Trace
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import streams
 
 MENDERS: dict[str, Callable[[], Mender | None]] = {
     "lookup": lambda: None,
@@ -120,7 +122,7 @@ def test_gaps_without_a_count_are_left_or_estimated() -> None:
     left = mend_trace(unknown)
     assert {f.status for f in left.fills} == {"left"}
     assert left.inferred.num_rows == 0
-    guessed = mend_trace(unknown, unknown="estimate")
+    guessed = mend_trace(unknown, options=Options(unknown="estimate"))
     assert all(f.estimated for f in guessed.fills if f.status == "filled")
     true = sum(len(m) for m in missing)
     assert 0.5 * true < guessed.inferred.num_rows < 2 * true
@@ -130,7 +132,7 @@ def test_refusal_leaves_out_what_is_below() -> None:
     lossy, _ = lose(threads_on_cpus(rng(5), 800), rng(6), longest=200)
     everything = mend_trace(lossy)
     middle = float(np.median([f.confidence for f in everything.fills if f.confidence is not None]))
-    some = mend_trace(lossy, refuse=middle)
+    some = mend_trace(lossy, options=Options(refuse=middle))
     refused = [f for f in some.fills if f.status == "refused"]
     assert refused
     assert len(refused) < len(some.fills)
@@ -147,7 +149,7 @@ def test_every_hypothesis_is_a_fill(seed: int, longest: int, blocks: bool) -> No
     lossy, _ = lose(complete, rng(seed + 1), share=0.05, longest=longest)
     mender = Mosaic(streams(lossy, universal().extended(lossy), shortest=1))
     mender.longest = 8 if blocks else mender.longest
-    mended = mend_trace(lossy, mender, hypotheses=3, seed=seed)
+    mended = mend_trace(lossy, mender, Options(hypotheses=3, seed=seed))
     assert mended.inferred.equals(mend_trace(lossy, mender).inferred)  # the fills are what they are without them
     assert mended.hypotheses is not None
     drawn = [
@@ -173,7 +175,7 @@ def test_hypotheses_are_as_frequent_as_what_they_are_copied_from() -> None:
     lost = slice(902, 906)  # what followed one poll, both calls of it
     gap = Gap(0, 0, 901, 902, rows[901][0], rows[906][0], 4, "counted", 902)
     lossy = replace(make_trace(rows[: lost.start] + rows[lost.stop :]), gaps=(gap,))
-    mended = mend_trace(lossy, hypotheses=100)
+    mended = mend_trace(lossy, options=Options(hypotheses=100))
     assert mended.hypotheses is not None
     names = mended.hypotheses["name"].to_pylist()
     pairs = Counter(zip(names[::4], names[2::4], strict=True))
@@ -181,11 +183,11 @@ def test_hypotheses_are_as_frequent_as_what_they_are_copied_from() -> None:
     assert 10 <= pairs["mmap", "munmap"] <= 45
     agreement = mended.fills[0].agreement
     assert agreement == pairs["read", "write"] / 100
-    again = mend_trace(lossy, hypotheses=100)
+    again = mend_trace(lossy, options=Options(hypotheses=100))
     assert again.hypotheses is not None
     assert again.hypotheses.equals(mended.hypotheses)
     with pytest.raises(ModelError, match="lookup has no hypotheses, only mosaic has"):
-        mend_trace(lossy, copier=Lookup, hypotheses=1)
+        mend_trace(lossy, options=Options(hypotheses=1), copier=Lookup)
 
 
 def test_hypotheses_of_gaps_that_look_alike_are_drawn_apart() -> None:
@@ -199,7 +201,7 @@ def test_hypotheses_of_gaps_that_look_alike_are_drawn_apart() -> None:
     gaps = [
         Gap(k, 0, c - 4 * k - 1, c - 4 * k, 1000 * (c - 1), 1000 * (c + 4), 4, "counted", c) for k, c in enumerate(cuts)
     ]
-    mended = mend_trace(replace(make_trace(kept), gaps=tuple(gaps)), hypotheses=100)
+    mended = mend_trace(replace(make_trace(kept), gaps=tuple(gaps)), options=Options(hypotheses=100))
     assert mended.hypotheses is not None
     names = np.array(mended.hypotheses["name"].to_pylist()).reshape(2, 100, 4)[:, :, 0]
     assert 25 < (names[0] == names[1]).sum() < 75
@@ -212,14 +214,15 @@ def test_hypotheses_where_there_is_next_to_nothing_to_copy(kept: int, count: int
         before, after = (at - 1 if at else None), (at if at < kept else None)
         gap = Gap(0, 0, before, after, 1000 * at - 500, 1000 * at - 1, count, "counted", 1)
         trace = make_trace([(1000 * i, 0, 7, ("read", "futex", "poll")[i], 2) for i in range(kept)])
-        mended = mend_trace(replace(trace, gaps=(gap,)), hypotheses=3)
+        mended = mend_trace(replace(trace, gaps=(gap,)), options=Options(hypotheses=3))
         assert mended.hypotheses is not None
         assert mended.hypotheses.num_rows == 3 * count
 
 
 def test_the_same_seed_gives_the_same_events() -> None:
     lossy, _ = lose(threads_on_cpus(rng(7), 500), rng(8))
-    assert mend_trace(lossy, seed=3).inferred.equals(mend_trace(lossy, seed=3).inferred)
+    first, second = (mend_trace(lossy, options=Options(seed=3)) for _ in range(2))
+    assert first.inferred.equals(second.inferred)
 
 
 def test_progress_is_told_gap_by_gap() -> None:
@@ -344,7 +347,7 @@ def test_spread_stays_inside_and_in_order(steps: list[float], begin: int, span: 
 @pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
 def test_the_recording_of_the_demonstration() -> None:
     """A really lossy trace: exact counts, everything in place, the lookup above both baselines."""
-    from tracemend.evaluate import judge
+    from tracemend.judging.gaps import judge
     from tracemend.recording import align
 
     pair = align(tracemend.read(DEMO / "lossy.txt"), tracemend.read(DEMO / "complete.txt.xz"))

@@ -14,16 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tracemend.baselines import MostFrequent, NGram
-from tracemend.calibration import LENGTHS, Calibration, Weight
+from tracemend.diffusion.gaps import lose
 from tracemend.errors import ModelError
-from tracemend.evaluate import blackout, by_rank, by_type, held_out, judge, judge_windows, summary
-from tracemend.events import Gap
-from tracemend.gaps import lose
-from tracemend.mended import INFERRED
-from tracemend.mender import Proposal, Proposer, certain
-from tracemend.mending import mend_trace
-from tracemend.metrics import (
+from tracemend.judging.gaps import judge, summary
+from tracemend.judging.likelihood import held_out
+from tracemend.judging.metrics import (
     LENGTH_BINS,
     accuracy,
     bin_name,
@@ -34,10 +29,17 @@ from tracemend.metrics import (
     rouge_l,
     rouge_l_published,
 )
+from tracemend.judging.windows import Hidden, blackout, by_rank, by_type, judge_windows
+from tracemend.menders import MostFrequent, NGram
+from tracemend.menders.base import Proposal, Proposer, certain
+from tracemend.menders.calibration import LENGTHS, Calibration, Weight
+from tracemend.mending.mended import INFERRED
+from tracemend.mending.run import mend_trace
 from tracemend.recording import Pair
-from tracemend.syscalls import NO_MODULE, all_names, module
-from tracemend.vocabulary import FIRST, OTHER, Vocabulary, numbered, universal
-from tracemend.windows import Stream, Window, streams
+from tracemend.trace.events import Gap
+from tracemend.trace.syscalls import NO_MODULE, all_names, module
+from tracemend.trace.vocabulary import FIRST, OTHER, Vocabulary, numbered, universal
+from tracemend.trace.windows import Stream, Window, streams
 
 short = st.lists(st.integers(0, 3), min_size=1, max_size=7)
 
@@ -222,7 +224,7 @@ def test_windows_are_judged_by_what_was_hidden() -> None:
     known = blackout(4, 2, "centre")
     assert known.tolist() == [True, False, False, True]
     hard = np.array([False, True, True, False])
-    row = judge_windows(Constant(), ids, known, {"all": np.ones(4, bool), "hard": hard}, numbered(2))
+    row = judge_windows(Constant(), Hidden(ids, known, {"all": np.ones(4, bool), "hard": hard}, numbered(2)))
     every, part = row["subsets"]["all"], row["subsets"]["hard"]
     assert every["accuracy"] == pytest.approx((1 + 0.5 + 0 + 0) / 4)
     assert (every["perfect"], every["gaps"], part["gaps"]) == (0.25, 4, 2)
@@ -233,7 +235,7 @@ def test_windows_are_judged_by_what_was_hidden() -> None:
     assert every["count_better"] == 0.25
     # the shares: the broken first window (a, a) tells them as they are, mending can't do better
     assert every["share_better"] == 0
-    assert judge_windows(Constant(), ids, known, {"none": np.zeros(4, bool)}, numbered(2))["subsets"] == {
+    assert judge_windows(Constant(), Hidden(ids, known, {"none": np.zeros(4, bool)}, numbered(2)))["subsets"] == {
         "none": {"gaps": 0}
     }
 
@@ -247,11 +249,11 @@ def test_fills_are_judged_by_their_likelihood_beside_the_truth() -> None:
         """Three bits for a b, one for an a."""
         return np.asarray(np.where(known_BL, 0, 1 + 2.0 * (ids_BL == b)).sum(axis=1) / (~known_BL).sum(axis=1))
 
-    row = judge_windows(Constant(), ids, known, parts, numbered(2), likelihood=likelihood)
+    row = judge_windows(Constant(), Hidden(ids, known, parts, numbered(2)), likelihood=likelihood)
     every, last = row["subsets"]["all"], row["subsets"]["last"]
     assert (every["bits"], every["bits_truth"], every["likelier"]) == (1, (1 + 2 + 3 + 3) / 4, 0.75)
     assert (last["bits"], last["bits_truth"], last["likelier"]) == (1, 3, 1)
-    assert "bits" not in judge_windows(Constant(), ids, known, parts, numbered(2))["subsets"]["all"]
+    assert "bits" not in judge_windows(Constant(), Hidden(ids, known, parts, numbered(2)))["subsets"]["all"]
 
 
 def test_held_out_streams_tell_how_likely_events_are() -> None:

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tracemend.baselines import hidden_runs
-from tracemend.baselines.mosaic import Mosaic, _union
-from tracemend.vocabulary import BREAK
-from tracemend.windows import Stream, Window, window
+from tracemend.menders import hidden_runs
+from tracemend.menders.mosaic import Mosaic, _union
+from tracemend.trace.vocabulary import BREAK
+from tracemend.trace.windows import Stream, Window, window
 
 JUMPS = {4: 0.05, 2: 0.03, 1: 0.02, 0: 0.01}
 MISS, TRUST = 0.02, 0.3

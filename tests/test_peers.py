@@ -14,12 +14,13 @@ from conftest import ROOT
 from numpy.typing import NDArray
 from test_experiment import made_up
 
-from tracemend.codecs import CODECS
-from tracemend.evaluate import blackout, judge_windows
-from tracemend.experiment import missing, scored
-from tracemend.report import cells
-from tracemend.results import KEY, append, key, read_results
-from tracemend.vocabulary import FIRST, MASK, numbered
+from tracemend.diffusion.codecs import CODECS
+from tracemend.judging.experiment import scored
+from tracemend.judging.grid import missing
+from tracemend.judging.report import cells
+from tracemend.judging.results import KEY, append, key, read_results
+from tracemend.judging.windows import Hidden, blackout, judge_windows
+from tracemend.trace.vocabulary import FIRST, MASK, numbered
 
 VOCABULARY = numbered(20, range(20, 0, -1))
 
@@ -86,7 +87,7 @@ def test_the_model_of_another_library_is_judged_as_a_mender(peers: Any, codec: s
     codes, ids, known = CODECS[codec](VOCABULARY), windows(250), blackout(50, 10, "centre")
     model = Knowing(peers.encoded(ids, np.ones(ids.shape, bool), codes), chains)
     mender = peers.Peer("a peer", model, codes, chains or None)
-    row = judge_windows(mender, ids, known, {"all": np.ones(len(ids), bool)}, VOCABULARY)
+    row = judge_windows(mender, Hidden(ids, known, {"all": np.ones(len(ids), bool)}, VOCABULARY))
     assert row["subsets"]["all"]["accuracy"] == 1
     assert model.at == len(ids)  # in several calls
 

@@ -25,10 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tracemend
+from tracemend.diffusion.gaps import lose
 from tracemend.errors import TraceError
-from tracemend.events import Trace
 from tracemend.formats import parquet, ringbuffer
-from tracemend.gaps import lose
 from tracemend.recording import (
     Pair,
     RecordError,
@@ -45,6 +44,7 @@ from tracemend.recording import (
 )
 from tracemend.recording.ftrace import _Pages
 from tracemend.recording.tracefs import EVENTS, PREFIX, TRACEFS, Instance, held, names_kept, remove_stale, thread_names
+from tracemend.trace.events import Trace
 
 recording = pytest.mark.skipif(bool(available()), reason=f"recording needs root and tracefs: {available()}")
 by_perf = pytest.mark.skipif(bool(perf.available_perf()), reason=f"recording by perf: {perf.available_perf()}")

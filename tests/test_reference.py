@@ -10,15 +10,16 @@ import torch
 from conftest import ROOT
 from safetensors.torch import load_file, save_file
 
-from tracemend.backbones.held import chain
+from tracemend.diffusion.backbones.held import chain
+from tracemend.diffusion.denoiser import build
+from tracemend.diffusion.processes.base import Noise
+from tracemend.diffusion.processes.gaussian import Gaussian
+from tracemend.diffusion.recipes import published
+from tracemend.diffusion.reference import read
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.schedules import SCHEDULES
 from tracemend.errors import ModelError
-from tracemend.mender import Restorer
-from tracemend.processes.base import Noise
-from tracemend.processes.gaussian import Gaussian
-from tracemend.recipes import build, published
-from tracemend.reference import read
-from tracemend.schedules import SCHEDULES
-from tracemend.vocabulary import numbered
+from tracemend.trace.vocabulary import numbered
 
 GOLDEN = ROOT.parent / "shared" / "golden"
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="needs the golden vectors in ../shared/golden")
@@ -92,8 +93,8 @@ def test_a_checkpoint_stays_the_same_as_a_model(name: str, tmp_path: Path) -> No
 @golden
 def test_the_s4_kernel_is_the_same() -> None:
     io, weights = vectors("s4_layer"), load_file(GOLDEN / "s4_layer.weights.safetensors")
-    from tracemend.backbones.ssm import Mixed, StateSpace
-    from tracemend.reference import _put
+    from tracemend.diffusion.backbones.ssm import Mixed, StateSpace
+    from tracemend.diffusion.reference import _put
 
     layer = Mixed(StateSpace(6, state=16, length=64), 6)
     named: dict[str, torch.Tensor] = {}

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from conftest import make_trace, rng, threads_on_cpus
 
-from tracemend.events import Gap
-from tracemend.gaps import lose
-from tracemend.scanning import SLICES, advise, scan
+from tracemend.diffusion.gaps import lose
+from tracemend.losses.advice import advise
+from tracemend.losses.scanning import SLICES, scan
+from tracemend.trace.events import Gap
 
 
 def test_a_complete_trace_is_clean() -> None:

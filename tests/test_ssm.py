@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tracemend.backbones.held import chain
-from tracemend.backbones.selective import scan
-from tracemend.backbones.ssm import DPLR, KERNELS, Convolution, Diagonal, Kernel, StateSpace, hippo
+from tracemend.diffusion.backbones.held import chain
+from tracemend.diffusion.backbones.selective import scan
+from tracemend.diffusion.backbones.ssm import DPLR, KERNELS, Convolution, Diagonal, Kernel, StateSpace, hippo
 
 
 @pytest.mark.parametrize("trainable", [False, True])

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from conftest import make_trace, rng, threads_on_cpus
 
-from tracemend.baselines import Mosaic
-from tracemend.blend import mix
-from tracemend.events import Gap
-from tracemend.gaps import Blackout, Gaps, Overflow, lose
-from tracemend.mender import certain
-from tracemend.mending import mend_trace
-from tracemend.training import enters_only
-from tracemend.vocabulary import BREAK, universal
-from tracemend.windows import GONE, HIDDEN_STEP, STEPS, UNKNOWN_STEP, Stream, log_step, streams, window
+from tracemend.diffusion.gaps import Blackout, Gaps, Overflow, lose
+from tracemend.diffusion.training import enters_only
+from tracemend.menders import Mosaic
+from tracemend.menders.base import certain
+from tracemend.mending.blend import mix
+from tracemend.mending.options import Options
+from tracemend.mending.run import mend_trace
+from tracemend.trace.events import Gap
+from tracemend.trace.vocabulary import BREAK, universal
+from tracemend.trace.windows import GONE, HIDDEN_STEP, STEPS, UNKNOWN_STEP, Stream, log_step, streams, window
 
 
 def test_log_steps() -> None:
@@ -133,7 +134,7 @@ def test_clocks_that_stand_still(hypotheses: int) -> None:
         rows = [(i // 100 * step, 0, 7, ("read", "write")[i // 2 % 2], i % 2) for i in range(400)]
         kept = [r for i, r in enumerate(rows) if not 150 <= i < 170]
         gap = Gap(0, 0, 149, 150, rows[149][0], rows[170][0], 20, "counted", 151)
-        mended = mend_trace(replace(make_trace(kept), gaps=(gap,)), hypotheses=hypotheses)
+        mended = mend_trace(replace(make_trace(kept), gaps=(gap,)), options=Options(hypotheses=hypotheses))
         times = mended.inferred["time_ns"].to_numpy()
         assert len(times) == 20
         assert rows[149][0] <= times.min() <= times.max() <= rows[170][0]

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file
 
 import tracemend
+from tracemend.diffusion.gaps import Blackout, Overflow, Points
+from tracemend.diffusion.recipes import Recipe, recipe
+from tracemend.diffusion.training import Training, draw, enters_only, weights_of
 from tracemend.errors import ModelError
-from tracemend.gaps import Blackout, Overflow, Points
-from tracemend.recipes import Recipe, recipe
-from tracemend.training import Training, draw, enters_only, weights_of
-from tracemend.vocabulary import FIRST, MASK, Vocabulary, by_frequency, numbered, universal
-from tracemend.windows import SLOTS, UNKNOWN_THREAD, Stream, streams
+from tracemend.trace.vocabulary import FIRST, MASK, Vocabulary, by_frequency, numbered, universal
+from tracemend.trace.windows import SLOTS, UNKNOWN_THREAD, Stream, streams
 
 TINY = recipe("masked-transformer-tiny")
 PERIOD = np.array([3, 7, 4, 9, 5, 3, 8])
@@ -145,7 +145,7 @@ def test_batches_depend_on_seed_and_step_alone() -> None:
 def test_intact_stretches_end_at_gaps() -> None:
     from conftest import rng, threads_on_cpus
 
-    from tracemend.gaps import lose
+    from tracemend.diffusion.gaps import lose
 
     trace = threads_on_cpus(rng(0), 600, cpus=1)
     lossy, missing = lose(trace, rng(1), longest=30)
@@ -206,11 +206,11 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         "from dataclasses import replace\n"
         "import numpy as np, torch\n"
         "from safetensors.torch import save_file\n"
-        "from tracemend.gaps import Blackout\n"
-        "from tracemend.recipes import recipe\n"
-        "from tracemend.training import Training, join\n"
-        "from tracemend.vocabulary import numbered\n"
-        "from tracemend.windows import Stream\n"
+        "from tracemend.diffusion.gaps import Blackout\n"
+        "from tracemend.diffusion.recipes import recipe\n"
+        "from tracemend.diffusion.training import Training, join\n"
+        "from tracemend.trace.vocabulary import numbered\n"
+        "from tracemend.trace.windows import Stream\n"
         "torch.set_num_threads(1)\n"
         "device, first = join('cpu')\n"
         "chosen = replace(recipe('lstm-tiny'), gaps=Blackout(5), length=40)\n"

@@ -11,15 +11,17 @@ import pytest
 import torch
 from conftest import rng, threads_on_cpus
 
-from tracemend.baselines import Lookup
-from tracemend.calibration import Weight
-from tracemend.gaps import Blackout, lose
-from tracemend.mender import Restorer
-from tracemend.mending import mend_trace
-from tracemend.recipes import build, recipe
-from tracemend.tuning import LEAST, tuned
-from tracemend.vocabulary import numbered, universal
-from tracemend.windows import Stream, streams, window
+from tracemend.diffusion.denoiser import build
+from tracemend.diffusion.gaps import Blackout, lose
+from tracemend.diffusion.recipes import recipe
+from tracemend.diffusion.restorer import Restorer
+from tracemend.diffusion.tuning import LEAST
+from tracemend.menders import Lookup
+from tracemend.menders.calibration import Weight
+from tracemend.mending.options import Options
+from tracemend.mending.run import mend_trace
+from tracemend.trace.vocabulary import numbered, universal
+from tracemend.trace.windows import Stream, streams, window
 
 PERIOD = [3, 4, 5, 4, 6, 3, 7]
 DATA = [Stream(np.tile(PERIOD, 60), np.full(420, 1), np.append(-1, np.full(419, 100)))]
@@ -50,7 +52,7 @@ def right(model: Restorer) -> float:
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_the_trace_is_learnt(channels: int) -> None:
     model = fresh(channels)
-    better, steps = tuned(model, DATA, seconds=600, steps=300)
+    better, steps = model.tuned(DATA, seconds=600, steps=300)
     assert steps == 300
     assert right(better) > max(0.5, right(model) + 0.2)
     proposal = better.propose([window(DATA[0][40:60], DATA[0][65:85], 5, 600)])[0]
@@ -65,7 +67,7 @@ def test_the_same_steps_give_the_same_model_and_the_given_one_stays() -> None:
     model = fresh()
     model.weight = Weight((1.0, 2.0, 3.0, 4.0))
     before = {k: v.clone() for k, v in model.network.state_dict().items()}
-    first, second = (tuned(model, DATA, seconds=600, steps=5)[0] for _ in range(2))
+    first, second = (model.tuned(DATA, seconds=600, steps=5)[0] for _ in range(2))
     weights = [m.network.state_dict() for m in (first, second)]
     assert all(torch.equal(weights[0][k], weights[1][k]) for k in before)
     assert not all(torch.equal(weights[0][k], before[k]) for k in before)
@@ -75,24 +77,24 @@ def test_the_same_steps_give_the_same_model_and_the_given_one_stays() -> None:
 
 def test_names_that_the_model_does_not_have() -> None:
     strange = Stream(np.arange(3, 3 + LEAST), np.zeros(LEAST, int))
-    assert tuned(fresh(), [strange], seconds=600, steps=2)[1] == 2
+    assert fresh().tuned([strange], seconds=600, steps=2)[1] == 2
 
 
 def test_no_time_or_too_few_events() -> None:
     model = fresh()
-    assert tuned(model, DATA, seconds=0) == (model, 0)
-    assert tuned(model, [DATA[0][: LEAST - 1]], seconds=600) == (model, 0)
-    assert tuned(model, DATA, seconds=1e-6)[1] == 1
+    assert model.tuned(DATA, seconds=0) == (model, 0)
+    assert model.tuned([DATA[0][: LEAST - 1]], seconds=600) == (model, 0)
+    assert model.tuned(DATA, seconds=1e-6)[1] == 1
     pieces = [DATA[0][a : a + 40] for a in range(0, 400, 40)]
     hidden = replace(model.recipe, gaps=Blackout(50))
-    assert tuned(Restorer(hidden, model.vocabulary, model.network), pieces, seconds=600, steps=2)[1] == 0
+    assert Restorer(hidden, model.vocabulary, model.network).tuned(pieces, seconds=600, steps=2)[1] == 0
 
 
 def test_other_random_numbers_stay_as_they_are() -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    tuned(fresh_once(), DATA, seconds=600, steps=1)
+    fresh_once().tuned(DATA, seconds=600, steps=1)
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -102,11 +104,11 @@ def test_mending_trains_the_network_for_its_share_of_the_time(monkeypatch: pytes
     model = Restorer(chosen, universal(), build(chosen, universal())[1])
     clock: Iterator[int] = iter(range(10_000))
     look = SimpleNamespace(monotonic=lambda: float(next(clock)))  # each look at it takes a second
-    monkeypatch.setattr("tracemend.tuning.time", look)
-    mended = mend_trace(lossy, model, adapt=8.0)
+    monkeypatch.setattr("tracemend.diffusion.tuning.time", look)
+    mended = mend_trace(lossy, model, Options(adapt=8.0))
     assert mended.provenance["options"]["tuned"] == {"steps": 5}
-    assert mend_trace(lossy, model, copier=Lookup, adapt=8.0).provenance["options"]["tuned"] == {"steps": 9}
-    assert mend_trace(lossy, model, copier=None, adapt=8.0).provenance["options"]["tuned"] == {"steps": 9}
-    for options in ({"adapt": 0}, {"adapt": None}, {"adapt": 8.0, "only": ()}):
-        assert "tuned" not in mend_trace(lossy, model, **options).provenance["options"]
+    assert mend_trace(lossy, model, Options(adapt=8.0), copier=Lookup).provenance["options"]["tuned"] == {"steps": 9}
+    assert mend_trace(lossy, model, Options(adapt=8.0), copier=None).provenance["options"]["tuned"] == {"steps": 9}
+    for options in (Options(adapt=0), Options(), Options(adapt=8.0, only=frozenset())):
+        assert "tuned" not in mend_trace(lossy, model, options).provenance["options"]
     assert sum(len(s) for s in streams(lossy, universal())) > LEAST

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tracemend.results import KEY, Row, read_results
+from tracemend.judging.results import KEY, Row, read_results
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from docs.common import by_part, folded, load, rows_of, source
-from tracemend.report import by_gap, cells, named, subsets
-from tracemend.report import markdown_table as table
-from tracemend.results import Row
+from tracemend.judging.report import by_gap, cells, named, subsets
+from tracemend.judging.report import markdown_table as table
+from tracemend.judging.results import Row
 
 
 def audit() -> str:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from docs.common import folded, load, rows_of, source
-from tracemend import lost
-from tracemend.evaluate import PARTS as PARTS_OF_MEND
-from tracemend.report import markdown_table, triple
-from tracemend.results import Row
+from tracemend.judging import lost
+from tracemend.judging.evaluate import PARTS as PARTS_OF_MEND
+from tracemend.judging.report import markdown_table, triple
+from tracemend.judging.results import Row
 
 NAME = "authentic"
 #: What ``tracemend mend`` does.

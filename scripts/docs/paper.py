@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from docs.common import ROOT, by_part, folded, rows_of
-from tracemend.report import by_gap, cells
-from tracemend.report import markdown_table as table
+from tracemend.judging.report import by_gap, cells
+from tracemend.judging.report import markdown_table as table
 
 BENCHMARKS = (
     "compress-gzip",
@@ -58,8 +58,8 @@ MASKED = Line("masked S4", "masked-s4-small")
 TRANSFORMER = Line("masked transformer", "masked-transformer-small")
 LSTM = Line("LSTM", "lstm-small")
 PRINTED, PUBLISHED, CORRECTED = ways("sssd-s4")
-BASELINES = [Line(n, n) for n in ("lookup", "mosaic", "n-gram", "automaton", "copy period", "copy", "most frequent")]
-LOOKUP, _, NGRAM, _, PERIOD, _, _ = BASELINES
+MENDERS = [Line(n, n) for n in ("lookup", "mosaic", "n-gram", "automaton", "copy period", "copy", "most frequent")]
+LOOKUP, _, NGRAM, _, PERIOD, _, _ = MENDERS
 #: What answers "where does it stand" wherever SSSD-S4 is the study's only model.
 MAIN = [PRINTED, PUBLISHED, CORRECTED, MASKED, LOOKUP, NGRAM, PERIOD]
 
@@ -159,7 +159,7 @@ def lines_table(head: Sequence[str], lines: Iterable[tuple[Line, Sequence[str]]]
 def models() -> str:
     """RQ1, tables III and IV."""
     p = Paper()
-    everybody = [*(w for m in MODELS for w in ways(m)), LSTM, MASKED, TRANSFORMER, *BASELINES]
+    everybody = [*(w for m in MODELS for w in ways(m)), LSTM, MASKED, TRANSFORMER, *MENDERS]
     columns = {
         "blackout 1: accuracy": (1, "accuracy", "all"),
         "10: accuracy": (10, "accuracy", "all"),
@@ -215,7 +215,7 @@ def lengths() -> str:
     parts = [
         lines_table(
             [f"{FIRST}, blackout {gap}, windows of", *map(str, LENGTHS)],
-            ((line, [one(p.first(line, gap, length=n)) for n in LENGTHS]) for line in [*MAIN, *BASELINES[-2:]]),
+            ((line, [one(p.first(line, gap, length=n)) for n in LENGTHS]) for line in [*MAIN, *MENDERS[-2:]]),
         )
         for gap in (10, 40)
     ]
@@ -258,7 +258,7 @@ def ranks() -> str:
     p = Paper()
     parts = {}
     for b in BENCHMARKS:
-        lines = [*(w for m in MODELS for w in ways(m)[1:]), LSTM, MASKED, TRANSFORMER, *BASELINES[:5]]
+        lines = [*(w for m in MODELS for w in ways(m)[1:]), LSTM, MASKED, TRANSFORMER, *MENDERS[:5]]
         held = {line: found for line in lines if (found := p.ranks(line, b))}
         if not held:
             continue
@@ -291,7 +291,7 @@ def hard() -> str:
                     for family, gap in columns
                 ],
             )
-            for line in [CORRECTED, MASKED, *BASELINES]
+            for line in [CORRECTED, MASKED, *MENDERS]
         ),
     )
     rows = [r for r in p.rows if r["data"].startswith("pts-hard")]

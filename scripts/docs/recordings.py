@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from docs.common import load, source
-from tracemend.report import markdown_table as table
+from tracemend.judging.report import markdown_table as table
 
 
 def reading() -> str:

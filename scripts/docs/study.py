@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from docs.common import load, provenance, rows_of, source
-from tracemend.report import markdown_table as table
-from tracemend.report import triple
-from tracemend.results import Row
+from tracemend.judging.report import markdown_table as table
+from tracemend.judging.report import triple
+from tracemend.judging.results import Row
 
 #: The benchmarks on which all of the study's models were trained.
 BENCHMARKS = ("compress-gzip", "phpbench", "unpack-linux")

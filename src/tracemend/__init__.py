@@ -9,22 +9,28 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tracemend.api import Imputer, load, mend, train
-    from tracemend.errors import ModelError, OutputError, TraceError, TracemendError
-    from tracemend.events import Gap, Trace
+    from tracemend.diffusion.restorer import Restorer
+    from tracemend.errors import MissingError, ModelError, OutputError, TraceError, TracemendError
     from tracemend.formats import read
-    from tracemend.mended import Fill, Mended
-    from tracemend.mender import Mender, Proposal, Restored, Restorer
-    from tracemend.scanning import Scan, advise, scan
+    from tracemend.losses.advice import advise
+    from tracemend.losses.scanning import Scan, scan
+    from tracemend.menders.base import Mender, Proposal, Restored
+    from tracemend.mending.mended import Fill, Mended
+    from tracemend.mending.options import Options
+    from tracemend.trace.events import Gap, Trace
 
-#: Public names by home. They are imported at first use, so that reading and scanning never wait for PyTorch.
+#: Public names by home. They are imported at first use: who reads and scans waits for nothing else.
 _HOMES = {
     "api": ("Imputer", "load", "mend", "train"),
-    "errors": ("ModelError", "OutputError", "TraceError", "TracemendError"),
-    "events": ("Gap", "Trace"),
+    "diffusion.restorer": ("Restorer",),
+    "errors": ("MissingError", "ModelError", "OutputError", "TraceError", "TracemendError"),
     "formats": ("read",),
-    "mended": ("Fill", "Mended"),
-    "mender": ("Mender", "Proposal", "Restored", "Restorer"),
-    "scanning": ("Scan", "advise", "scan"),
+    "losses.advice": ("advise",),
+    "losses.scanning": ("Scan", "scan"),
+    "menders.base": ("Mender", "Proposal", "Restored"),
+    "mending.mended": ("Fill", "Mended"),
+    "mending.options": ("Options",),
+    "trace.events": ("Gap", "Trace"),
 }
 
 __all__ = [
@@ -33,7 +39,9 @@ __all__ = [
     "Imputer",
     "Mended",
     "Mender",
+    "MissingError",
     "ModelError",
+    "Options",
     "OutputError",
     "Proposal",
     "Restored",

@@ -1,5 +1,5 @@
 """``python -m tracemend``: the command line."""
 
-from tracemend.cli import main
+from tracemend.cli.app import main
 
 main()

@@ -3,72 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from importlib import resources
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracemend.baselines import BASELINES
-from tracemend.errors import ModelError
-from tracemend.events import Trace
-from tracemend.examples import shipped
+from tracemend.diffusion import DEFAULT_MODEL
+from tracemend.errors import ModelError, extra
 from tracemend.formats import read
-from tracemend.mended import Mended
-from tracemend.mender import Mender, Restorer
-from tracemend.mending import COPIERS, MOSAIC, Unknown, mend_trace
-from tracemend.recipes import Recipe, recipe
-from tracemend.training import Step, Training
-from tracemend.vocabulary import Vocabulary, by_frequency, numbered, universal
-from tracemend.windows import Stream, streams
+from tracemend.menders import MENDERS
+from tracemend.menders.base import Mender
+from tracemend.menders.examples import shipped
+from tracemend.mending.mended import Mended
+from tracemend.mending.options import DEFAULTS, Changes, Options
+from tracemend.mending.run import COPIERS, MOSAIC, mend_trace
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import Vocabulary, by_frequency, numbered, universal
+from tracemend.trace.windows import Stream, streams
 
-#: The model that ships with the package.
-DEFAULT_MODEL = "default"
+if TYPE_CHECKING:
+    from tracemend.diffusion.restorer import Restorer
+    from tracemend.diffusion.training import Step
 
 
 def load(path: str | Path = DEFAULT_MODEL) -> Restorer:
-    """A trained model from its folder, or the one shipped with the package. Raises ModelError."""
-    if str(path) == DEFAULT_MODEL:
-        with resources.as_file(resources.files("tracemend") / "models" / DEFAULT_MODEL) as folder:
-            return Restorer.load(folder)
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ModelError(f"{folder}: no such model folder (the shipped model is called {DEFAULT_MODEL!r})")
-    return Restorer.load(folder)
+    """A trained model from its folder, or the one shipped with the package. Raises ModelError, or MissingError where
+    PyTorch isn't installed."""
+    with extra("diffusion"):
+        from tracemend.diffusion import restorer
+    return restorer.load(path)
 
 
 def mend(
     trace: Trace | str | Path,
-    model: Restorer | Mender | str | Path = MOSAIC,
+    model: Mender | str | Path = MOSAIC,
+    options: Options = DEFAULTS,
     *,
-    seed: int = 0,
-    unknown: Unknown = "leave",
-    refuse: float = 0.0,
-    hypotheses: int = 0,
-    adapt: float | None = None,
     examples: Sequence[Trace] = (),
     alone: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    **changes: Unpack[Changes],
 ) -> Mended:
     """Fill a trace's gaps; the trace itself stays as it is.
 
     model: "mosaic" or "lookup", which copy from the trace's intact part and from examples; a folder or a loaded model,
     used together with the mosaic ("default" is the one that ships with the package); or any other Mender, used alone.
-    unknown: "leave" or "estimate" gaps without a count. refuse: gaps whose mean confidence is below this stay unfilled.
+    options: see ``Options``; its fields may also be given as keywords: ``mend(trace, seed=1, refuse=0.5)``.
     examples: complete traces to copy from, besides the recordings that ship with the package and the intact part of the
     trace itself; alone: nothing that is shipped.
-    hypotheses: so many other fills of every filled gap, drawn from what the mosaic holds possible (Mended.hypotheses).
-    adapt: seconds for which the trace's intact part is learnt from: the mosaic tries there how readily it should jump,
-    a network is trained on, half of the time each; 0: not at all. None: the mosaic alone, in proportion to what was
-    lost, and only where nothing like the trace is among the examples. (With a limit in seconds the fills may differ
-    from run to run.)
+    progress: called with the events proposed for so far, and all of them.
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses,
-    and for seconds that are no number from 0.
+    and for options that make no sense; MissingError for a network where PyTorch isn't installed.
     """
     if not isinstance(trace, Trace):
         trace = read(trace)
-    chosen: Restorer | Mender | None = None
+    chosen: Mender | None = None
     if not isinstance(model, str | Path):
         chosen = model
     elif str(model) not in COPIERS:
@@ -76,14 +67,10 @@ def mend(
     return mend_trace(
         trace,
         chosen,
+        replace(options, **changes),
         copier=COPIERS.get(str(model), COPIERS[MOSAIC]),
         examples=examples,
         shipped=() if alone else shipped(),
-        seed=seed,
-        unknown=unknown,
-        refuse=refuse,
-        hypotheses=hypotheses,
-        adapt=adapt,
         progress=progress,
     )
 
@@ -95,21 +82,25 @@ def train(
     vocabulary: Vocabulary | None = None,
     steps: int | None = None,
     seed: int = 0,
-    device: str = "auto",
     held_out: Iterable[Trace] = (),
     log: Callable[[Step], Any] = lambda step: None,
 ) -> Restorer:
     """Train a model on complete traces (or the intact parts of lossy ones). ``log`` is called after every step.
 
-    steps: iterations, the recipe's own if not given. device: "auto" takes a GPU if there is one.
-    For a run that is saved and taken up again use ``tracemend.training.Training``, or the command ``tracemend train``.
+    recipe_name: see ``tracemend recipes``. steps: iterations, the recipe's own if not given. A GPU is used if there is
+    one. For a run that is saved and taken up again use ``tracemend.diffusion.training.Training``, or the command
+    ``tracemend train``. Raises MissingError where PyTorch isn't installed.
     """
-    traces, made = list(traces), recipe(recipe_name)
+    with extra("diffusion"):
+        from tracemend.diffusion import recipes, training
+        from tracemend.diffusion.restorer import Restorer
+
+    traces, made = list(traces), recipes.recipe(recipe_name)
     chosen = vocabulary or (universal() if made.vocabulary == "universal" else by_frequency(traces))
     data = [s for t in traces for s in streams(t, chosen)]
     if not data:
         raise ModelError("no intact stretch of 32 events or more to train on")
-    run = Training(made, chosen, total=steps, seed=seed, device=device)
+    run = training.Training(made, chosen, total=steps, seed=seed)
     for step in run.steps(data, [s for t in held_out for s in streams(t, chosen)]):
         log(step)
     return Restorer(run.recipe, chosen, run.averaged())
@@ -135,10 +126,15 @@ class Imputer:
         vocabulary = numbered(int(ids.max()) + 1, np.bincount(ids.ravel()).tolist())
         self._first = len(vocabulary) - int(ids.max()) - 1
         data = [Stream(row + self._first, np.zeros_like(row)) for row in ids]
-        if self.model in BASELINES:
-            self._mender = BASELINES[self.model](data)
+        if self.model in MENDERS:
+            self._mender = MENDERS[self.model](data)
             return self
-        chosen: Recipe = recipe(self.model)
+        with extra("diffusion"):
+            from tracemend.diffusion.recipes import recipe
+            from tracemend.diffusion.restorer import Restorer
+            from tracemend.diffusion.training import Training
+
+        chosen = recipe(self.model)
         run = Training(chosen, vocabulary, total=self.steps, seed=self.seed)
         for _ in run.steps(data):
             pass

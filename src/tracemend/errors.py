@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -32,6 +33,21 @@ class ModelError(TracemendError):
 
 class DataError(TracemendError):
     """A data set, a grid of experiments or a file of results that isn't there or isn't what it should be."""
+
+
+class MissingError(TracemendError):
+    """A part of tracemend that needs packages which are not installed."""
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Import here what only an extra of the package brings. Raises MissingError, which says what to install."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        if (e.name or "").startswith("tracemend"):
+            raise
+        raise MissingError(f"{e.name} is not installed: pip install 'tracemend[{name}]'") from e
 
 
 def one_of(what: str, value: str, accepted: Iterable[str]) -> str:

@@ -26,13 +26,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tracemend.cli import app
+from tracemend.cli.app import app
 from tracemend.errors import TraceError
-from tracemend.events import Trace
 from tracemend.formats import glance, read
 from tracemend.formats.ctf.tsdl import read_metadata
-from tracemend.scanning import SLICES, QuickScan, scan
-from tracemend.syscalls import NO_NUMBER, call_name, canonical
+from tracemend.losses.scanning import SLICES, QuickScan, scan
+from tracemend.trace.events import Trace
+from tracemend.trace.syscalls import NO_NUMBER, call_name, canonical
 
 HERE = Path(__file__).parent
 

@@ -15,17 +15,18 @@ from conftest import odd_pairs, rng, threads_on_cpus
 from ctf_made import Int, Made, Struct, Words
 from typer.testing import CliRunner
 
-from tracemend.baselines import MostFrequent
-from tracemend.cli import app
-from tracemend.constraints import FREE, UNSEEN
+from tracemend.cli.app import app
 from tracemend.errors import TraceError
-from tracemend.events import Gap, Partial, Trace
 from tracemend.formats import read, read_windows
 from tracemend.formats.ctf.tsdl import read_metadata
-from tracemend.mender import CONTEXT
-from tracemend.mending import Mending, mend_trace
+from tracemend.menders import MostFrequent
+from tracemend.menders.base import CONTEXT
+from tracemend.mending.constraints import FREE, UNSEEN
+from tracemend.mending.filling import Filling
+from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write
-from tracemend.vocabulary import universal
+from tracemend.trace.events import Gap, Partial, Trace
+from tracemend.trace.vocabulary import universal
 
 EVENTS, PACKET = 6000, 40
 
@@ -94,9 +95,9 @@ def assert_windows(folder: Path) -> tuple[Trace, Trace]:
 def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed: int) -> None:
     whole, some = assert_windows(kernel(tmp_path / "trace", seed))
     assert partial(some).packets_read < partial(some).packets / 2
-    runs = [Mending(t, MostFrequent(), universal().extended(t)) for t in (whole, some)]
+    runs = [Filling(t, MostFrequent(), universal().extended(t)) for t in (whole, some)]
     for a, b in zip(whole.gaps, some.gaps, strict=True):
-        (left, right), (l2, r2) = runs[0].context(a), runs[1].context(b)
+        (left, right), (l2, r2) = runs[0].around.of(a, CONTEXT), runs[1].around.of(b, CONTEXT)
         for x, y in ((left, l2), (right, r2)):
             assert (x.ids == y.ids).all()
             assert (x.tids == y.tids).all()
@@ -112,15 +113,15 @@ def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed
 def test_what_lies_beyond_a_window_asks_nothing_of_a_thread(tmp_path: Path, seed: int) -> None:
     """A thread's obligations are what its neighbouring events in the whole trace ask for, or none; never others."""
     whole, some = assert_windows(kernel(tmp_path / "trace", seed, threads=40))
-    known, run = (Mending(t, MostFrequent(), universal().extended(t)) for t in (whole, some))
+    known, run = (Filling(t, MostFrequent(), universal().extended(t)) for t in (whole, some))
     tids = np.array([-1, *sorted(set(whole.tid.tolist()))])
     free = 0
     for a, b in zip(whole.gaps, some.gaps, strict=True):
         nominal = np.linspace(a.begin_ns + 1, a.end_ns - 1, 9).astype(np.int64)
-        for t in run.threads_of(b, tids, nominal, [])[0]:
-            if t.tid not in known.timelines:
+        for t in run.timelines.threads_of(b, tids, nominal, [])[0]:
+            if t.tid not in known.timelines.lines:
                 continue
-            line = known.timelines[t.tid]
+            line = known.timelines.lines[t.tid]
             times = [time for time, _ in line.times]
             at = bisect.bisect(times, a.begin_ns if t.low_ns is None else t.low_ns)
             until = bisect.bisect_left(times, a.end_ns if t.high_ns is None else t.high_ns)

@@ -14,7 +14,7 @@ from tracemend.errors import TraceError
 from tracemend.formats import ftrace, kernel, perf, read
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.text import Lines, as_strings, open_binary, spans
-from tracemend.syscalls import call_name
+from tracemend.trace.syscalls import call_name
 
 DATA = Path(__file__).parents[1] / "data"
 LAYOUTS = {"ftrace": ftrace.LAYOUT, "perf": perf.LAYOUT}

@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tracemend.errors import TraceError
-from tracemend.events import SCHEMA, Trace
 from tracemend.formats import FORMATS, read
 from tracemend.formats.text import open_binary
+from tracemend.trace.events import SCHEMA, Trace
 
 DATA = Path(__file__).parents[1] / "data"
 TEXTS = (

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracemend.errors import TraceError
-from tracemend.events import Trace
 from tracemend.formats import read
+from tracemend.trace.events import Trace
 
 
 def of_text(tmp_path: Path, text: str, format: str | None = None) -> Trace:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tracemend.errors import TraceError
-from tracemend.events import Trace
 from tracemend.formats import read
+from tracemend.trace.events import Trace
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = ("strace_ttt.txt", "strace_r.txt", "strace_tt_T.txt", "strace_bare.txt")

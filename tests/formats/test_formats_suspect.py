@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tracemend.events import Trace
 from tracemend.formats import read
-from tracemend.suspect import suspect
+from tracemend.losses.suspect import suspect
+from tracemend.trace.events import Trace
 
 DATA = Path(__file__).parents[1] / "data"
 

@@ -19,12 +19,12 @@ from tracedat_recorded import WORK, can_record, instances, record
 
 import tracemend
 from tracemend.errors import TraceError
-from tracemend.events import SCHEMA, Trace
 from tracemend.formats import read, ringbuffer
 from tracemend.formats.base import Options
 from tracemend.formats.ringbuffer import Field, Kind
 from tracemend.formats.text import open_binary
 from tracemend.formats.tracedat import printing
+from tracemend.trace.events import SCHEMA, Trace
 
 DATA = Path(__file__).parents[1] / "data"
 COLUMNS = [f.name for f in SCHEMA if f.name not in ("line", "cpu")]

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tracemend.events import Trace
 from tracemend.formats import read
-from tracemend.mended import INFERRED, Fill, Mended, Status
+from tracemend.mending.mended import INFERRED, Fill, Mended, Status
+from tracemend.trace.events import Trace
 
 RAW = Path(__file__).parent / "data" / "ftrace_raw.txt"
 UNCOUNTED = 6  # events made up for a gap without a count

@@ -27,8 +27,8 @@ from made_up import made_up
 from tracemend.errors import OutputError
 from tracemend.formats import glance, read
 from tracemend.formats.ctf.tsdl import Clock, read_metadata
-from tracemend.mended import Mended
-from tracemend.mending import mend_trace
+from tracemend.mending.mended import Mended
+from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write
 from tracemend.outputs.ctf.extra import NAME, UNKNOWN_COMM, cycles
 
@@ -626,7 +626,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     source = record(kernel(), tmp_path / "trace")
 
     def tracemend(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "tracemend.cli", *map(str, words)]
+        command = [sys.executable, "-W", "error", "-m", "tracemend", *map(str, words)]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
     done = tracemend("mend", source, "-o", tmp_path / "out", "--alone", "--merged", "--json")

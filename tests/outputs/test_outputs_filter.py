@@ -14,8 +14,8 @@ from babeltrace import python_of_babeltrace
 from test_outputs_ctf import contents, kernel, mended, record
 
 from tracemend.formats import read
-from tracemend.mended import Mended
-from tracemend.mending import mend_trace
+from tracemend.mending.mended import Mended
+from tracemend.mending.run import mend_trace
 from tracemend.outputs import write
 from tracemend.outputs.ctf import PLUGIN_FOLDER
 
@@ -152,7 +152,7 @@ def test_an_overlay_of_another_trace_leaves_the_recorded_messages_as_they_are(tm
 
 
 def test_the_command_says_where_the_plugin_is(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tracemend.cli", "babeltrace"]
+    command = [sys.executable, "-m", "tracemend", "babeltrace"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [p.name for p in Path(done.stdout.strip()).glob("bt_plugin_*.py")] == ["bt_plugin_tracemend.py"]
     python = python_of_babeltrace()

@@ -9,7 +9,7 @@ import pytest
 from made_up import RAW, mended
 
 from tracemend.errors import OutputError
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs import DEFAULT, OUTPUTS, overlay, read_overlay, write
 
 ALL = tuple(OUTPUTS)

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from made_up import RAW, made_up, mended
 
 from tracemend.errors import OutputError
-from tracemend.events import Gap, Trace
 from tracemend.formats import read
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs import merged, strip
+from tracemend.trace.events import Gap, Trace
 
 MARK = re.compile(rb" tracemend_inferred gap=(\d+) confidence=([01]\.\d\d)$")
 

@@ -9,7 +9,7 @@ import pytest
 from made_up import RAW, mended
 
 from tracemend.errors import OutputError
-from tracemend.mended import INFERRED
+from tracemend.mending.mended import INFERRED
 from tracemend.outputs import overlay, read_overlay
 
 

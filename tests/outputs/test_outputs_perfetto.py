@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 from made_up import RAW, made_up, mended
 
-from tracemend.events import SCHEMA, Gap, Trace
 from tracemend.formats import read
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
+from tracemend.trace.events import SCHEMA, Gap, Trace
 
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 

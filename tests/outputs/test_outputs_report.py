@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from made_up import RAW, made_up, mended
 
-from tracemend.events import SCHEMA, Gap
 from tracemend.formats import read
 from tracemend.outputs import report
+from tracemend.trace.events import SCHEMA, Gap
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
 EVIL = "<script>alert(1)</script>"

@@ -16,7 +16,7 @@ import numpy as np
 
 from tracemend.datasets.base import Arrays, Data, Entry, by_trace, check, read_arrays, write_arrays
 from tracemend.errors import DataError
-from tracemend.syscalls import call_name, table
+from tracemend.trace.syscalls import call_name, table
 
 FILE = "adfa_ld/adfa_ld_normal.npz"
 KEYS = ("ids", "offsets", "vocab", "trace")

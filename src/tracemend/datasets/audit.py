@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tracemend.datasets import ngrams
 from tracemend.datasets.base import Data
 from tracemend.datasets.study import STRIDE, Study, in_loop, repetitions
-from tracemend.windows import Ints, Stream
+from tracemend.trace import ngrams
+from tracemend.trace.windows import Ints, Stream
 
 RUNS = (5, 10, 20, 40)
 PERIODS = range(1, 65)

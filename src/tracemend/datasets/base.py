@@ -17,13 +17,13 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tracemend.datasets import ngrams
-from tracemend.datasets.ngrams import Bools, Hashes
 from tracemend.errors import DataError
-from tracemend.events import INSTANT
-from tracemend.vocabulary import FIRST, Vocabulary
+from tracemend.trace import ngrams
+from tracemend.trace.events import INSTANT
+from tracemend.trace.ngrams import Bools, Hashes
+from tracemend.trace.vocabulary import FIRST, Vocabulary
+from tracemend.trace.windows import Ints, Stream
 from tracemend.whole import whole_file
-from tracemend.windows import Ints, Stream
 
 #: Windows are drawn in batches of this size, so that the first ones are the same however many are asked for.
 DRAWN = 1024

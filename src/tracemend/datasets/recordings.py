@@ -11,13 +11,13 @@ from typing import Literal
 
 from tracemend.datasets.base import Data, Entry
 from tracemend.errors import DataError, TraceError
-from tracemend.events import Trace
 from tracemend.formats import parquet
 from tracemend.formats.base import Options
 from tracemend.recording.pairs import Pair
 from tracemend.recording.pairs import read as read_pair
-from tracemend.vocabulary import by_frequency
-from tracemend.windows import streams
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import by_frequency
+from tracemend.trace.windows import streams
 
 Part = Literal["train", "validation", "test"]
 #: What a pair tests: another run of a workload that was trained on, or a workload that never was.

@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.datasets import ngrams
 from tracemend.datasets.base import (
     Arrays,
     Data,
@@ -39,10 +38,11 @@ from tracemend.datasets.base import (
     reassembled,
     write_arrays,
 )
-from tracemend.datasets.ngrams import Bools, Hashes
 from tracemend.errors import DataError
-from tracemend.vocabulary import FIRST, numbered
-from tracemend.windows import Ints, Stream
+from tracemend.trace import ngrams
+from tracemend.trace.ngrams import Bools, Hashes
+from tracemend.trace.vocabulary import FIRST, numbered
+from tracemend.trace.windows import Ints, Stream
 
 BENCHMARKS = (
     "compress-gzip",

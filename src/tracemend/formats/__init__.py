@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.events import Glance, Trace
 from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
-from tracemend.syscalls import DEFAULT_ARCH, architectures
+from tracemend.trace.events import Glance, Trace
+from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 #: In the order in which they are tried: magic numbers first, the least demanding text last.
 FORMATS: dict[str, Format] = {

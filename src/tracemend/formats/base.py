@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
-from tracemend.syscalls import DEFAULT_ARCH
+from tracemend.trace.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
+from tracemend.trace.syscalls import DEFAULT_ARCH
 
 
 @dataclass(frozen=True, slots=True)

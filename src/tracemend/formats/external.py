@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.events import Trace
 from tracemend.formats import perf
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.text import UNPACKING, decode, open_binary
+from tracemend.trace.events import Trace
 
 #: A tool that takes longer hangs (seconds).
 PATIENCE = 3600.0

@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tracemend.events import Mark, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
+from tracemend.trace.events import Mark, Trace
 
 EVENT = re.compile(
     rb"\s*+(?P<comm>.*?)-(?P<tid>\d++)\s++(?:\(\s*+[\d-]++\)\s++)?\[(?P<cpu>\d{1,5})\]\s++(?:[^\s:]++\s++)?"

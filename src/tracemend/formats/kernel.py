@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tracemend.events import ENTER, EXIT, INSTANT
 from tracemend.formats.base import Builder
 from tracemend.formats.text import Bools, Ints, Lines, as_strings, decode, digits_at, skip, spans
-from tracemend.syscalls import call_name, canonical
+from tracemend.trace.events import ENTER, EXIT, INSTANT
+from tracemend.trace.syscalls import call_name, canonical
 
 OPEN, CLOSE, SPACE, DOT, COLON, MINUS, EQUALS, ZERO, NINE = b"() .:-=09"
 #: Nothing in front of an event's detail is longer, which bounds the work on a line made up to be slow.

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tracemend.errors import OutputError, TraceError
-from tracemend.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
 from tracemend.formats.base import Format, Options
+from tracemend.trace.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
 from tracemend.whole import whole_file
 
 MAGIC = b"PAR1"

@@ -15,11 +15,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from tracemend.events import Mark, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
+from tracemend.trace.events import Mark, Trace
 
 #: A counted event has its count in front of its name: ``250000 cycles:``.
 EVENT = re.compile(

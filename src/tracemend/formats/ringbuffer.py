@@ -21,10 +21,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.events import ENTER, EXIT, INSTANT
 from tracemend.formats.base import Builder
 from tracemend.formats.text import decode
-from tracemend.syscalls import call_name, canonical
+from tracemend.trace.events import ENTER, EXIT, INSTANT
+from tracemend.trace.syscalls import call_name, canonical
 
 MISSED, STORED, COMMIT = 1 << 31, 1 << 30, (1 << 27) - 1
 PADDING, TIME_EXTEND, TIME_STAMP = 29, 30, 31

@@ -29,10 +29,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import INSTANT, PHASES, Mark, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.text import Ints, chunks, decode, open_binary, read_head
-from tracemend.syscalls import all_names
+from tracemend.trace.events import INSTANT, PHASES, Mark, Trace
+from tracemend.trace.syscalls import all_names
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 NAME = re.compile(rb"(?:[A-Za-z_](?:(?:::|[\w.$@/-])*\w)?|\d{1,9})(?::(?:enter|exit|instant))?")

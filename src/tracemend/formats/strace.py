@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tracemend.events import ENTER, EXIT, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.text import chunks, decode
+from tracemend.trace.events import ENTER, EXIT, Trace
 
 #: What stands in front of a call: the process, the time, and with ``-i`` and ``-n`` the address and the number.
 HEAD = re.compile(

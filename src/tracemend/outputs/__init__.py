@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tracemend.errors import OutputError
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs import merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip

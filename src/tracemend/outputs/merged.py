@@ -35,12 +35,12 @@ import numpy as np
 import pyarrow as pa
 
 from tracemend.errors import OutputError
-from tracemend.events import ENTER, EXIT, Gap, Trace
 from tracemend.formats import sequence
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs import ctf
 from tracemend.outputs.overlay import NOTE
-from tracemend.syscalls import DEFAULT_ARCH, table
+from tracemend.trace.events import ENTER, EXIT, Gap, Trace
+from tracemend.trace.syscalls import DEFAULT_ARCH, table
 
 STEM = "merged"
 HEADER = b"# tracemend merged:"

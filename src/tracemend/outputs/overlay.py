@@ -21,7 +21,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from tracemend.errors import OutputError
-from tracemend.mended import INFERRED, Mended
+from tracemend.mending.mended import INFERRED, Mended
 
 JSONL = "overlay.jsonl"
 PARQUET = "overlay.parquet"

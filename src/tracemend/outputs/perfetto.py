@@ -26,9 +26,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracemend.events import ENTER, EXIT, PHASES
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs.overlay import NOTE
+from tracemend.trace.events import ENTER, EXIT, PHASES
 
 NAME = "trace.perfetto-trace"
 

@@ -19,9 +19,9 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from tracemend.events import Gap, Trace
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs.overlay import NOTE
+from tracemend.trace.events import Gap, Trace
 
 NAME = "report.html"
 

@@ -18,7 +18,6 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.events import Trace
 from tracemend.recording.pages import architecture, kinds, split, to_trace
 from tracemend.recording.pairs import Pair, by_times
 from tracemend.recording.text import flags, lines
@@ -32,6 +31,7 @@ from tracemend.recording.tracefs import (
     remove_stale,
     thread_names,
 )
+from tracemend.trace.events import Trace
 
 #: Buffers of complete recordings, KiB a cpu: 64 MiB hold about 700,000 system-call events, and are read all the time.
 COMPLETE_KB = 64 << 10

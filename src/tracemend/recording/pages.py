@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.events import Mark, Trace
 from tracemend.formats import ringbuffer
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.ringbuffer import (
@@ -30,7 +29,8 @@ from tracemend.formats.ringbuffer import (
     say_fields,
 )
 from tracemend.recording.tracefs import TRACEFS, RecordError
-from tracemend.syscalls import DEFAULT_ARCH, architectures
+from tracemend.trace.events import Mark, Trace
+from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 
 def split(raw: bytes, size: int) -> Stream:

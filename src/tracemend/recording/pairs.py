@@ -20,9 +20,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import OutputError, TraceError
-from tracemend.events import Gap, Known, Trace, rows_by
 from tracemend.formats import parquet
 from tracemend.recording.tracefs import RecordError
+from tracemend.trace.events import Gap, Known, Trace, rows_by
 from tracemend.whole import whole_folder
 
 Ints = NDArray[np.int64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tracemend.events import EXIT, Trace
-from tracemend.syscalls import NO_NUMBER, table
+from tracemend.trace.events import EXIT, Trace
+from tracemend.trace.syscalls import NO_NUMBER, table
 
 IRQS_OFF, LAZY, RESCHED, HARD, SOFT, PREEMPT, NMI, BH_OFF = (1 << i for i in range(8))
 _RESCHED = {

@@ -18,7 +18,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, Partial, StreamHeads, Trace
 from tracemend.formats.base import Builder, Format, Options
 from tracemend.formats.ctf.decode import Env, Plan
 from tracemend.formats.ctf.packets import (
@@ -36,7 +35,8 @@ from tracemend.formats.ctf.packets import (
 from tracemend.formats.ctf.tsdl import NS, EventClass, recognise
 from tracemend.formats.ctf.values import DAMAGED, complaint
 from tracemend.formats.text import decode
-from tracemend.syscalls import NO_NUMBER, call_name, canonical
+from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Glance, Known, Mark, Partial, StreamHeads, Trace
+from tracemend.trace.syscalls import NO_NUMBER, call_name, canonical
 
 #: Events decoded before they are merged; of each stream there are about as many in memory.
 BATCH = 1 << 13

@@ -21,7 +21,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.events import Mark, Trace, rows_by
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.ftrace import MOST_LOST
 from tracemend.formats.kernel import LATEST
@@ -29,6 +28,7 @@ from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, col
 from tracemend.formats.text import UNPACKING, open_binary
 from tracemend.formats.tracedat.file import MAGIC, Buffer, Cpu, DamageError, Described, describe, pieces
 from tracemend.formats.tracedat.printing import TOLD, Printer, printer
+from tracemend.trace.events import Mark, Trace, rows_by
 
 #: Clocks whose times are no nanoseconds (unless the file tells how they become some).
 TICKING = ("counter", "x86-tsc")

@@ -25,7 +25,7 @@ from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.packets import METADATA, Packets, Stream, all_streams
 from tracemend.formats.ctf.reader import Kinds, open_traces
 from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, MERGED, PACKET_HEADER, PACKET_MAGIC
-from tracemend.mended import Mended
+from tracemend.mending.mended import Mended
 from tracemend.outputs.ctf.extra import NAME, Extra
 from tracemend.outputs.overlay import NOTE
 

@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 
 from tracemend.errors import OutputError
-from tracemend.events import ENTER, EXIT, PHASES
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.decode import COMMS, PERF_TID, TIDS
 from tracemend.formats.ctf.packets import MAGIC, Packets, Stream
@@ -32,7 +31,8 @@ from tracemend.formats.ctf.source import shown_name
 from tracemend.formats.ctf.tsdl import INFERRED, NS, Clock, EventClass, StreamClass
 from tracemend.formats.ctf.types import Integer, Structure
 from tracemend.outputs.ctf.layout import Bits, Unfit, quoted, structure
-from tracemend.syscalls import table
+from tracemend.trace.events import ENTER, EXIT, PHASES
+from tracemend.trace.syscalls import table
 
 #: The file of the stream.
 NAME = "tracemend_inferred"

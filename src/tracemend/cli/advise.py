@@ -1,0 +1,51 @@
+"""advise: the buffer that would have held what was lost."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, SkipOption, TraceArgument, read_trace
+from tracemend.cli.terminal import print_json, print_table, say
+
+
+def advise(
+    trace: TraceArgument,
+    format: FormatOption = None,
+    arch: ArchOption = "x86_64",
+    skip_malformed: SkipOption = False,
+    buffer_kb: Annotated[
+        int, typer.Option(min=0, max=1 << 30, help="The per-cpu buffer of the recording, in KiB, if you know it.")
+    ] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Say what buffer size would have sufficed at the observed rates."""
+    from tracemend.losses.advice import advise as ask
+
+    advice = ask(read_trace(trace, format, arch, skip_malformed))
+    if json_:
+        print_json({"input": str(trace), "buffer_kb": buffer_kb, "cpus": [a.as_dict(buffer_kb) for a in advice]})
+        return
+    if not advice:
+        say("No marked gap: the buffer sufficed.")
+        return
+    rows = []
+    for a in advice:
+        row = a.as_dict(buffer_kb)
+        least = "" if a.complete else "at least "
+        missing, sufficient = (f"{least}{row[k]:,}" for k in ("missing_kb", "sufficient_kb"))
+        rate, size = f"{row['events_per_second']:,}", str(row["bytes_per_event"])
+        rows.append((str(a.cpu), f"{a.lost:,}", rate, size, missing, sufficient))
+    print_table(("cpu", "lost", "events/s in gaps", "bytes an event", "missing KiB", "sufficient KiB"), rows)
+    kb = max(a.sufficient_kb(buffer_kb) for a in advice)
+    unknown = "" if buffer_kb else " (on top of the size it had: give it with --buffer-kb)"
+    say(f"\nA per-cpu buffer of {kb:,} KiB would have held the largest backlog{unknown}:")
+    for hint in (
+        f"echo {kb} > /sys/kernel/tracing/buffer_size_kb",
+        f"trace-cmd record -b {kb} ...",
+        f"perf record -m {max(1, kb // 4)} ...",
+        f"lttng enable-channel --subbuf-size={kb // 4}k --num-subbuf=4 ...",
+    ):
+        say(f"  {hint}")
+    say("Or lose less by tracing fewer events: name the system calls or the process.")

@@ -1,0 +1,71 @@
+"""Arguments that several commands share, and the reading of the traces that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracemend.cli.terminal import warn
+from tracemend.trace.events import Glance, Trace
+
+TraceArgument = Annotated[
+    Path, typer.Argument(help="The trace (of CTF, the folder); recognised by content.", metavar="TRACE")
+]
+FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
+ArchOption = Annotated[str, typer.Option(help="Architecture whose table names raw system-call numbers.")]
+SkipOption = Annotated[bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read.")]
+SplitOption = Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")]
+SPLIT = Path("experiments/workloads.toml")
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def read_trace(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+    """The whole trace. Raises TraceError, and typer.BadParameter for a format or architecture nobody knows."""
+    from tracemend.formats import read
+
+    _check_names(format, arch)
+    trace = read(path, format, arch=arch, skip_malformed=skip_malformed)
+    warn(path, trace.warnings)
+    return trace
+
+
+def read_windows(path: Path, context: int, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+    """What lies within ``context`` events of a gap, of a format in packets. Raises as ``read_trace`` does."""
+    from tracemend.formats import chosen, read_windows, windowed
+
+    _check_names(format, arch)
+    found = chosen(path, format, arch).name
+    if found not in windowed():
+        raise typer.BadParameter(f"for {', '.join(windowed())} only, and this is {found}", param_hint="--window-only")
+    trace = read_windows(path, context, format, arch=arch, skip_malformed=skip_malformed)
+    warn(path, trace.warnings)
+    return trace
+
+
+def glance(path: Path, format: str | None, skip_malformed: bool) -> Glance:
+    """What the headers of packets tell. Raises as ``read_trace`` does."""
+    from tracemend import formats
+
+    _check_format(format)
+    seen = formats.glance(path, format, skip_malformed=skip_malformed)
+    warn(path, seen.warnings)
+    return seen
+
+
+def _check_names(format: str | None, arch: str) -> None:
+    from tracemend.trace.syscalls import architectures
+
+    _check_format(format)
+    if arch not in architectures():
+        raise typer.BadParameter(
+            f"unknown architecture {arch!r}; one of {', '.join(architectures())}", param_hint="--arch"
+        )
+
+
+def _check_format(name: str | None) -> None:
+    from tracemend.formats import FORMATS
+
+    if name is not None and name not in FORMATS:
+        raise typer.BadParameter(f"unknown format {name!r}; one of {', '.join(FORMATS)}", param_hint="--format")

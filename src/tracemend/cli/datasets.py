@@ -1,0 +1,113 @@
+"""datasets: what experiments run on, listed, fetched, audited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracemend.cli.arguments import JsonOption
+from tracemend.cli.terminal import err, print_json, print_table, progress, say
+from tracemend.errors import TracemendError
+
+NamesArgument = Annotated[
+    list[str] | None, typer.Argument(help="Data sets (tracemend datasets list); all if not given.", metavar="NAMES...")
+]
+
+
+def listed(json_: JsonOption = False) -> None:
+    """List the data sets with their terms and whom to cite."""
+    from tracemend.datasets import DATASETS
+
+    if json_:
+        print_json([e.as_dict() for e in DATASETS.values()])
+        return
+    for family in dict.fromkeys(e.family for e in DATASETS.values()):
+        entries = [e for e in DATASETS.values() if e.family == family]
+        first = entries[0]
+        title = first.title if len(entries) == 1 else f"{first.title}; {len(entries)} of this kind"
+        say(f"{first.name:28} {title}")
+        for e in entries[1:]:
+            say(f"{e.name:28} {e.title}")
+        for key, text in (("home", first.home), ("terms", first.terms), ("cite", first.citation), ("note", first.note)):
+            say(f"    {key}: {text}")
+
+
+def fetch(
+    names: NamesArgument = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="The archive, if you have it, to convert instead of downloading it (adfa).")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Folder to fill; the cache ($TRACEMEND_DATA) if not given.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Bring data sets from their public homes, checked by content; what is wrong leaves nothing behind."""
+    from tracemend.datasets import DATASETS, fetch, find
+
+    # the hard versions are made from the same files
+    chosen = names or list({e.file: n for n, e in reversed(DATASETS.items()) if e.fetch}.values())[::-1]
+    paths = []
+    for name in chosen:
+        err.print(f"{name}: {find(name).home}", markup=False, soft_wrap=True)
+        paths.append(fetch(name, to, archive))
+        if not json_:
+            say(str(paths[-1]))
+    if json_:
+        print_json({"files": [str(p) for p in paths]})
+
+
+def audit(
+    names: NamesArgument = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder with the data sets, instead of what fetch has brought.")
+    ] = None,
+    length: Annotated[int, typer.Option(min=1, help="Events of a window.")] = 200,
+    json_: JsonOption = False,
+) -> None:
+    """Say what test and training parts share: duplicates, windows and runs that occur in both, loops."""
+    from tracemend.datasets import DATASETS, cache, load
+    from tracemend.datasets.audit import audit, twins
+
+    folder = cache() if source is None else source
+    there = [n for n, e in DATASETS.items() if (folder / e.file).exists() and not n.startswith("pts-hard")]
+    chosen = names or there
+    if not chosen:
+        raise TracemendError(f"{folder}: no data set there; 'tracemend datasets fetch' brings what is public")
+    rows, study = [], {}
+    with progress("audit") as update:
+        for done, name in enumerate(chosen):
+            update(done, len(chosen), name)
+            data = load(name, source, length=length)
+            rows.append(audit(data, length))
+            if name.startswith("pts/"):
+                study[name] = data
+    same = twins(study)
+    if json_:
+        print_json({"sets": rows, "twins": same})
+        return
+    print_table(
+        ("data", "events", "ids", "duplicates", "distinct", "in training", "runs of 5", "10", "20", "40", "loop"),
+        [
+            (
+                r["name"],
+                f"{sum(r['events'].values()):,}",
+                str(r["distinct_ids"]),
+                f"{r['duplicates']['dropped']:,}",
+                f"{r['distinct_train_windows']:.1%}",
+                f"{r['test_windows_in_training']['train']:.1%}",
+                *(f"{share:.1%}" for share in r["test_runs_in_training"].values()),
+                f"{r['loop']['test']:.1%} of {r['loop']['period']}",
+            )
+            for r in rows
+        ],
+    )
+    say(
+        f"\nduplicates: traces dropped as equal to another. distinct: of the training windows of {length} (stride 5). "
+        "in training: test windows that occur there word for word, and runs of n test events. loop: test events in "
+        "stretches that repeat themselves after that many events."
+    )
+    for a, b in same:
+        say(f"{a} and {b} have the same test windows, but for the names of the ids")

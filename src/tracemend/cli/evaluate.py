@@ -1,0 +1,122 @@
+"""evaluate: menders against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tracemend.cli.arguments import SPLIT, JsonOption, SplitOption, read_trace
+from tracemend.cli.terminal import print_json, print_table, progress, say
+
+
+def evaluate(
+    lossy: Annotated[Path, typer.Argument(help="The trace with gaps, or a folder of record --pair.", metavar="LOSSY")],
+    complete: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The complete recording of the same run; not needed for a folder of record --pair.", metavar="COMPLETE"
+        ),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="mosaic (no network), default (the shipped network, too), or a folder made by train.")
+    ] = "mosaic",
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option("--held-out", help="Another run's trace: how likely are the fills to who knows it? Repeatable."),
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A folder of recordings whose validation part is held out, too.")
+    ] = None,
+    split: SplitOption = SPLIT,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Compare the menders on a trace whose truth is known, by gap length."""
+    from tracemend.api import load
+    from tracemend.datasets import corpus as recordings
+    from tracemend.judging.evaluate import compare
+    from tracemend.judging.likelihood import held_out as likelihood_of
+    from tracemend.mending.run import COPIERS
+    from tracemend.recording import align, pairs
+    from tracemend.trace.vocabulary import universal
+    from tracemend.trace.windows import streams
+
+    if complete is None:
+        pair = pairs.read(lossy / "complete.parquet" if lossy.is_dir() else lossy)
+    else:
+        pair = align(read_trace(lossy, None, "x86_64", False), read_trace(complete, None, "x86_64", False))
+    others = [read_trace(p, None, "x86_64", False) for p in held_out or []]
+    others += recordings(corpus, "validation", split) if corpus else []
+    likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
+    network = None if model in COPIERS else load(model)
+    with progress("evaluating") as update:
+        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, progress=update)
+    if json_:
+        about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
+        about |= {"held_out": [str(t.path) for t in others]}
+        print_json({**about, "rows": rows, "figures": figures})
+        return
+    say(
+        f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
+        f"checked against the complete recording. Call and phase right, by gap length:"
+    )
+    _print_lengths(rows)
+    if rows:
+        _print_gaps([r for r in rows if r["length"] == "all"])
+    _print_figures(figures)
+
+
+def _print_lengths(rows: list[dict[str, Any]]) -> None:
+    """A row a bin of length and mender."""
+    measures = {"perfect": "perfect", "rouge_l": "ROUGE-L", "threads": "thread", "calibration_error": "ECE"}
+    print_table(
+        ("length", "gaps", "mender", "accuracy", "95 % interval", *measures.values(), "seconds"),
+        [
+            (
+                name,
+                str(r["gaps"]),
+                r["mender"],
+                f"{r['accuracy']:.3f}",
+                "-".join(f"{bound:.3f}" for bound in r["interval"]),
+                *(f"{r[k]:.3f}" for k in measures),
+                f"{r['seconds']:.1f}",
+            )
+            for name in dict.fromkeys(r["length"] for r in rows)
+            for r in rows
+            if r["length"] == name
+        ],
+    )
+
+
+def _print_figures(figures: dict[str, dict[str, float]]) -> None:
+    """The figures made from the whole trace; a row a mender."""
+    say("Figures made from the whole trace: how far they are from those of the complete recording.")
+    columns = {
+        "call_counts": "calls per thread",
+        "time_shares": "shares of time in calls",
+        "unpaired": "unpaired enters and exits",
+        "descriptors": "open descriptors per thread",
+    }
+    rows = [(name, *(f"{100 * far[k]:.1f}%" for k in columns)) for name, far in figures.items()]
+    print_table(("", *columns.values()), rows)
+
+
+def _print_gaps(rows: list[dict[str, Any]]) -> None:
+    """The figures made from each gap, means over all gaps; a row a mender."""
+    percents = {
+        "count_error": "counts wrong",
+        "count_better": "counts better",
+        "descriptors": "descriptors wrong",
+        "time_error": "time error",
+    }
+    surprise = {"bits": "bits an event", "likelier": "likelier than the truth"} if "bits" in rows[0] else {}
+    say("Figures made from each gap: how far they are from the truth, means over all gaps.")
+    body: list[tuple[str, ...]] = [("left open", "100.0%", "", f"{100 * rows[0]['descriptors_open']:.1f}%", "")]
+    for r in rows:
+        likely = (f"{r['bits']:.2f}", f"{r['likelier']:.1%}") if surprise else ()
+        body.append((r["mender"], *(f"{r[k]:.1%}" for k in percents), *likely))
+    if surprise:
+        body.append(("the truth", "", "", "", "", f"{rows[0]['bits_truth']:.2f}", ""))
+    print_table(("", *percents.values(), *surprise.values()), body)

@@ -1,0 +1,62 @@
+"""experiment: a grid of menders, data sets, gaps and seeds."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracemend.cli.terminal import err, progress, say
+from tracemend.errors import DataError
+
+
+def experiment(
+    grid: Annotated[Path, typer.Argument(help="What to do: a TOML file of grids (experiments/).", metavar="FILE.toml")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Results to add to; FILE.jsonl in the current folder.")
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder with the data sets, instead of what fetch has brought.")
+    ] = None,
+    models: Annotated[Path, typer.Option(help="Folder that keeps trained models.")] = Path("runs/experiments"),
+    jobs: Annotated[int, typer.Option(min=1, help="Processes, each on one core.")] = 1,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", help="Only this mender or data set of the grids; repeatable.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is still to be done.")] = False,
+) -> None:
+    """Score menders over data sets, window lengths, gaps and seeds; what is done already is not done again."""
+    from tracemend.judging import lost
+    from tracemend.judging.experiment import run
+    from tracemend.judging.grid import narrowed, plan, read_grid
+    from tracemend.judging.results import read_results
+
+    results = output or Path(f"{grid.stem}.jsonl")
+    typed = " ".join(["tracemend", *map(shlex.quote, sys.argv[1:])])
+    contests, grids = lost.read_contests(grid), read_grid(grid)
+    if contests and grids:
+        raise DataError(f"{grid}: [[grid]] and [[lost]] have different results: a file for each")
+    tree = source or Path()
+    if contests:
+        contests = lost.narrowed(contests, only or [])
+    else:
+        grids = narrowed(grids, only or [])
+    if dry_run and contests:
+        for row in lost.plan(contests, lost.found(tree), read_results(results, lost.KEY, "gaps")):
+            say(f"{row.pair} {row.mender} {row.model} seed {row.seed}")
+        return
+    if dry_run:
+        for job in plan(grids, read_results(results)):
+            changes = "".join(f" {s}" for s in job.set)
+            say(f"{job.data} {job.mender}{changes} length {job.length} seed {job.seed}: {len(job.cells)} cells")
+        return
+    with progress("experiment") as update:
+        if contests:
+            added = lost.run(contests, results, tree, processes=jobs, command=typed, progress=update)
+        else:
+            added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=update)
+    err.print(f"{added:,} rows added", markup=False)
+    say(str(results))

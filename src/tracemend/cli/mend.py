@@ -1,0 +1,145 @@
+"""mend: the gaps filled, beside the trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from tracemend.cli.arguments import (
+    ArchOption,
+    FormatOption,
+    JsonOption,
+    SkipOption,
+    TraceArgument,
+    read_trace,
+    read_windows,
+)
+from tracemend.cli.terminal import print_json, progress, say
+from tracemend.errors import OutputError
+
+if TYPE_CHECKING:
+    from tracemend.mending.mended import Mended
+
+
+def mend(
+    trace: TraceArgument,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; it appears whole or not at all.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="mosaic or lookup (no network), default (the shipped network, too), or a folder made by train."
+        ),
+    ] = "mosaic",
+    examples: Annotated[
+        list[Path] | None, typer.Option("--example", help="A trace to copy from, too; repeatable.")
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Copy nothing from the recordings that ship with tracemend.")
+    ] = False,
+    unknown: Annotated[
+        Literal["leave", "estimate"], typer.Option(help="What to do with gaps that have no count.")
+    ] = "leave",
+    refuse: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave gaps whose mean confidence is below this unfilled.")
+    ] = 0.0,
+    hypotheses: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=100,
+            help="Also draw so many other fills of each gap; of very long gaps each takes its time anew.",
+        ),
+    ] = 0,
+    adapt: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Learn from the intact part for so long: the mosaic is fitted, a network trained on (fills may then "
+            "differ from run to run); 0: don't. Not given: the mosaic alone, where nothing like the trace was "
+            "recorded before, by the number of lost events.",
+        ),
+    ] = None,
+    suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
+    window_only: Annotated[
+        bool, typer.Option("--window-only", help="Read only what lies around the gaps (CTF, docs/ctf.md).")
+    ] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help="Also the trace with its inferred events in it, marked (text, and CTF).")
+    ] = False,
+    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also a trace for the Perfetto UI.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an output folder of an earlier run.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="The one source of chance: same seed, same bytes.")] = 0,
+    format: FormatOption = None,
+    arch: ArchOption = "x86_64",
+    skip_malformed: SkipOption = False,
+    json_: JsonOption = False,
+) -> None:
+    """Fill the gaps with inferred events, beside the trace; the trace itself is never touched."""
+    from tracemend.api import load
+    from tracemend.api import mend as fill
+    from tracemend.losses.scanning import scan as find
+    from tracemend.menders.base import CONTEXT
+    from tracemend.mending.options import Options
+    from tracemend.mending.run import COPIERS
+    from tracemend.outputs import write
+
+    options = Options(seed, unknown, refuse, hypotheses, adapt)
+    if output.exists() and not force:
+        raise OutputError(f"{output}: exists already; --force replaces an output folder")
+    network = None
+    if window_only:
+        for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
+            if asked:
+                raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
+        network = None if model in COPIERS else load(model)
+        broken = read_windows(trace, max(CONTEXT, network.context if network else 0), format, arch, skip_malformed)
+    else:
+        broken = read_trace(trace, format, arch, skip_malformed)
+    if suspect:
+        broken = broken.with_gaps(find(broken, suspected=True).gaps)
+    others = [read_trace(p, None, arch, skip_malformed) for p in examples or []]
+    outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
+    with progress("mending") as update:
+        mended = fill(broken, network or model, options, examples=others, alone=alone, progress=update)
+        paths = write(mended, output, outputs, force)
+    if json_:
+        print_json(
+            {
+                "output": str(output),
+                "files": [str(p) for p in paths],
+                "events": mended.inferred.num_rows,
+                "gaps": mended.gap_table(),
+                "provenance": mended.provenance,
+            }
+        )
+        return
+    _print_fills(mended, hypotheses)
+    for p in paths:
+        say(f"  {p}")
+
+
+def _print_fills(mended: Mended, hypotheses: int) -> None:
+    """What became of the gaps, how sure the fills are, and what to know of them."""
+    counts = mended.counts
+    say(
+        f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "
+        f"{counts['refused']:,} refused, {counts['left']:,} left"
+    )
+    for f in [f for f in mended.fills if f.status != "filled"][:10]:
+        say(f"  gap {f.gap}: {f.status}: {f.reason}")
+    if mended.inferred.num_rows:
+        mean = sum(mended.inferred["confidence"].to_pylist()) / mended.inferred.num_rows
+        unmet = sum(f.unmet for f in mended.fills)
+        note = f"; {unmet} open calls found no room in their gap" if unmet else ""
+        say(f"mean confidence {mean:.2f}{note}. Inferred events are no evidence.")
+    if hypotheses and mended.filled:
+        alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.inferred.num_rows
+        say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are those of the fills.")
+    if mended.familiar:
+        say(mended.familiar)
+    partial = mended.trace.partial
+    if partial is not None:
+        say(partial.sentence(len(mended.trace)).capitalize() + ".")

@@ -1,0 +1,168 @@
+"""record: complete recordings, and pairs that really lose events."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from tracemend.cli.arguments import JsonOption
+from tracemend.cli.terminal import GAPS_FOUND, err, print_json, say
+from tracemend.errors import OutputError
+
+
+@contextmanager
+def _live() -> Iterator[Any]:
+    """A line on the terminal about a recording that is going on, without getting in the command's way."""
+
+    def say(events: int, rate: float, lost: int) -> None:
+        if sys.stderr.isatty():
+            err.print(f"{events:,} events, {rate:,.0f} a second, {lost:,} lost\033[K", end="\r", markup=False)
+
+    yield say
+    if sys.stderr.isatty():
+        err.print("\033[K", end="\r")
+
+
+def _say_pair(pair: Any, paths: list[Path], faults: list[str], json_: bool) -> None:
+    lengths = sorted(len(m) for m in pair.missing)
+    stated = sum(g.count is not None for g in pair.lossy.gaps)
+    about = {
+        "files": [str(p) for p in paths],
+        "complete": len(pair.complete),
+        "survived": len(pair.lossy),
+        "lost": pair.lost,
+        "gaps": len(lengths),
+        "stated": stated,
+        "faults": faults,
+    }
+    if json_:
+        print_json(about)
+        return
+    say(
+        f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {pair.lost:,} were lost in {len(lengths):,} "
+        f"gaps ({stated:,} with a count)" + (f" of {lengths[0]:,} to {lengths[-1]:,} events" if lengths else "")
+    )
+    if not faults:
+        say("Checked: every stated count, the tracer's own sum and the events really missing agree.")
+    for p in paths:
+        say(f"  {p}")
+
+
+def record(
+    command: Annotated[list[str], typer.Argument(help="What to run, behind --.", metavar="-- COMMAND...")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="File to write (.parquet; .txt: ftrace's text); with --pair a folder."),
+    ],
+    pair: Annotated[
+        bool,
+        typer.Option("--pair", help="Record twice at once: complete, and on a small buffer that loses events."),
+    ] = False,
+    events: Annotated[
+        Literal["raw", "syscalls", "sched"],
+        typer.Option(help="raw system calls; system calls with their arguments' names; raw ones and scheduling."),
+    ] = "raw",
+    tracer: Annotated[
+        Literal["ftrace", "perf", "lttng"],
+        typer.Option(help="Who records; perf and LTTng (user-space events of programs with tracepoints) pairs only."),
+    ] = "ftrace",
+    buffer: Annotated[
+        int | None,
+        typer.Option(min=4, max=1 << 24, help="KiB a cpu; 65536 if not given, with --pair 8 (the small buffer)."),
+    ] = None,
+    delay: Annotated[
+        float, typer.Option(min=0, max=60_000, help="With --pair: mean pause of the small buffer's reader, in ms.")
+    ] = 1.0,
+    mode: Annotated[
+        Literal["overwrite", "drop"],
+        typer.Option(help="With --pair: a full buffer loses its oldest events, or its newest without any mark."),
+    ] = "overwrite",
+    seed: Annotated[int, typer.Option(min=0, help="With --pair: of the reader's pauses.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace an earlier recording.")] = False,
+    json_: JsonOption = False,
+) -> None:
+    """Record the system calls of a command and its children (Linux, root). Exit code 3 when events were lost; with
+    --pair 1 when the tracer's counts, its own sum and the events really missing don't agree."""
+    from tracemend.formats import parquet
+    from tracemend.recording import RecordError
+    from tracemend.recording import ftrace as by_ftrace
+    from tracemend.recording import lttng as by_lttng
+    from tracemend.recording import perf as by_perf
+    from tracemend.recording.pairs import refuse_existing, write_folder
+    from tracemend.whole import whole_file
+
+    if pair:
+        refuse_existing(output, force)
+    elif output.exists() and not force:
+        raise OutputError(f"{output}: exists already; --force replaces it")
+    if tracer == "perf" and (not pair or events != "raw" or mode != "overwrite"):
+        raise typer.BadParameter("perf records pairs of raw events in overwrite mode only", param_hint="--tracer")
+    if tracer == "lttng" and (not pair or events != "raw"):
+        raise typer.BadParameter("LTTng records pairs, of all events that the program has", param_hint="--tracer")
+    if not pair and output.suffix not in (".parquet", ".txt"):
+        raise typer.BadParameter("a recording's name ends in .parquet or .txt", param_hint="--output")
+    if not pair and output.suffix == ".txt" and events != "raw":
+        raise typer.BadParameter("only raw events can be written as text", param_hint="--events")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
+    with _live() as live:
+        if not pair:
+            whole = by_ftrace.record(command, events=events, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)
+        elif tracer == "ftrace":
+            both, lossy, faults = by_ftrace.record_pair(
+                command,
+                events=events,
+                buffer_kb=buffer or 8,
+                delay_ms=delay,
+                overwrite=mode == "overwrite",
+                seed=seed,
+                live=live,
+            )
+            text = lossy.text() if events == "raw" else None
+        elif tracer == "lttng":
+            both, faults = by_lttng.record_pair(
+                command, subbuf_kb=max(4, (buffer or 16) // by_lttng.NUMBER), overwrite=mode == "overwrite"
+            )
+            text = None
+        else:
+            pages = max(1, 1 << ((buffer or 4) // 4).bit_length() - 1)
+            both, printed, faults = by_perf.record_pair(command, pages=pages, delay_ms=delay, seed=seed)
+            text = iter([printed])
+    if pair:
+        _say_pair(both, write_folder(both, output, text, force=force), faults, json_)
+        if faults:
+            raise RecordError(f"{output}: {'; '.join(faults)}")
+        return
+    if output.suffix == ".txt":
+        with whole_file(output) as file:
+            file.writelines(line.encode() for line in whole.text())
+    else:
+        parquet.write(whole.trace, output)
+    gaps = len(whole.trace.gaps)
+    if json_:
+        print_json(
+            {
+                "output": str(output),
+                "events": len(whole.trace),
+                "gaps": gaps,
+                "lost": whole.lost,
+                "status": whole.status,
+            }
+        )
+    else:
+        say(f"{output}: {len(whole.trace):,} events of {len(whole.trace.threads):,} threads")
+        say(
+            f"{whole.lost:,} events were lost in {gaps:,} gaps; a larger --buffer loses less."
+            if whole.lost
+            else "Nothing was lost."
+        )
+        if whole.status:
+            ended = f"by {signal.Signals(-whole.status).name}" if whole.status < 0 else f"with status {whole.status}"
+            say(f"The command ended {ended}.")
+    if whole.lost:
+        raise typer.Exit(GAPS_FOUND)

@@ -1,0 +1,46 @@
+"""report: tables and figures from results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tracemend.cli.terminal import say
+from tracemend.errors import TracemendError
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(help="Results of experiments.", metavar="RESULTS.jsonl...")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for tables.md, tables.csv and figures.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace such files in an existing folder.")] = False,
+    plots: Annotated[bool, typer.Option("--figures", help="Figures, too (needs the plots extra).")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
+) -> None:
+    """Make tables (Markdown, CSV) and figures from results of experiments."""
+    from tracemend.judging import lost
+    from tracemend.judging import report as make
+    from tracemend.judging.results import read_results
+
+    missing = next((p for p in results if not p.exists()), None)
+    if missing:
+        raise TracemendError(f"{missing}: no such file")
+    if all(lost.is_contest(p) for p in results):
+        if output or as_csv or plots:
+            raise typer.BadParameter("truly lost events have Markdown tables only", param_hint="RESULTS.jsonl")
+        sys.stdout.write(lost.as_markdown([r for p in results for r in read_results(p, lost.KEY, "gaps")]))
+        return
+    rows = [row for p in results for row in read_results(p)]
+    if plots and output is None:
+        raise typer.BadParameter("figures need a folder (-o)", param_hint="--figures")
+    if as_csv and output:
+        raise typer.BadParameter("a folder (-o) has both tables, CSV and Markdown", param_hint="--csv")
+    if output is None:
+        sys.stdout.write(make.as_csv(rows) if as_csv else make.as_markdown(rows))
+        return
+    for path in make.write(rows, output, plots=plots, force=force):
+        say(str(path))

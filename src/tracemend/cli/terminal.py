@@ -1,0 +1,121 @@
+"""What commands print: data on stdout, narration on stderr; tables, durations, JSON, progress."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+#: Exit code of ``scan`` and ``record`` when events were lost.
+GAPS_FOUND = 3
+
+# a report of 80 columns in a pipe would cut tables off; people's terminals say how wide they are
+WIDTH = None if sys.stdout.isatty() else 120
+out = Console(width=WIDTH, highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False)
+
+#: Columns that hold text: they stand on the left, numbers on the right.
+TEXT = ("known", "where", "command", "call", "side", "mender", "data")
+#: Where stderr is no terminal, a line says so often (in seconds) that work goes on: at first, and after a minute.
+OFTEN, SELDOM, FIRST = 1.5, 15.0, 60.0
+
+
+def say(text: str) -> None:
+    """A line of data, as it is: nothing in it is markup."""
+    out.print(text, markup=False)
+
+
+def warn(path: Path, warnings: Sequence[str]) -> None:
+    """Say on stderr what a reader passed over."""
+    for warning in warnings:
+        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
+
+
+def print_json(document: object) -> None:
+    """A document on one line."""
+    sys.stdout.write(json.dumps(document) + "\n")
+
+
+def duration(ns: float) -> str:
+    """A time in the unit that suits it, to three digits."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
+    """A table of plain text; numbers (all columns but TEXT) stand on the right."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="left" if name in TEXT else "right")
+    for row in rows:
+        table.add_row(*map(Text, row))  # names are no markup
+    out.print(table)
+
+
+class Update(Protocol):
+    """(done, of how many, a word on what) -> shown."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Update]:
+    """Show on stderr how far work is: a bar on a terminal; elsewhere a line now and then."""
+    shown = _bar(title) if sys.stderr.isatty() else _lines(title)
+    with shown as update:
+        yield update
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Update]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(title, total=None, note="")
+
+        def update(done: int, total: int, note: str = "") -> None:
+            bar.update(task, completed=done, total=total, note=note)
+
+        yield update
+
+
+@contextmanager
+def _lines(title: str) -> Iterator[Update]:
+    state = [0, 0, ""]
+    begun, ended = time.monotonic(), threading.Event()
+
+    def update(done: int, total: int, note: str = "") -> None:
+        state[:] = [done, total, note]
+
+    def tell() -> None:
+        while not ended.wait(OFTEN if time.monotonic() - begun < FIRST else SELDOM):
+            done, total, note = state
+            far = f" {done:,} of {total:,}" if total else ""
+            sys.stderr.write(f"{title}:{far} {note}".rstrip() + f", {time.monotonic() - begun:.0f} s\n")
+            sys.stderr.flush()
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield update
+    finally:
+        ended.set()
+        teller.join()

@@ -1,0 +1,110 @@
+"""train: a network from traces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tracemend.cli.arguments import SPLIT, ArchOption, SplitOption, read_trace
+from tracemend.cli.terminal import err, progress, say
+from tracemend.errors import OutputError, TracemendError, extra
+
+
+def train(
+    traces: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Traces to learn from: what lies between their gaps.", metavar="TRACES..."),
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")
+    ] = Path("run"),
+    recipe: Annotated[
+        str | None, typer.Option(help="What to train (tracemend recipes); masked-transformer if not given.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Iterations; the recipe's own if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="The one source of chance; 0 if not given.")] = None,
+    validate: Annotated[
+        list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
+    ] = None,
+    corpus: Annotated[Path | None, typer.Option(help="A folder of recordings (make corpus) instead of TRACES.")] = None,
+    split: SplitOption = SPLIT,
+    every: Annotated[int, typer.Option(min=1, help="Steps between measurements and saves.")] = 250,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")
+    ] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Take up the run in the output folder, with its recipe, seed and iterations."),
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several (cuda:1).")] = "auto",
+    arch: ArchOption = "x86_64",
+) -> None:
+    """Train a model on traces; it can be stopped and taken up again, and be shared by processes under torchrun."""
+    from tracemend.diffusion.recipes import recipe as find
+
+    with extra("diffusion"):
+        from tracemend.diffusion.restorer import Restorer
+        from tracemend.diffusion.training import Training, join, keep_memory
+    from tracemend.trace.vocabulary import Vocabulary, by_frequency, universal
+    from tracemend.trace.windows import streams
+
+    chosen = find(recipe or "masked-transformer")
+    device, first = join(device)
+    if first and output.exists() and not resume:
+        raise OutputError(f"{output}: exists already; --resume takes up the run in it")
+    if bool(traces) == bool(corpus):
+        raise typer.BadParameter("name traces or a --corpus, not both", param_hint="TRACES")
+    if corpus:
+        from tracemend.datasets import corpus as recordings
+
+        learn, held_out = recordings(corpus, "train", split), recordings(corpus, "validation", split)
+    else:
+        learn = [read_trace(p, None, arch, False) for p in traces or []]
+        held_out = [read_trace(p, None, arch, False) for p in validate or []]
+    if resume:
+        vocabulary = Vocabulary.load(output / "vocabulary.json")
+    else:
+        vocabulary = universal() if chosen.vocabulary == "universal" else by_frequency(learn)
+    data = [s for t in learn for s in streams(t, vocabulary)]
+    check = [s for t in held_out for s in streams(t, vocabulary)]
+    if not data:
+        raise TracemendError("no intact stretch of 32 events or more to train on")
+    keep_memory()
+    run = (
+        Training.resume(output, vocabulary, device=device)
+        if resume
+        else Training(chosen, vocabulary, total=steps, seed=seed or 0, device=device)
+    )
+    for name, asked, has in (
+        ("recipe", recipe, run.recipe.name),
+        ("steps", steps, run.total),
+        ("seed", seed, run.seed),
+    ):
+        if asked not in {None, has}:
+            raise TracemendError(f"{output}: the run to take up has --{name} {has}, not {asked}")
+    if compile:
+        run.network.compile(dynamic=False)
+    if not first:
+        for _ in run.steps(data, check, every=every):
+            pass
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    vocabulary.save(output / "vocabulary.json")
+    parameters = sum(p.numel() for p in run.network.parameters())
+    err.print(f"{run.recipe.name}: {parameters:,} parameters, {sum(map(len, data)):,} events to learn from")
+    with open(output / "log.jsonl", "a") as log, progress("training") as update:
+        loss = 0.0
+        for step in run.steps(data, check, every=every):
+            loss = step.loss if not loss else 0.98 * loss + 0.02 * step.loss
+            update(step.number, run.total, f"loss {loss:.3f}")
+            if step.number % every == 0 or step.number == run.total:
+                row: dict[str, Any] = {"step": step.number, "loss": round(loss, 4), "rate": step.rate}
+                row |= {"accuracy": step.validation, "validation_loss": step.validation_loss}
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+                run.save(output)
+    Restorer(run.recipe, vocabulary, run.averaged()).save(output)
+    say(str(output))

@@ -1,0 +1,1 @@
+"""How right are fills? Menders on gaps whose truth is known, experiments, tables and figures."""

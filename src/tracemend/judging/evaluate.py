@@ -1,0 +1,88 @@
+"""Menders side by side on a lossy recording whose complete one is at hand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from tracemend.judging.downstream import errors, of_mended, of_trace
+from tracemend.judging.gaps import judge, summary
+from tracemend.judging.likelihood import Likelihood
+from tracemend.menders import Copy, MostFrequent
+from tracemend.menders.base import Trained
+from tracemend.menders.examples import shipped
+from tracemend.mending.mended import Mended
+from tracemend.mending.options import Options
+from tracemend.mending.run import COPIERS, mend_trace
+from tracemend.recording import Pair
+from tracemend.trace.events import Trace
+
+#: Fills a trace's gaps.
+Contestant = Callable[[Trace, Options], Mended]
+
+#: What ``mend`` can be made of: the network, the two that copy from the very trace, the shipped recordings as examples
+#: for them, and trials on the intact part; the last is what it does if nothing else is asked for.
+PARTS = (
+    *("network", "lookup", "lookup + examples", "mosaic", "mosaic + examples + network", "mosaic + examples"),
+    "mosaic + examples, adapted",
+)
+#: Those that take a network.
+TRAINED = tuple(name for name in PARTS if "network" in name)
+
+
+def part_of_mend(name: str, model: Trained | None) -> Contestant:
+    """One of ``PARTS``. Only what is called adapted tries out anything on the intact part."""
+
+    def fill(trace: Trace, options: Options) -> Mended:
+        return mend_trace(
+            trace,
+            model if name in TRAINED else None,
+            replace(options, adapt=None if "adapted" in name else 0),
+            copier=COPIERS.get(name.split(" + ", maxsplit=1)[0]),
+            shipped=shipped() if "examples" in name else (),
+        )
+
+    return fill
+
+
+def contestants(model: Trained | None) -> dict[str, Contestant]:
+    """What every table shows, by name; the last is what ``mend`` does.
+
+    All decode under the same constraints. Lookup and mosaic have what is intact of the trace itself, and as "examples"
+    the recordings that ship with the package.
+    """
+    plain: dict[str, Contestant] = {
+        "most frequent": lambda trace, options: mend_trace(trace, MostFrequent(), options),
+        "copy": lambda trace, options: mend_trace(trace, Copy(), options),
+    }
+    return plain | {name: part_of_mend(name, model) for name in PARTS if model is not None or name not in TRAINED}
+
+
+def compare(
+    pair: Pair,
+    model: Trained | None,
+    *,
+    seed: int = 0,
+    likelihood: Likelihood | None = None,
+    progress: Callable[[int, int, str], None] = lambda done, total, note: None,
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
+    """Every contestant on one pair. likelihood: see ``judge``.
+
+    Rows of ``summary`` with the mender's name and its seconds of wall time; and how far the figures made from each
+    mended trace are from the truth (``downstream.errors``), those of the trace "left open" first.
+    """
+    rows = []
+    truth = of_trace(pair.complete)
+    figures = {"left open": errors(truth, of_trace(pair.lossy))}
+    there = contestants(model)
+    for done, (name, fill) in enumerate(there.items()):
+        progress(done, len(there), name)
+        begin = time.perf_counter()
+        mended = fill(pair.lossy, Options(seed=seed))
+        seconds = time.perf_counter() - begin
+        figures[name] = errors(truth, of_mended(mended))
+        for row in summary(judge(mended, pair, likelihood), seed):
+            rows.append({"mender": name, **row, "seconds": round(seconds, 3)})
+    return rows, figures

@@ -1,0 +1,328 @@
+"""Contests over truly lost events: menders on recordings whose other half is the truth, by the gap's length.
+
+A contest is a ``[[lost]]`` table of an experiment's file (experiments/authentic.toml). A row of results is one mender
+on one recording with the scores of each gap, so that every table can be made from the same rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from tracemend.datasets import LossyRun, Part, corpus, pairs
+from tracemend.diffusion import DEFAULT_MODEL
+from tracemend.errors import DataError, ModelError, extra, one_of
+from tracemend.judging.evaluate import PARTS, TRAINED, part_of_mend
+from tracemend.judging.experiment import Progress
+from tracemend.judging.gaps import MEANS, GapScore, judge
+from tracemend.judging.grid import read_tables
+from tracemend.judging.likelihood import Likelihood, held_out
+from tracemend.judging.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
+from tracemend.judging.processes import in_processes
+from tracemend.judging.provenance import provenance
+from tracemend.judging.report import markdown_table, triple
+from tracemend.judging.results import Row, append, exclusive, read_results
+from tracemend.menders import MENDERS, NGram
+from tracemend.menders.base import Mender, Trained
+from tracemend.mending.mended import Mended
+from tracemend.mending.options import Options
+from tracemend.mending.run import mend_trace
+from tracemend.recording import Pair
+from tracemend.recording.corpus import HOW, HOW_UST
+from tracemend.trace.events import Trace
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import Stream, streams
+
+#: What tells one row from another, the fields of a Job. ``most``: gaps filled of each recording and bin of length.
+KEY = ("pair", "mender", "model", "most", "seed")
+#: What each gap is scored by, besides its length.
+SCORES = ("accuracy", *MEANS, "bits", "bits_truth")
+#: Which recordings are for what, in the project's tree.
+SPLIT = Path("experiments") / "workloads.toml"
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What menders know besides the lossy trace; made once for all recordings, when it is first asked for.
+
+    folder: holds corpus/ and experiments/workloads.toml. model: a folder, or the shipped model's name.
+    """
+
+    folder: Path
+    model: str
+
+    def _part(self, part: Part) -> list[Stream]:
+        traces = corpus(self.folder / "corpus", part, self.folder / SPLIT)
+        return [s for t in traces for s in streams(t, universal(), shortest=1)]
+
+    @cached_property
+    def taught(self) -> Mender:
+        """An n-gram bridge that has learnt from the training recordings."""
+        return NGram(self._part("train"))
+
+    @cached_property
+    def network(self) -> Trained:
+        with extra("diffusion"):
+            from tracemend.diffusion.restorer import load
+        return load(self.model)
+
+    @cached_property
+    def likelihood(self) -> Likelihood | None:
+        """How likely events are to who knows the validation recordings."""
+        return held_out(self._part("validation"), universal())
+
+
+Contestant = Callable[[Trace, Knowledge, set[int], int], Mended]
+
+
+def _baseline(name: str, lossy: Trace, knowledge: Knowledge, only: set[int], seed: int) -> Mended:
+    mender = MENDERS[name](streams(lossy, universal().extended(lossy), shortest=1))
+    return mend_trace(lossy, mender, Options(seed=seed, only=frozenset(only)))
+
+
+def _part_of_mend(name: str, lossy: Trace, knowledge: Knowledge, only: set[int], seed: int) -> Mended:
+    model = knowledge.network if name in TRAINED else None
+    return part_of_mend(name, model)(lossy, Options(seed=seed, only=frozenset(only)))
+
+
+#: (lossy trace, knowledge, gaps to fill, seed) -> what is inferred. Without more said they have only what is intact of
+#: the lossy trace itself; "examples": the training recordings, which ship with the package, too.
+CONTESTANTS: dict[str, Contestant] = {
+    **{name: partial(_baseline, name) for name in MENDERS if name not in PARTS},
+    "n-gram of the corpus": lambda lossy, known, only, seed: mend_trace(
+        lossy, known.taught, Options(seed=seed, only=frozenset(only))
+    ),
+    **{name: partial(_part_of_mend, name) for name in PARTS},
+}
+
+
+@dataclass(frozen=True)
+class Contest:
+    """One ``[[lost]]`` of the file. menders: of ``CONTESTANTS``. how: ways of losing, all if empty. models: folders, or
+    the shipped model's name. most: gaps to fill of each recording and bin of length, evenly over the recording; the
+    others stay open."""
+
+    menders: tuple[str, ...]
+    how: tuple[str, ...] = ()
+    models: tuple[str, ...] = (DEFAULT_MODEL,)
+    most: int = 8
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        """Raises ModelError for a name that is unknown or a number that makes no sense."""
+        for name in self.menders:
+            one_of("mender", name, CONTESTANTS)
+        for name in self.how:
+            one_of("way of losing", name, HOW + HOW_UST)
+        if self.most < 1 or min(self.seeds) < 0:
+            raise ModelError("most must be positive, seeds not negative")
+
+    def jobs(self, recordings: Iterable[LossyRun]) -> list[Job]:
+        """Only networks have a model and a seed."""
+        return [
+            Job(recording.name, mender, model, self.most, seed)
+            for recording in recordings
+            if not self.how or recording.how in self.how
+            for mender in self.menders
+            for model in (self.models if mender in TRAINED else ("",))
+            for seed in (self.seeds if mender in TRAINED else (0,))
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row."""
+
+    pair: str
+    mender: str
+    model: str
+    most: int
+    seed: int
+
+
+def read_contests(path: Path) -> list[Contest]:
+    """The contests of an experiment's file; none if it has none. Raises DataError for any that isn't one."""
+    lists = {"menders": str, "how": str, "models": str, "seeds": int}
+    return read_tables(path, "lost", Contest, lists, ("most",))
+
+
+def narrowed(contests: Sequence[Contest], only: Sequence[str]) -> list[Contest]:
+    """The contests with only the named menders, if any are. Raises ModelError for a name that no contest has."""
+    there = list(dict.fromkeys(m for c in contests for m in c.menders))
+    wanted = [one_of("mender of the contests", name, there) for name in only] or there
+    parts = [replace(c, menders=tuple(m for m in c.menders if m in wanted)) for c in contests]
+    return [c for c in parts if c.menders]
+
+
+def is_contest(path: Path) -> bool:
+    """Whether a file of results is of contests, by its first row."""
+    with open(path, "rb") as file:
+        return b'"pair"' in file.readline(1 << 12)
+
+
+def found(folder: Path) -> list[LossyRun]:
+    """The recordings of a tree with corpus/pairs. Raises DataError if there are none, TraceError."""
+    recordings = list(pairs(folder / "corpus", folder / SPLIT))
+    if not recordings:
+        raise DataError(f"{folder / 'corpus' / 'pairs'}: no recordings with their truth")
+    return recordings
+
+
+def plan(contests: Sequence[Contest], recordings: Sequence[LossyRun], done: Sequence[Row]) -> list[Job]:
+    """What is still to be done, each once, by recording."""
+    there = {tuple(r[k] for k in KEY) for r in done}
+    jobs = dict.fromkeys(j for c in contests for j in c.jobs(recordings) if astuple(j) not in there)
+    return sorted(jobs, key=lambda j: j.pair)
+
+
+def run(
+    contests: Sequence[Contest],
+    results: Path,
+    folder: Path,
+    *,
+    processes: int = 1,
+    command: str = "",
+    progress: Progress = lambda done, total, note: None,
+) -> int:
+    """Do what is still to be done; returns the number of rows added. folder: the project's tree, with corpus/pairs.
+
+    Raises TracemendError for recordings that aren't there; rows written until then stay.
+    """
+    about = {"command": command, **provenance()}
+    recordings = {r.name: r for r in found(folder)}
+    with exclusive(results):
+        jobs = plan(contests, list(recordings.values()), read_results(results, KEY, "gaps"))
+        progress(0, len(jobs), "")
+        done = 0
+        work = in_processes(jobs, processes, lambda j: partial(_work, j, recordings[j.pair], folder, results, about))
+        for job, added in work:
+            done += added
+            progress(done, len(jobs), f"{job.pair} {job.mender}")
+    return done
+
+
+def _work(job: Job, recording: LossyRun, folder: Path, results: Path, about: Row) -> int:
+    append(results, row(job, recording, _knowledge(folder, job.model or DEFAULT_MODEL)) | about)
+    return 1
+
+
+_knowledge = lru_cache(maxsize=1)(Knowledge)
+
+
+def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
+    """One mender on one recording. Gaps whose count the tracer doesn't state get the true one (``told``)."""
+    pair = _told(recording)
+    only = chosen(pair, job.most)
+    begin = time.process_time()
+    mended = CONTESTANTS[job.mender](pair.lossy, knowledge, only, job.seed)
+    seconds = time.process_time() - begin
+    scores = judge(mended, pair, knowledge.likelihood)
+    known = [k for k in SCORES if all(getattr(s, k) is not None for s in scores)]
+    return {
+        **asdict(job),
+        "workload": recording.workload,
+        "run": recording.run,
+        "how": recording.how,
+        "part": recording.tests,
+        "seconds": round(seconds, 2),
+        "events": sum(s.length for s in scores),
+        "gaps": {"length": [s.length for s in scores], **{k: [_rounded(getattr(s, k)) for s in scores] for k in known}},
+        "confidence": {bin_name(*b): _counted(scores, b) for b in LENGTH_BINS if _held(scores, b)},
+    }
+
+
+@lru_cache(maxsize=1)
+def _told(recording: LossyRun) -> Pair:
+    """Jobs come by recording: the next one mostly asks for the same."""
+    return recording.read().told()
+
+
+def _rounded(value: float | bool) -> float | int:
+    return int(value) if isinstance(value, bool) else round(float(value), 4)
+
+
+def chosen(pair: Pair, most: int) -> set[int]:
+    """Gaps to fill: at most so many of each bin of length, evenly over the recording."""
+    result: set[int] = set()
+    lengths = np.array([len(m) for m in pair.missing])
+    for low, high in LENGTH_BINS:
+        held = np.flatnonzero((lengths >= low) & (lengths <= high))
+        picked = np.unique(np.linspace(0, len(held) - 1, min(most, len(held))).round().astype(np.int64))
+        result |= set(held[picked].tolist()) if len(held) else set()
+    return result
+
+
+def _held(scores: Sequence[GapScore], lengths: tuple[int, int]) -> list[GapScore]:
+    return [s for s in scores if lengths[0] <= s.length <= lengths[1]]
+
+
+def _counted(scores: Sequence[GapScore], lengths: tuple[int, int]) -> list[list[float]]:
+    """Events, sum of their confidences, and how many were right, by bin of confidence."""
+    held = _held(scores, lengths)
+    counts = confidence_bins(np.concatenate([s.confidence for s in held]), np.concatenate([s.right for s in held]))
+    return [[round(float(x), 2) for x in c] for c in counts]
+
+
+def by_length(rows: Sequence[Row], seed: int = 0) -> list[Row]:
+    """One cell a mender (with its model) and bin of length, and "all": means over gaps, the accuracy with its 95 %
+    bootstrap interval over recordings, and the expected calibration error over events."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for r in rows:
+        groups.setdefault((r["mender"], r["model"]), []).append(r)
+    cells = []
+    for (mender, model), held in groups.items():
+        length = np.concatenate([r["gaps"]["length"] for r in held])
+        _, recording = np.unique([r["pair"] for r in held for _ in r["gaps"]["length"]], return_inverse=True)
+        names = [k for k in SCORES if all(k in r["gaps"] for r in held)]
+        values = {k: np.concatenate([r["gaps"][k] for r in held]).astype(float) for k in names}
+        for low, high in (*LENGTH_BINS, (1, 1 << 63)):
+            within = (length >= low) & (length <= high)
+            if not within.any():
+                continue
+            cell: Row = {"mender": mender, "model": model, "length": "all" if high >> 62 > 1 else bin_name(low, high)}
+            cell |= {"gaps": int(within.sum()), "events": int(length[within].sum())}
+            cell["recordings"] = len(np.unique(recording[within]))
+            cell |= {k: float(v[within].mean()) for k, v in values.items()}
+            rng = np.random.default_rng(seed)
+            cell["interval"] = interval(values["accuracy"][within], rng, group_G=recording[within])
+            bins = [b for r in held for n, b in r["confidence"].items() if cell["length"] in ("all", n)]
+            cell["calibration_error"] = error_of_bins(np.sum(bins, axis=0))
+            cells.append(cell)
+    return cells
+
+
+def lengths(cells: Sequence[Row]) -> list[str]:
+    """The bins of length that the cells are of, in order, "all" last."""
+    return [n for n in [*(bin_name(*b) for b in LENGTH_BINS), "all"] if any(c["length"] == n for c in cells)]
+
+
+def table(rows: Sequence[Row], show: Callable[[Row], str]) -> str:
+    """Markdown: a row a mender, the weakest first, a column a bin of length; ``show`` writes a cell."""
+    cells = by_length(rows)
+    named = {(c["mender"], c["model"]): [c["mender"], *filter(None, [c["model"]])] for c in cells}
+    found = {(c["mender"], c["model"], c["length"]): c for c in cells}
+    columns = lengths(cells)
+    most = {n: max(c["gaps"] for c in cells if c["length"] == n) for n in columns}
+    lines = sorted(named, key=lambda k: found[*k, "all"]["accuracy"])
+    several = len({model for _, model in named if model}) > 1
+    body = [
+        [", ".join(named[k] if several else named[k][:1])]
+        + [show(found[*k, n]) if (*k, n) in found else "" for n in columns]
+        for k in lines
+    ]
+    return markdown_table(["events lost", *(f"{n} ({most[n]} gaps)" for n in columns)], body)
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """A table for each part of the split and way of losing. Raises DataError if there is nothing to show."""
+    if not rows:
+        raise DataError("no rows of results to report on")
+    text = "Accuracy / perfect rate / ROUGE-L (eq. 9), per cent, means over gaps.\n"
+    for part, how in dict.fromkeys((r["part"], r["how"]) for r in rows):
+        text += f"\n## {how}, {part}\n\n" + table([r for r in rows if (r["part"], r["how"]) == (part, how)], triple)
+    return text

@@ -1,0 +1,79 @@
+"""What buffer would have held the events that were lost."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tracemend.losses.suspect import ENTER_BYTES, EXIT_BYTES
+from tracemend.trace.events import ENTER, EXIT, Trace
+
+#: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
+OTHER_BYTES = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What one cpu's buffer lacked: ``missing_bytes`` more would have held the largest backlog.
+
+    ``rate`` is the highest rate of events a second over any gap with an event on both sides, 0 if there is none;
+    ``complete`` is False if some gap has no count.
+    """
+
+    cpu: int
+    lost: int
+    rate: float
+    event_bytes: float
+    missing_bytes: int
+    complete: bool
+
+    def sufficient_kb(self, current_kb: int) -> int:
+        """A buffer of ``current_kb`` grown by what was missing and a quarter more, as a power of two of KiB."""
+        need = current_kb + self.missing_bytes * 1.25 / 1024
+        return int(2 ** math.ceil(math.log2(max(need, 4))))
+
+    def as_dict(self, current_kb: int) -> dict[str, Any]:
+        return {
+            "cpu": self.cpu,
+            "lost": self.lost,
+            "events_per_second": round(self.rate),
+            "bytes_per_event": round(self.event_bytes, 1),
+            "missing_kb": math.ceil(self.missing_bytes / 1024),
+            "sufficient_kb": self.sufficient_kb(current_kb),
+            "complete": self.complete,
+        }
+
+
+def advise(trace: Trace) -> list[Advice]:
+    """For each cpu with a gap, how many bytes its buffer was short of.
+
+    The reader's pace is taken from what survived: bytes of surviving events over the time of the cpu's stream. Lost
+    events would have queued up behind them; the backlog grows by what a gap lost and falls whenever events come more
+    slowly than the reader reads. Its peak is what the buffer lacked.
+    """
+    result = []
+    size = np.where(trace.phase == ENTER, ENTER_BYTES, np.where(trace.phase == EXIT, EXIT_BYTES, OTHER_BYTES))
+    for cpu in sorted({g.cpu for g in trace.gaps}):
+        rows = trace.streams.get(cpu, np.empty(0, np.int64))
+        gaps = sorted((g for g in trace.gaps if g.cpu == cpu), key=lambda g: g.end_ns)
+        mean = float(size[rows].mean()) if len(rows) else (ENTER_BYTES + EXIT_BYTES) / 2
+        kept = np.concatenate([[0], np.cumsum(size[rows])])
+        begin = min([int(trace.time_ns[rows[0]])] if len(rows) else [], default=gaps[0].begin_ns)
+        end = max(int(trace.time_ns[rows[-1]]) if len(rows) else 0, gaps[-1].end_ns)
+        pace = float(kept[-1]) / max(1, end - begin)
+        backlog = peak = 0.0
+        seen, at = 0, begin
+        for g in gaps:
+            row = int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows)
+            backlog += float(kept[row] - kept[seen]) - pace * (g.end_ns - at)
+            backlog = max(0.0, backlog) + (g.count or 0) * mean
+            peak = max(peak, backlog)
+            seen, at = row, g.end_ns
+        closed = [g for g in gaps if g.before is not None and g.after is not None]  # of others nobody knows how long
+        rate = max(((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in closed), default=0.0)
+        complete = all(g.count is not None for g in gaps)
+        result.append(Advice(cpu, sum(g.count or 0 for g in gaps), rate, mean, math.ceil(peak), complete))
+    return result

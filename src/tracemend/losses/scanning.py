@@ -1,0 +1,223 @@
+"""What a trace lost: where, how many, whose.
+
+Axis legend: E events, G gaps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.losses.suspect import suspect, unpaired
+from tracemend.trace.events import ENTER, EXIT, Gap, Glance, Trace
+
+#: Slices of the trace's time in which losses are counted for the view over time.
+SLICES = 60
+#: Events beside a gap whose threads are named as concerned.
+NEIGHBOURS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCall:
+    """A system call of which a gap took one side: ``lost`` is "exit" or "enter"."""
+
+    gap: int
+    tid: int
+    comm: str | None
+    name: str
+    lost: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"gap": self.gap, "tid": self.tid, "comm": self.comm, "name": self.name, "lost": self.lost}
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The findings. ``gaps`` are the marked ones and, if asked for, the suspected ones behind them."""
+
+    trace: Trace
+    gaps: tuple[Gap, ...]
+    open_calls: tuple[OpenCall, ...]
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.gaps) or self.trace.overwritten > 0
+
+    @property
+    def lost(self) -> int:
+        return sum(g.count or 0 for g in self.gaps)
+
+    @property
+    def share_lost(self) -> float:
+        """Lost events by the tracer's counts, of all that happened; a lower bound where a gap has no count."""
+        return self.lost / max(1, self.lost + len(self.trace))
+
+    def cpus(self) -> list[dict[str, Any]]:
+        """One dictionary a cpu, in order."""
+        streams = self.trace.streams
+        rows = []
+        for cpu in sorted({*streams, *(g.cpu for g in self.gaps)}):
+            sums = _sums([g for g in self.gaps if g.cpu == cpu])
+            events = len(streams.get(cpu, ()))
+            share = sums["lost"] / max(1, events + sums["lost"])
+            rows.append({"cpu": cpu, "events": events, **sums, "share_lost": share})
+        return rows
+
+    def over_time(self) -> list[int]:
+        """Lost events by slice of the trace's time, each gap's count spread evenly over its span."""
+        if not len(self.trace) or not self.gaps:
+            return []
+        return _over_time(self.gaps, int(self.trace.time_ns.min()), int(self.trace.time_ns.max()))
+
+    def threads(self, gap: Gap) -> list[int]:
+        """Threads seen just before or after the gap on its cpu."""
+        rows = self.trace.streams.get(gap.cpu, np.empty(0, np.int64))
+        at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
+        near = rows[max(0, at - NEIGHBOURS) : at + NEIGHBOURS]
+        return [int(t) for t in np.unique(self.trace.tid[near]) if t >= 0]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for ``--json``."""
+        return {
+            "input": str(self.trace.path),
+            "sha256": self.trace.provenance.get("sha256"),
+            "format": self.trace.format,
+            "events": len(self.trace),
+            "gaps": [g.as_dict() | {"threads": self.threads(g)} for g in self.gaps],
+            "lost": self.lost,
+            "share_lost": round(self.share_lost, 6),
+            "overwritten_before_begin": self.trace.overwritten,
+            "cpus": self.cpus(),
+            "over_time": self.over_time(),
+            "open_calls": [c.as_dict() for c in self.open_calls],
+            "warnings": list(self.trace.warnings),
+        }
+
+
+def _sums(gaps: list[Gap]) -> dict[str, int]:
+    """What the gaps of one cpu come to."""
+    return {
+        "gaps": len(gaps),
+        "lost": sum(g.count or 0 for g in gaps),
+        "uncounted": sum(g.count is None for g in gaps),
+        "largest": max((g.count or 0 for g in gaps), default=0),
+        "longest_ns": max((g.duration_ns for g in gaps), default=0),
+        "lost_ns": sum(g.duration_ns for g in gaps),
+    }
+
+
+def _over_time(gaps: tuple[Gap, ...], lo: int, hi: int) -> list[int]:
+    """Lost events by slice of the time from ``lo`` to ``hi``, each gap's count spread evenly over its span."""
+    width = max(1, hi - lo) / SLICES
+    counts = np.zeros(SLICES)
+    edges = width * np.arange(SLICES + 1)  # from lo on: times since 1970 have no nanoseconds left in floating point
+    for g in gaps:
+        begin, end = g.begin_ns - lo, max(g.end_ns, g.begin_ns + 1) - lo
+        overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None)
+        if overlap.sum() == 0:
+            overlap[min(SLICES - 1, max(0, int(begin / width)))] = 1
+        counts += (g.count or 0) * overlap / overlap.sum()
+    return [round(c) for c in counts]
+
+
+@dataclass(frozen=True)
+class QuickScan:
+    """What the headers of packets tell: where and how many, but not whose, and of how many events."""
+
+    seen: Glance
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.seen.gaps)
+
+    @property
+    def lost(self) -> int:
+        return sum(g.count or 0 for g in self.seen.gaps)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first packet's begin and the last one's end."""
+        return min(s.begin_ns for s in self.seen.streams), max(s.end_ns for s in self.seen.streams)
+
+    def cpus(self) -> list[dict[str, Any]]:
+        """One dictionary a stream, in order."""
+        rows = []
+        for s in self.seen.streams:
+            gaps = [g for g in self.seen.gaps if g.cpu == s.number]
+            rows.append({"cpu": s.number, "packets": s.packets, "bytes": s.bytes, **_sums(gaps)})
+        return rows
+
+    def over_time(self) -> list[int]:
+        """Lost events by slice of the trace's time."""
+        return _over_time(self.seen.gaps, *self.span) if self.seen.gaps else []
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, for ``--json``: as of a whole scan, without what only events can tell."""
+        gaps = [g.as_dict() for g in self.seen.gaps]
+        for g in gaps:
+            del g["open_begin"], g["open_end"]
+            g["packet"] = g.pop("line")
+        return {
+            "input": str(self.seen.path),
+            "format": self.seen.format,
+            "events": None,
+            "gaps": gaps,
+            "lost": self.lost,
+            "cpus": self.cpus(),
+            "over_time": self.over_time(),
+            "warnings": list(self.seen.warnings),
+        }
+
+
+def scan(trace: Trace, *, suspected: bool = False) -> Scan:
+    """Find what was lost. ``suspected``: look for losses without a mark, too (ftrace in drop mode)."""
+    gaps = trace.gaps
+    if suspected:
+        found = suspect(trace)
+        gaps = gaps + tuple(
+            Gap(len(gaps) + i, g.cpu, g.before, g.after, g.begin_ns, g.end_ns, None, "suspected", g.line)
+            for i, g in enumerate(found)
+        )
+    return Scan(trace, gaps, _open_calls(trace, gaps))
+
+
+def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:
+    """Calls with one side missing where a gap lies between the two events that should have been neighbours."""
+    if not gaps:
+        return ()
+    by_cpu: dict[int, list[Gap]] = {}
+    for g in sorted(gaps, key=lambda g: g.begin_ns):
+        by_cpu.setdefault(g.cpu, []).append(g)
+    begins = {cpu: np.array([g.begin_ns for g in held]) for cpu, held in by_cpu.items()}
+    (codes, names), (comm_codes, comms) = trace.names, trace.comms
+    found = []
+    for p, q in zip(*(rows.tolist() for rows in unpaired(trace)), strict=True):
+        held = _between(by_cpu, begins, trace, p, q)
+        if held is None:
+            continue
+        for row, phase, lost in ((p, ENTER, "exit"), (q, EXIT, "enter")):
+            if trace.phase[row] == phase:
+                comm = comms[comm_codes[row]] if comm_codes[row] >= 0 else None
+                found.append(OpenCall(held.number, int(trace.tid[row]), comm, names[codes[row]], lost))
+    return tuple(sorted(found, key=lambda c: (c.gap, c.tid)))
+
+
+def _between(
+    by_cpu: dict[int, list[Gap]], begins: dict[int, NDArray[np.int64]], trace: Trace, p: int, q: int
+) -> Gap | None:
+    """The first gap that overlaps the time between rows p and q, on their cpus first, then on any."""
+    low, high = int(trace.time_ns[p]), int(trace.time_ns[q])
+    own = [int(trace.cpu[p]), int(trace.cpu[q])]
+    for cpu in dict.fromkeys([*own, *by_cpu]):
+        if cpu not in by_cpu:
+            continue
+        for at in range(max(0, int(np.searchsorted(begins[cpu], low, "right")) - 1), len(by_cpu[cpu])):
+            gap = by_cpu[cpu][at]
+            if gap.begin_ns > high:
+                break
+            if gap.end_ns >= low:
+                return gap
+    return None

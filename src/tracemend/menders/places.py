@@ -1,0 +1,155 @@
+"""Every place of streams of events by what stands beside it: what lookups look things up in.
+
+Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), K context events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from tracemend.menders.base import CANDIDATES
+from tracemend.menders.runs import Run
+from tracemend.trace.vocabulary import OTHER
+from tracemend.trace.windows import Stream
+
+Ints = NDArray[np.int64]
+
+#: Lengths of context that are indexed; a query backs off from the longest.
+ORDERS = (32, 16, 8, 4, 2, 1)
+CONTEXT = ORDERS[0]
+#: Places of a context that are looked at.
+MOST = 4096
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
+
+
+class Places:
+    """The events of ``streams`` and behind them those of ``examples``, each stream followed by CONTEXT times -1.
+
+    ids_S, tids_S, steps_S: events, threads and the times since the events before, -1 between streams. foreign: where
+    the examples begin. stretch_end_S: the end of the stretch of events that a position lies in. common: the commonest
+    events.
+    """
+
+    def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
+        every = (*streams, *examples)
+        self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
+        self.ids_S, self.tids_S, self.steps_S = (
+            _apart(x) for x in ([s.ids for s in every], [s.tids for s in every], [s.steps for s in every])
+        )
+        real = self.ids_S >= 0
+        ends = np.flatnonzero(real & ~np.append(real[1:], False)) + 1
+        size = len(self.ids_S)
+        self.stretch_end_S: Ints = np.append(ends, size)[np.searchsorted(ends, np.arange(size), "right")]
+        self.events = int(real.sum())
+        self.index = _Index(self.ids_S)
+        present, number = np.unique(self.ids_S[real], return_counts=True)
+        self.common: Ints = present[np.argsort(-number)][:CANDIDATES] if len(present) else np.array([OTHER])
+
+    def sites(self, run: Run) -> Ints:
+        """Places (P,) where the run's left context stands before them, or its right one behind them at the run's exact
+        distance, in order; they may lie outside of the streams."""
+        n = len(run)
+        found = np.unique(np.concatenate([self._matching(run.left, -1), self._matching(run.right, 1) - n]))
+        return np.asarray(found[(found > -n) & (found < len(self.ids_S))], np.int64)
+
+    def best(self, run: Run, most: int, discount: float) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
+        """Up to ``most`` sites (P,), the one with the longest matches first; how many events match on the left and on
+        the right, and whether both sides match around the run's exact number of events. discount: what a match in the
+        examples counts less, as a logarithm of its length."""
+        sites = self.sites(run)
+        left, right = self.matches(run, sites)
+        both = self.whole(sites, len(run)) & (left > 0) & (right > 0)
+        strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
+        strength -= np.where(sites >= self.foreign, discount, 0.0)
+        keep = np.argsort(-strength, kind="stable")[:most]
+        return sites[keep], left[keep], right[keep], both[keep]
+
+    def matches(self, run: Run, sites_P: Ints) -> tuple[Ints, Ints]:
+        """How many events of the left and of the right context stand beside each site, CONTEXT at most."""
+        left = _match(self.ids_S, sites_P, run.left[::-1][:CONTEXT], -1)
+        return left, _match(self.ids_S, sites_P + len(run), run.right[:CONTEXT], 1)
+
+    def whole(self, sites_P: Ints, n: int) -> NDArray[np.bool_]:
+        """Do ``n`` events of one stretch stand at each site?"""
+        return np.asarray((sites_P >= 0) & (self.stretch_end_S[np.maximum(sites_P, 0)] >= sites_P + n))
+
+    def _matching(self, context: Ints, side: int) -> Ints:
+        """Places whose events before (side -1) or from there on (side 1) match the context, longest matches included.
+
+        Backs off to shorter contexts until there are enough places to vote.
+        """
+        for k in ORDERS:
+            if k > len(context):
+                continue
+            found = self.index.places(k, hashed(context[-k:] if side < 0 else context[:k]), MOST)
+            if len(found) >= 48 or (k == 1 and len(found)):
+                return found if side < 0 else found - k
+        return np.empty(0, np.int64)
+
+
+def _apart(parts: Sequence[Ints]) -> Ints:
+    """The parts one after the other, with CONTEXT times -1 before and behind each."""
+    nothing = np.full(CONTEXT, -1, np.int64)
+    return np.concatenate([nothing, *(x for part in parts for x in (part, nothing))]).astype(np.int64)
+
+
+def hashed(context: Ints) -> np.uint64:
+    """The hash of a run of events, by which the index finds it."""
+    value = np.uint64(0)
+    with np.errstate(over="ignore"):
+        for x in context:
+            value = value * _BASE + np.uint64(x + 1)
+            value ^= value >> np.uint64(29)
+    return value
+
+
+class _Index:
+    """Where runs of k real events end, by their hash, for each k of ORDERS: sorted words of a hash's upper bits and the
+    position behind the run. (Plain words sort many times faster than an order of them would. Two runs of one hash are
+    no harm: the matches are looked at.)"""
+
+    def __init__(self, ids: Ints) -> None:
+        self.bits = np.uint64(max(1, len(ids)).bit_length())
+        self.mask = (np.uint64(1) << self.bits) - np.uint64(1)
+        self.words: dict[int, NDArray[np.uint64]] = {}
+        event = (ids + 1).astype(np.uint64)
+        real = np.cumsum(np.append(0, ids < 0))
+        value = np.zeros(len(ids), np.uint64)  # the hash of the run of k events that begins at each position
+        for k in range(1, max(ORDERS) + 1):
+            value = value[: max(0, len(ids) - k + 1)] * _BASE
+            value += event[k - 1 :]
+            value ^= value >> np.uint64(29)
+            if k in ORDERS:
+                behind = np.flatnonzero(real[k:] == real[:-k]) + k
+                self.words[k] = np.sort(self._upper(value[behind - k]) | behind.astype(np.uint64))
+
+    def places(self, k: int, key: np.uint64, most: int) -> Ints:
+        """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
+        all of them."""
+        words, upper = self.words[k], self._upper(np.array([key]))[0]
+        lo, hi = np.searchsorted(words, [upper, upper | self.mask]).tolist()
+        at = slice(lo, hi) if hi - lo <= most else lo + np.linspace(0, hi - lo - 1, most).astype(np.int64)
+        return (words[at] & self.mask).astype(np.int64)
+
+    def _upper(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
+        """What a hash has above the position's bits, once a last product has carried all of it up there."""
+        with np.errstate(over="ignore"):
+            return np.asarray(hashes * _BASE & ~self.mask)
+
+
+def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:
+    """How many events of the context (nearest first) stand next to each site, before it (side -1) or from it on (1)."""
+    if not len(context):
+        return np.zeros(len(sites), np.int64)
+    k = len(context)
+    windows = sliding_window_view(ids, k)
+    # beyond either end there is nothing, as in the first and last CONTEXT positions
+    near = windows[np.clip(sites - k if side < 0 else sites, 0, len(ids) - k)]
+    near = near[:, ::-1] if side < 0 else near
+    same = near == context
+    length = np.where(same.all(axis=1), k, same.argmin(axis=1))
+    return np.where((sites < 0) | (sites > len(ids)), 0, length)

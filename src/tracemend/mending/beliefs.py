@@ -1,0 +1,48 @@
+"""What is believed of a gap, and what was chosen for it.
+
+Axis legend: N positions of a gap, M candidates, T threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.trace.events import Gap
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Beliefs:
+    """A gap's proposals: events (N, M), p (N, M), threads (N, T) with the thread id of each column, steps (N + 1,)."""
+
+    events: Ints
+    p: NDArray[np.float32]
+    threads: NDArray[np.float32]
+    tids: Ints
+    steps: NDArray[np.float64]
+
+    def told(self, other: Beliefs, weight: float) -> Beliefs:
+        """These beliefs about the same gap, mixed with so much of the other ones."""
+        p = np.where((self.events[:, :, None] == other.events[:, None, :]).any(axis=2), 0, (1 - weight) * self.p)
+        return Beliefs(
+            np.concatenate([other.events, self.events], axis=1),
+            np.concatenate([weight * other.p, p], axis=1).astype(np.float32),
+            ((1 - weight) * self.threads + weight * other.threads).astype(np.float32),
+            self.tids,
+            np.where(np.isnan(other.steps), self.steps, other.steps),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A gap's events, one by one (N,): ids, thread ids (-1: nobody knows), times in ns, confidence."""
+
+    gap: Gap
+    ids: Ints
+    tids: Ints
+    times: Ints
+    confidence: NDArray[np.float32]

@@ -1,0 +1,131 @@
+"""Beliefs about gaps: a long one in blocks from both ends inward, each block seeing what was put beside it.
+
+Axis legend: N positions of a gap, T threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.menders import Mosaic
+from tracemend.menders.base import Mender, Proposal
+from tracemend.menders.runs import one_after_the_other
+from tracemend.mending.beliefs import Beliefs
+from tracemend.mending.surroundings import Surroundings
+from tracemend.trace.events import Gap
+from tracemend.trace.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, window
+
+Ints = NDArray[np.int64]
+
+#: (events proposed for so far, all of them)
+Progress = Callable[[int, int], None]
+
+
+def propose(
+    mender: Mender, around: Surroundings, gaps: Sequence[tuple[Gap, int]], seed: int, progress: Progress
+) -> list[Beliefs]:
+    """Beliefs for each gap with its count, in blocks where it is long; all gaps' blocks of a round run together."""
+    work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns) for gap, count in gaps]
+    total, done = sum(n for _, n in gaps), 0
+    while True:
+        open_blocks = [(w, part) for w in work for part in w.next_blocks()]
+        if not open_blocks:
+            return [w.beliefs() for w in work]
+        many = mender.at_once or len(open_blocks)
+        for some in (open_blocks[at : at + many] for at in range(0, len(open_blocks), many)):
+            for (w, part), proposal in zip(some, mender.propose([p.window for _, p in some], seed), strict=True):
+                w.take(part, proposal)
+                done += len(proposal)
+            progress(done, total)
+
+
+def hypotheses(mender: Mosaic, around: Surroundings, gap: Gap, count: int, number: int, seed: int) -> list[Beliefs]:
+    """So many different beliefs about one gap, each sure of a fill that was drawn as a whole.
+
+    A gap in blocks is drawn block by block, each beside what was drawn before.
+    """
+    work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns) for _ in range(number)]
+    alike = True  # they all begin with the same windows
+    while (rounds := [w.next_blocks() for w in work])[0]:
+        for parts in zip(*rounds, strict=True):
+            own = [seed, gap.number, parts[0].begin]  # gaps and blocks that look alike are drawn apart
+            if alike:
+                drawn = mender.hypotheses(parts[0].window, number, own)
+            else:
+                drawn = [mender.hypotheses(part.window, 1, [*own, k])[0] for k, part in enumerate(parts)]
+            for w, part, proposal in zip(work, parts, drawn, strict=True):
+                w.take(part, proposal)
+        alike = False
+    return [w.beliefs() for w in work]
+
+
+@dataclass(slots=True)
+class _Part:
+    window: Window
+    begin: int
+    end: int
+
+
+class _Blocks:
+    """A gap on its way: blocks from both ends inward, each seeing what was put beside it."""
+
+    def __init__(self, left: Stream, right: Stream, count: int, mender: Mender, span_ns: int) -> None:
+        """What the mender doesn't take at once is filled half as much at each end. span_ns: the gap's duration."""
+        self.left, self.right, self.count, self.span_ns = left, right, count, span_ns
+        self.longest, self.context = mender.longest, mender.context
+        self.begin, self.end = 0, count
+        self.tids = slots_by_recency(left.tids, right.tids)
+        self.events: list[tuple[int, Proposal, Ints]] = []
+
+    def next_blocks(self) -> list[_Part]:
+        """The windows to propose for next: the whole of what is left, or one block at each end of it."""
+        room = self.end - self.begin
+        if room <= 0:
+            return []
+        left, right = self.left[-self.context - 1 :], self.right[: self.context + 1]
+        span_ns = self.span_ns * room // self.count
+        if room <= self.longest:
+            return [_Part(window(left, right, room, span_ns), self.begin, self.end)]
+        block = self.longest // 2
+        # beyond a block lie events of which nothing is known yet: a BREAK
+        ahead = window(left, GONE + right, block)
+        behind = window(left + GONE, right, block, span_ns * block // room)
+        return [
+            _Part(ahead, self.begin, self.begin + block),
+            _Part(behind, self.end - block, self.end),
+        ]
+
+    def take(self, part: _Part, proposal: Proposal) -> None:
+        """Keep a block's proposal, and its likeliest events as context of the next one."""
+        self.events.append((part.begin, proposal, part.window.tids))
+        tids = part.window.tids
+        slots = proposal.threads_NT.argmax(axis=1)
+        guess = np.where(slots < len(tids), tids[np.minimum(slots, len(tids) - 1)], -1)
+        best = Stream(proposal.events_NM[:, 0], guess)
+        if part.begin == self.begin:
+            self.left = self.left + best
+            self.begin = part.end
+        else:
+            self.right = best + self.right
+            self.end = part.begin
+
+    def beliefs(self) -> Beliefs:
+        parts = sorted(self.events, key=lambda x: x[0])
+        threads = np.zeros((self.count, len(self.tids)), np.float32)
+        place = {int(t): i for i, t in enumerate(self.tids)}
+        for begin, proposal, tids in parts:  # a block numbers threads its own way
+            rows = slice(begin, begin + len(proposal))
+            for slot in range(SLOTS):
+                tid = int(tids[slot]) if slot < len(tids) else -1
+                threads[rows, place.get(tid, UNKNOWN_THREAD)] += proposal.threads_NT[:, slot]
+        return Beliefs(
+            np.concatenate([p.events_NM for _, p, _ in parts]),
+            np.concatenate([p.p_NM for _, p, _ in parts]),
+            threads,
+            self.tids,
+            one_after_the_other([p.steps for _, p, _ in parts]),
+        )

@@ -1,0 +1,96 @@
+"""One gap after the other: the likeliest fill that the constraints allow.
+
+Axis legend: E events of the trace, N positions of a gap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.menders.base import Mender
+from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.constraints import ENDED, FREE, Thread, drop_impossible, need
+from tracemend.mending.search import Decoded, decode
+from tracemend.mending.surroundings import Surroundings
+from tracemend.mending.timelines import Timelines
+from tracemend.mending.times import Times, placed, spread
+from tracemend.trace.events import ENTER, EXIT, Gap, Trace
+from tracemend.trace.vocabulary import OTHER, Vocabulary
+
+Ints = NDArray[np.int64]
+
+#: A fill of more events than this isn't tried: its memory would be hundreds of megabytes and its worth nothing.
+LONGEST_FILL = 2_000_000
+
+
+class Filling:
+    """The gaps of one trace on their way. What was filled counts as its threads' history for the gaps that follow."""
+
+    def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
+        self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
+        ids = vocabulary.encode(trace).astype(np.int64)
+        self.timelines = Timelines(trace, ids, vocabulary)
+        self.around = Surroundings(trace, ids)
+        self.times = Times(self.around, len(vocabulary))
+        phases = vocabulary.phase[ids]
+        entering = np.bincount(ids[phases == ENTER], minlength=len(vocabulary))
+        seen = entering if entering.any() else np.bincount(ids, minlength=len(vocabulary))
+        self.usual: list[int] = np.argsort(-seen, kind="stable")[:3].tolist()
+        self.enters_only = bool((phases == ENTER).any()) and not bool((phases == EXIT).any())
+
+    def fill(self, gap: Gap, count: int, beliefs: Beliefs, later: Sequence[tuple[int, int]]) -> tuple[Filled, int]:
+        """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
+        steps = self.times.expected(gap, beliefs.events[:, 0], beliefs)
+        nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
+        wanted, columns = self.timelines.threads_of(gap, beliefs.tids, nominal, later)
+        threads, unmet = drop_impossible(wanted, count)
+        table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
+        events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)  # OTHER has no name to be filled in
+        if self.enters_only:
+            p = np.where((events >= 0) & (self.vocabulary.phase[events] == ENTER), p, 0)
+            if not (p > 1e-6).any(axis=1).all():
+                events = np.concatenate([events, np.full((count, 1), self.usual[0])], axis=1)
+                p = np.concatenate([p, np.full((count, 1), 1e-4, p.dtype)], axis=1)
+            threads, unmet = [Thread(t.tid, FREE, FREE, 0, count) for t in wanted], 0
+            decoded = _without_pairs(events, p, table)
+        else:
+            decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
+        steps = self.times.expected(gap, decoded.ids, beliefs)
+        times = placed(gap, steps, decoded.threads, threads, nominal)
+        tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
+        return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
+
+    def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+        """Beliefs in a gap of ``count`` events, as far as they have proven right."""
+        calibration = self.mender.calibration
+        return calibration(belief, count) if calibration else belief
+
+    def estimate(self, gap: Gap) -> int:
+        """A gap's count where the tracer gave none: its span at the rate of the stream's intact events beside it.
+
+        It is at least one event for every call that the surviving events leave open.
+        """
+        rows, breaks = self.around.breaks[gap.cpu]
+        time = self.trace.time_ns[rows]
+        at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
+        inside = np.diff(time)
+        usable = np.ones(len(inside), bool)
+        usable[[b - 1 for b in breaks if 0 < b <= len(inside)]] = False
+        near = np.zeros(len(inside), bool)
+        near[max(0, at - 500) : at + 500] = True
+        steps = inside[usable & near]
+        if not len(steps):
+            return 0
+        rate_count = round(gap.duration_ns / max(1.0, float(steps.mean()))) - 1
+        nominal = spread(np.ones(1), gap.begin_ns, max(gap.end_ns, gap.begin_ns + 2))
+        threads, _ = self.timelines.threads_of(gap, np.array([-1]), nominal, [])
+        return min(LONGEST_FILL, max(0, rate_count, sum(need(t.begin, t.end) for t in threads if t.begin != ENDED)))
+
+
+def _without_pairs(events: Ints, p: NDArray[np.float32], threads: NDArray[np.float32]) -> Decoded:
+    best = p.argmax(axis=1)
+    rows = np.arange(len(p))
+    return Decoded(events[rows, best], threads.argmax(axis=1).astype(np.int64), p[rows, best].astype(np.float32))

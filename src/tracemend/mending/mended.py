@@ -1,0 +1,148 @@
+"""The result of mending: inferred events beside the trace they belong to, never in it.
+
+Axis legend: E events of the trace, I inferred events, G gaps.
+"""
+
+from __future__ import annotations
+
+import html
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.trace.events import Trace
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: One row an inferred event, in order of gap and time. ``tid`` is -1 and ``comm`` null for a thread that nothing in
+#: the trace identifies. ``name`` and ``phase`` are as in a trace's events.
+INFERRED = pa.schema(
+    [
+        pa.field("gap", pa.int32(), nullable=False),
+        pa.field("cpu", pa.int32(), nullable=False),
+        pa.field("time_ns", pa.int64(), nullable=False),
+        pa.field("tid", pa.int32(), nullable=False),
+        pa.field("comm", pa.dictionary(pa.int32(), pa.string())),
+        pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("phase", pa.dictionary(pa.int8(), pa.string()), nullable=False),
+        pa.field("confidence", pa.float32(), nullable=False),
+    ]
+)
+
+#: One row an event of a hypothesis, in order of gap, hypothesis (from 0) and time: what else may have been lost.
+HYPOTHESES = INFERRED.remove(INFERRED.get_field_index("confidence")).insert(
+    1, pa.field("hypothesis", pa.int32(), nullable=False)
+)
+
+Status = Literal["filled", "refused", "left"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """What became of one gap.
+
+    ``filled``: ``events`` were inferred (``estimated`` if the tracer gave no count). ``refused``: the confidence was
+    below what the caller asked for. ``left``: nothing was tried; ``reason`` says why. ``confidence`` is the mean over
+    the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
+    and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
+    the fill (threads aside), None where none were drawn.
+    """
+
+    gap: int
+    status: Status
+    events: int
+    confidence: float | None
+    estimated: bool = False
+    reason: str = ""
+    unmet: int = 0
+    agreement: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """``agreement`` is there only if hypotheses were drawn."""
+        drawn = {} if self.agreement is None else {"agreement": round(self.agreement, 4)}
+        return drawn | {
+            "status": self.status,
+            "events": self.events,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "estimated": self.estimated,
+            "reason": self.reason,
+            "unmet": self.unmet,
+        }
+
+
+@dataclass(frozen=True)
+class Mended:
+    """A trace, its inferred events, what became of each of its gaps, and how it was made.
+
+    ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
+    options (dict); familiar (tracemend.familiarity), if there were examples. ``hypotheses`` (of the schema HYPOTHESES):
+    other fills of the same gaps, if any were asked for.
+    """
+
+    trace: Trace
+    inferred: pa.Table
+    fills: tuple[Fill, ...]
+    provenance: dict[str, Any]
+    hypotheses: pa.Table | None = None
+
+    @property
+    def familiar(self) -> str:
+        """How much of the trace the examples know, in a sentence; empty where there were none."""
+        told = self.provenance.get("familiar")
+        if not told:
+            return ""
+        strange = "" if told["enough"] else ": programs that were recorded before mostly have more"
+        runs = f"{100 * told['share']:.1f} % of the trace's runs of {told['length']} events"
+        return f"{runs} stand in the examples{strange}."
+
+    @property
+    def filled(self) -> int:
+        return sum(f.status == "filled" for f in self.fills)
+
+    @cached_property
+    def order(self) -> NDArray[np.int64]:
+        """The trace's rows (0 to E - 1) and its inferred events (from E on) as they follow each other, (E + I,).
+
+        By time. At the same time an inferred event stands where its gap lies in its stream, as in the merged text:
+        behind the last event before the gap or, at the gap's very end, in front of the first one after it.
+        """
+        gaps = sorted(self.trace.gaps, key=lambda g: g.number)
+        at = np.searchsorted([g.number for g in gaps], self.inferred["gap"].to_numpy())
+        behind_G, ahead_G = (np.array([g.edges[side][1] for g in gaps], np.float64) for side in (0, 1))
+        time_ns = self.inferred["time_ns"].to_numpy()
+        last = time_ns == np.array([g.end_ns for g in gaps], np.int64)[at]
+        row = np.where(last, ahead_G[at], behind_G[at])
+        rows = np.concatenate([np.arange(len(self.trace)), row])
+        return np.lexsort((rows, np.concatenate([self.trace.time_ns, time_ns])))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Gaps by status."""
+        return Counter(f.status for f in self.fills)
+
+    def gap_table(self) -> list[dict[str, Any]]:
+        """Each gap and what became of it, one dictionary a gap."""
+        return [g.as_dict() | f.as_dict() for g, f in zip(self.trace.gaps, self.fills, strict=True)]
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The inferred events as a data frame (needs pandas)."""
+        frame: pd.DataFrame = self.inferred.to_pandas()
+        return frame
+
+    def _repr_html_(self) -> str:
+        rows = self.gap_table()
+        head = "".join(f"<th>{k}</th>" for k in (rows[0] if rows else {}))
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in r.values()) + "</tr>" for r in rows[:20]
+        )
+        return (
+            f"<p><b>Mended</b> {html.escape(str(self.trace.path))}: {self.inferred.num_rows:,} inferred events in "
+            f"{self.filled} of {len(self.fills)} gaps. Inferred events are no evidence.</p>"
+            f"<table><tr>{head}</tr>{body}</table>"
+        )

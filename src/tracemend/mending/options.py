@@ -1,0 +1,62 @@
+"""The options of a mend: the command line, the library, provenance and report speak of the same ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict
+
+from tracemend.errors import ModelError
+
+Unknown = Literal["leave", "estimate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How gaps are to be filled.
+
+    seed: the one source of chance. unknown: what to do with gaps that have no count. refuse: gaps whose mean confidence
+    is below this stay unfilled. hypotheses: so many other fills of every filled gap are drawn, beside the fills of the
+    gaps before it. only: numbers of the gaps to fill; all if None.
+
+    adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
+    jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each; 0: not at
+    all. None: the mosaic alone, on half as many events as were lost, and only if nothing like the trace is among the
+    examples. With a limit in seconds the fills may differ from run to run.
+
+    Raises ModelError for seconds that are no number from 0.
+    """
+
+    seed: int = 0
+    unknown: Unknown = "leave"
+    refuse: float = 0.0
+    hypotheses: int = 0
+    adapt: float | None = None
+    only: frozenset[int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.adapt is not None and not 0 <= self.adapt < math.inf:
+            raise ModelError(f"seconds to adapt must be a number from 0, not {self.adapt:g}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """For provenance: what was asked for; the seed stands beside it."""
+        document: dict[str, Any] = {"unknown": self.unknown, "refuse": self.refuse}
+        if self.hypotheses:
+            document["hypotheses"] = self.hypotheses
+        if self.adapt is not None:
+            document["adapt"] = self.adapt
+        return document
+
+
+DEFAULTS = Options()
+
+
+class Changes(TypedDict, total=False):
+    """The fields of ``Options`` as keywords."""
+
+    seed: int
+    unknown: Unknown
+    refuse: float
+    hypotheses: int
+    adapt: float | None
+    only: frozenset[int] | None

@@ -1,0 +1,237 @@
+"""Mending: for every gap that can be filled, exactly as many events as were lost, in place, in order, within reason.
+
+The steps: who proposes -> which gaps, and how many events each -> proposals for all of them -> gap by gap, in order of
+their ends: the likeliest fill that satisfies the constraints, and times within the gap's span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tracemend import __version__
+from tracemend.errors import ModelError
+from tracemend.menders import Lookup, Mosaic
+from tracemend.menders.adapted import Adaptation, adapt
+from tracemend.menders.base import Mender, Trained
+from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
+from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.blend import Blend
+from tracemend.mending.blocks import Progress, hypotheses, propose
+from tracemend.mending.filling import LONGEST_FILL, Filling
+from tracemend.mending.mended import Fill, Mended
+from tracemend.mending.options import DEFAULTS, Options
+from tracemend.mending.tables import drawn_table, inferred_table
+from tracemend.trace.events import Gap, Trace
+from tracemend.trace.syscalls import DEFAULT_ARCH
+from tracemend.trace.vocabulary import Vocabulary, universal
+from tracemend.trace.windows import Stream, streams
+
+#: How sure a hypothesis is of the events drawn for it: where the constraints don't allow them others take their place.
+DRAWN = 0.95
+
+#: What copies from the intact part of a trace and from examples: the default, and the one that votes.
+Copier = Callable[[Sequence[Stream], Sequence[Stream]], Mosaic | Lookup]
+MOSAIC, LOOKUP = "mosaic", "lookup"
+COPIERS: dict[str, Copier] = {MOSAIC: Mosaic, LOOKUP: Lookup}
+
+
+@dataclass(slots=True)
+class Proposers:
+    """Who says what was lost: a mender by itself, what copies, or what copies with a network beside it.
+
+    familiar: the share of the trace that the examples know (``menders/familiarity.py``), None without examples.
+    adaptation, tuning: what was learnt from the trace's intact part, if anything was.
+    """
+
+    mender: Mender
+    vocabulary: Vocabulary
+    network: Trained | None = None
+    copies: Mosaic | Lookup | None = None
+    familiar: float | None = None
+    adaptation: Adaptation | None = None
+    tuning: int = 0
+
+    def adapt(self, trace: Trace, lengths: Sequence[int], options: Options) -> None:
+        """Learn from the trace's intact part what it is like, as far as the options allow; lengths: of the gaps."""
+        seconds, known = options.adapt, self.familiar is not None and self.familiar >= FAMILIAR
+        mosaic = self.copies if isinstance(self.copies, Mosaic) else None
+        if mosaic and (not known if seconds is None else seconds):
+            limits = {"most": sum(lengths) // 2} if seconds is None else {"seconds": self._half(mosaic, seconds)}
+            self.adaptation = adapt(mosaic, lengths, seed=options.seed, **limits)
+        if self.network and seconds:
+            share = self._half(mosaic, seconds)
+            self.network, self.tuning = self.network.tuned(
+                streams(trace, self.vocabulary), seconds=share, seed=options.seed
+            )
+            if isinstance(self.mender, Blend):
+                self.mender.network = self.network
+            else:
+                self.mender = self.network
+
+    def _half(self, mosaic: Mosaic | None, seconds: float) -> float:
+        """Of the time half, if both a mosaic and a network are to learn."""
+        return seconds / 2 if mosaic and self.network else seconds
+
+    def about(self) -> dict[str, Any]:
+        """For provenance: what was learnt from the trace."""
+        document: dict[str, Any] = {}
+        if self.adaptation:
+            document["adapted"] = {"jumps": self.adaptation.factor, "trials": self.adaptation.trials}
+        if self.tuning:
+            document["tuned"] = {"steps": self.tuning}
+        return document
+
+
+def _proposers(
+    trace: Trace,
+    model: Mender | None,
+    copier: Copier | None,
+    examples: Sequence[Trace],
+    shipped: Sequence[Stream],
+) -> Proposers:
+    """Raises ModelError if there is neither a model nor anything to copy with."""
+    network = model if isinstance(model, Trained) else None
+    vocabulary = (network.vocabulary if network else universal()).extended(trace)
+    if model is not None and not (copier and network):
+        return Proposers(model, vocabulary, network)
+    if not copier:
+        raise ModelError("neither a model nor anything to copy with")
+    known = universal()
+    if shipped and vocabulary.entries[: len(known.entries)] != known.entries:
+        shipped = [Stream(vocabulary.translated(s.ids, known), s.tids, s.steps) for s in shipped]
+    # nothing to fill, nothing to copy: the examples' index takes a second
+    others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
+    own = streams(trace, vocabulary, shortest=1)
+    copies = copier(own, others)
+    mender = Blend(copies, network) if network else copies
+    return Proposers(mender, vocabulary, network, copies, familiarity(own, others))
+
+
+@dataclass(slots=True)
+class Plan:
+    """Which gaps are to be filled with how many events each, and what became of the others."""
+
+    counts: dict[int, int] = field(default_factory=dict)
+    fills: dict[int, Fill] = field(default_factory=dict)
+
+    def leave(self, gap: Gap, reason: str, *, estimated: bool = False) -> None:
+        """Say why a gap stays open."""
+        self.fills[gap.number] = Fill(gap.number, "left", 0, None, reason=reason, estimated=estimated)
+
+
+def _planned(trace: Trace, run: Filling, options: Options) -> Plan:
+    plan = Plan()
+    for gap in trace.gaps:
+        if options.only is not None and gap.number not in options.only:
+            plan.leave(gap, "not asked for")
+            continue
+        if gap.count is None and options.unknown == "leave":
+            plan.leave(gap, "the tracer gave no count")
+            continue
+        count = gap.count if gap.count is not None else run.estimate(gap)
+        if count > LONGEST_FILL:
+            plan.leave(gap, f"a gap of {count} events is too long to fill (at most {LONGEST_FILL})")
+        elif not len(trace):
+            plan.leave(gap, "no event survives to learn from")
+        elif count == 0:
+            plan.leave(gap, "no event is missed", estimated=gap.count is None)
+        else:
+            plan.counts[gap.number] = count
+    return plan
+
+
+def mend_trace(
+    trace: Trace,
+    model: Mender | None = None,
+    options: Options = DEFAULTS,
+    *,
+    copier: Copier | None = Mosaic,
+    examples: Sequence[Trace] = (),
+    shipped: Sequence[Stream] = (),
+    progress: Progress = lambda done, total: None,
+) -> Mended:
+    """Fill the trace's gaps (``tracemend.mend`` is this with loading).
+
+    A trained model works together with what ``copier`` makes of the trace's intact part and, as places that count less,
+    of ``examples`` and ``shipped`` streams of ids of the universal vocabulary (alone if there is no copier); another
+    Mender works alone; None is the copier alone. Raises ModelError for a mender that can't draw hypotheses.
+    """
+    crew = _proposers(trace, model, copier, examples, shipped)
+    drawer = crew.mender if isinstance(crew.mender, Mosaic) else None
+    if options.hypotheses and drawer is None:
+        raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
+    run = Filling(trace, crew.mender, crew.vocabulary)
+    plan = _planned(trace, run, options)
+    todo = sorted((g for g in trace.gaps if g.number in plan.counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
+    beliefs: list[Beliefs] = []
+    if todo:
+        crew.adapt(trace, list(plan.counts.values()), options)
+        run.mender = crew.mender
+        beliefs = propose(run.mender, run.around, [(g, plan.counts[g.number]) for g in todo], options.seed, progress)
+    parts: list[Filled] = []
+    drawn: list[list[Filled]] = []
+    unfilled = [(g.begin_ns, g.end_ns) for g in trace.gaps if g.number not in plan.counts]
+    for i, gap in enumerate(todo):
+        count = plan.counts[gap.number]
+        later = [(g.begin_ns, g.end_ns) for g in todo[i + 1 :]] + unfilled
+        filled, unmet = run.fill(gap, count, beliefs[i], later)
+        mean = float(filled.confidence.mean())
+        if mean < options.refuse:
+            reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
+            plan.fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
+            unfilled.append((gap.begin_ns, gap.end_ns))
+            continue
+        agreement = None
+        if options.hypotheses and drawer:
+            kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
+            drawn.append([run.fill(gap, count, beliefs[i].told(k, DRAWN), later)[0] for k in kinds])
+            agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
+        run.timelines.remember(filled)
+        parts.append(filled)
+        plan.fills[gap.number] = Fill(
+            gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement
+        )
+    parts.sort(key=lambda f: f.gap.number)
+    drawn.sort(key=lambda others: others[0].gap.number)
+    return Mended(
+        trace,
+        inferred_table(run, parts),
+        tuple(plan.fills[g.number] for g in trace.gaps),
+        _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped))),
+        drawn_table(run, drawn) if options.hypotheses else None,
+    )
+
+
+def _provenance(
+    trace: Trace, crew: Proposers, options: Options, examples: Sequence[str], shipped: int
+) -> dict[str, Any]:
+    """How a mended trace was made (``Mended.provenance``). shipped: events of the package's examples."""
+    asked = options.as_dict()
+    document: dict[str, Any] = {
+        "tracemend": __version__,
+        "model": crew.mender.name,
+        "model_sha256": crew.network.digest if crew.network else "",
+        "seed": options.seed,
+        "input": str(trace.path) if trace.path else "",
+        "input_sha256": trace.provenance.get("sha256", ""),
+        "format": trace.format,
+        "options": {
+            "unknown": asked.pop("unknown"),
+            "refuse": asked.pop("refuse"),
+            "examples": list(examples),
+            "shipped": shipped,
+            "arch": trace.provenance.get("arch", DEFAULT_ARCH),
+            **asked,
+            **crew.about(),
+        },
+    }
+    if crew.familiar is not None:
+        enough = crew.familiar >= FAMILIAR
+        document["familiar"] = {"share": round(crew.familiar, 4), "length": LENGTH, "enough": enough}
+    if trace.partial is not None:
+        document["windows"] = trace.partial.as_dict(len(trace))
+    return document

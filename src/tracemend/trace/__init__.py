@@ -1,0 +1,1 @@
+"""What everything speaks of: events, gaps and traces, names of system calls, vocabularies, windows."""
