@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from conftest import rng, threads_on_cpus
 
-from tracemend import datasets, lost
+from tracemend import datasets
+from tracemend.judging import lost
 from tracemend.diffusion.gaps import lose
 from tracemend.errors import DataError, ModelError, TraceError
 from tracemend.formats import parquet
