@@ -80,7 +80,7 @@ def perfect(process: Gaussian) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
         a = process.alpha_bar[time.long()].to(x.dtype)[:, None, None]
         x0 = a.sqrt() * SPREAD**2 / (a * SPREAD**2 + 1 - a) * x
         noise = (x - a.sqrt() * x0) / (1 - a).sqrt()
-        return {"clean": x0, "noise": noise, "v": a.sqrt() * noise - (1 - a).sqrt() * x0}[process.predict]
+        return {"clean": x0, "noise": noise, "v": a.sqrt() * noise - (1 - a).sqrt() * x0}[process.how.predict]
 
     return denoise
 

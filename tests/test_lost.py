@@ -12,10 +12,10 @@ import pytest
 from conftest import rng, threads_on_cpus
 
 from tracemend import datasets
-from tracemend.judging import lost
 from tracemend.diffusion.gaps import lose
 from tracemend.errors import DataError, ModelError, TraceError
 from tracemend.formats import parquet
+from tracemend.judging import lost
 from tracemend.judging.metrics import LENGTH_BINS, accuracy, bin_name
 from tracemend.judging.report import triple
 from tracemend.judging.results import read_results

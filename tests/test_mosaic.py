@@ -134,7 +134,7 @@ def test_few_places_do_where_there_are_many() -> None:
         windows.append(gap(whole[:40], whole[55:], 15))
     for w, a, b in zip(windows, few.propose(windows), all_.propose(windows), strict=True):
         assert (a.events_NM[:, 0] == b.events_NM[:, 0]).all(), w
-    assert few.places.events > few.most[0][1]
+    assert few.places.events > few.how.most[0][1]
     assert len(few.sources(hidden_runs(windows[0])[0])) < few.places.events
 
 

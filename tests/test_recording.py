@@ -31,6 +31,7 @@ from tracemend.formats import parquet, ringbuffer
 from tracemend.recording import (
     Pair,
     RecordError,
+    SmallBuffer,
     align,
     available,
     corpus,
@@ -143,8 +144,8 @@ def test_recording_works_with_many_files_open() -> None:
 def test_marks_counters_and_missing_events_agree(events: str, overwrite: bool) -> None:
     """Workloads that outrun an 8 KiB buffer, one thread at a time and several."""
     for command in (["find", "/usr/share/perl", "/usr/include"], ["sh", "-c", PIPES]):
-        how: dict[str, Any] = {"events": events, "overwrite": overwrite, "buffer_kb": 8, "delay_ms": 2, "quiet": True}
-        pair, lossy, _ = sound(partial(record_pair, command, **how))
+        small = SmallBuffer(8, 2, overwrite)
+        pair, lossy, _ = sound(partial(record_pair, command, small, events=events, quiet=True))
         assert pair.lost == lossy.lost
         assert len(pair.lossy) + pair.lost == len(pair.complete)
         for gap, lost in zip(pair.lossy.gaps, pair.missing, strict=True):

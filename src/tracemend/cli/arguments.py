@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracemend.cli.terminal import warn
-from tracemend.trace.events import Glance, Trace
+
+if TYPE_CHECKING:
+    from tracemend.trace.events import Glance, Trace
 
 TraceArgument = Annotated[
     Path, typer.Argument(help="The trace (of CTF, the folder); recognised by content.", metavar="TRACE")

@@ -115,13 +115,7 @@ def record(
             whole = by_ftrace.record(command, events=events, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)
         elif tracer == "ftrace":
             both, lossy, faults = by_ftrace.record_pair(
-                command,
-                events=events,
-                buffer_kb=buffer or 8,
-                delay_ms=delay,
-                overwrite=mode == "overwrite",
-                seed=seed,
-                live=live,
+                command, by_ftrace.SmallBuffer(buffer or 8, delay, mode == "overwrite", seed), events=events, live=live
             )
             text = lossy.text() if events == "raw" else None
         elif tracer == "lttng":

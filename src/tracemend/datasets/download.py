@@ -6,12 +6,16 @@ import logging
 from pathlib import Path
 
 from tracemend.datasets.base import brief
-from tracemend.errors import DataError
+from tracemend.errors import DataError, extra
 
 
 def download(url: str, path: Path) -> Path:
-    """Download to ``path``; raises DataError. What the content must be is for the caller to check."""
-    import pooch
+    """Download to ``path``. What the content must be is for the caller to check.
+
+    Raises DataError, and MissingError where pooch (the ``datasets`` extra) isn't installed.
+    """
+    with extra("datasets"):
+        import pooch
 
     pooch.get_logger().setLevel(logging.WARNING)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tracemend.errors import DataError, OutputError
+from tracemend.errors import DataError, OutputError, extra
 from tracemend.judging.results import KEY, Row, key
 from tracemend.whole import whole_folder
 
@@ -162,12 +162,10 @@ def write(rows: Sequence[Row], folder: Path, *, plots: bool, force: bool) -> lis
 def figures(rows: Sequence[Row], folder: Path) -> list[Path]:
     """Accuracy against the gap's length, one SVG a data set, window length, place and part; returns their paths.
 
-    Raises DataError where matplotlib (the ``plots`` extra) is missing.
+    Raises MissingError where matplotlib (the ``plots`` extra) isn't installed.
     """
-    try:
+    with extra("plots"):
         import matplotlib as mpl
-    except ImportError as e:
-        raise DataError("figures need matplotlib: pip install 'tracemend[plots]'") from e
     mpl.use("svg")
     from matplotlib import pyplot as plt
 

@@ -9,8 +9,8 @@ positions, P sites of the index, U distinct ids, T thread slots.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,9 +128,33 @@ class _Sources:
         return np.asarray(got[self.class_S])
 
 
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """How the mosaic copies.
+
+    jumps: see JUMPS. calmer: see CALMER. miss: probability that a known event isn't the one at the place copied from.
+    context: known events that are looked at on each side. most: places that are copied from, about, by the gap's
+    length; the ones in the best matching surroundings. trust: what a place of the examples counts, against one of the
+    streams.
+
+    Raises ValueError for jumps with contexts of other lengths than 0 and powers of two up to CONTEXT, or without 0.
+    """
+
+    jumps: Mapping[int, float] = field(default_factory=lambda: JUMPS)
+    calmer: Sequence[tuple[int, float]] = CALMER
+    miss: float = 1e-3
+    context: int = 48
+    most: Sequence[tuple[int, int]] = MOST
+    trust: float = 0.03
+
+    def __post_init__(self) -> None:
+        if 0 not in self.jumps or not self.jumps.keys() <= {0, *ORDERS}:
+            raise ValueError(f"jumps need 0 and may have powers of two up to {CONTEXT}: {sorted(self.jumps)}")
+
+
 class Mosaic(Proposer):
     """Fills are copied from the streams, event by event; at every event the copy may go on at another place, likelier
-    the longer the events before it are alike (``jumps``, in long gaps less likely by ``calmer``).
+    the longer the events before it are alike (``Copying.jumps``, in long gaps less likely by ``calmer``).
 
     The events known on both sides, each copied with few mistakes (``miss``), say where the copy starts and must end
     after exactly as many events as were lost. Beliefs are the model's marginals given both sides (forward-backward,
@@ -147,27 +171,14 @@ class Mosaic(Proposer):
         self,
         streams: Sequence[Stream],
         examples: Sequence[Stream] = (),
-        *,
-        jumps: Mapping[int, float] = JUMPS,
-        calmer: Sequence[tuple[int, float]] = CALMER,
-        miss: float = 1e-3,
-        context: int = 48,
-        most: Sequence[tuple[int, int]] = MOST,
-        trust: float = 0.03,
+        **how: Any,
     ) -> None:
-        """miss: probability that a known event isn't the one at the place copied from. context: known events that are
-        looked at on each side. most: places that are copied from, about, by the gap's length; the ones in the best
-        matching surroundings. trust: what a place of the examples counts, against one of the streams.
-
-        Raises ValueError for jumps with contexts of other lengths than 0 and powers of two up to CONTEXT, or without 0.
-        """
-        if 0 not in jumps or not jumps.keys() <= {0, *ORDERS}:
-            raise ValueError(f"jumps need 0 and may have powers of two up to {CONTEXT}: {sorted(jumps)}")
+        """how: the fields of ``Copying`` that are not to be as usual."""
+        self.how = Copying(**how)
         self.calibration = calibration.shipped(self.name)
-        self.jumps, self.calmer, self.miss = dict(jumps), calmer, miss
         #: how much likelier all jumps are (baselines/adapted.py)
         self.factor = 1.0
-        self.context, self.most, self.trust = context, most, trust
+        self.context = self.how.context
         self.places = Places(streams, examples)
         self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
         self._every: dict[float, _Sources] = {}
@@ -179,23 +190,23 @@ class Mosaic(Proposer):
     def sources(self, run: Run, hidden: slice | None = None) -> _Sources:
         """All places if they aren't many, else those around the run's best matching sites; none in ``hidden``."""
         n, size = len(run), len(self.places.ids_S)
-        calm, most = _of_length(self.calmer, n) * self.factor, _of_length(self.most, n)
-        jumps = {k: p * calm for k, p in self.jumps.items()}
-        every = self.places.events <= self.most[0][1]
+        calm, most = _of_length(self.how.calmer, n) * self.factor, _of_length(self.how.most, n)
+        jumps = {k: p * calm for k, p in self.how.jumps.items()}
+        every = self.places.events <= self.how.most[0][1]
         if every and hidden is None:
             if calm not in self._every:
-                self._every[calm] = _Sources(self.places, np.arange(size), self.trust, jumps)
+                self._every[calm] = _Sources(self.places, np.arange(size), self.how.trust, jumps)
             return self._every[calm]
         at = np.arange(size)
         if not every:
             span = n + 2 * self.context
             room = max(1, min(SITES, max(12, most // span), LARGEST // (n * span)))
-            best = np.sort(self.places.best(run, room, -np.log(self.trust) / 3)[0])
+            best = np.sort(self.places.best(run, room, -np.log(self.how.trust) / 3)[0])
             begin = np.maximum(best - self.context - max(jumps), 0)
             at = _union(begin, np.minimum(best + n + self.context, size))
         if hidden is not None:
             at = at[(at < hidden.start) | (at >= hidden.stop)]
-        return _Sources(self.places, at, self.trust, jumps)
+        return _Sources(self.places, at, self.how.trust, jumps)
 
     def hypotheses(self, window: Window, number: int, seed: int | Sequence[int] = 0) -> list[Proposal]:
         """So many fills of a window, each drawn as a whole from all that the model holds possible given both sides.
@@ -247,14 +258,14 @@ class Mosaic(Proposer):
             return None
         here = sources.weight_S / sources.weight_S.sum()
         for event in run.left[-self.context :].tolist():
-            here = sources.onward(here)[0] * np.where(sources.event_S == event, 1.0, self.miss)
+            here = sources.onward(here)[0] * np.where(sources.event_S == event, 1.0, self.how.miss)
         forward, total = np.empty((n, len(sources)), np.float32), np.empty(n)
         for t in range(n):
             here, total[t] = sources.onward(here)
             forward[t] = here
         behind = np.ones(len(sources))
         for event in run.right[: self.context][::-1].tolist():
-            behind = sources.backward(behind * np.where(sources.event_S == event, 1.0, self.miss))
+            behind = sources.backward(behind * np.where(sources.event_S == event, 1.0, self.how.miss))
         return sources, forward, total, behind
 
     def _nothing(self, n: int) -> Proposal:

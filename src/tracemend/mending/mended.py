@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracemend.errors import extra
 from tracemend.trace.events import Trace
 
 if TYPE_CHECKING:
@@ -131,8 +132,9 @@ class Mended:
         return [g.as_dict() | f.as_dict() for g, f in zip(self.trace.gaps, self.fills, strict=True)]
 
     def to_pandas(self) -> pd.DataFrame:
-        """The inferred events as a data frame (needs pandas)."""
-        frame: pd.DataFrame = self.inferred.to_pandas()
+        """The inferred events as a data frame. Raises MissingError where pandas isn't installed."""
+        with extra("pandas"):
+            frame: pd.DataFrame = self.inferred.to_pandas()
         return frame
 
     def _repr_html_(self) -> str:

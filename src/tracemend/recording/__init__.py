@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from tracemend.recording.ftrace import Recorded, record, record_pair
+from tracemend.recording.ftrace import Recorded, SmallBuffer, record, record_pair
 from tracemend.recording.pairs import Pair, align
 from tracemend.recording.tracefs import EVENTS, RecordError, available
 
-__all__ = ["EVENTS", "Pair", "RecordError", "Recorded", "align", "available", "record", "record_pair"]
+__all__ = ["EVENTS", "Pair", "RecordError", "Recorded", "SmallBuffer", "align", "available", "record", "record_pair"]

@@ -148,10 +148,7 @@ def attempt(command: list[str], folder: Path, setting: Setting, *, timeout: floa
     else:
         pair, _, faults = ftrace.record_pair(
             command,
-            buffer_kb=s.buffer_kb,
-            delay_ms=s.delay_ms,
-            overwrite=s.how == "overwrite",
-            seed=s.seed,
+            ftrace.SmallBuffer(s.buffer_kb, s.delay_ms, s.how == "overwrite", s.seed),
             cwd=folder,
             quiet=True,
             timeout=timeout,

@@ -173,14 +173,32 @@ def _read_until_end(
     return process.returncode
 
 
+@dataclass(frozen=True, slots=True)
+class SmallBuffer:
+    """The buffer that is to lose events, and its slow reader.
+
+    kb: KiB a cpu. delay_ms: mean pause of the reader after it has read all there was (exponential, drawn by seed).
+    overwrite: the oldest events are lost, else (drop mode) the newest, without any mark.
+    """
+
+    kb: int = 8
+    delay_ms: float = 1.0
+    overwrite: bool = True
+    seed: int = 0
+
+    def about(self) -> dict[str, Any]:
+        """For the lossy trace's provenance."""
+        return {"buffer_kb": self.kb, "delay_ms": self.delay_ms, "overwrite": self.overwrite, "seed": self.seed}
+
+
+SMALL = SmallBuffer()
+
+
 def record_pair(
     command: Sequence[str],
+    small: SmallBuffer = SMALL,
     *,
     events: str = "raw",
-    buffer_kb: int = 8,
-    delay_ms: float = 1.0,
-    overwrite: bool = True,
-    seed: int = 0,
     cwd: Path | None = None,
     quiet: bool = False,
     timeout: float | None = None,
@@ -188,8 +206,6 @@ def record_pair(
 ) -> tuple[Pair, Recorded, list[str]]:
     """Record ``command`` into two instances at once; the small one really loses events.
 
-    buffer_kb: KiB a cpu of the small instance. delay_ms: mean pause of its reader after it has read all there was
-    (exponential, seeded). overwrite: it loses the oldest events, else (drop mode) the newest, without any mark.
     Returns the pair, the lossy recording as it was read, and the identities that don't hold (none: all is well). Raises
     RecordError where recording isn't possible, and if the large instance lost events, too.
     """
@@ -200,20 +216,20 @@ def record_pair(
         names_kept(),
         # the large one first: then it also sees every event first
         Instance("all", COMPLETE_KB, events=events, pid=process.pid) as whole,
-        Instance("few", buffer_kb, events=events, overwrite=overwrite, pid=process.pid) as small,
+        Instance("few", small.kb, events=events, overwrite=small.overwrite, pid=process.pid) as few,
     ):
-        complete_pages, lossy_pages = _Pages(whole, stack), _Pages(small, stack)
+        complete_pages, lossy_pages = _Pages(whole, stack), _Pages(few, stack)
         done = threading.Event()
-        reader = threading.Thread(target=_read_slowly, args=(lossy_pages, delay_ms, seed, done))
+        reader = threading.Thread(target=_read_slowly, args=(lossy_pages, small, done))
         whole.set("tracing_on", 1)
-        small.set("tracing_on", 1)
+        few.set("tracing_on", 1)
         begin = time.monotonic_ns()
         reader.start()
         try:
             go()
             status = _read_until_end(process, complete_pages, timeout, live)
             end = time.monotonic_ns()
-            small.set("tracing_on", 0)
+            few.set("tracing_on", 0)
             whole.set("tracing_on", 0)
         finally:
             done.set()
@@ -221,23 +237,22 @@ def record_pair(
         complete_pages.take()
         names = thread_names()
         complete = complete_pages.recorded(command, events, names, status, buffer_kb=COMPLETE_KB)
-        about = {"buffer_kb": buffer_kb, "delay_ms": delay_ms, "overwrite": overwrite, "seed": seed}
-        lossy = lossy_pages.recorded(command, events, names, status, **about)
+        lossy = lossy_pages.recorded(command, events, names, status, **small.about())
     if complete.lost:
         raise RecordError(f"the complete recording lost {complete.lost} events: record a shorter run")
     pair, faults = by_times(lossy.trace, complete.trace, window_ns=(begin, end))
     marks = lossy.trace.lost
     uncounted = sum(g.count is None for g in lossy.trace.gaps)
-    if overwrite and not uncounted and marks != lossy.lost:
+    if small.overwrite and not uncounted and marks != lossy.lost:
         faults.append(f"the marks tell of {marks} lost events, the kernel of {lossy.lost}")
     return pair, lossy, faults + pair.faults(lossy.lost)
 
 
-def _read_slowly(pages: _Pages, delay_ms: float, seed: int, done: threading.Event) -> None:
-    rng = random.Random(seed)
+def _read_slowly(pages: _Pages, small: SmallBuffer, done: threading.Event) -> None:
+    rng = random.Random(small.seed)
     while True:
         finished = done.is_set()
         pages.take()
         if finished:
             return
-        time.sleep(rng.expovariate(1 / delay_ms) / 1000)
+        time.sleep(rng.expovariate(1 / small.delay_ms) / 1000)

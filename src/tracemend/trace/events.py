@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracemend.errors import extra
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -246,8 +248,9 @@ class Trace:
         return sum(g.count or 0 for g in self.gaps)
 
     def to_pandas(self) -> pd.DataFrame:
-        """The events as a data frame (needs pandas)."""
-        frame: pd.DataFrame = self.table.to_pandas()
+        """The events as a data frame. Raises MissingError where pandas isn't installed."""
+        with extra("pandas"):
+            frame: pd.DataFrame = self.table.to_pandas()
         return frame
 
     def with_gaps(self, gaps: tuple[Gap, ...]) -> Trace:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,71 +38,83 @@ class Noisy(State):
     ratio: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a Gaussian process may be made of.
+
+    codec, schedule: names of CODECS and SCHEDULES. predict: what the network gives. consistent: known positions hold
+    the same values in training and in sampling; False trains with the scaled ones of the public SSSD code,
+    (sqrt(a) + sqrt(1 - a)) x, and samples with the plain ones. clip: keep predicted clean values within the codec's
+    range. condition: the known "values" and the mask, or "position" and the mask with the known values beside the noisy
+    ones (CSDI). embedding: widths of the time embedding. feature: width of CSDI's feature embedding; a trace has one
+    feature. normed: weight norm in stem and head.
+
+    Raises ModelError for a name that isn't known, or numbers that have no meaning.
+    """
+
+    codec: str = "bits"
+    schedule: str = "cosine-zero"
+    diffusion_steps: int = 200
+    predict: str = "clean"
+    sampler: str = "ddim"
+    consistent: bool = True
+    clip: bool = True
+    condition: str = "values"
+    embedding: Sequence[int] = (128, 128, 128)
+    frequencies: str = "ends"
+    feature: int = 16
+    normed: bool = True
+
+    def __post_init__(self) -> None:
+        one_of("frequencies", self.frequencies, FREQUENCIES)
+        if len(self.embedding) != 3 or min(*self.embedding, self.feature, self.diffusion_steps) < 1:
+            raise ModelError(
+                f"embedding {list(self.embedding)}, feature {self.feature} and diffusion_steps {self.diffusion_steps} "
+                "must be three widths, a width and a number, all positive"
+            )
+        one_of("codec", self.codec, CODECS)
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("prediction", self.predict, PREDICTIONS)
+        one_of("sampler", self.sampler, SAMPLERS)
+        one_of("condition", self.condition, CONDITIONS)
+
+
 class Gaussian:
     """x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) noise in the gap; events are the nearest codewords of x_0."""
 
     causal, noisy = False, True
 
-    def __init__(
-        self,
-        vocabulary: Vocabulary,
-        *,
-        codec: str = "bits",
-        schedule: str = "cosine-zero",
-        diffusion_steps: int = 200,
-        predict: str = "clean",
-        sampler: str = "ddim",
-        consistent: bool = True,
-        clip: bool = True,
-        condition: str = "values",
-        embedding: Sequence[int] = (128, 128, 128),
-        frequencies: str = "ends",
-        feature: int = 16,
-        normed: bool = True,
-    ) -> None:
-        """codec, schedule: names of CODECS and SCHEDULES. predict: what the network gives. consistent: known positions
-        hold the same values in training and in sampling; False trains with the scaled ones of the public SSSD code,
-        (sqrt(a) + sqrt(1 - a)) x, and samples with the plain ones. clip: keep predicted clean values within the codec's
-        range. condition: the known "values" and the mask, or "position" and the mask with the known values beside the
-        noisy ones (CSDI). embedding: widths of the time embedding. feature: width of CSDI's feature embedding; a trace
-        has one feature. normed: weight norm in stem and head.
-        Raises ModelError for a name that isn't known, or a combination that has no meaning."""
-        one_of("frequencies", frequencies, FREQUENCIES)
-        if len(embedding) != 3 or min(*embedding, feature, diffusion_steps) < 1:
+    def __init__(self, vocabulary: Vocabulary, **how: Any) -> None:
+        """how: the fields of ``Settings`` that are not to be as usual. Raises ModelError for a combination that has no
+        meaning."""
+        self.how = chosen = Settings(**how)
+        self.fine = chosen.codec in {"scalar", "standardised"}
+        self.codes = CODECS[chosen.codec](vocabulary)
+        self.alpha_bar = SCHEDULES[chosen.schedule](chosen.diffusion_steps)
+        if chosen.predict == "noise" and self.alpha_bar[-1] < 1e-6:
             raise ModelError(
-                f"embedding {list(embedding)}, feature {feature} and diffusion_steps {diffusion_steps} must be three "
-                "widths, a width and a number, all positive"
+                f"schedule {chosen.schedule!r} ends in pure noise, from which no noise can be predicted; use 'v'"
             )
-        self.fine = codec in {"scalar", "standardised"}
-        self.codes = CODECS[one_of("codec", codec, CODECS)](vocabulary)
-        self.alpha_bar = SCHEDULES[one_of("schedule", schedule, SCHEDULES)](diffusion_steps)
-        self.predict = one_of("prediction", predict, PREDICTIONS)
-        self.sampler = one_of("sampler", sampler, SAMPLERS)
-        self.condition = one_of("condition", condition, CONDITIONS)
-        if predict == "noise" and self.alpha_bar[-1] < 1e-6:
-            raise ModelError(f"schedule {schedule!r} ends in pure noise, from which no noise can be predicted; use 'v'")
-        self.consistent, self.clip, self.normed = consistent, clip, normed
-        self.embedding, self.frequencies, self.feature = embedding, frequencies, feature
 
     @property
     def channels(self) -> int:
         return self.codes.shape[1]
 
     def stem(self, width: int) -> nn.Module:
-        if self.condition == "position":
-            return PositionStem(self.channels, width, self.embedding[0], self.feature)
-        return ValueStem(self.channels, width, self.normed)
+        if self.how.condition == "position":
+            return PositionStem(self.channels, width, self.how.embedding[0], self.how.feature)
+        return ValueStem(self.channels, width, self.how.normed)
 
     def clock(self, width: int) -> nn.Module:
-        inner, middle, outer = self.embedding
-        return Clock(inner, middle, outer, frequencies=self.frequencies, last=True)
+        inner, middle, outer = self.how.embedding
+        return Clock(inner, middle, outer, frequencies=self.how.frequencies, last=True)
 
     def head(self, width: int) -> nn.Module:
-        return Head(self.channels, width, self.normed)
+        return Head(self.channels, width, self.how.normed)
 
     def widths(self, width: int) -> Widths:
-        cond = self.embedding[0] + self.feature + 1 if self.condition == "position" else self.channels + 1
-        return Widths(width, cond, self.embedding[2])
+        cond = self.how.embedding[0] + self.how.feature + 1 if self.how.condition == "position" else self.channels + 1
+        return Widths(width, cond, self.how.embedding[2])
 
     def encode(self, clean_BLC: Tensor) -> Tensor:
         return self.codes.to(clean_BLC.device)[clean_BLC[..., 0]]
@@ -114,10 +127,10 @@ class Gaussian:
         noise = torch.randn(x0.shape, generator=generator).to(x0.device)
         a = self.alpha_bar[t_B].to(x0.device, x0.dtype)[:, None, None]
         x_t = a.sqrt() * x0 + (1 - a).sqrt() * noise
-        held = x0 if self.consistent else (a.sqrt() + (1 - a).sqrt()) * x0
+        held = x0 if self.how.consistent else (a.sqrt() + (1 - a).sqrt()) * x0
         given = x0.masked_fill(~known, 0)
         predicted = denoise(torch.cat([torch.where(known, held, x_t), given], dim=-1), known_BL, t_B.to(x0.device))
-        target = {"noise": noise, "clean": x0, "v": a.sqrt() * noise - (1 - a).sqrt() * x0}[self.predict]
+        target = {"noise": noise, "clean": x0, "v": a.sqrt() * noise - (1 - a).sqrt() * x0}[self.how.predict]
         return functional.mse_loss(predicted.float()[~known_BL], target[~known_BL])
 
     def start(self, given_BLC: Tensor, known_BL: Tensor, noise: Noise | None) -> Noisy:
@@ -134,11 +147,11 @@ class Gaussian:
     def clean(self, x: Tensor, predicted: Tensor, t: float) -> Tensor:
         """The predicted clean values (Salimans and Ho 2022, section 4 and appendix D, for v)."""
         alpha, sigma = self._levels(t)
-        if self.predict == "noise":
+        if self.how.predict == "noise":
             result = (x - sigma * predicted) / alpha
         else:
-            result = predicted if self.predict == "clean" else alpha * x - sigma * predicted
-        if not self.clip:
+            result = predicted if self.how.predict == "clean" else alpha * x - sigma * predicted
+        if not self.how.clip:
             return result
         return result.clamp(float(self.codes.min()), float(self.codes.max()))
 
@@ -163,10 +176,10 @@ class Gaussian:
         x0 = self.clean(x, predicted.float(), t)
         alpha_t, sigma_t = self._levels(t)
         alpha_s, sigma_s = self._levels(s)
-        if self.sampler == "ddpm":
+        if self.how.sampler == "ddpm":
             return Noisy(self._ancestral(x, x0, t, s, noise), x0)
         ratio = _log_ratio(alpha_s, sigma_s)
-        if self.sampler == "dpm++" and state.clean_BLC is not None and sigma_s > 0:
+        if self.how.sampler == "dpm++" and state.clean_BLC is not None and sigma_s > 0:
             # Lu et al., "DPM-Solver++" (2022), algorithm 2 (2M); of first order are the first and last step and
             # the one after pure noise, whose step in log signal-to-noise was infinite
             now = _log_ratio(alpha_t, sigma_t)
