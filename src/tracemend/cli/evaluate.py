@@ -30,7 +30,8 @@ def evaluate(
         Path | None, typer.Option(help="A folder of recordings whose validation part is held out, too.")
     ] = None,
     split: SplitOption = SPLIT,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The one source of chance.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Menders that are tried at once, each in a process.")] = 1,
     json_: JsonOption = False,
 ) -> None:
     """Compare the menders on a trace whose truth is known, by gap length."""
@@ -52,7 +53,7 @@ def evaluate(
     likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
     network = None if model in COPIERS else load(model)
     with progress("evaluating") as update:
-        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, progress=update)
+        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, processes=jobs, progress=update)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
         about |= {"held_out": [str(t.path) for t in others]}

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from functools import partial
 
 from tracemend.judging.downstream import errors, of_mended, of_trace
 from tracemend.judging.gaps import judge, summary
 from tracemend.judging.likelihood import Likelihood
+from tracemend.judging.processes import in_processes
+from tracemend.judging.results import Row
 from tracemend.menders import Copy, MostFrequent
 from tracemend.menders.base import Trained
 from tracemend.menders.examples import shipped
@@ -66,23 +68,33 @@ def compare(
     *,
     seed: int = 0,
     likelihood: Likelihood | None = None,
+    processes: int = 1,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
-) -> tuple[list[dict[str, Any]], dict[str, dict[str, float]]]:
-    """Every contestant on one pair. likelihood: see ``judge``.
+) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    """Every contestant on one pair. likelihood: see ``judge``. processes: each works on one core.
 
     Rows of ``summary`` with the mender's name and its seconds of wall time; and how far the figures made from each
     mended trace are from the truth (``downstream.errors``), those of the trace "left open" first.
     """
-    rows = []
-    truth = of_trace(pair.complete)
-    figures = {"left open": errors(truth, of_trace(pair.lossy))}
-    there = contestants(model)
-    for done, (name, fill) in enumerate(there.items()):
-        progress(done, len(there), name)
-        begin = time.perf_counter()
-        mended = fill(pair.lossy, Options(seed=seed))
-        seconds = time.perf_counter() - begin
-        figures[name] = errors(truth, of_mended(mended))
-        for row in summary(judge(mended, pair, likelihood), seed):
-            rows.append({"mender": name, **row, "seconds": round(seconds, 3)})
-    return rows, figures
+    names = list(contestants(model))
+    progress(0, len(names), "")
+    found = {}
+    # the last ones take longest: they begin first
+    for name, result in in_processes(
+        names[::-1], processes, lambda n: partial(_scored, n, pair, model, seed, likelihood)
+    ):
+        found[name] = result
+        progress(len(found), len(names), name)
+    figures = {"left open": errors(of_trace(pair.complete), of_trace(pair.lossy))}
+    return [row for n in names for row in found[n][0]], figures | {n: found[n][1] for n in names}
+
+
+def _scored(
+    name: str, pair: Pair, model: Trained | None, seed: int, likelihood: Likelihood | None
+) -> tuple[list[Row], dict[str, float]]:
+    """One contestant's rows and figures."""
+    begin = time.perf_counter()
+    mended = contestants(model)[name](pair.lossy, Options(seed=seed))
+    seconds = round(time.perf_counter() - begin, 3)
+    rows = [{"mender": name, **row, "seconds": seconds} for row in summary(judge(mended, pair, likelihood), seed)]
+    return rows, errors(of_trace(pair.complete), of_mended(mended))

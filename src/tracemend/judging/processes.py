@@ -14,12 +14,13 @@ from typing import TypeVar
 from tracemend.errors import DataError
 
 AnyJob = TypeVar("AnyJob")
+Result = TypeVar("Result")
 
 
 def in_processes(
-    jobs: Sequence[AnyJob], processes: int, of: Callable[[AnyJob], Callable[[], int]]
-) -> Iterator[tuple[AnyJob, int]]:
-    """Each job with the number of rows that it added, as they end; in this process if there is to be only one.
+    jobs: Sequence[AnyJob], processes: int, of: Callable[[AnyJob], Callable[[], Result]]
+) -> Iterator[tuple[AnyJob, Result]]:
+    """Each job with its result, as they end; in this process if there is to be only one.
 
     of: what is to be done for a job. Raises what that raises, and DataError if a process was killed.
     """
