@@ -1,4 +1,5 @@
-# Everything runs in an environment of its own, .venv, made from the project's files alone.
+# Everything runs in an environment of its own, .venv, made from the project's files alone: the core for the
+# demonstration, all extras and tools for the rest.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,12 +11,12 @@ DATA ?=
 
 .PHONY: demo test lint fmt types docs env corpus reproduce-smoke peers clean
 
-demo: $(VENV)/ready ## set up, mend a really lossy recording, compare with the complete one
+demo: $(VENV)/core ## set up, mend a really lossy recording, compare with the complete one
 	@rm -rf out/demo && mkdir -p out
 	$(BIN)/tracemend scan $(DEMO)/lossy.txt || test $$? -eq 3
 	$(BIN)/tracemend mend $(DEMO)/lossy.txt -o out/demo --merged --perfetto
 	@$(BIN)/tracemend strip out/demo | cmp - $(DEMO)/lossy.txt && echo "strip gives back the original, byte for byte"
-	$(BIN)/tracemend evaluate $(DEMO)/lossy.txt $(DEMO)/complete.txt.xz
+	$(BIN)/tracemend evaluate $(DEMO)/lossy.txt $(DEMO)/complete.txt.xz --jobs 2
 	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace is for ui.perfetto.dev"
 
 test: $(VENV)/ready ## all tests
@@ -46,9 +47,13 @@ peers: $(VENV)-peers/ready ## another project's models on the same windows, in a
 
 env: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/core: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/ready: $(VENV)/core
 	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@touch $@

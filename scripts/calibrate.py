@@ -3,8 +3,8 @@
     python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic network] [--corpus corpus] [--seed 0]
 
 "network" fits all of a model's calibration.json: the network's curve, what it counts beside the mosaic (the weight of
-their blend), and the blend's curve. The others are src/tracemend/data/{lookup,mosaic}_calibration.json. The recordings
-are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.gaps.lose.
+their blend), and the blend's curve. The others are src/tracemend/menders/{lookup,mosaic}_calibration.json. The recordings
+are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.diffusion.gaps.lose.
 Examples to copy from are the training recordings of other workloads: a user's program is mostly not among them.
 """
 
@@ -112,7 +112,7 @@ def main() -> None:
     scores = {name: judged(lost, None, bare(COPIERS[name])) for name in COPIERS if name in options.only}
     for name, of_name in scores.items():
         curve = curve_of(name, of_name)
-        file = ROOT / "src" / "tracemend" / "data" / f"{name}_calibration.json"
+        file = ROOT / "src" / "tracemend" / "menders" / f"{name}_calibration.json"
         file.write_text(json.dumps(curve.as_dict()) + "\n")
     if "network" in options.only:
         model = Restorer.load(options.model)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, honest, lost, paper, recordings, study
+from docs import claims, figures, honest, lost, paper, recordings, rooms, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = (
     "README.md",
+    "docs/design.md",
     "docs/results.md",
     "docs/study.md",
     "docs/experiments.md",
@@ -27,6 +28,7 @@ PAGES = (
 )
 
 MAKERS = {
+    "rooms": rooms.table,
     "paper claims": claims.claims,
     "paper models": paper.models,
     "paper blackouts": paper.blackouts,
@@ -93,6 +95,7 @@ def main() -> None:
             stale.append(path.name)
             if not check:
                 path.write_text(new)
+    stale += rooms.stale() if check else rooms.write()
     stale += figures.stale() if check else figures.write(figures.FOLDER)
     print("written: " + ", ".join(stale) if stale else "all up to date")
     if stale and check:

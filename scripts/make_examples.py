@@ -1,6 +1,6 @@
 """Make the recordings that ship with the package from the corpus's training part.
 
-    python scripts/make_examples.py [--corpus corpus] [--out src/tracemend/data/examples.parquet]
+    python scripts/make_examples.py [--corpus corpus] [--out src/tracemend/menders/examples.parquet]
 
 The training part is what experiments/workloads.toml says; nothing that is validated or tested with is in it.
 """
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
-    parser.add_argument("--out", type=Path, default=ROOT / "src" / "tracemend" / "data" / NAME)
+    parser.add_argument("--out", type=Path, default=ROOT / "src" / "tracemend" / "menders" / NAME)
     options = parser.parse_args()
     traces = corpus(options.corpus, "train", ROOT / "experiments" / "workloads.toml")
     found = [s for t in traces for s in streams(t, universal())]

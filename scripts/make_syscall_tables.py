@@ -1,4 +1,4 @@
-"""Write src/tracemend/data/syscalls.json from the tables of the PyPI package ``system-calls`` (MIT).
+"""Write src/tracemend/trace/syscalls.json from the tables of the PyPI package ``system-calls`` (MIT).
 
 That package is generated from the Linux sources at every release. Run: pip install system-calls, then this script.
 """
@@ -18,7 +18,7 @@ ARCHITECTURES = {
     "ppc64le": "powerpc64",
     "s390x": "s390x",
 }
-OUT = Path(__file__).parents[1] / "src" / "tracemend" / "data" / "syscalls.json"
+OUT = Path(__file__).parents[1] / "src" / "tracemend" / "trace" / "syscalls.json"
 
 tables = {}
 for name, module in ARCHITECTURES.items():

@@ -1,4 +1,4 @@
-"""The library's front: read, mend, train, load. ``import tracemend`` shows these names."""
+"""The library's front door: read, mend, train, load. ``import tracemend`` shows these names."""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
-"""Data sets: one file a kind, one entry in ``DATASETS`` each. What is public is fetched into a cache folder and checked
-by content; ``load`` gives streams to train on, to validate with and to test with, split before anything is windowed."""
+"""Benchmark data, split before it is cut into windows. One file a kind, one entry in ``DATASETS`` each.
+
+What is public is fetched into a cache folder and checked by content. ``load`` gives streams to train on, to validate
+with and to test with.
+"""
 
 from __future__ import annotations
 

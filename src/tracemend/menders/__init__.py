@@ -1,4 +1,7 @@
-"""Menders without a network. Every table of results shows them. One file each, one entry here."""
+"""Menders say what may have been lost: by copying, by counting. All look the same (``base.Mender``).
+
+One file each, one entry here. Every table of results shows them. Networks are in ``diffusion/``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outputs: what leaves the program after mending, one file each, one entry here.
+"""What leaves the program after mending. One file an output, one entry here.
 
 They go into one folder that appears whole or not at all. The input is only ever read.
 """

@@ -1,4 +1,4 @@
-"""Recording: complete traces, and lossy ones with the complete one of the same run, which no other way tells so much.
+"""Recorders of complete traces, and of lossy ones whose complete one is recorded beside them.
 
 ``ftrace`` and ``perf`` record, ``pages`` reads the kernel's sub-buffers, ``pairs`` finds what each gap lost.
 """
