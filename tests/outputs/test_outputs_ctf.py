@@ -26,7 +26,8 @@ from made_up import made_up
 
 from tracemend.errors import OutputError
 from tracemend.formats import glance, read
-from tracemend.formats.ctf.tsdl import Clock, read_metadata
+from tracemend.formats.ctf.metadata import Clock
+from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.mending.mended import Mended
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats import read as read_trace
-from tracemend.formats.ctf.packets import METADATA
+from tracemend.formats.ctf.folders import METADATA
 from tracemend.recording.pairs import Pair, by_times
 from tracemend.recording.tracefs import RecordError
 

@@ -8,7 +8,9 @@ from itertools import repeat
 from typing import Any
 
 from tracemend.errors import TraceError
-from tracemend.formats.ctf.source import (
+from tracemend.formats.ctf.fields import Writer, joined
+from tracemend.formats.ctf.metadata import EventClass, Metadata, StreamClass
+from tracemend.formats.ctf.names import (
     EVENT_CONTEXT,
     EVENT_FIELDS,
     EVENT_HEADER,
@@ -18,11 +20,8 @@ from tracemend.formats.ctf.source import (
     Bound,
     Names,
     Options,
-    Writer,
-    joined,
     shown_name,
 )
-from tracemend.formats.ctf.tsdl import EventClass, Metadata, StreamClass
 from tracemend.formats.ctf.types import Array, Enumeration, Integer, Refused, String, Structure, Type, Variant
 from tracemend.formats.ctf.values import DAMAGED, Budget, Damage, Quotes, listed, need, read_bits
 

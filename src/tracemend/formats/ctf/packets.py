@@ -8,8 +8,6 @@ where there are no such ids, a file is a stream.
 from __future__ import annotations
 
 import mmap
-import os
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,17 +17,11 @@ from typing import Any
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
 from tracemend.formats.ctf.decode import Decoder, Env, Plan, packet_reader
-from tracemend.formats.ctf.source import PACKET_CONTEXT, PACKET_HEADER, shown_name
-from tracemend.formats.ctf.tsdl import (
-    INFERRED_EVENTS,
-    MERGED,
-    Clock,
-    EventClass,
-    Metadata,
-    read_metadata,
-    recognise,
-    unpack,
-)
+from tracemend.formats.ctf.folders import METADATA, stream_files
+from tracemend.formats.ctf.metadata import INFERRED_EVENTS, Clock, EventClass, Metadata
+from tracemend.formats.ctf.metadata_file import MERGED, unpack
+from tracemend.formats.ctf.names import PACKET_CONTEXT, PACKET_HEADER, shown_name
+from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.formats.ctf.types import Integer, Refused, Structure
 from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 
@@ -42,7 +34,6 @@ MOST_PACKETS = 1 << 22
 MOST_CPUS = 1 << 16
 #: More lost events than this between two packets is damage: no buffer runs over by 2^40 events.
 MOST_LOST = 1 << 40
-METADATA = "metadata"
 
 Key = tuple[int, object]
 
@@ -108,26 +99,6 @@ class Lost:
     count: int | None
     begin: int | None
     end: int | None
-
-
-def folders(path: Path) -> tuple[list[Path], list[Path]]:
-    """The folders at and below ``path`` that hold a trace, in order, and those whose metadata are none."""
-    traces: list[Path] = []
-    others: list[Path] = []
-    for folder in sorted(Path(folder) for folder, _, files in os.walk(path) if METADATA in files):
-        (traces if recognise(_head(folder / METADATA)) else others).append(folder)
-    return traces, others
-
-
-def _head(path: Path) -> bytes:
-    with open(path, "rb") as f:
-        return f.read(16)
-
-
-def stream_files(folder: Path) -> list[Path]:
-    """The files of one trace that hold packets."""
-    files = [f for f in folder.iterdir() if f.is_file() and f.name != METADATA and not f.name.startswith(".")]
-    return sorted(f for f in files if f.stat().st_size)
 
 
 #: The fields of packet headers and contexts that CTF gives a meaning (5.2, and LTTng's for the sequence number).
@@ -280,7 +251,7 @@ class Packets:
         found = [
             Lost(k, None, p.end, q.begin)
             for k, (p, q) in enumerate(pairwise(stream.packets))
-            if _step(p.sequence, q.sequence, size) > 1
+            if step(p.sequence, q.sequence, size) > 1
         ]
         first = stream.packets[0]
         whole = not first.sequence
@@ -288,7 +259,7 @@ class Packets:
         last = totals[0]
         size = heads.sizes.get("events_discarded", 64)
         for p in stream.packets:
-            totals.append(totals[-1] + _step(last, p.discarded, size))
+            totals.append(totals[-1] + step(last, p.discarded, size))
             last = last if p.discarded is None else p.discarded
         for k in range(len(totals) - 2, -1, -1):
             totals[k] = min(totals[k], totals[k + 1])
@@ -302,122 +273,9 @@ class Packets:
         return sorted(found, key=lambda lost: lost.after)
 
 
-def all_streams(traces: list[Packets]) -> list[Stream]:
-    """The streams of traces that were read together, numbered; one that goes on in another trace's folder is one.
-
-    LTTng's rotated chunks are traces of one UUID, with metadata that only grows; the counters of a stream go on over
-    them, so what a chunk's first packet counts was lost behind the last one of the chunk before it. All their streams
-    are of the trace that has the whole metadata. What doesn't follow in time stays apart (``copies``). Raises
-    TraceError.
-    """
-    found: list[Stream] = []
-    for whole, chunks in _grown(traces):
-        parts: dict[Key, list[Stream]] = {}
-        for trace in chunks:
-            for s in trace.streams():
-                number, s.trace = s.decoder.stream.id, whole
-                s.decoder, _ = whole.kind(number)
-                parts.setdefault((number, id(s) if s.instance is None else s.instance), []).append(s)
-        found += (s for of_one in parts.values() for s in _joined(of_one))
-    number_streams(found)
-    return found
-
-
-def _grown(traces: list[Packets]) -> list[tuple[Packets, list[Packets]]]:
-    """Traces whose metadata are one text, as far as each has got, with the one that has most of it."""
-    several = {u for u, n in Counter(t.metadata.uuid for t in traces).items() if u is not None and n > 1}
-    groups: list[tuple[bytes, Packets, list[Packets]]] = []
-    for trace in traces:
-        if trace.metadata.uuid not in several:
-            groups.append((b"", trace, [trace]))
-            continue
-        text = trace.text()
-        alike = [i for i, (_, whole, _) in enumerate(groups) if whole.metadata.uuid == trace.metadata.uuid]
-        at = next((i for i in alike if groups[i][0].startswith(text) or text.startswith(groups[i][0])), None)
-        if at is None:
-            groups.append((text, trace, [trace]))
-            continue
-        longest, _, chunks = groups[at]
-        chunks.append(trace)
-        if len(text) > len(longest):
-            groups[at] = text, trace, chunks
-    return [(whole, chunks) for _, whole, chunks in groups]
-
-
-def _joined(parts: list[Stream]) -> list[Stream]:
-    """What may be one stream as one, but for parts that begin before the one in front of them has ended."""
-
-    def edges(s: Stream) -> tuple[int, int, int]:
-        return s.packets[0].begin or 0, s.packets[-1].end or 0, s.packets[0].sequence or 0
-
-    first, *rest = sorted(parts, key=edges)
-    result = [first]
-    for s in rest:
-        before, after = first.packets[-1], s.packets[0]
-        if before.end is None or after.begin is None:
-            result.append(s)
-        elif (after.begin, _step(before.sequence, after.sequence, 64)) > (before.end, 0):
-            first.packets += s.packets
-        else:
-            s.copy = True
-            result.append(s)
-    return result
-
-
-def _step(before: int | None, after: int | None, size: int) -> int:
+def step(before: int | None, after: int | None, size: int) -> int:
     """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
     if before is None or after is None or before == after:
         return 0
     half = 1 << (size - 1)
     return (after - before + half) % (2 * half) - half
-
-
-def late_streams(streams: list[Stream]) -> list[str]:
-    """A warning where the first packet isn't the first that the tracer had: it was overwritten, or is elsewhere.
-
-    A rotated chunk alone begins like that, so it is no gap.
-    """
-    late = [s for s in streams if s.packets[0].sequence and not s.copy]
-    if not late:
-        return []
-    first = f"{late[0].file.name} with packet {late[0].packets[0].sequence}"
-    return [f"{len(late)} of {len(streams)} streams begin late ({first}): what they held before is not here"]
-
-
-def copies(streams: list[Stream]) -> list[str]:
-    """A warning where packets of one stream lie twice."""
-    twice = [s for s in streams if s.copy]
-    if not twice:
-        return []
-    return [f"{len(twice)} streams lie there twice ({twice[0].file}): a copy of the trace? Each is told for itself"]
-
-
-def shared_cpus(streams: list[Stream]) -> list[str]:
-    """A warning where streams go by another number than their cpu's."""
-    other = [s for s in streams if s.cpu not in (s.number, -1)]
-    if not other:
-        return []
-    s = other[0]
-    return [f"several streams on one cpu: {s.number} stands for {s.file.name} on cpu {s.cpu}"]
-
-
-def number_streams(streams: list[Stream]) -> None:
-    """Give each stream the number that stands for it where the project speaks of cpus.
-
-    That is its cpu, if it is the only stream there. Where several streams share a cpu (channels, or kernel and user
-    space), the first one, by the files' names, has the cpu's number and the others 1000 more each: 1002 is the second
-    stream of cpu 2. Streams that don't tell their cpu count as those of cpu 0 if there are several, a single one is -1.
-
-    Raises TraceError if there are more streams than numbers.
-    """
-    homeless = sum(s.cpu < 0 for s in streams)
-    stride = 1000
-    while stride <= max((s.cpu for s in streams), default=0):
-        stride *= 10
-    seen: Counter[int] = Counter()
-    for s in sorted(streams, key=lambda s: s.file):
-        cpu = 0 if s.cpu < 0 and homeless > 1 else s.cpu
-        s.number = cpu + stride * seen[cpu]
-        seen[cpu] += 1
-        if s.number >= 1 << 31:
-            raise TraceError(s.file, 0, "too many streams on one cpu")

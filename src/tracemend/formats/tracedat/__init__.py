@@ -1,6 +1,11 @@
 """trace-cmd's ``trace.dat``, versions 6 and 7, read without trace-cmd.
 
-``file`` finds everything in the file, ``printing`` makes text of records as trace-cmd does, ``reader`` makes the trace.
+``file`` finds everything in the file: ``cursor`` reads its numbers and strings, ``event_formats`` and ``options`` what
+both versions have, ``version6`` and ``version7`` what each has of its own; ``described`` holds what was found.
+``sub_buffers`` gives the records' bytes, ``compression`` unpacks them.
+
+``printing`` makes text of records as trace-cmd does: ``print_fmt`` parses their formats, ``expressions`` evaluates
+them, ``plugins`` has what trace-cmd spells its own way. ``reader`` makes the trace.
 """
 
 from __future__ import annotations

@@ -26,8 +26,12 @@ from tracemend.formats.ftrace import MOST_LOST
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, columns, short, split, values
 from tracemend.formats.text import UNPACKING, open_binary
-from tracemend.formats.tracedat.file import MAGIC, Buffer, Cpu, DamageError, Described, describe, pieces
-from tracemend.formats.tracedat.printing import TOLD, Printer, printer
+from tracemend.formats.tracedat.cursor import DamageError
+from tracemend.formats.tracedat.described import Buffer, Cpu, Described
+from tracemend.formats.tracedat.file import MAGIC, describe
+from tracemend.formats.tracedat.plugins import TOLD
+from tracemend.formats.tracedat.printing import Printer, printer
+from tracemend.formats.tracedat.sub_buffers import pieces
 from tracemend.trace.events import Mark, Trace, rows_by
 
 #: Clocks whose times are no nanoseconds (unless the file tells how they become some).

@@ -22,9 +22,12 @@ import pyarrow as pa
 from tracemend.errors import OutputError
 from tracemend.formats import files, sha256
 from tracemend.formats.base import Builder, Options
-from tracemend.formats.ctf.packets import METADATA, Packets, Stream, all_streams
-from tracemend.formats.ctf.reader import Kinds, open_traces
-from tracemend.formats.ctf.tsdl import INFERRED_EVENTS, MERGED, PACKET_HEADER, PACKET_MAGIC
+from tracemend.formats.ctf.event_names import Kinds
+from tracemend.formats.ctf.folders import METADATA
+from tracemend.formats.ctf.metadata import INFERRED_EVENTS
+from tracemend.formats.ctf.metadata_file import MERGED, PACKET_HEADER, PACKET_MAGIC
+from tracemend.formats.ctf.packets import Packets, Stream
+from tracemend.formats.ctf.streams import all_streams, open_traces
 from tracemend.mending.mended import Mended
 from tracemend.outputs.ctf.extra import NAME, Extra
 from tracemend.outputs.overlay import NOTE

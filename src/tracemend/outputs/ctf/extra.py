@@ -25,10 +25,10 @@ import pyarrow as pa
 from tracemend.errors import OutputError
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.decode import COMMS, PERF_TID, TIDS
+from tracemend.formats.ctf.event_names import NAMED, NUMBERED, OLD_EXIT, Kinds
+from tracemend.formats.ctf.metadata import INFERRED, NS, Clock, EventClass, StreamClass
+from tracemend.formats.ctf.names import shown_name
 from tracemend.formats.ctf.packets import MAGIC, Packets, Stream
-from tracemend.formats.ctf.reader import NAMED, NUMBERED, OLD_EXIT, Kinds
-from tracemend.formats.ctf.source import shown_name
-from tracemend.formats.ctf.tsdl import INFERRED, NS, Clock, EventClass, StreamClass
 from tracemend.formats.ctf.types import Integer, Structure
 from tracemend.outputs.ctf.layout import Bits, Unfit, quoted, structure
 from tracemend.trace.events import ENTER, EXIT, PHASES

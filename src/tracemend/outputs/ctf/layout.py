@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from tracemend.formats.ctf.source import shown_name
+from tracemend.formats.ctf.names import shown_name
 from tracemend.formats.ctf.types import (
     MOST_FIELDS,
     Array,

@@ -1,0 +1,85 @@
+"""Names of fields: where packets and events have them, and the values in generated source that they stand for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tracemend.formats.ctf.source import Source
+from tracemend.formats.ctf.types import Refused, Structure, Type, Variant
+
+PACKET_HEADER, PACKET_CONTEXT = ("trace", "packet", "header"), ("stream", "packet", "context")
+EVENT_HEADER, STREAM_CONTEXT = ("stream", "event", "header"), ("stream", "event", "context")
+EVENT_CONTEXT, EVENT_FIELDS = ("event", "context"), ("event", "fields")
+ROOTS = (EVENT_FIELDS, EVENT_CONTEXT, STREAM_CONTEXT, EVENT_HEADER, PACKET_CONTEXT, PACKET_HEADER)
+
+
+@dataclass(slots=True)
+class Bound:
+    """A value that was read: its type and the variable or expression that holds it."""
+
+    type: Type
+    value: str
+
+
+class Names(dict[str, "Bound | Names"]):
+    """What names stand for: values, or what a structure holds."""
+
+
+class Options(Names):
+    """What a variant's options hold, of which one is there."""
+
+
+def shown_name(name: str) -> str:
+    """A field's name without the underscore that tracers put in front of it, against TSDL's keywords."""
+    return name[1:] if name.startswith("_") and len(name) > 1 else name
+
+
+class NamedSource(Source):
+    """Source in which values have names. ``outer``: structures that other functions read, by their roots."""
+
+    def __init__(self, shared: dict[str, Any], outer: dict[tuple[str, ...], Structure | None]) -> None:
+        super().__init__(shared)
+        self.outer = outer
+        self.scopes: list[Names] = []
+        self.roots: dict[tuple[str, ...], Names] = {}
+        self.refers = False  # to a value that another function has read
+
+    def find(self, path: tuple[str, ...]) -> Bound:
+        """The value at a path: absolute, or by its first name in the structures around, the innermost first.
+
+        Raises Refused if there is none. Values of the packet and of the event's header come from other functions.
+        """
+        for root in ROOTS:
+            if path[: len(root)] == root:
+                found = self._within(self.roots.get(root), path[len(root) :])
+                return found or self._outer(root, path[len(root) :])
+        for names in reversed(self.scopes):
+            found = self._within(names, path) if path[0] in names else None
+            if found:
+                return found
+        for root in ROOTS:
+            found = self._within(self.roots.get(root), path)
+            if found:
+                return found
+            structure = self.outer.get(root)
+            if structure is not None and path[0] in dict(structure.members):
+                return self._outer(root, path)
+        raise Refused(f"no field {'.'.join(path)} to take a length or a tag from")
+
+    @staticmethod
+    def _within(names: Names | None, path: tuple[str, ...]) -> Bound | None:
+        at: Bound | Names | None = names
+        for name in path:
+            at = at.get(name) if isinstance(at, dict) else None
+        return at if isinstance(at, Bound) else None
+
+    def _outer(self, root: tuple[str, ...], path: tuple[str, ...]) -> Bound:
+        self.refers = True
+        at: Type | None = self.outer.get(root)
+        for name in path:
+            inner = at.members if isinstance(at, Structure) else at.options if isinstance(at, Variant) else ()
+            at = dict(inner).get(name)
+        if at is None:
+            raise Refused(f"no field {'.'.join((*root, *path))} to take a length or a tag from")
+        return Bound(at, f"env[{self.constant((*root, *path))}]")
