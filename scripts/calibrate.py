@@ -3,9 +3,11 @@
     python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic network] [--corpus corpus] [--seed 0]
 
 "network" fits all of a model's calibration.json: the network's curve, what it counts beside the mosaic (the weight of
-their blend), and the blend's curve. The others are src/tracemend/menders/{lookup,mosaic}_calibration.json. The recordings
-are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses: tracemend.diffusion.gaps.lose.
-Examples to copy from are the training recordings of other workloads: a user's program is mostly not among them.
+their blend), and the blend's curve. The others are src/tracemend/menders/{lookup,mosaic}_calibration.json.
+
+The recordings are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses are
+simulated (``diffusion/gaps.py``). Examples to copy from are the training recordings of other workloads, since a user's
+program is mostly not among them.
 """
 
 import argparse

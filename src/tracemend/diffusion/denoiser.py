@@ -36,6 +36,15 @@ class Denoiser(nn.Module):
         return self.head(y_BHL), memory
 
 
+def fitted(network: Denoiser, weights: dict[str, Tensor], what: str) -> Denoiser:
+    """The network with these weights. Raises ModelError, which begins with ``what`` doesn't fit."""
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as e:
+        raise ModelError(f"{what}: {str(e).splitlines()[-1].strip()}") from e
+    return network
+
+
 def process_of(recipe: Recipe, vocabulary: Vocabulary) -> Process:
     """The process of a recipe. Raises ModelError for an option nobody knows."""
     try:

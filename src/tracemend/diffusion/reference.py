@@ -7,6 +7,7 @@ safetensors; sizes are read off its tensors. Axis legend: H width.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from tracemend.diffusion.denoiser import build
+from tracemend.diffusion.denoiser import build, fitted
 from tracemend.diffusion.recipes import Recipe, published
 from tracemend.diffusion.restorer import Restorer
 from tracemend.errors import ModelError
@@ -50,13 +51,12 @@ def read(path: Path, vocabulary: Vocabulary, *, cycle: int = 12) -> Restorer:
     except (KeyError, IndexError, ValueError, RuntimeError, StopIteration, ZeroDivisionError) as e:
         first = str(e).splitlines()[0] if str(e) else "its kernels' roots of unity"
         raise ModelError(f"{path}: not a whole {kind} checkpoint: {first}") from e
+    what = f"{path}: a {kind} checkpoint whose tensors don't fit"
     try:
-        _, network = build(recipe, vocabulary)
-        network.load_state_dict(named)
+        network = build(recipe, vocabulary)[1]
     except RuntimeError as e:
-        first = str(e).splitlines()[-1].strip()
-        raise ModelError(f"{path}: a {kind} checkpoint whose tensors don't fit: {first}") from e
-    return Restorer(recipe, vocabulary, network)
+        raise ModelError(f"{what}: {str(e).splitlines()[-1].strip()}") from e
+    return Restorer(recipe, vocabulary, fitted(network, named, what))
 
 
 def kernel_length(weights: Weights) -> int:
@@ -119,14 +119,11 @@ def _stack(weights: Weights) -> Weights:
         "final_conv.0.conv.": "head.inner.",
         "final_conv.2.conv.": "head.outer.",
     }
-    result: Weights = {}
-    for name, value in weights.items():
-        if name.startswith("residual_layer.residual_blocks."):
-            number, rest = name.removeprefix("residual_layer.residual_blocks.").split(".", 1)
-            _put(result, f"backbone.blocks.{number}.{_renamed(rest, parts)}", value)
-        else:
-            _put(result, _renamed(name, whole), value)
-    return result
+
+    def block(result: Weights, number: str, rest: str, value: Tensor) -> None:
+        _put(result, f"backbone.blocks.{number}.{_renamed(rest, parts)}", value)
+
+    return _in_blocks(weights, "residual_layer.residual_blocks.", whole, block)
 
 
 def _sashimi(weights: Weights) -> Weights:
@@ -180,23 +177,33 @@ def _csdi(weights: Weights) -> Weights:
         "diffmodel.output_projection1.": "head.inner.",
         "diffmodel.output_projection2.": "head.outer.",
     }
+
+    def block(result: Weights, number: str, rest: str, value: Tensor) -> None:
+        here = f"backbone.blocks.{number}."
+        if rest.startswith("feature_layer.layers.0."):
+            result[f"backbone.idle.{number}.{rest.removeprefix('feature_layer.layers.0.')}"] = value
+        elif rest.startswith("output_projection."):
+            end = rest.removeprefix("output_projection.")
+            result[f"{here}onward.{end}"], result[f"{here}skip.{end}"] = value.chunk(2)
+        elif rest.startswith(("cond_projection.", "mid_projection.")):
+            _put(result, here + _renamed(rest, parts), torch.cat(value.chunk(2)[::-1]))
+        else:
+            _put(result, here + _renamed(rest, parts), value)
+
+    rest = {name: value for name, value in weights.items() if name != "embed_layer.weight"}
+    feature = {"stem.feature": weights["embed_layer.weight"][0]} if len(rest) < len(weights) else {}
+    return feature | _in_blocks(rest, "diffmodel.residual_layers.", whole, block)
+
+
+def _in_blocks(
+    weights: Weights, prefix: str, whole: dict[str, str], block: Callable[[Weights, str, str, Tensor], None]
+) -> Weights:
+    """Names translated by ``whole``; those behind ``prefix`` are of a numbered block, and ``block`` puts them."""
     result: Weights = {}
     for name, value in weights.items():
-        if name == "embed_layer.weight":
-            result["stem.feature"] = value[0]
-        elif name.startswith("diffmodel.residual_layers."):
-            number, rest = name.removeprefix("diffmodel.residual_layers.").split(".", 1)
-            block = f"backbone.blocks.{number}."
-            if rest.startswith("feature_layer.layers.0."):
-                result[f"backbone.idle.{number}.{rest.removeprefix('feature_layer.layers.0.')}"] = value
-            elif rest.startswith("output_projection."):
-                onward, skip = value.chunk(2)
-                end = rest.removeprefix("output_projection.")
-                result[f"{block}onward.{end}"], result[f"{block}skip.{end}"] = onward, skip
-            elif rest.startswith(("cond_projection.", "mid_projection.")):
-                _put(result, block + _renamed(rest, parts), torch.cat(value.chunk(2)[::-1]))
-            else:
-                _put(result, block + _renamed(rest, parts), value)
+        if name.startswith(prefix):
+            number, rest = name.removeprefix(prefix).split(".", 1)
+            block(result, number, rest, value)
         else:
             _put(result, _renamed(name, whole), value)
     return result

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from tracemend.diffusion import DEFAULT_MODEL
 from tracemend.diffusion.backbones.ssm import Kernel
-from tracemend.diffusion.denoiser import Denoiser, build, process_of
+from tracemend.diffusion.denoiser import Denoiser, build, fitted, process_of
 from tracemend.diffusion.gaps import Overflow
 from tracemend.diffusion.processes.base import Noise
 from tracemend.diffusion.recipes import Recipe
@@ -171,12 +171,11 @@ class Restorer(Proposer):
         vocabulary = Vocabulary.load(folder / "vocabulary.json")
         if about.get("vocabulary", vocabulary.digest) != vocabulary.digest:
             raise ModelError(f"{folder}: vocabulary.json is not the one that the weights were trained with")
-        _, network = build(recipe, vocabulary)
-        try:
-            network.load_state_dict({k: v.float() for k, v in weights.items()})
-        except RuntimeError as e:
-            first = str(e).splitlines()[-1].strip()
-            raise ModelError(f"{folder}: the weights don't fit recipe and vocabulary: {first}") from e
+        network = fitted(
+            build(recipe, vocabulary)[1],
+            {k: v.float() for k, v in weights.items()},
+            f"{folder}: the weights don't fit recipe and vocabulary",
+        )
         model = Restorer(recipe, vocabulary, network, digest)
         if (folder / "calibration.json").exists():
             try:

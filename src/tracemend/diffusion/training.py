@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tracemend.diffusion.denoiser import Denoiser, build
+from tracemend.diffusion.denoiser import Denoiser, build, fitted
 from tracemend.diffusion.gaps import Overflow
 from tracemend.diffusion.processes.base import Noise
 from tracemend.diffusion.recipes import Recipe
@@ -309,11 +309,8 @@ class Training:
         run = Training(chosen, vocabulary, total=document["total"], seed=document["seed"], device=device)
         run.number = int(document["number"])
         run.best = math.inf if document["best"] is None else float(document["best"])
-        try:
-            run.network.load_state_dict(_part(tensors, "network."))
-        except RuntimeError as e:
-            first = str(e).splitlines()[-1].strip()
-            raise ModelError(f"{folder}: the saved weights don't fit recipe and vocabulary: {first}") from e
+        what = f"{folder}: the saved weights don't fit recipe and vocabulary"
+        fitted(run.network, _part(tensors, "network."), what)
         run.average = {k: v.to(run.device) for k, v in _part(tensors, "average.").items()}
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimiser.").items():

@@ -1,4 +1,6 @@
-"""How a trace lies on disk, and which losses it shows. One file a format, one entry here. A format is recognised by its content, never by the file's name.
+"""How a trace lies on disk, and which losses it shows. One file a format, one entry here.
+
+A format is recognised by its content, never by the file's name.
 
 A trace may be a folder (CTF), which is recognised by the file of metadata in it.
 """
