@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,30 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     before = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([str(folder), *([before] if before else [])])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.long
+def test_the_core_is_all_that_a_plain_installation_brings(tmp_path: Path) -> None:
+    """A real environment, installed from the project's files alone; pip brings what the core needs and nothing else."""
+    bin_ = tmp_path / "env" / "bin"
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "env")], check=True)
+    source = shutil.copytree(ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".*", "corpus", "out", "runs"))
+    install = [str(bin_ / "pip"), "install", "--quiet", str(source)]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip("pip reaches no package registry")
+    assert done.returncode == 0, done.stderr
+    there = subprocess.run([str(bin_ / "pip"), "list"], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "safetensors", "pooch", "matplotlib", "pandas"} & set(there)
+    for words, code in (
+        (["scan", TRACE], 3),
+        (["mend", TRACE, "-o", tmp_path / "out"], 0),
+        (["train", TRACE, "-o", tmp_path / "m"], 1),
+    ):
+        command = [str(bin_ / "tracemend"), *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+    assert "pip install 'tracemend[diffusion]'" in done.stderr
 
 
 def run(bare: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:

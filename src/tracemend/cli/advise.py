@@ -16,11 +16,14 @@ def advise(
     arch: ArchOption = "x86_64",
     skip_malformed: SkipOption = False,
     buffer_kb: Annotated[
-        int, typer.Option(min=0, max=1 << 30, help="The per-cpu buffer of the recording, in KiB, if you know it.")
+        int,
+        typer.Option(
+            min=0, max=1 << 30, help="The buffer that the trace was recorded with, in KiB a cpu, if you know it."
+        ),
     ] = 0,
     json_: JsonOption = False,
 ) -> None:
-    """Say what buffer size would have sufficed at the observed rates."""
+    """Say how large a buffer would have held all events."""
     from tracemend.losses.advice import advise as ask
 
     advice = ask(read_trace(trace, format, arch, skip_malformed))

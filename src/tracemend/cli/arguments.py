@@ -13,14 +13,25 @@ if TYPE_CHECKING:
     from tracemend.trace.events import Glance, Trace
 
 TraceArgument = Annotated[
-    Path, typer.Argument(help="The trace (of CTF, the folder); recognised by content.", metavar="TRACE")
+    Path,
+    typer.Argument(
+        help="The trace to read: a file, or for CTF a folder. Its content tells the format.", metavar="TRACE"
+    ),
 ]
-FormatOption = Annotated[str | None, typer.Option("--format", help="Read as this format (tracemend formats).")]
-ArchOption = Annotated[str, typer.Option(help="Architecture whose table names raw system-call numbers.")]
-SkipOption = Annotated[bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read.")]
-SplitOption = Annotated[Path, typer.Option(help="Which recordings of the corpus are for what.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", help="Read the trace as this format (see: tracemend formats).")
+]
+ArchOption = Annotated[
+    str, typer.Option(help="Processor architecture of the trace: it says which number is which system call.")
+]
+SkipOption = Annotated[
+    bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read instead of giving up.")
+]
+SplitOption = Annotated[
+    Path, typer.Option(help="The file that says which recordings of the corpus train, validate and test.")
+]
 SPLIT = Path("experiments/workloads.toml")
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def read_trace(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:

@@ -6,7 +6,7 @@ import sys
 
 
 def babeltrace() -> None:
-    """Print the folder of babeltrace2's plug-in, which shows a mended trace without a copy of it (docs/ctf.md)."""
+    """Print where the plug-in for babeltrace2 lies, which shows a mended trace without a copy (docs/ctf.md)."""
     from tracemend.outputs.ctf import PLUGIN_FOLDER
 
     sys.stdout.write(f"{PLUGIN_FOLDER}\n")

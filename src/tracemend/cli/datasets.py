@@ -12,7 +12,8 @@ from tracemend.cli.terminal import err, print_json, print_table, progress, say
 from tracemend.errors import TracemendError
 
 NamesArgument = Annotated[
-    list[str] | None, typer.Argument(help="Data sets (tracemend datasets list); all if not given.", metavar="NAMES...")
+    list[str] | None,
+    typer.Argument(help="Names of data sets (see: tracemend datasets list). If not given: all.", metavar="NAMES..."),
 ]
 
 
@@ -37,14 +38,14 @@ def listed(json_: JsonOption = False) -> None:
 def fetch(
     names: NamesArgument = None,
     archive: Annotated[
-        Path | None, typer.Option(help="The archive, if you have it, to convert instead of downloading it (adfa).")
+        Path | None, typer.Option(help="The archive, if you have it already, instead of downloading it (adfa).")
     ] = None,
     to: Annotated[
-        Path | None, typer.Option("--to", help="Folder to fill; the cache ($TRACEMEND_DATA) if not given.")
+        Path | None, typer.Option("--to", help="The folder to fill. If not given: the cache ($TRACEMEND_DATA).")
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Bring data sets from their public homes, checked by content; what is wrong leaves nothing behind."""
+    """Bring data sets from their public homes. Their content is checked; what is wrong leaves nothing behind."""
     from tracemend.datasets import DATASETS, fetch, find
 
     # the hard versions are made from the same files
@@ -62,12 +63,12 @@ def fetch(
 def audit(
     names: NamesArgument = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Folder with the data sets, instead of what fetch has brought.")
+        Path | None, typer.Option("--from", help="A folder with the data sets, instead of what fetch has brought.")
     ] = None,
-    length: Annotated[int, typer.Option(min=1, help="Events of a window.")] = 200,
+    length: Annotated[int, typer.Option(min=1, help="How many events a window has.")] = 200,
     json_: JsonOption = False,
 ) -> None:
-    """Say what test and training parts share: duplicates, windows and runs that occur in both, loops."""
+    """Say how much of the test part also occurs in the training part, and how much of it is one loop."""
     from tracemend.datasets import DATASETS, cache, load
     from tracemend.datasets.audit import audit, twins
 
@@ -105,9 +106,10 @@ def audit(
         ],
     )
     say(
-        f"\nduplicates: traces dropped as equal to another. distinct: of the training windows of {length} (stride 5). "
-        "in training: test windows that occur there word for word, and runs of n test events. loop: test events in "
-        "stretches that repeat themselves after that many events."
+        f"\nduplicates: traces left out because another one is equal. distinct: share of different windows among the "
+        f"training windows of {length} events (every fifth is taken). in training: share of test windows that occur "
+        "there, too, and of test stretches of 5 to 40 events in a row. loop: share of test events in stretches that "
+        "repeat themselves after that many events."
     )
     for a, b in same:
-        say(f"{a} and {b} have the same test windows, but for the names of the ids")
+        say(f"{a} and {b} have the same test windows; only the names of their ids differ")

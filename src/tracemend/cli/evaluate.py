@@ -12,29 +12,43 @@ from tracemend.cli.terminal import print_json, print_table, progress, say
 
 
 def evaluate(
-    lossy: Annotated[Path, typer.Argument(help="The trace with gaps, or a folder of record --pair.", metavar="LOSSY")],
+    lossy: Annotated[
+        Path, typer.Argument(help="The trace with gaps, or a folder made by record --pair.", metavar="LOSSY")
+    ],
     complete: Annotated[
         Path | None,
         typer.Argument(
-            help="The complete recording of the same run; not needed for a folder of record --pair.", metavar="COMPLETE"
+            help="The complete recording of the same run. Not needed for a folder made by record --pair.",
+            metavar="COMPLETE",
         ),
     ] = None,
     model: Annotated[
-        str, typer.Option(help="mosaic (no network), default (the shipped network, too), or a folder made by train.")
+        str,
+        typer.Option(
+            help="mosaic: no network takes part. default: the network that comes with tracemend does, too. Or a folder "
+            "made by train."
+        ),
     ] = "mosaic",
     held_out: Annotated[
         list[Path] | None,
-        typer.Option("--held-out", help="Another run's trace: how likely are the fills to who knows it? Repeatable."),
+        typer.Option(
+            "--held-out",
+            help="Another run's trace, by which to judge how likely each fill is. May be given several times.",
+        ),
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(help="A folder of recordings whose validation part is held out, too.")
+        Path | None, typer.Option(help="A folder of recordings (corpus/): its validation part is used like --held-out.")
     ] = None,
     split: SplitOption = SPLIT,
-    seed: Annotated[int, typer.Option(min=0, help="The one source of chance.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Menders that are tried at once, each in a process.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides whatever is left to chance: the same seed gives the same bytes.")
+    ] = 0,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="How many menders to try at once, each in a process of its own.")
+    ] = 1,
     json_: JsonOption = False,
 ) -> None:
-    """Compare the menders on a trace whose truth is known, by gap length."""
+    """Fill gaps by every mender and compare with what was really lost."""
     from tracemend.api import load
     from tracemend.datasets import corpus as recordings
     from tracemend.judging.evaluate import compare
@@ -61,7 +75,7 @@ def evaluate(
         return
     say(
         f"{len(pair.lossy):,} of {len(pair.complete):,} events survived; {len(pair.missing):,} gaps, every count "
-        f"checked against the complete recording. Call and phase right, by gap length:"
+        f"checked against the complete recording. How much of the fills is right, by gap length:"
     )
     _print_lengths(rows)
     if rows:

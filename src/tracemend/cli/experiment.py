@@ -14,21 +14,27 @@ from tracemend.errors import DataError
 
 
 def experiment(
-    grid: Annotated[Path, typer.Argument(help="What to do: a TOML file of grids (experiments/).", metavar="FILE.toml")],
+    grid: Annotated[
+        Path, typer.Argument(help="What to do: a file with grids of experiments (experiments/).", metavar="FILE.toml")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Results to add to; FILE.jsonl in the current folder.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="The file of results to add to. If not given: FILE.jsonl in the current folder."
+        ),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Folder with the data sets, instead of what fetch has brought.")
+        Path | None, typer.Option("--from", help="A folder with the data sets, instead of what fetch has brought.")
     ] = None,
-    models: Annotated[Path, typer.Option(help="Folder that keeps trained models.")] = Path("runs/experiments"),
-    jobs: Annotated[int, typer.Option(min=1, help="Processes, each on one core.")] = 1,
+    models: Annotated[Path, typer.Option(help="The folder that keeps trained models.")] = Path("runs/experiments"),
+    jobs: Annotated[int, typer.Option(min=1, help="How many processes to use, each on one core.")] = 1,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Only this mender or data set of the grids; repeatable.")
+        list[str] | None,
+        typer.Option("--only", help="Do only this mender or data set of the grids. May be given several times."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is still to be done.")] = False,
 ) -> None:
-    """Score menders over data sets, window lengths, gaps and seeds; what is done already is not done again."""
+    """Score menders over data sets, lengths, gaps and seeds. What is done already is not done again."""
     from tracemend.judging import lost
     from tracemend.judging.experiment import run
     from tracemend.judging.grid import narrowed, plan, read_grid

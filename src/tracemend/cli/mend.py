@@ -25,31 +25,36 @@ if TYPE_CHECKING:
 
 def mend(
     trace: TraceArgument,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write; it appears whole or not at all.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to write. It appears whole or not at all.")
+    ],
     model: Annotated[
         str,
         typer.Option(
-            help="mosaic or lookup (no network), default (the shipped network, too), or a folder made by train."
+            help="Who fills the gaps: mosaic or lookup (both copy; no network), default (the mosaic and the network that "
+            "comes with tracemend), or a folder made by train."
         ),
     ] = "mosaic",
     examples: Annotated[
-        list[Path] | None, typer.Option("--example", help="A trace to copy from, too; repeatable.")
+        list[Path] | None,
+        typer.Option("--example", help="A complete trace to copy from as well. May be given several times."),
     ] = None,
     alone: Annotated[
-        bool, typer.Option("--alone", help="Copy nothing from the recordings that ship with tracemend.")
+        bool, typer.Option("--alone", help="Copy nothing from the recordings that come with tracemend.")
     ] = False,
     unknown: Annotated[
-        Literal["leave", "estimate"], typer.Option(help="What to do with gaps that have no count.")
+        Literal["leave", "estimate"],
+        typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
     ] = "leave",
     refuse: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave gaps whose mean confidence is below this unfilled.")
+        float, typer.Option(min=0, max=1, help="Leave a gap open if the mean confidence of its fill is below this.")
     ] = 0.0,
     hypotheses: Annotated[
         int,
         typer.Option(
             min=0,
             max=100,
-            help="Also draw so many other fills of each gap; of very long gaps each takes its time anew.",
+            help="Also draw this many other fills of each gap. Of very long gaps each one takes its time.",
         ),
     ] = 0,
     adapt: Annotated[
@@ -57,27 +62,31 @@ def mend(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Learn from the intact part for so long: the mosaic is fitted, a network trained on (fills may then "
-            "differ from run to run); 0: don't. Not given: the mosaic alone, where nothing like the trace was "
-            "recorded before, by the number of lost events.",
+            help="Learn from the intact part of the trace for this long; fills may then differ from run to run. 0: learn "
+            "nothing. Not given: only where nothing like the trace is among the examples, and always the same.",
         ),
     ] = None,
-    suspect: Annotated[bool, typer.Option("--suspect", help="Take losses without a mark for gaps, too.")] = False,
+    suspect: Annotated[bool, typer.Option("--suspect", help="Also fill losses that the tracer doesn't mark.")] = False,
     window_only: Annotated[
-        bool, typer.Option("--window-only", help="Read only what lies around the gaps (CTF, docs/ctf.md).")
+        bool, typer.Option("--window-only", help="CTF only: decode just the packets around the gaps (docs/ctf.md).")
     ] = False,
     merged: Annotated[
-        bool, typer.Option("--merged", help="Also the trace with its inferred events in it, marked (text, and CTF).")
+        bool,
+        typer.Option(
+            "--merged", help="Also write a copy of the trace with the inferred events in it, marked (texts, CTF)."
+        ),
     ] = False,
-    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also a trace for the Perfetto UI.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an output folder of an earlier run.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="The one source of chance: same seed, same bytes.")] = 0,
+    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for ui.perfetto.dev.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output folder of an earlier run.")] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides whatever is left to chance: the same seed gives the same bytes.")
+    ] = 0,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     skip_malformed: SkipOption = False,
     json_: JsonOption = False,
 ) -> None:
-    """Fill the gaps with inferred events, beside the trace; the trace itself is never touched."""
+    """Fill the gaps with inferred events. They go into a folder; the trace itself is never touched."""
     from tracemend.api import load
     from tracemend.api import mend as fill
     from tracemend.losses.scanning import scan as find
@@ -133,11 +142,14 @@ def _print_fills(mended: Mended, hypotheses: int) -> None:
     if mended.inferred.num_rows:
         mean = sum(mended.inferred["confidence"].to_pylist()) / mended.inferred.num_rows
         unmet = sum(f.unmet for f in mended.fills)
-        note = f"; {unmet} open calls found no room in their gap" if unmet else ""
-        say(f"mean confidence {mean:.2f}{note}. Inferred events are no evidence.")
+        say(f"Mean confidence {mean:.2f}. Inferred events are no evidence.")
+        if unmet:
+            say(
+                f"{unmet} calls that the surviving events leave open could not be closed: their gaps have no room for that."
+            )
     if hypotheses and mended.filled:
         alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.inferred.num_rows
-        say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are those of the fills.")
+        say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are the same as in the fills.")
     if mended.familiar:
         say(mended.familiar)
     partial = mended.trace.partial

@@ -55,40 +55,54 @@ def _say_pair(pair: Any, paths: list[Path], faults: list[str], json_: bool) -> N
 
 
 def record(
-    command: Annotated[list[str], typer.Argument(help="What to run, behind --.", metavar="-- COMMAND...")],
+    command: Annotated[list[str], typer.Argument(help="The command to run, behind --.", metavar="-- COMMAND...")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="File to write (.parquet; .txt: ftrace's text); with --pair a folder."),
+        typer.Option(
+            "--output", "-o", help="The file to write (.parquet, or .txt for ftrace's text); with --pair a folder."
+        ),
     ],
     pair: Annotated[
         bool,
-        typer.Option("--pair", help="Record twice at once: complete, and on a small buffer that loses events."),
+        typer.Option(
+            "--pair", help="Record the run twice at once: completely, and into a small buffer that loses events."
+        ),
     ] = False,
     events: Annotated[
         Literal["raw", "syscalls", "sched"],
-        typer.Option(help="raw system calls; system calls with their arguments' names; raw ones and scheduling."),
+        typer.Option(help="raw: system calls. syscalls: with their arguments by name. sched: raw, and scheduling."),
     ] = "raw",
     tracer: Annotated[
         Literal["ftrace", "perf", "lttng"],
-        typer.Option(help="Who records; perf and LTTng (user-space events of programs with tracepoints) pairs only."),
+        typer.Option(help="Who records. perf, and lttng (a program's own tracepoints), need --pair."),
     ] = "ftrace",
     buffer: Annotated[
         int | None,
-        typer.Option(min=4, max=1 << 24, help="KiB a cpu; 65536 if not given, with --pair 8 (the small buffer)."),
+        typer.Option(
+            min=4,
+            max=1 << 24,
+            help="Size of the buffer in KiB a cpu: 65536 if not given; of the small buffer of --pair, 8.",
+        ),
     ] = None,
     delay: Annotated[
-        float, typer.Option(min=0, max=60_000, help="With --pair: mean pause of the small buffer's reader, in ms.")
+        float,
+        typer.Option(
+            min=0, max=60_000, help="With --pair: how long the small buffer's reader pauses, in ms on average."
+        ),
     ] = 1.0,
     mode: Annotated[
         Literal["overwrite", "drop"],
-        typer.Option(help="With --pair: a full buffer loses its oldest events, or its newest without any mark."),
+        typer.Option(help="With --pair: a full buffer loses its oldest events, or (drop) its newest, without a mark."),
     ] = "overwrite",
-    seed: Annotated[int, typer.Option(min=0, help="With --pair: of the reader's pauses.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="With --pair: decides how long the reader pauses each time.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier recording.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Record the system calls of a command and its children (Linux, root). Exit code 3 when events were lost; with
-    --pair 1 when the tracer's counts, its own sum and the events really missing don't agree."""
+    """Record the system calls of a command and its children (Linux, root).
+
+    Exit code 3 if events were lost. With --pair exit code 1 if the tracer's counts, its own sum and the events that are
+    really missing don't agree.
+    """
     from tracemend.formats import parquet
     from tracemend.recording import RecordError
     from tracemend.recording import ftrace as by_ftrace

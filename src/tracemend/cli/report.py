@@ -13,15 +13,22 @@ from tracemend.errors import TracemendError
 
 
 def report(
-    results: Annotated[list[Path], typer.Argument(help="Results of experiments.", metavar="RESULTS.jsonl...")],
+    results: Annotated[
+        list[Path], typer.Argument(help="Files of results, written by experiment.", metavar="RESULTS.jsonl...")
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for tables.md, tables.csv and figures.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The folder for tables.md, tables.csv and figures. If not given: tables go to stdout.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace such files in an existing folder.")] = False,
-    plots: Annotated[bool, typer.Option("--figures", help="Figures, too (needs the plots extra).")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace such files in a folder that exists.")] = False,
+    plots: Annotated[bool, typer.Option("--figures", help="Also draw figures (needs the plots extra).")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
 ) -> None:
-    """Make tables (Markdown, CSV) and figures from results of experiments."""
+    """Make tables (Markdown, CSV) and figures from the results of experiments."""
     from tracemend.judging import lost
     from tracemend.judging import report as make
     from tracemend.judging.results import read_results

@@ -21,15 +21,18 @@ def scan(
     arch: ArchOption = "x86_64",
     skip_malformed: SkipOption = False,
     suspect: Annotated[
-        bool, typer.Option("--suspect", help="Look for losses without a mark, too (ftrace in drop mode).")
+        bool, typer.Option("--suspect", help="Also look for losses that the tracer doesn't mark (ftrace in drop mode).")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Look at packets' headers and read no event (CTF): where and how many only.")
+        bool,
+        typer.Option(
+            "--quick", help="CTF only: look at the packets' headers and decode no event. Says where and how many."
+        ),
     ] = False,
     json_: JsonOption = False,
-    most: Annotated[int, typer.Option(min=0, help="Gaps and open calls to list.")] = 10,
+    most: Annotated[int, typer.Option(min=0, help="How many gaps and unfinished calls to list.")] = 10,
 ) -> None:
-    """Say what was lost: where, how many, whose. Exit code 3 when there are gaps."""
+    """Say what was lost: where, how many events, whose. Exit code 3 if anything was."""
     from tracemend.losses.scanning import QuickScan
     from tracemend.losses.scanning import scan as find
 

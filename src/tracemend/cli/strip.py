@@ -13,14 +13,15 @@ from tracemend.errors import OutputError
 
 def strip(
     mended: Annotated[
-        Path, typer.Argument(help="An output folder of mend, or a merged file or folder.", metavar="OUT")
+        Path, typer.Argument(help="What mend wrote: its folder, or the merged file or folder in it.", metavar="OUT")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File, or for CTF folder, to write; stdout if not given.")
+        Path | None,
+        typer.Option("--output", "-o", help="The file to write, or for CTF the folder. If not given: stdout."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file, or an empty folder.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists, or an empty folder.")] = False,
 ) -> None:
-    """Give back the original, byte for byte."""
+    """Give back the original trace, byte for byte."""
     from tracemend.outputs import strip as undo
 
     if output is None:

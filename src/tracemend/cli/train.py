@@ -16,33 +16,42 @@ from tracemend.errors import OutputError, TracemendError, extra
 def train(
     traces: Annotated[
         list[Path] | None,
-        typer.Argument(help="Traces to learn from: what lies between their gaps.", metavar="TRACES..."),
+        typer.Argument(help="Traces to learn from. What lies between their gaps is used.", metavar="TRACES..."),
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the model and the state of the run.")
+        Path, typer.Option("--output", "-o", help="The folder for the model and for the state of the training.")
     ] = Path("run"),
     recipe: Annotated[
-        str | None, typer.Option(help="What to train (tracemend recipes); masked-transformer if not given.")
+        str | None, typer.Option(help="What to train (see: tracemend recipes). If not given: masked-transformer.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Iterations; the recipe's own if not given.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="The one source of chance; 0 if not given.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="How many steps to train. If not given: what the recipe says.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Decides whatever is left to chance. If not given: 0.")
+    ] = None,
     validate: Annotated[
-        list[Path] | None, typer.Option("--validate", help="A trace to measure on; repeatable.")
+        list[Path] | None,
+        typer.Option("--validate", help="A trace to measure progress on. May be given several times."),
     ] = None,
-    corpus: Annotated[Path | None, typer.Option(help="A folder of recordings (make corpus) instead of TRACES.")] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="A folder of recordings (corpus/) to learn from instead of TRACES.")
+    ] = None,
     split: SplitOption = SPLIT,
-    every: Annotated[int, typer.Option(min=1, help="Steps between measurements and saves.")] = 250,
+    every: Annotated[int, typer.Option(min=1, help="Measure and save after this many steps, each time.")] = 250,
     compile: Annotated[
         bool, typer.Option("--compile", help="Compile the network first (needs a C++ compiler).")
     ] = False,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Take up the run in the output folder, with its recipe, seed and iterations."),
+        typer.Option("--resume", help="Go on with the training in the output folder, with its recipe, seed and steps."),
     ] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, or one of several (cuda:1).")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where to train: auto, cpu, cuda, or one of several GPUs (cuda:1).")
+    ] = "auto",
     arch: ArchOption = "x86_64",
 ) -> None:
-    """Train a model on traces; it can be stopped and taken up again, and be shared by processes under torchrun."""
+    """Train a network on traces. It can be stopped and taken up again; under torchrun processes share the work."""
     from tracemend.diffusion.recipes import recipe as find
 
     with extra("diffusion"):

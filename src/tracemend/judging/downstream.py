@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ def errors(truth: Figures, other: Figures) -> dict[str, float]:
     made = max(1, sum(truth.calls.values()))
     wrong = sum(abs(truth.calls[k] - other.calls[k]) for k in truth.calls.keys() | other.calls.keys())
     whole, part = max(1, sum(truth.time_ns.values())), max(1, sum(other.time_ns.values()))
-    shares = sum(
+    shares = fsum(  # exact, since a set has no order
         abs(truth.time_ns[k] / whole - other.time_ns[k] / part) for k in truth.time_ns.keys() | other.time_ns.keys()
     )
     return {

@@ -79,10 +79,13 @@ def compare(
     names = list(contestants(model))
     progress(0, len(names), "")
     found = {}
-    # the last ones take longest: they begin first
-    for name, result in in_processes(
-        names[::-1], processes, lambda n: partial(_scored, n, pair, model, seed, likelihood)
-    ):
+
+    def work(name: str) -> Callable[[], tuple[list[Row], dict[str, float]]]:
+        return partial(_scored, name, pair, model, seed, likelihood)
+
+    # in processes the last ones, which take longest, begin first
+    shared = in_processes(names[::-1], processes, work) if processes > 1 else ((n, work(n)()) for n in names)
+    for name, result in shared:
         found[name] = result
         progress(len(found), len(names), name)
     figures = {"left open": errors(of_trace(pair.complete), of_trace(pair.lossy))}

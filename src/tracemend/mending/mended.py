@@ -98,9 +98,11 @@ class Mended:
         told = self.provenance.get("familiar")
         if not told:
             return ""
-        strange = "" if told["enough"] else ": programs that were recorded before mostly have more"
-        runs = f"{100 * told['share']:.1f} % of the trace's runs of {told['length']} events"
-        return f"{runs} stand in the examples{strange}."
+        share = f"{100 * told['share']:.1f} %"
+        known = f"Of every {told['length']} events in a row, {share} also occur somewhere in the examples."
+        if told["enough"]:
+            return known
+        return f"{known} That is little: such programs are hardly among the examples. Fills rest mainly on the trace itself."
 
     @property
     def filled(self) -> int:
