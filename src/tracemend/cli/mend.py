@@ -31,8 +31,8 @@ def mend(
     model: Annotated[
         str,
         typer.Option(
-            help="Who fills the gaps: mosaic or lookup (both copy; no network), default (the mosaic and the network that "
-            "comes with tracemend), or a folder made by train."
+            help="Who fills the gaps: mosaic or lookup (both copy; no network), default (the mosaic and the network "
+            "that comes with tracemend), or a folder made by train."
         ),
     ] = "mosaic",
     examples: Annotated[
@@ -62,8 +62,8 @@ def mend(
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Learn from the intact part of the trace for this long; fills may then differ from run to run. 0: learn "
-            "nothing. Not given: only where nothing like the trace is among the examples, and always the same.",
+            help="Learn from the intact part of the trace for this long; fills may then differ from run to run. 0: "
+            "learn nothing. Not given: only where nothing like the trace is among the examples, and always the same.",
         ),
     ] = None,
     suspect: Annotated[bool, typer.Option("--suspect", help="Also fill losses that the tracer doesn't mark.")] = False,
@@ -145,7 +145,8 @@ def _print_fills(mended: Mended, hypotheses: int) -> None:
         say(f"Mean confidence {mean:.2f}. Inferred events are no evidence.")
         if unmet:
             say(
-                f"{unmet} calls that the surviving events leave open could not be closed: their gaps have no room for that."
+                f"{unmet} calls that the surviving events leave open could not be closed: "
+                "their gaps have no room for that."
             )
     if hypotheses and mended.filled:
         alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.inferred.num_rows

@@ -102,7 +102,7 @@ class Mended:
         known = f"Of every {told['length']} events in a row, {share} also occur somewhere in the examples."
         if told["enough"]:
             return known
-        return f"{known} That is little: such programs are hardly among the examples. Fills rest mainly on the trace itself."
+        return f"{known} That is little: such programs are hardly among them. Fills rest mainly on the trace itself."
 
     @property
     def filled(self) -> int:
