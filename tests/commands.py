@@ -10,8 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import TextIOWrapper
 from pathlib import Path
+from typing import IO
 from unittest import mock
 
 from tracemend.cli import terminal
@@ -59,19 +59,16 @@ def run_apart(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Com
 
 
 @contextlib.contextmanager
-def stream() -> Iterator[TextIOWrapper]:
+def stream() -> Iterator[IO[str]]:
     """A stream as a process has one: of text, with bytes and a descriptor below."""
-    with tempfile.TemporaryFile() as file:
-        made = TextIOWrapper(file, encoding="utf-8", write_through=True)
+    with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as made:
         yield made
-        made.detach()
 
 
-def text(written: TextIOWrapper) -> str:
+def text(written: IO[str]) -> str:
     """What was written to it."""
-    written.flush()
-    written.buffer.seek(0)
-    return written.buffer.read().decode()
+    written.seek(0)
+    return written.read()
 
 
 @contextlib.contextmanager

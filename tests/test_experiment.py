@@ -212,7 +212,9 @@ def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     results = tmp_path / "r.jsonl"
     options = ["-o", str(results), "--from", str(SHARED), "--models", str(tmp_path / "m")]
     command = [sys.executable, "-m", "tracemend", "experiment", str(grid), *options]
-    child = subprocess.Popen([*command, "--jobs", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path)
+    child = subprocess.Popen(
+        [*command, "--jobs", "2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
     end = time.monotonic() + 120
     while len(read_results(results)) < 2 and time.monotonic() < end:
         time.sleep(0.05)
