@@ -9,7 +9,7 @@ DEMO := recordings/deploy
 # A folder with the data sets of experiments (tracemend datasets list); what fetch has brought if empty.
 DATA ?=
 
-.PHONY: demo test lint fmt types docs env corpus reproduce-smoke peers clean
+.PHONY: demo test test-long lint fmt types docs env corpus reproduce-smoke peers clean
 
 demo: $(VENV)/core ## set up, mend a really lossy recording, compare with the complete one
 	@rm -rf out/demo && mkdir -p out
@@ -19,8 +19,11 @@ demo: $(VENV)/core ## set up, mend a really lossy recording, compare with the co
 	$(BIN)/tracemend evaluate $(DEMO)/lossy.txt $(DEMO)/complete.txt.xz --jobs 2
 	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace is for ui.perfetto.dev"
 
-test: $(VENV)/ready ## all tests
-	$(BIN)/python -m pytest
+test: $(VENV)/ready ## all tests but the long ones, in a few minutes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+
+test-long: $(VENV)/ready ## the tests that take long by nature: whole recordings, whole grids, networks of the paper's size
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
 
 lint: $(VENV)/ready ## style, types
 	$(BIN)/ruff check .

@@ -22,6 +22,9 @@ from tracemend.trace.events import PHASES, SCHEMA, Trace
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recordings" / "deploy"
 
+#: Tracers share one kernel and one LTTng daemon: what records runs in one process, one test after the other.
+recorders = pytest.mark.xdist_group("recorders")
+
 CALLS = ("openat", "read", "write", "close", "mmap", "futex", "newfstatat")
 
 
@@ -181,7 +184,7 @@ def lttng_recordings(
             lttng("enable-event", "-u", "demo:*", "-c", "ch", "-s", session)
             lttng("add-context", "-u", "-s", session, "-c", "ch", "-t", "vtid", "-t", "procname", "-t", "vpid")
             lttng("start", session)
-        subprocess.run([traced_program, "15000", "2"], check=True)
+        subprocess.run([traced_program, "4000", "2"], check=True)
     finally:
         for session in sessions.values():
             subprocess.run(["lttng", "destroy", session], check=False, capture_output=True)

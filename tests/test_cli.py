@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from commands import run, run_apart
 from conftest import DEMO, ROOT
+from heads import head
 
+from tracemend.cli import terminal
 from tracemend.mending.mended import HYPOTHESES
 
 LOSSY = """\
@@ -22,13 +26,6 @@ CPU:1 [LOST 3 EVENTS]
             find-2209    [001] .....   307.755210: sys_enter: NR 3 (6, 2, 1, 1000, 5568, 73)
             find-2209    [001] .....   307.755216: sys_exit: NR 3 = 0
 """  # made up
-
-
-def run(*arguments: str | Path, cwd: Path | None = None, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-W", "error", "-m", "tracemend", *map(str, arguments)]
-    # one thread: on busy cores OpenMP's threads wait for each other many times as long as they work
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture
@@ -256,22 +253,66 @@ def test_lists() -> None:
     assert run("--version").stdout.startswith("tracemend ")
 
 
-@pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
-def test_evaluate_on_the_demonstration() -> None:
-    done = run("evaluate", DEMO / "lossy.txt", DEMO / "complete.txt.xz", "--model", "lookup", "--json")
+def commonest(trace: Path, path: Path) -> Path:
+    """A made-up recording of the call that a trace has most, over and over."""
+    calls = Counter(re.findall(r"sys_enter: (NR -?\d+)", trace.read_text()))
+    ((call, _),) = calls.most_common(1)
+    with open(path, "w") as file:
+        for time in range(1000, 5000, 2):
+            print(f"find-2209 [001] ..... 307.{time:06}: sys_enter: {call} (6, 3, 7ffd, 1000, 5568, 73)", file=file)
+            print(f"find-2209 [001] ..... 307.{time + 1:06}: sys_exit: {call} = 0", file=file)
+    return path
+
+
+def evaluated(folder: Path, *known: Path) -> None:
+    """Menders side by side on a pair: what knows other runs finds what is commonest likelier than the truth."""
+    both = (folder / "lossy.txt", folder / "complete.txt.xz")
+    done = run("evaluate", *both, "--model", "lookup", "--json")
     assert done.returncode == 0, done.stderr
     rows = {r["mender"]: r for r in json.loads(done.stdout)["rows"] if r["length"] == "all"}
     assert rows["lookup"]["accuracy"] > rows["copy"]["accuracy"]
-    # what knows another run finds what is commonest likelier than the truth
-    known = DEMO.parent / "shell" / "lossy.txt"
-    done = run("evaluate", DEMO / "lossy.txt", DEMO / "complete.txt.xz", "--model", "lookup", "--held-out", known)
+    held_out = [word for path in known for word in ("--held-out", path)]
+    done = run("evaluate", *both, "--model", "lookup", *held_out)
     assert done.returncode == 0, done.stderr
     bits = {line.strip().split("  ")[0]: line.split() for line in done.stdout.splitlines() if line.count("%") == 5}
     truth = next(line for line in done.stdout.splitlines() if line.strip().startswith("the truth"))
     assert float(bits["most frequent"][-2]) < float(truth.split()[-1]) < float(bits["copy"][-2])
     assert max(map(len, done.stdout.splitlines()[1:])) <= 120
-    none = run("evaluate", DEMO / "complete.txt.xz", DEMO / "complete.txt.xz", "--model", "lookup")
+    none = run("evaluate", both[1], both[1], "--model", "lookup")
     assert (none.returncode, "0 gaps" in none.stdout, "left open" in none.stdout) == (0, True, True)
-    swapped = run("evaluate", DEMO / "complete.txt.xz", DEMO / "lossy.txt", "--model", "lookup")
+    swapped = run("evaluate", both[1], both[0], "--model", "lookup")
     assert swapped.returncode == 1
     assert len(swapped.stderr.strip().splitlines()) == 1
+
+
+def test_evaluate_on_what_the_demonstration_begins_with(tmp_path: Path) -> None:
+    folder = head("deploy", 1800, tmp_path / "pair")
+    known = head("shell", 1200, tmp_path / "known") / "lossy.txt"
+    evaluated(folder, known, commonest(folder / "lossy.txt", tmp_path / "commonest.txt"))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
+def test_evaluate_on_the_demonstration() -> None:
+    evaluated(DEMO, DEMO.parent / "shell" / "lossy.txt")
+
+
+def test_commands_run_as_processes_and_warn_of_nothing(lossy: Path, tmp_path: Path) -> None:
+    """The network that ships with the package takes part: so does all that it imports."""
+    assert run_apart("scan", lossy).returncode == 3
+    done = run_apart("mend", lossy, "-o", tmp_path / "out", "--model", "default", "--adapt", "0")
+    assert done.returncode == 0, done.stderr
+    assert run_apart("strip", tmp_path / "out").stdout == LOSSY
+
+
+def test_a_line_now_and_then_says_that_work_goes_on(lossy: Path, tmp_path: Path) -> None:
+    done = run("mend", lossy, "-o", tmp_path / "out", often=0.001)
+    assert done.returncode == 0
+    assert re.search(r"^mending:.*, 0 s$", done.stderr, re.MULTILINE), done.stderr
+
+
+def test_work_that_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert terminal.OFTEN > 1
+    with terminal.progress("mending") as update:
+        update(1, 2)
+    assert capsys.readouterr().err == ""

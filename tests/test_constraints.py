@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Iterator
 
 import numpy as np
 from hypothesis import given, settings
@@ -28,25 +30,45 @@ A, A_, B, B_, TICK = range(3, 8)
 NOTHING: dict[int, int] = {}
 
 
-def fits(events: tuple[int, ...], who: tuple[int, ...], threads: list[Thread]) -> bool:
-    """Is it a fill that the threads allow? Written apart from the decoder."""
+def follows(events: tuple[int, ...], who: tuple[int, ...], threads: list[Thread]) -> list[int] | None:
+    """The threads' states behind these events, if the threads allow them. Written apart from the decoder."""
     states = [t.begin for t in threads]
     for i, (event, t) in enumerate(zip(events, who, strict=True)):
         if not threads[t].first <= i < threads[t].last or states[t] == ENDED:
-            return False
+            return None
         name_phase = VOCABULARY.entry(event)
         assert name_phase is not None
         _, phase = name_phase
         if phase == 0 and states[t] >= 0:
-            return False
+            return None
         open_call = states[t] >= 0 and VOCABULARY.partner[states[t]] == event
         if phase == 1 and not (states[t] in (FREE, UNSEEN) or open_call):
-            return False
+            return None
         states[t] = state_after(event, states[t], phase, NOTHING)
-    return all(
+    return states
+
+
+def fits(events: tuple[int, ...], who: tuple[int, ...], threads: list[Thread]) -> bool:
+    """Is it a fill that the threads allow, to its end?"""
+    states = follows(events, who, threads)
+    return states is not None and all(
         t.end in (FREE, s) or (t.end == CLOSED and s == FREE) or s == UNSEEN
         for s, t in zip(states, threads, strict=True)
     )
+
+
+Fill = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def fills(n: int, ids: list[int], threads: list[Thread], so_far: Fill = ((), ())) -> Iterator[Fill]:
+    """Every fill of n events that the threads allow: events and whose they are. What can't begin one isn't gone on."""
+    events, who = so_far
+    if len(events) == n:
+        if fits(events, who, threads):
+            yield so_far
+    elif follows(events, who, threads) is not None:
+        for event, thread in itertools.product(ids, range(len(threads))):
+            yield from fills(n, ids, threads, ((*events, event), (*who, thread)))
 
 
 state = st.sampled_from([A, B, CLOSED])
@@ -69,17 +91,15 @@ def test_decode_finds_the_likeliest_fill_that_fits(data: st.DataObject) -> None:
     events = np.broadcast_to(ids, (n, 5)).copy()
     p = rng.dirichlet(np.ones(5), n).astype(np.float32)
     q = rng.dirichlet(np.ones(len(threads)), n).astype(np.float32)
+    place = {int(e): i for i, e in enumerate(ids)}
     best, score = None, -np.inf
-    for fill in itertools.product(range(5), repeat=n):
-        for who in itertools.product(range(len(threads)), repeat=n):
-            if fits(tuple(ids[list(fill)].tolist()), who, threads):
-                s = float(np.log(p[np.arange(n), fill]).sum() + np.log(q[np.arange(n), who]).sum())
-                if s > score:
-                    best, score = (fill, who), s
+    for fill, who in fills(n, ids.tolist(), threads):
+        likely = [math.log(p[i, place[e]]) + math.log(q[i, t]) for i, (e, t) in enumerate(zip(fill, who, strict=True))]
+        if sum(likely) > score:
+            best, score = (fill, who), sum(likely)
     decoded = decode(events, p, q, threads, VOCABULARY, usual=[A, B], width=400)
     assert fits(tuple(decoded.ids.tolist()), tuple(decoded.threads.tolist()), threads)
     assert best is not None
-    place = {int(e): i for i, e in enumerate(ids)}
     found = [place[int(e)] for e in decoded.ids]
     got = float(np.log(p[np.arange(n), found]).sum() + np.log(q[np.arange(n), decoded.threads]).sum())
     assert got >= score - 1e-4

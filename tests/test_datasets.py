@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from commands import run
 from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import run
 from test_recording import twice
 
 from tracemend.datasets import DATASETS, Data, Windows, adfa, fetch, load, pairs, study

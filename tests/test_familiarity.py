@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import DEMO, make_trace, rng, threads_on_cpus
+from commands import run
+from conftest import make_trace, rng, threads_on_cpus
+from heads import head
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,16 +60,6 @@ def test_mending_says_how_familiar_a_trace_is() -> None:
 
 def test_the_command_says_it(tmp_path: Path) -> None:
     """git, rsync and perl are among the workloads that nothing was recorded of for the examples."""
-    command = [
-        sys.executable,
-        "-m",
-        "tracemend",
-        "mend",
-        DEMO / "lossy.txt",
-        "-o",
-        tmp_path / "out",
-        "--adapt",
-        "0",
-    ]
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True)
+    done = run("mend", head("deploy", 2700, tmp_path / "pair") / "lossy.txt", "-o", tmp_path / "out", "--adapt", "0")
+    assert done.returncode == 0, done.stderr
     assert "also occur somewhere in the examples. That is little:" in done.stdout

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import Done, run
 from conftest import rng, threads_on_cpus
 
 from tracemend import datasets
@@ -38,8 +37,8 @@ def tree(tmp_path: Path) -> Path:
     (folder / "corpus" / "pairs").mkdir(parents=True)
     (folder / "experiments").mkdir()
     (folder / "experiments" / "workloads.toml").write_text(SPLIT)
-    for run in (0, 2):
-        parquet.write(threads_on_cpus(rng(run), 400), folder / "corpus" / f"some-{run}.parquet", details=False)
+    for number in (0, 2):
+        parquet.write(threads_on_cpus(rng(number), 400), folder / "corpus" / f"some-{number}.parquet", details=False)
     whole = made_up(7)
     bare = tuple(replace(g, count=None, known="suspected") for g in whole.lossy.gaps)
     pairs.write(whole, folder / "corpus" / "pairs" / "some-3-overwrite.parquet", details=False)
@@ -47,21 +46,21 @@ def tree(tmp_path: Path) -> Path:
     return folder
 
 
-def run(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tracemend", "experiment", "c.toml", "-o", "r.jsonl", "--from", str(tree)]
-    return subprocess.run([*command, *arguments], cwd=tree.parent, capture_output=True, text=True, check=False)
+def contest(tree: Path, *arguments: str) -> Done:
+    """The experiment of c.toml, which lies beside the tree."""
+    return run("experiment", "c.toml", "-o", "r.jsonl", "--from", tree, *arguments, cwd=tree.parent)
 
 
 def test_a_contest_from_the_command_line(tree: Path) -> None:
     (tree.parent / "c.toml").write_text(CONTEST)
-    done = run(tree, "--dry-run")
+    done = contest(tree, "--dry-run")
     assert (done.returncode, done.stdout.count("some-3-overwrite"), done.stdout.count("\n")) == (0, 4, 8)
     assert not (tree.parent / "r.jsonl").exists()
-    done = run(tree, "--only", "copy")
+    done = contest(tree, "--only", "copy")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "2 rows added")
-    done = run(tree)
+    done = contest(tree)
     assert (done.returncode, done.stderr) == (0, "6 rows added\n")
-    assert run(tree).stderr == "0 rows added\n"
+    assert contest(tree).stderr == "0 rows added\n"
     rows = read_results(tree.parent / "r.jsonl", lost.KEY, "gaps")
     assert len({tuple(r[k] for k in lost.KEY) for r in rows}) == len(rows) == 8
     assert {(r["workload"], r["run"], r["how"], r["part"]) for r in rows} == {
@@ -72,12 +71,11 @@ def test_a_contest_from_the_command_line(tree: Path) -> None:
     for mender in ("copy", "lookup"):
         first, second = (r for r in rows if r["mender"] == mender)
         assert first["gaps"] == second["gaps"]
-    command = [sys.executable, "-m", "tracemend", "report", "r.jsonl"]
-    told = subprocess.run(command, cwd=tree.parent, capture_output=True, text=True, check=True).stdout
-    assert "## overwrite, by run" in told
-    assert "| lookup + examples |" in told
-    refused = subprocess.run([*command, "-o", "out"], cwd=tree.parent, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
+    told = run("report", "r.jsonl", cwd=tree.parent)
+    assert told.returncode == 0, told.stderr
+    assert "## overwrite, by run" in told.stdout
+    assert "| lookup + examples |" in told.stdout
+    assert run("report", "r.jsonl", "-o", "out", cwd=tree.parent).returncode == 2
 
 
 def test_scores_are_those_of_the_gaps(tree: Path) -> None:
@@ -173,7 +171,7 @@ def test_what_isnt_there_is_told(tree: Path) -> None:
 
 def test_a_file_is_of_one_kind(tree: Path) -> None:
     (tree.parent / "c.toml").write_text(CONTEST + '[[grid]]\ndata = ["adfa"]\nmenders = ["copy"]\n')
-    done = run(tree)
+    done = contest(tree)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "a file for each" in done.stderr
     assert not (tree.parent / "r.jsonl").exists()

@@ -20,7 +20,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import DEMO, make_trace, rng, threads_on_cpus
+from commands import run, run_apart
+from conftest import DEMO, make_trace, recorders, rng, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,12 +78,7 @@ def left_behind() -> list[str]:
     return [p.name for p in (TRACEFS / "instances").glob(f"{PREFIX}{os.getpid()}-*")]
 
 
-def command_line(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tracemend", *arguments], capture_output=True, text=True, check=False, timeout=300
-    )
-
-
+@recorders
 @recording
 def test_a_complete_recording_pairs_every_call() -> None:
     whole = record(["ls", "/"], quiet=True)
@@ -95,6 +91,7 @@ def test_a_complete_recording_pairs_every_call() -> None:
     assert left_behind() == []
 
 
+@recorders
 @recording
 @pytest.mark.parametrize("events", EVENTS)
 def test_every_kind_of_events(events: str) -> None:
@@ -109,6 +106,7 @@ def test_every_kind_of_events(events: str) -> None:
         assert any(a.startswith("filename=/") and "/ls pid=" in a for a in execs)
 
 
+@recorders
 @recording
 def test_the_text_is_the_kernels_own() -> None:
     """One and the same buffer, printed by the kernel and by us."""
@@ -129,6 +127,7 @@ def test_the_text_is_the_kernels_own() -> None:
     assert [line for line in kernels if not line.startswith("#")] == ours
 
 
+@recorders
 @recording
 def test_recording_works_with_many_files_open() -> None:
     """A shell redirects descriptors of one digit only; the recorder must not depend on low ones being free."""
@@ -138,6 +137,7 @@ def test_recording_works_with_many_files_open() -> None:
         assert len(record(["true"], quiet=True).trace)
 
 
+@recorders
 @recording
 @pytest.mark.parametrize("overwrite", [True, False])
 @pytest.mark.parametrize("events", EVENTS)
@@ -157,6 +157,7 @@ def test_marks_counters_and_missing_events_agree(events: str, overwrite: bool) -
     assert left_behind() == []
 
 
+@recorders
 @by_perf
 def test_a_pair_by_perf() -> None:
     # a short program: the more events, the likelier an interrupt between one buffer's event and the other's
@@ -167,6 +168,7 @@ def test_a_pair_by_perf() -> None:
     assert printed.count("PERF_RECORD_LOST lost") == sum(g.count is not None for g in pair.lossy.gaps)
 
 
+@recorders
 def test_a_program_without_tracepoints() -> None:
     reason = lttng.available_lttng()
     if reason:
@@ -181,6 +183,7 @@ def _needs_ust() -> None:
             pytest.skip(f"{tool} is not installed ({package})")
 
 
+@recorders
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
     """A program with tracepoints; events of two sizes, so that small ones find room where large ones don't."""
@@ -189,13 +192,14 @@ def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
     program = str(tmp_path / "app")
     libraries = ["-llttng-ust", "-ldl", "-lpthread"]
     subprocess.run(["gcc", "-O1", f"-I{source}", str(source / "app.c"), "-o", program, *libraries], check=True)
-    pair, _ = sound(partial(lttng.record_pair, [program, "15000", "2"], overwrite=overwrite, quiet=True))
+    pair, _ = sound(partial(lttng.record_pair, [program, "4000", "2"], overwrite=overwrite, quiet=True))
     assert pair.lost
     assert len(pair.lossy) + pair.lost == len(pair.complete)
     if not overwrite:
         assert pair.lost == pair.lossy.lost
 
 
+@recorders
 @recording
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_recorder_leaves_nothing_for_long(tmp_path: Path, how: signal.Signals) -> None:
@@ -218,6 +222,7 @@ def test_a_killed_recorder_leaves_nothing_for_long(tmp_path: Path, how: signal.S
     assert list(tmp_path.iterdir()) == []
 
 
+@recorders
 @recording
 def test_a_signal_while_an_instance_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Python tells of it once the kernel has made it, before anybody knows that it is there."""
@@ -233,9 +238,10 @@ def test_a_signal_while_an_instance_is_made(monkeypatch: pytest.MonkeyPatch) -> 
     assert not (TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-all").exists()
 
 
+@recorders
 @recording
 def test_the_command_line_records(tmp_path: Path) -> None:
-    done = command_line("record", "-o", str(tmp_path / "t.parquet"), "--", "sh", "-c", "echo hello; exit 3")
+    done = run_apart("record", "-o", tmp_path / "t.parquet", "--", "sh", "-c", "echo hello; exit 3")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("hello\n")
     assert "Nothing was lost." in done.stdout
@@ -243,17 +249,20 @@ def test_the_command_line_records(tmp_path: Path) -> None:
     trace = tracemend.read(tmp_path / "t.parquet")
     assert trace.format == "parquet"
     assert trace.provenance["command"] == ["sh", "-c", "echo hello; exit 3"]
-    assert command_line("scan", str(tmp_path / "t.parquet")).returncode == 0
-    again = command_line("record", "-o", str(tmp_path / "t.parquet"), "--", "true")
+    assert run("scan", str(tmp_path / "t.parquet")).returncode == 0
+    again = run("record", "-o", tmp_path / "t.parquet", "--", "true")
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
-    done = command_line("record", "-o", str(tmp_path / "t.txt"), "--json", "--", "true")
-    assert json.loads(done.stdout)["events"] == len(tracemend.read(tmp_path / "t.txt"))
+    short = run("record", "-o", tmp_path / "t.txt", "--json", "--", "true")
+    assert json.loads(short.stdout)["events"] == len(tracemend.read(tmp_path / "t.txt"))
 
 
+@recorders
 @recording
 def test_the_command_line_records_pairs(tmp_path: Path) -> None:
     out = tmp_path / "pair"
-    done = command_line("record", "--pair", "-o", str(out), "--delay", "2", "--", "find", "/usr/include")
+    for number in range(50):  # enough to be found for a buffer of 8 KiB to run over while its reader rests
+        (tmp_path / "tree" / f"{number}").mkdir(parents=True)
+    done = run("record", "--pair", "-o", out, "--delay", "20", "--", "find", tmp_path / "tree")
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in out.iterdir()) == ["complete.parquet", "gaps.csv", "lossy.parquet", "lossy.txt"]
     pair = pairs.read(out / "complete.parquet")
@@ -269,13 +278,14 @@ def test_the_command_line_records_pairs(tmp_path: Path) -> None:
     # and the counts alone lead to the same events
     by_counts = align(printed, pair.complete)
     assert all((a == b).all() for a, b in zip(by_counts.missing, pair.missing, strict=True))
-    judged = command_line("evaluate", str(out), "--model", "lookup", "--json")
+    judged = run("evaluate", str(out), "--model", "lookup", "--json")
     assert json.loads(judged.stdout)["rows"]
     (out / "mine").touch()
-    refused = command_line("record", "--pair", "--force", "-o", str(out), "--", "true")
+    refused = run("record", "--pair", "--force", "-o", str(out), "--", "true")
     assert (refused.returncode, "holds mine" in refused.stderr) == (1, True)
 
 
+@recorders
 @recording
 def test_attempts_get_easier_until_enough_survives() -> None:
     workload = corpus.Workload("pipes", PIPES, setup="echo $N > made")
@@ -290,6 +300,7 @@ def test_attempts_get_easier_until_enough_survives() -> None:
     assert list(corpus.attempts(failing, 0, "drop", seed=1, most=1)) == ["wrong: its setup failed: so it is"]
 
 
+@recorders
 def test_a_program_of_the_corpus_with_tracepoints() -> None:
     """Made from its source, it loses events of which each is known, in both of LTTng's modes."""
     _needs_ust()
@@ -322,11 +333,11 @@ def test_settings_are_drawn_by_seed() -> None:
 def test_what_cant_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
     out = str(tmp_path / "x.parquet")
     if not available():
-        done = command_line("record", "-o", out, "--", "no-such-command")
+        done = run("record", "-o", out, "--", "no-such-command")
         assert done.returncode == 1
         assert done.stderr == "tracemend: no-such-command: no such command\n"
     for wrong in (["-o", str(tmp_path / "x.csv")], ["-o", out, "--tracer", "perf"], ["-o", out, "--tracer", "lttng"]):
-        assert command_line("record", *wrong, "--", "true").returncode == 2
+        assert run("record", *wrong, "--", "true").returncode == 2
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 import tracemend
 from tracemend.diffusion.gaps import Blackout, Overflow, Points
 from tracemend.diffusion.recipes import Recipe, recipe
-from tracemend.diffusion.training import Training, draw, enters_only, weights_of
+from tracemend.diffusion.training import Training, draw, enters_only, join, weights_of
 from tracemend.errors import ModelError
 from tracemend.trace.vocabulary import FIRST, MASK, Vocabulary, by_frequency, numbered, universal
 from tracemend.trace.windows import SLOTS, UNKNOWN_THREAD, Stream, streams
@@ -34,8 +35,8 @@ def run(steps: int, seed: int = 0, chosen: Recipe = TINY) -> Training:
 
 
 def test_a_loop_is_learnt() -> None:
-    training = run(600)
-    steps = list(training.steps(DATA, DATA, every=600))
+    training = run(300, chosen=TINY.changed(["rate=0.006"]))
+    steps = list(training.steps(DATA, DATA, every=300))
     assert steps[-1].loss < 0.3 * steps[0].loss
     assert steps[-1].validation is not None
     assert steps[-1].validation > 0.8
@@ -198,39 +199,38 @@ def test_a_stopped_run_keeps_its_best_weights(tmp_path: Path) -> None:
     assert all(torch.equal(a, kept.average[name]) for name, a in half.average.items())
 
 
+def shared() -> Training:
+    """Some training in as many processes as there are."""
+    torch.set_num_threads(1)
+    device, first = join("cpu")
+    chosen = replace(recipe("lstm-tiny"), gaps=Blackout(5), length=40)
+    training = Training(chosen, numbered(10), total=5, device=device)
+    assert first == (training.rank == 0)
+    training.bfloat16 = False
+    ids = np.random.default_rng(0).integers(3, 13, 500)
+    list(training.steps([Stream(ids, np.ones_like(ids))]))
+    return training
+
+
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """torchrun with two processes on the CPU: both end with the same weights, those of one process with all windows."""
     script = tmp_path / "run.py"
     script.write_text(
         "import os, sys\n"
-        "from dataclasses import replace\n"
-        "import numpy as np, torch\n"
+        "from test_training import shared\n"
         "from safetensors.torch import save_file\n"
-        "from tracemend.diffusion.gaps import Blackout\n"
-        "from tracemend.diffusion.recipes import recipe\n"
-        "from tracemend.diffusion.training import Training, join\n"
-        "from tracemend.trace.vocabulary import numbered\n"
-        "from tracemend.trace.windows import Stream\n"
-        "torch.set_num_threads(1)\n"
-        "device, first = join('cpu')\n"
-        "chosen = replace(recipe('lstm-tiny'), gaps=Blackout(5), length=40)\n"
-        "training = Training(chosen, numbered(10), total=5, device=device)\n"
-        "training.bfloat16 = False\n"
-        "ids = np.random.default_rng(0).integers(3, 13, 500)\n"
-        "list(training.steps([Stream(ids, np.ones_like(ids))]))\n"
+        "training = shared()\n"
         "save_file(training.network.state_dict(), os.path.join(sys.argv[1], f'{training.rank}.safetensors'))\n"
-        "assert first == (training.rank == 0)\n"
     )
-    single, double = tmp_path / "single", tmp_path / "double"
-    single.mkdir()
-    double.mkdir()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    for command in ([sys.executable, script, single], [*launch, script, double]):
-        done = subprocess.run(list(map(str, command)), check=False, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
-    one = load_file(single / "0.safetensors")
-    both = [load_file(double / f"{rank}.safetensors") for rank in (0, 1)]
-    for name, weights in one.items():
+    seen = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": seen}
+    done = subprocess.run(
+        [*launch, script, tmp_path], env=environment, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    both = [load_file(tmp_path / f"{rank}.safetensors") for rank in (0, 1)]
+    for name, weights in shared().network.state_dict().items():
         assert torch.equal(both[0][name], both[1][name])
         torch.testing.assert_close(both[0][name], weights, atol=1e-4, rtol=1e-3)
 

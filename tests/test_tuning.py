@@ -30,7 +30,7 @@ DATA = [Stream(np.tile(PERIOD, 60), np.full(420, 1), np.append(-1, np.full(419, 
 def fresh(channels: int = 2) -> Restorer:
     torch.manual_seed(0)
     chosen, vocabulary = (
-        recipe("masked-transformer-tiny").changed([f"how.channels={channels}", "rate=0.008"]),
+        recipe("masked-transformer-tiny").changed([f"how.channels={channels}", "rate=0.03"]),
         numbered(10),
     )
     return Restorer(chosen, vocabulary, build(chosen, vocabulary)[1])
@@ -52,8 +52,8 @@ def right(model: Restorer) -> float:
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_the_trace_is_learnt(channels: int) -> None:
     model = fresh(channels)
-    better, steps = model.tuned(DATA, seconds=600, steps=300)
-    assert steps == 300
+    better, steps = model.tuned(DATA, seconds=600, steps=150)
+    assert steps == 150
     assert right(better) > max(0.5, right(model) + 0.2)
     proposal = better.propose([window(DATA[0][40:60], DATA[0][65:85], 5, 600)])[0]
     assert np.isnan(proposal.steps[-1])
@@ -99,7 +99,7 @@ def test_other_random_numbers_stay_as_they_are() -> None:
 
 
 def test_mending_trains_the_network_for_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    lossy, _ = lose(threads_on_cpus(rng(0), 3000), rng(1), longest=30)
+    lossy, _ = lose(threads_on_cpus(rng(0), 900), rng(1), longest=30)
     chosen = recipe("masked-transformer-tiny")
     model = Restorer(chosen, universal(), build(chosen, universal())[1])
     clock: Iterator[int] = iter(range(10_000))

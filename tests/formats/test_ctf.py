@@ -19,7 +19,7 @@ import fuzz
 import numpy as np
 import pytest
 from babeltrace import Event, judged
-from conftest import CHANNELS, lttng
+from conftest import CHANNELS, lttng, recorders
 from ctf_made import MAGIC, UUID, Made, Struct, Words, draw_struct
 from ctf_made import Int as MadeInt
 from hypothesis import HealthCheck, given, settings
@@ -87,6 +87,7 @@ def assert_as_judged(trace: Trace, events: list[Event], lost: list[Event]) -> No
 # traces that tracers made
 
 
+@recorders
 @pytest.mark.parametrize("name", CHANNELS)
 def test_lttng_as_babeltrace_reads_it(lttng_recordings: dict[str, Path], name: str) -> None:
     trace = read(lttng_recordings[name])
@@ -111,6 +112,7 @@ def discarded(index: Path) -> int:
     return counters[-1] - counters[0] * late if entries else 0
 
 
+@recorders
 def test_discarded_events_are_missing_where_the_gaps_are(lttng_recordings: dict[str, Path]) -> None:
     """The two sessions saw the same run: what one lacks was lost by the end of the gap that counts it.
 
@@ -136,6 +138,7 @@ def test_discarded_events_are_missing_where_the_gaps_are(lttng_recordings: dict[
         assert sum(r[1] == gap.cpu and r[0] <= gap.end_ns + slack for r in missing) >= counted[gap.cpu]
 
 
+@recorders
 def test_overwritten_packets_are_gaps_without_a_count(lttng_recordings: dict[str, Path]) -> None:
     trace = read(lttng_recordings["overwrite"])
     ((_, lost, _),) = judged(lttng_recordings["overwrite"])
@@ -147,6 +150,7 @@ def test_overwritten_packets_are_gaps_without_a_count(lttng_recordings: dict[str
         assert trace.time_ns[gap.before] <= gap.begin_ns <= gap.end_ns <= trace.time_ns[gap.after]
 
 
+@recorders
 def test_perf_as_babeltrace_reads_it(tmp_path: Path) -> None:
     if shutil.which("perf") is None:
         pytest.skip("perf is not installed (linux-perf)")
@@ -186,6 +190,8 @@ def made(seed: int) -> tuple[Made, list[tuple[int, dict[str, Any]]], list[dict[s
 
 
 SEEDS = range(120)
+#: One process makes these traces, and all tests that read them run there.
+of_made_up = pytest.mark.xdist_group("made-up CTF")
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +207,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
+@of_made_up
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_types_read_as_they_were_written(made_up: list[Path], seed: int) -> None:
     made_trace, events, contexts = made(seed)
@@ -213,6 +220,7 @@ def test_random_types_read_as_they_were_written(made_up: list[Path], seed: int) 
         assert args == ", ".join(f"{name}={text}" for name, text in texts)
 
 
+@of_made_up
 def test_random_types_as_babeltrace_reads_them(made_up: list[Path]) -> None:
     found = judged(*made_up)
     refused = [error for *_, error in found if error]
@@ -473,6 +481,7 @@ def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
     assert sizes(after) == sizes(before)
 
 
+@recorders
 def test_chunks_that_lttng_rotated(lttng_daemon: None, traced_program: Path, tmp_path: Path) -> None:
     session = f"tracemend-{os.getpid()}-rotated"
     try:
@@ -481,7 +490,7 @@ def test_chunks_that_lttng_rotated(lttng_daemon: None, traced_program: Path, tmp
         lttng("enable-event", "-u", "demo:*", "-c", "ch", "-s", session)
         lttng("start", session)
         for _ in range(2):
-            with subprocess.Popen([traced_program, "20000", "2"]):
+            with subprocess.Popen([traced_program, "4000", "2"]):
                 time.sleep(0.03)
                 lttng("rotate", session)
     finally:
@@ -997,17 +1006,33 @@ def attempt(folder: Path, skip: bool) -> None:
     assert error is None or (error.path.startswith(str(folder)) and "\n" not in error.message)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
-@given(seed=st.integers(0, 2**32), skip=st.booleans())
-def test_damage_never_raises_anything_else(seeds: list[dict[str, bytes]], scratch: Path, seed: int, skip: bool) -> None:
+def damaged(seeds: list[dict[str, bytes]], scratch: Path, seed: int, skip: bool) -> None:
     rng = Random(seed)
     files = rng.choice(seeds)
     hurt = rng.choice(sorted(files))
     for name, data in files.items():
         (scratch / name).write_bytes(damage(rng, data) if name == hurt else data)
     attempt(scratch, skip)
+
+
+@of_made_up
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), skip=st.booleans())
+def test_damage_never_raises_anything_else(seeds: list[dict[str, bytes]], scratch: Path, seed: int, skip: bool) -> None:
+    damaged(seeds, scratch, seed, skip)
+
+
+@pytest.mark.long
+@settings(
+    max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), skip=st.booleans())
+def test_much_damage_never_raises_anything_else(
+    seeds: list[dict[str, bytes]], scratch: Path, seed: int, skip: bool
+) -> None:
+    damaged(seeds, scratch, seed, skip)
 
 
 def test_what_fuzzing_found(tmp_path: Path) -> None:
@@ -1020,6 +1045,7 @@ def test_what_fuzzing_found(tmp_path: Path) -> None:
         attempt(tmp_path, skip=bool(len(data) & 1))
 
 
+@recorders
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )

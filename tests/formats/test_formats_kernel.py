@@ -65,9 +65,17 @@ def chunks_of(draw: st.DrawFn) -> tuple[str, bytes]:
     return tracer, b"\n".join(lines) + draw(st.sampled_from([b"", b"\n", b"\r\n"]))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(chunk=chunks_of())
 def test_columns_read_as_lines_do(chunk: tuple[str, bytes]) -> None:
+    tracer, text = chunk
+    assert outcome(tracer, text, rounds=8) == outcome(tracer, text, rounds=0)
+
+
+@pytest.mark.long
+@settings(max_examples=3000, deadline=None)
+@given(chunk=chunks_of())
+def test_many_columns_read_as_lines_do(chunk: tuple[str, bytes]) -> None:
     tracer, text = chunk
     assert outcome(tracer, text, rounds=8) == outcome(tracer, text, rounds=0)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tracedat_made
+from conftest import recorders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracedat_made import ENTER, ODD, Made, calls
@@ -106,6 +107,7 @@ RAW = ("-e", "raw_syscalls")
 LOSSY = ("-b", "8", "-s", "30000")
 
 
+@recorders
 @recorded
 @pytest.mark.parametrize(
     ("arguments", "events", "lossy"),
@@ -136,6 +138,7 @@ def test_what_trace_cmd_records_reads_as_it_reports_it(
     assert str(trace.provenance["recorder"]).startswith("trace-cmd ")
 
 
+@recorders
 @recorded
 @pytest.mark.parametrize("version", ["6", "7"])
 def test_instances_are_streams_of_their_own(tmp_path: Path, version: str) -> None:

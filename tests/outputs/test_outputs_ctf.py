@@ -10,7 +10,6 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import uuid
 from pathlib import Path
 from random import Random
@@ -19,6 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 from babeltrace import Event, judged, lines_of_the_first
+from commands import run
+from conftest import recorders
 from ctf_made import MAGIC, UUID, Int, Made, Struct, Words, draw_struct
 from hypothesis import given
 from hypothesis import strategies as st
@@ -225,6 +226,7 @@ def assert_given_back(made: Mended, out: Path) -> None:
 # traces of LTTng
 
 
+@recorders
 def test_lttng_mended(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
     """Two threads of one program that LTTng couldn't keep up with; what is inferred is made up."""
     source = lttng_recordings["discard"]
@@ -625,29 +627,24 @@ def test_a_merged_trace_that_was_changed(tmp_path: Path, change: str) -> None:
 def test_the_command_line(tmp_path: Path) -> None:
     """From the trace to its mended copy and back, with a mender's own inferred events."""
     source = record(kernel(), tmp_path / "trace")
-
-    def tracemend(*words: str | Path) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "tracemend", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-
-    done = tracemend("mend", source, "-o", tmp_path / "out", "--alone", "--merged", "--json")
+    done = run("mend", source, "-o", tmp_path / "out", "--alone", "--merged", "--json")
     assert done.returncode == 0, done.stderr
     assert str(tmp_path / "out" / "merged") in json.loads(done.stdout)["files"]
     made = mend_trace(read(source))
     assert made.inferred.num_rows == made.trace.lost == json.loads(done.stdout)["events"]
     assert_merged(made, tmp_path / "out" / "merged")
     assert_given_back(made, tmp_path / "out")
-    assert tracemend("strip", tmp_path / "out", "-o", tmp_path / "back").returncode == 0
+    assert run("strip", tmp_path / "out", "-o", tmp_path / "back").returncode == 0
     assert contents(tmp_path / "back") == contents(source)
     refused: list[list[str | Path]] = [
         ["strip", tmp_path / "out"],
         ["strip", tmp_path / "out", "-o", tmp_path / "back", "--force"],
     ]
     for words in refused:
-        done = tracemend(*words)
+        done = run(*words)
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
-    again = tracemend("scan", tmp_path / "out" / "merged", "--json")
+    again = run("scan", tmp_path / "out" / "merged", "--json")
     assert again.returncode == 3
     assert "inferred events of an earlier mending were passed over" in again.stderr
     assert json.loads(again.stdout)["lost"] == made.trace.lost

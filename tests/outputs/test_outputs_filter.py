@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from babeltrace import python_of_babeltrace
+from commands import run
+from conftest import recorders
 from test_outputs_ctf import contents, kernel, mended, record
 
 from tracemend.formats import read
+from tracemend.menders import Lookup
 from tracemend.mending.mended import Mended
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import write
@@ -88,8 +90,9 @@ def test_made_up_traces(tmp_path: Path, seed: int) -> None:
     assert_filtered(made, tmp_path / "out")
 
 
+@recorders
 def test_a_real_recording(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
-    made = mend_trace(read(lttng_recordings["discard"]))
+    made = mend_trace(read(lttng_recordings["discard"]), copier=Lookup)
     assert made.inferred.num_rows == made.trace.lost > 0
     assert_filtered(made, tmp_path / "out")
 
@@ -152,8 +155,8 @@ def test_an_overlay_of_another_trace_leaves_the_recorded_messages_as_they_are(tm
 
 
 def test_the_command_says_where_the_plugin_is(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tracemend", "babeltrace"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = run("babeltrace")
+    assert done.returncode == 0, done.stderr
     assert [p.name for p in Path(done.stdout.strip()).glob("bt_plugin_*.py")] == ["bt_plugin_tracemend.py"]
     python = python_of_babeltrace()
     code = "import bt2, sys; print(*(list(p.filter_component_classes) for p in bt2.find_plugins_in_path(sys.argv[1])))"
