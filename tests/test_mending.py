@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from conftest import DEMO, make_trace, odd_pairs, rng, threads_on_cpus
+from heads import head, pair_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +26,7 @@ from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.mending.times import spread
+from tracemend.recording import Pair, align
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.vocabulary import universal
 from tracemend.trace.windows import streams
@@ -344,13 +347,10 @@ def test_spread_stays_inside_and_in_order(steps: list[float], begin: int, span: 
         assert (times < begin + span).all()
 
 
-@pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
-def test_the_recording_of_the_demonstration() -> None:
+def recorded_pair(pair: Pair) -> None:
     """A really lossy trace: exact counts, everything in place, the lookup above both baselines."""
     from tracemend.judging.gaps import judge
-    from tracemend.recording import align
 
-    pair = align(tracemend.read(DEMO / "lossy.txt"), tracemend.read(DEMO / "complete.txt.xz"))
     assert all(len(m) == g.count for m, g in zip(pair.missing, pair.lossy.gaps, strict=True))
     mean = {}
     for name, make in MENDERS.items():
@@ -359,3 +359,13 @@ def test_the_recording_of_the_demonstration() -> None:
         mean[name] = np.mean([s.accuracy for s in judge(mended, pair)])
     assert mean["lookup"] > mean["copy"]
     assert mean["lookup"] > mean["most frequent"]
+
+
+def test_what_the_recording_of_the_demonstration_begins_with(tmp_path: Path) -> None:
+    recorded_pair(pair_of(head("deploy", 2700, tmp_path / "pair")))
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
+def test_the_recording_of_the_demonstration() -> None:
+    recorded_pair(align(tracemend.read(DEMO / "lossy.txt"), tracemend.read(DEMO / "complete.txt.xz")))

@@ -14,7 +14,7 @@ from tracemend.diffusion.backbones.held import chain
 from tracemend.diffusion.denoiser import build
 from tracemend.diffusion.processes.base import Noise
 from tracemend.diffusion.processes.gaussian import Gaussian
-from tracemend.diffusion.recipes import published
+from tracemend.diffusion.recipes import Recipe, published
 from tracemend.diffusion.reference import read
 from tracemend.diffusion.restorer import Restorer
 from tracemend.diffusion.schedules import SCHEDULES
@@ -113,10 +113,23 @@ def test_schedules_are_the_same() -> None:
     torch.testing.assert_close(SCHEDULES["quadratic"](50), vectors("csdi-s4")["alpha_bar"], atol=1e-12, rtol=0)
 
 
+def parameters(recipe: Recipe) -> int:
+    _, network = build(recipe, VOCABULARY)
+    return sum(p.numel() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_papers_sizes_have_the_papers_parameters_layer_by_layer(name: str) -> None:
+    """One layer is as large as another: what two have more than one, all the others have, too."""
+    paper = published(name, "paper")
+    one, two = (parameters(paper.changed([f"options.layers={layers}"])) for layers in (1, 2))
+    assert round((one + (paper.options["layers"] - 1) * (two - one)) / 1000) == COUNTS[name]
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", MODELS)
 def test_the_papers_sizes_have_the_papers_parameters(name: str) -> None:
-    _, network = build(published(name, "paper"), VOCABULARY)
-    assert round(sum(p.numel() for p in network.parameters()) / 1000) == COUNTS[name]
+    assert round(parameters(published(name, "paper")) / 1000) == COUNTS[name]
 
 
 def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
