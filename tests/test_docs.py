@@ -15,7 +15,7 @@ from conftest import ROOT
 from docs.drawing import spread
 from heads import head
 
-from docs import claims, common, figures, paper
+from docs import claims, common, figures, paper, rooms
 
 README = (ROOT / "README.md").read_text()
 
@@ -44,10 +44,10 @@ def test_the_python_of_the_readme_runs_on_the_beginning_of_its_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "recordings").mkdir()
-    head("deploy", 1800, tmp_path / "recordings" / "deploy")
+    head("shell", 1800, tmp_path / "recordings" / "shell")
     monkeypatch.chdir(tmp_path)
     python_of_the_readme()
-    assert "2 gaps filled" in capsys.readouterr().out
+    assert re.search(r"[1-9] gaps filled", capsys.readouterr().out)
 
 
 @pytest.mark.long
@@ -160,9 +160,19 @@ def test_without_peers_nothing_is_shown(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_every_figure_is_there_and_shown() -> None:
     there = {path.name for path in (ROOT / "docs" / "figures").iterdir()}
-    assert there == {f"{name}.svg" for name in figures.FIGURES}
-    shown = re.findall(r"!\[[^\]]+\]\(figures/([^)]+)\)", (ROOT / "docs" / "results.md").read_text())
+    assert there == {f"{name}.svg" for name in figures.FIGURES} | {rooms.DRAWING.name}
+    pages = [(ROOT / "docs" / page).read_text() for page in ("results.md", "design.md")]
+    shown = [name for page in pages for name in re.findall(r"!\[[^\]]+\]\(figures/([^)]+)\)", page)]
     assert sorted(shown) == sorted(there)
+
+
+def test_the_drawing_of_the_flow_is_the_code() -> None:
+    ways = {way: (takes, gives) for takes, way, gives in rooms.ways()}
+    assert ways["formats.read"] == (["trace file"], "Trace")
+    assert ways["mending.run.mend_trace"] == (["Trace", "a mender"], "Mended")
+    assert ways["judging.gaps.judge"] == (["Mended", "pair with its truth"], "scores of gaps")
+    assert rooms.uses()["mending/"] == {"errors.py", "menders/", "trace/"}
+    assert rooms.stale() == []
 
 
 @pytest.mark.usefixtures("_one_paper")
