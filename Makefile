@@ -20,10 +20,10 @@ demo: $(VENV)/core ## set up, mend a really lossy recording, compare with the co
 	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace is for ui.perfetto.dev"
 
 test: $(VENV)/ready ## all tests but the long ones, in a few minutes
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
 test-long: $(VENV)/ready ## the tests that take long by nature: whole recordings, whole grids, networks of the paper's size
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 lint: $(VENV)/ready ## style, types
 	$(BIN)/ruff check .

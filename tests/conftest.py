@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +25,8 @@ from tracemend.trace.events import PHASES, SCHEMA, Trace
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recordings" / "deploy"
 
-#: Tracers share one kernel and one LTTng daemon: what records runs in one process, one test after the other.
-recorders = pytest.mark.xdist_group("recorders")
+#: Tracers share one kernel and one LTTng daemon: of tests that record, one runs at a time.
+recorders = pytest.mark.usefixtures("alone")
 
 CALLS = ("openat", "read", "write", "close", "mmap", "futex", "newfstatat")
 
@@ -119,11 +122,28 @@ def rng(seed: int) -> Generator:
     return np.random.default_rng(seed)
 
 
+# recording
+
+
+@contextlib.contextmanager
+def nobody_else_records() -> Iterator[None]:
+    """Wait until no other process of tests on this machine records, and keep them waiting."""
+    with open(Path(tempfile.gettempdir()) / f"tracemend-recorders-{os.getuid()}.lock", "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    with nobody_else_records():
+        yield
+
+
 # traces that LTTng records
 
 
-@pytest.fixture(scope="session")
-def lttng_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+@contextlib.contextmanager
+def daemon(folder: Path) -> Iterator[None]:
     """LTTng's session daemon, ours if none runs."""
     for tool, package in (("lttng", "lttng-tools"), ("lttng-sessiond", "lttng-tools"), ("gcc", "gcc")):
         if shutil.which(tool) is None:
@@ -132,8 +152,7 @@ def lttng_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if not subprocess.run(listing, capture_output=True, check=False).returncode:
         yield
         return
-    home = tmp_path_factory.mktemp("lttng")
-    with open(home / "log", "wb") as log:
+    with open(folder / "log", "wb") as log:
         started = subprocess.Popen(["lttng-sessiond", "--no-kernel"], stdout=log, stderr=log)
         try:
             for _ in range(200):
@@ -144,6 +163,12 @@ def lttng_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         finally:
             started.terminate()
             started.wait(20)
+
+
+@pytest.fixture
+def lttng_daemon(alone: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with daemon(tmp_path_factory.mktemp("lttng")):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -170,22 +195,21 @@ def lttng(*words: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def lttng_recordings(
-    lttng_daemon: None, traced_program: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Path]:
+def lttng_recordings(traced_program: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The same run in several sessions at once: one loses nothing, one discards events, one overwrites packets."""
     folder = tmp_path_factory.mktemp("recordings")
     sessions = {name: f"tracemend-{os.getpid()}-{name}" for name in CHANNELS}
 
-    try:
-        for name, session in sessions.items():
-            lttng("create", session, f"--output={folder / name}")
-            lttng("enable-channel", "-u", "-s", session, "ch", *CHANNELS[name])
-            lttng("enable-event", "-u", "demo:*", "-c", "ch", "-s", session)
-            lttng("add-context", "-u", "-s", session, "-c", "ch", "-t", "vtid", "-t", "procname", "-t", "vpid")
-            lttng("start", session)
-        subprocess.run([traced_program, "4000", "2"], check=True)
-    finally:
-        for session in sessions.values():
-            subprocess.run(["lttng", "destroy", session], check=False, capture_output=True)
+    with nobody_else_records(), daemon(folder):
+        try:
+            for name, session in sessions.items():
+                lttng("create", session, f"--output={folder / name}")
+                lttng("enable-channel", "-u", "-s", session, "ch", *CHANNELS[name])
+                lttng("enable-event", "-u", "demo:*", "-c", "ch", "-s", session)
+                lttng("add-context", "-u", "-s", session, "-c", "ch", "-t", "vtid", "-t", "procname", "-t", "vpid")
+                lttng("start", session)
+            subprocess.run([traced_program, "4000", "2"], check=True)
+        finally:
+            for session in sessions.values():
+                subprocess.run(["lttng", "destroy", session], check=False, capture_output=True)
     return {name: folder / name for name in CHANNELS}

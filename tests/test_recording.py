@@ -330,6 +330,7 @@ def test_settings_are_drawn_by_seed() -> None:
         assert (harder.buffer_kb, harder.delay_ms > most) == (min(corpus.BUFFERS_KB[how]), True)
 
 
+@recorders
 def test_what_cant_be_recorded_is_said_in_one_line(tmp_path: Path) -> None:
     out = str(tmp_path / "x.parquet")
     if not available():

@@ -87,7 +87,6 @@ def assert_as_judged(trace: Trace, events: list[Event], lost: list[Event]) -> No
 # traces that tracers made
 
 
-@recorders
 @pytest.mark.parametrize("name", CHANNELS)
 def test_lttng_as_babeltrace_reads_it(lttng_recordings: dict[str, Path], name: str) -> None:
     trace = read(lttng_recordings[name])
@@ -112,7 +111,6 @@ def discarded(index: Path) -> int:
     return counters[-1] - counters[0] * late if entries else 0
 
 
-@recorders
 def test_discarded_events_are_missing_where_the_gaps_are(lttng_recordings: dict[str, Path]) -> None:
     """The two sessions saw the same run: what one lacks was lost by the end of the gap that counts it.
 
@@ -138,7 +136,6 @@ def test_discarded_events_are_missing_where_the_gaps_are(lttng_recordings: dict[
         assert sum(r[1] == gap.cpu and r[0] <= gap.end_ns + slack for r in missing) >= counted[gap.cpu]
 
 
-@recorders
 def test_overwritten_packets_are_gaps_without_a_count(lttng_recordings: dict[str, Path]) -> None:
     trace = read(lttng_recordings["overwrite"])
     ((_, lost, _),) = judged(lttng_recordings["overwrite"])
@@ -190,8 +187,6 @@ def made(seed: int) -> tuple[Made, list[tuple[int, dict[str, Any]]], list[dict[s
 
 
 SEEDS = range(120)
-#: One process makes these traces, and all tests that read them run there.
-of_made_up = pytest.mark.xdist_group("made-up CTF")
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +202,6 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return folders
 
 
-@of_made_up
 @pytest.mark.parametrize("seed", SEEDS)
 def test_random_types_read_as_they_were_written(made_up: list[Path], seed: int) -> None:
     made_trace, events, contexts = made(seed)
@@ -220,7 +214,6 @@ def test_random_types_read_as_they_were_written(made_up: list[Path], seed: int) 
         assert args == ", ".join(f"{name}={text}" for name, text in texts)
 
 
-@of_made_up
 def test_random_types_as_babeltrace_reads_them(made_up: list[Path]) -> None:
     found = judged(*made_up)
     refused = [error for *_, error in found if error]
@@ -481,7 +474,6 @@ def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
     assert sizes(after) == sizes(before)
 
 
-@recorders
 def test_chunks_that_lttng_rotated(lttng_daemon: None, traced_program: Path, tmp_path: Path) -> None:
     session = f"tracemend-{os.getpid()}-rotated"
     try:
@@ -1015,7 +1007,6 @@ def damaged(seeds: list[dict[str, bytes]], scratch: Path, seed: int, skip: bool)
     attempt(scratch, skip)
 
 
-@of_made_up
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
@@ -1045,7 +1036,6 @@ def test_what_fuzzing_found(tmp_path: Path) -> None:
         attempt(tmp_path, skip=bool(len(data) & 1))
 
 
-@recorders
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import odd_pairs, recorders, rng, threads_on_cpus
+from conftest import odd_pairs, rng, threads_on_cpus
 from ctf_made import Int, Made, Struct, Words
 from typer.testing import CliRunner
 
@@ -186,7 +186,6 @@ def test_a_loss_that_nothing_is_beside(tmp_path: Path) -> None:
     assert sorted((g.cpu, g.count) for g in some.gaps) == [(0, 3), (1, 2), (2, 9)]
 
 
-@recorders
 def test_real_recordings(lttng_recordings: dict[str, Path]) -> None:
     for name in ("discard", "overwrite"):
         _, some = assert_windows(lttng_recordings[name])

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from babeltrace import Event, judged, lines_of_the_first
 from commands import run
-from conftest import recorders
 from ctf_made import MAGIC, UUID, Int, Made, Struct, Words, draw_struct
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,7 +225,6 @@ def assert_given_back(made: Mended, out: Path) -> None:
 # traces of LTTng
 
 
-@recorders
 def test_lttng_mended(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
     """Two threads of one program that LTTng couldn't keep up with; what is inferred is made up."""
     source = lttng_recordings["discard"]

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from babeltrace import python_of_babeltrace
 from commands import run
-from conftest import recorders
 from test_outputs_ctf import contents, kernel, mended, record
 
 from tracemend.formats import read
@@ -90,7 +89,6 @@ def test_made_up_traces(tmp_path: Path, seed: int) -> None:
     assert_filtered(made, tmp_path / "out")
 
 
-@recorders
 def test_a_real_recording(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
     made = mend_trace(read(lttng_recordings["discard"]), copier=Lookup)
     assert made.inferred.num_rows == made.trace.lost > 0
