@@ -65,6 +65,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "frontdoor.json")
     options = parser.parse_args()
     folders = {name: Path(folder) for name, _, folder in (c.partition("=") for c in options.checkouts)}
+    for folder in folders.values():
+        (folder / OUT).parent.mkdir(exist_ok=True)
     rows = []
     for what, words in COMMANDS.items():
         found: dict[str, list[dict[str, float]]] = {name: [] for name in folders}

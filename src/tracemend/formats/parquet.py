@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats.base import Format, Options
@@ -54,6 +52,8 @@ def write(
     }
     table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(document, sort_keys=True).encode()})
     encoded = [c for c in (*ENCODED, "args", "ret", *(more or {})) if c in columns]
+    import pyarrow.parquet as pq
+
     try:
         with whole_file(path) as file:
             pq.write_table(
@@ -70,6 +70,8 @@ def write(
 
 def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """All columns as they are, and the metadata (empty for a file that somebody else wrote). Raises TraceError."""
+    import pyarrow.parquet as pq  # every command lists the formats, few read this one
+
     try:
         table = pq.read_table(path)
     except FileNotFoundError as e:
@@ -90,6 +92,8 @@ def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
     """The trace that a file's columns and metadata tell of. Raises TraceError for anything that can't be one."""
+    import pyarrow.compute as pc
+
     rows = table.num_rows
     try:
         phases = pa.array(PHASES, pa.string())

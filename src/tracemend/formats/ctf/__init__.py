@@ -11,6 +11,34 @@ decodes one, ``batches`` merges them, ``event_names`` knows system calls. ``wind
 ``glance`` needs none of their events, ``reader`` makes a Trace of it all.
 """
 
-from tracemend.formats.ctf.reader import FORMAT
+from __future__ import annotations
 
-__all__ = ["FORMAT"]
+from pathlib import Path
+
+from tracemend.formats.base import Format, Options
+from tracemend.formats.ctf.metadata_file import recognise
+from tracemend.trace.events import Glance, Trace
+
+# Every command lists the formats, few read CTF: what reads is imported when there is something to read.
+
+
+def _read(path: Path, options: Options) -> Trace:
+    from tracemend.formats.ctf import reader
+
+    return reader.read(path, options)
+
+
+def _windows(path: Path, options: Options, context: int) -> Trace:
+    from tracemend.formats.ctf import reader
+
+    return reader.windows(path, options, context)
+
+
+def _glance(path: Path, options: Options) -> Glance:
+    from tracemend.formats.ctf.glance import glance
+
+    return glance(path, options)
+
+
+TITLE = "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder"
+FORMAT = Format("ctf", TITLE, recognise, _read, folder=True, glance=_glance, windows=_windows)

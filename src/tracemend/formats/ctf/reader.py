@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.batches import Batch, joined, merge
 from tracemend.formats.ctf.event_names import OLD_EXIT, Kinds
 from tracemend.formats.ctf.folders import folder_of
-from tracemend.formats.ctf.glance import glance
-from tracemend.formats.ctf.metadata_file import recognise
 from tracemend.formats.ctf.packets import Lost
 from tracemend.formats.ctf.stream_events import Comms, Events, Maps
 from tracemend.formats.ctf.streams import all_streams, copies, late_streams, open_traces, shared_cpus
@@ -137,14 +135,3 @@ def read(path: Path, options: Options) -> Trace:
 def windows(path: Path, options: Options, context: int) -> Trace:
     """Read the packets of the ``context`` events around each loss and all streams' of that time; raises TraceError."""
     return _Reader(path, options).trace(context)
-
-
-FORMAT = Format(
-    "ctf",
-    "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder",
-    recognise,
-    read,
-    folder=True,
-    glance=glance,
-    windows=windows,
-)

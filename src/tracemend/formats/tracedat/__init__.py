@@ -10,9 +10,13 @@ them, ``plugins`` has what trace-cmd spells its own way. ``reader`` makes the tr
 
 from __future__ import annotations
 
-from tracemend.formats.base import Format
-from tracemend.formats.tracedat.file import MAGIC
-from tracemend.formats.tracedat.reader import read
+from pathlib import Path
+
+from tracemend.formats.base import Format, Options
+from tracemend.trace.events import Trace
+
+#: What every trace.dat begins with.
+MAGIC = b"\x17\x08\x44tracing"
 
 
 def recognise(head: bytes) -> bool:
@@ -20,4 +24,11 @@ def recognise(head: bytes) -> bool:
     return head.startswith(MAGIC)
 
 
-FORMAT = Format("trace.dat", "trace-cmd's trace.dat (versions 6 and 7)", recognise, read)
+def _read(path: Path, options: Options) -> Trace:
+    # every command lists the formats, few read this one
+    from tracemend.formats.tracedat import reader
+
+    return reader.read(path, options)
+
+
+FORMAT = Format("trace.dat", "trace-cmd's trace.dat (versions 6 and 7)", recognise, _read)

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import IO
 
+from tracemend.formats.tracedat import MAGIC
 from tracemend.formats.tracedat.cursor import Cursor
 from tracemend.formats.tracedat.described import LEAST_PAGE, MOST_PAGE, Described
 from tracemend.formats.tracedat.event_formats import read_commands, read_events, read_ftrace_events, read_headers
 from tracemend.formats.tracedat.version6 import read_buffers
 from tracemend.formats.tracedat.version7 import read_sections
-
-MAGIC = b"\x17\x08\x44tracing"
 
 
 def describe(file: IO[bytes], size: int) -> Described:

@@ -26,9 +26,10 @@ from tracemend.formats.ftrace import MOST_LOST
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, columns, short, split, values
 from tracemend.formats.text import UNPACKING, open_binary
+from tracemend.formats.tracedat import MAGIC
 from tracemend.formats.tracedat.cursor import DamageError
 from tracemend.formats.tracedat.described import Buffer, Cpu, Described
-from tracemend.formats.tracedat.file import MAGIC, describe
+from tracemend.formats.tracedat.file import describe
 from tracemend.formats.tracedat.plugins import TOLD
 from tracemend.formats.tracedat.printing import Printer, printer
 from tracemend.formats.tracedat.sub_buffers import pieces
