@@ -27,7 +27,7 @@ err = Console(stderr=True, highlight=False)
 #: Columns that hold text: they stand on the left, numbers on the right.
 TEXT = ("known", "where", "command", "call", "side", "mender", "data")
 #: Where stderr is no terminal, a line says so often (in seconds) that work goes on: at first, and after a minute.
-OFTEN, SELDOM, FIRST = 1.5, 15.0, 60.0
+OFTEN, SELDOM, FIRST = 1.0, 15.0, 60.0
 
 
 def say(text: str) -> None:
