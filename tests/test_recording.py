@@ -300,12 +300,8 @@ def test_attempts_get_easier_until_enough_survives() -> None:
     assert list(corpus.attempts(failing, 0, "drop", seed=1, most=1)) == ["wrong: its setup failed: so it is"]
 
 
-@recorders
-def test_a_program_of_the_corpus_with_tracepoints() -> None:
+def recorded_program(workload: corpus.Workload, least: int) -> None:
     """Made from its source, it loses events of which each is known, in both of LTTng's modes."""
-    _needs_ust()
-    workload = next(w for w in corpus.workloads(WORKLOADS)[0] if w.name == "ust-server")
-    assert (workload.ways, [f.name for f in workload.files][-1]) == (corpus.HOW_UST, "server.c")
     for how in workload.ways:
 
         def once(how: corpus.How = how) -> tuple[Pair, list[str]]:
@@ -315,7 +311,27 @@ def test_a_program_of_the_corpus_with_tracepoints() -> None:
 
         pair, _ = sound(once)
         assert set(pair.complete.table["phase"].to_pylist()) == {"instant"}
-        assert len(pair.lossy) + pair.lost == len(pair.complete) > 40_000
+        assert len(pair.lossy) + pair.lost == len(pair.complete) > least
+
+
+def program_of_the_corpus() -> corpus.Workload:
+    _needs_ust()
+    workload = next(w for w in corpus.workloads(WORKLOADS)[0] if w.name == "ust-server")
+    assert (workload.ways, [f.name for f in workload.files][-1]) == (corpus.HOW_UST, "server.c")
+    return workload
+
+
+@recorders
+def test_a_program_of_the_corpus_with_tracepoints_and_little_to_do() -> None:
+    workload = program_of_the_corpus()
+    fewer = "sed -i 's/requests = 500;/requests = 50;/' server.c"
+    recorded_program(replace(workload, setup=f"{fewer}; {workload.setup}"), 4_000)
+
+
+@pytest.mark.long
+@recorders
+def test_a_program_of_the_corpus_with_tracepoints() -> None:
+    recorded_program(program_of_the_corpus(), 40_000)
 
 
 def test_settings_are_drawn_by_seed() -> None:
