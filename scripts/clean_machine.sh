@@ -3,8 +3,8 @@
 #
 #   scripts/clean_machine.sh [--share DIR]... FOLDER [COMMAND]     # COMMAND: bash .ci/run if none is given
 #
-# Takes root and debootstrap. FOLDER must not exist; it is left there, with the checkout in FOLDER/project: a clone of
-# what is committed here. Settings of apt and pip, certificates and name servers are this machine's. --share: a folder
+# Takes root and debootstrap. FOLDER must not exist; it is left there. In it the checkout, a clone of what is committed,
+# lies at the same path as here, so that what lies beside it can be shared. Settings of apt and pip, certificates and name servers are this machine's. --share: a folder
 # of this machine that is to be seen there, too (a mirror of packages, data beside the checkout).
 set -euo pipefail
 
@@ -31,7 +31,8 @@ for settings in /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/apt.conf.
     mkdir -p "$folder$(dirname "$settings")"
     cp -RL "$settings" "$folder$settings"
 done
-git clone --quiet "$here" "$folder/project"
+mkdir -p "$folder$(dirname "$here")"
+git clone --quiet "$here" "$folder$here"
 
 mounted=()
 leave() {
@@ -55,4 +56,4 @@ done
 if [ $# = 0 ]; then set -- bash .ci/run; fi
 env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 CI=true \
     $(env | grep -E '^(PIP|SSL|CURL|REQUESTS)_' || true) \
-    chroot "$folder" bash -c 'cd /project && exec "$@"' _ "$@"
+    chroot "$folder" bash -c 'cd "$0" && exec "$@"' "$here" "$@"
