@@ -4,8 +4,9 @@
 #   scripts/clean_machine.sh [--share DIR]... FOLDER [COMMAND]     # COMMAND: bash .ci/run if none is given
 #
 # Takes root and debootstrap. FOLDER must not exist; it is left there. In it the checkout, a clone of what is committed,
-# lies at the same path as here, so that what lies beside it can be shared. Settings of apt and pip, certificates and name servers are this machine's. --share: a folder
-# of this machine that is to be seen there, too (a mirror of packages, data beside the checkout).
+# lies at the same path as here, so that what lies beside it can be shared. Settings of apt and pip, certificates and
+# name servers are this machine's. --share: a folder of this machine that is to be seen there, too (a mirror of packages,
+# data beside the checkout).
 set -euo pipefail
 
 shared=()
