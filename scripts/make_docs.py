@@ -29,6 +29,7 @@ PAGES = (
 
 MAKERS = {
     "rooms": rooms.table,
+    "front door": rooms.front_door,
     "paper claims": claims.claims,
     "paper models": paper.models,
     "paper blackouts": paper.blackouts,

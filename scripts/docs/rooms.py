@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from docs.common import ROOT
+from docs.common import ROOT, load, source
 
 PACKAGE = ROOT / "src" / "tracemend"
 DRAWING = ROOT / "docs" / "figures" / "flow.svg"
@@ -92,6 +92,16 @@ def table() -> str:
             below = ", ".join(f"`{r}`" for r in sorted(used[room]) if r not in ("errors.py", "whole.py"))
             lines.append(f"| {n} | `{room}` | {said[room]} | {below} |")
     return "\n".join(lines) + "\n"
+
+
+def front_door() -> str:
+    """Markdown: what a newcomer waits for, before these rooms were built and after."""
+    document = load("frontdoor")
+    lines = ["| | | seconds | of CPU | MB | other work beside it |", "|---|---|---:|---:|---:|---|"]
+    for row in document["rows"]:
+        cells = [str(row.get(k, "")) for k in ("wall_s", "cpu_s", "memory_mb", "company")]
+        lines.append(f"| {row['what']} | {row['of']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n" + source(document, "frontdoor")
 
 
 def ways() -> Iterator[tuple[list[str], str, str]]:
