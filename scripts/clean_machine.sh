@@ -45,6 +45,8 @@ seen() { # source, target within, options
     mount "${@:3}" "$1" "$folder$2"
     mounted=("$folder$2" "${mounted[@]}")
 }
+mount --bind "$folder" "$folder" # programs in it may ask for mounts of their own: its root must be one
+mounted=("$folder")
 seen proc /proc -t proc
 seen sysfs /sys -t sysfs
 seen /dev /dev --rbind

@@ -56,7 +56,10 @@ app.add_typer(of_datasets, name="datasets")
 def main() -> None:
     """Run the command line; whatever a user can cause ends in one line on stderr."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a full disk is told here, not when the interpreter ends
     except TracemendError as e:
         err.print(f"tracemend: {e}", markup=False, soft_wrap=True)
         code = 1
