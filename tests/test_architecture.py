@@ -6,10 +6,13 @@ import ast
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+
+from tracemend.mending.options import Changes, Options
 
 PACKAGE = ROOT / "src" / "tracemend"
 
@@ -113,6 +116,10 @@ def test_no_room_is_a_hall(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_every_file_says_what_it_holds(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_the_options_of_a_mend_are_the_same_as_keywords() -> None:
+    assert set(Changes.__annotations__) == {f.name for f in fields(Options)}
 
 
 def test_there_is_no_drawer_for_odds_and_ends() -> None:

@@ -116,13 +116,12 @@ def decode(
                     after = state_after(event, state, int(phase[event]), unusual)
                     if t == 0 and after == ENDED:  # another unknown thread can take its place
                         after = FREE
-                    rest = total - needs[t] + need(after, ends[t])
+                    wanted = need(after, ends[t])
+                    rest = total - needs[t] + wanted
                     if rest > left:
                         continue
-                    if not anywhere and rest:
-                        needed = [*needs[:t], need(after, ends[t]), *needs[t + 1 :]]
-                        if not still_fits(threads, needed, i + 1):
-                            continue
+                    if not anywhere and rest and not still_fits(threads, [*needs[:t], wanted, *needs[t + 1 :]], i + 1):
+                        continue
                     sure = min(1.0, p / allowed) if state >= 0 else p
                     expanded.append((beam.score + lp + log_t[i][t], beam, event, t, after, p, sure))
         expanded.sort(key=lambda x: -x[0])
