@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, SkipOption, TraceArgument, read_trace
+from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, TraceArgument, read_trace
 from tracemend.cli.terminal import print_json, print_table, say
 
 
@@ -14,7 +14,7 @@ def advise(
     trace: TraceArgument,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
-    skip_malformed: SkipOption = False,
+    strict: StrictOption = False,
     buffer_kb: Annotated[
         int,
         typer.Option(
@@ -26,7 +26,7 @@ def advise(
     """Say how large a buffer would have held all events."""
     from tracemend.losses.advice import advise as ask
 
-    advice = ask(read_trace(trace, format, arch, skip_malformed))
+    advice = ask(read_trace(trace, format, arch, strict))
     if json_:
         print_json({"input": str(trace), "buffer_kb": buffer_kb, "cpus": [a.as_dict(buffer_kb) for a in advice]})
         return

@@ -24,8 +24,8 @@ FormatOption = Annotated[
 ArchOption = Annotated[
     str, typer.Option(help="Processor architecture of the trace: it says which number is which system call.")
 ]
-SkipOption = Annotated[
-    bool, typer.Option("--skip-malformed", help="Pass over lines that can't be read instead of giving up.")
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Refuse a trace of which a line can't be read, instead of passing it over.")
 ]
 SplitOption = Annotated[
     Path, typer.Option(help="The file that says which recordings of the corpus train, validate and test.")
@@ -34,17 +34,17 @@ SPLIT = Path("experiments/workloads.toml")
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def read_trace(path: Path, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+def read_trace(path: Path, format: str | None, arch: str, strict: bool) -> Trace:
     """The whole trace. Raises TraceError, and typer.BadParameter for a format or architecture nobody knows."""
     from tracemend.formats import read
 
     _check_names(format, arch)
-    trace = read(path, format, arch=arch, skip_malformed=skip_malformed)
+    trace = read(path, format, arch=arch, strict=strict)
     warn(path, trace.warnings)
     return trace
 
 
-def read_windows(path: Path, context: int, format: str | None, arch: str, skip_malformed: bool) -> Trace:
+def read_windows(path: Path, context: int, format: str | None, arch: str, strict: bool) -> Trace:
     """What lies within ``context`` events of a gap, of a format in packets. Raises as ``read_trace`` does."""
     from tracemend.formats import chosen, read_windows, windowed
 
@@ -52,17 +52,17 @@ def read_windows(path: Path, context: int, format: str | None, arch: str, skip_m
     found = chosen(path, format, arch).name
     if found not in windowed():
         raise typer.BadParameter(f"for {', '.join(windowed())} only, and this is {found}", param_hint="--window-only")
-    trace = read_windows(path, context, format, arch=arch, skip_malformed=skip_malformed)
+    trace = read_windows(path, context, format, arch=arch, strict=strict)
     warn(path, trace.warnings)
     return trace
 
 
-def glance(path: Path, format: str | None, skip_malformed: bool) -> Glance:
+def glance(path: Path, format: str | None, strict: bool) -> Glance:
     """What the headers of packets tell. Raises as ``read_trace`` does."""
     from tracemend import formats
 
     _check_format(format)
-    seen = formats.glance(path, format, skip_malformed=skip_malformed)
+    seen = formats.glance(path, format, strict=strict)
     warn(path, seen.warnings)
     return seen
 

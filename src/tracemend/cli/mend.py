@@ -11,7 +11,7 @@ from tracemend.cli.arguments import (
     ArchOption,
     FormatOption,
     JsonOption,
-    SkipOption,
+    StrictOption,
     TraceArgument,
     read_trace,
     read_windows,
@@ -83,7 +83,7 @@ def mend(
     ] = 0,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
-    skip_malformed: SkipOption = False,
+    strict: StrictOption = False,
     json_: JsonOption = False,
 ) -> None:
     """Fill the gaps with inferred events. They go into a folder; the trace itself is never touched."""
@@ -104,12 +104,12 @@ def mend(
             if asked:
                 raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
         network = None if model in COPIERS else load(model)
-        broken = read_windows(trace, max(CONTEXT, network.context if network else 0), format, arch, skip_malformed)
+        broken = read_windows(trace, max(CONTEXT, network.context if network else 0), format, arch, strict)
     else:
-        broken = read_trace(trace, format, arch, skip_malformed)
+        broken = read_trace(trace, format, arch, strict)
     if suspect:
         broken = broken.with_gaps(find(broken, suspected=True).gaps)
-    others = [read_trace(p, None, arch, skip_malformed) for p in examples or []]
+    others = [read_trace(p, None, arch, strict) for p in examples or []]
     outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
     with progress("mending") as update:
         mended = fill(broken, network or model, options, examples=others, alone=alone, progress=update)

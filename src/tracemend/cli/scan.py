@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, SkipOption, TraceArgument, glance, read_trace
+from tracemend.cli.arguments import (
+    ArchOption,
+    FormatOption,
+    JsonOption,
+    StrictOption,
+    TraceArgument,
+    glance,
+    read_trace,
+)
 from tracemend.cli.terminal import GAPS_FOUND, duration, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -19,7 +27,7 @@ def scan(
     trace: TraceArgument,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
-    skip_malformed: SkipOption = False,
+    strict: StrictOption = False,
     suspect: Annotated[
         bool, typer.Option("--suspect", help="Also look for losses that the tracer doesn't mark (ftrace in drop mode).")
     ] = False,
@@ -40,9 +48,9 @@ def scan(
     if quick:
         if suspect:
             raise typer.BadParameter("--suspect needs the events, which --quick doesn't read", param_hint="--quick")
-        findings = QuickScan(glance(trace, format, skip_malformed))
+        findings = QuickScan(glance(trace, format, strict))
     else:
-        findings = find(read_trace(trace, format, arch, skip_malformed), suspected=suspect)
+        findings = find(read_trace(trace, format, arch, strict), suspected=suspect)
     if json_:
         print_json(findings.as_dict())
     elif isinstance(findings, QuickScan):

@@ -51,20 +51,21 @@ def recognise(path: Path) -> Format:
     raise TraceError(path, 1, f"no known trace format; --format takes one of {', '.join(FORMATS)}")
 
 
-def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", skip_malformed: bool = False) -> Trace:
+def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:
     """Read a trace. The format is recognised by content unless named; ``arch`` names raw system-call numbers.
 
     Raises TraceError (with file and line) for what can't be read.
     """
-    path, options = Path(path), Options(arch, skip_malformed)
+    path, options = Path(path), Options(arch, strict)
     try:
-        return _identified(chosen(path, format, arch).read(path, options), path)
+        found = chosen(path, format, arch)
+        return _identified(found.read(path, options), path, found)
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
 
 def read_windows(
-    path: str | Path, context: int, format: str | None = None, *, arch: str = "x86_64", skip_malformed: bool = False
+    path: str | Path, context: int, format: str | None = None, *, arch: str = "x86_64", strict: bool = False
 ) -> Trace:
     """Read, of a trace in packets (CTF), only what lies around its gaps: ``Trace.partial`` says what.
 
@@ -72,12 +73,12 @@ def read_windows(
     Raises TraceError for what can't be read, and for a format without packets. Damage in packets that aren't read goes
     unnoticed.
     """
-    path, options = Path(path), Options(arch, skip_malformed)
+    path, options = Path(path), Options(arch, strict)
     try:
-        windows = chosen(path, format, arch).windows
-        if windows is None:
+        found = chosen(path, format, arch)
+        if found.windows is None:
             raise TraceError(path, 0, f"windows alone can be read only of {', '.join(windowed())}")
-        return _identified(windows(path, options, context), path)
+        return _identified(found.windows(path, options, context), path, found)
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
@@ -87,16 +88,17 @@ def windowed() -> list[str]:
     return [f.name for f in FORMATS.values() if f.windows is not None]
 
 
-def _identified(trace: Trace, path: Path) -> Trace:
-    return replace(trace, provenance={**trace.provenance, "sha256": sha256(path), "bytes": size(path)})
+def _identified(trace: Trace, path: Path, format: Format) -> Trace:
+    about = {**trace.provenance, "sha256": sha256(path), "bytes": size(path)}
+    return replace(trace, tracer=trace.tracer or format.tracer, provenance=about)
 
 
-def glance(path: str | Path, format: str | None = None, *, skip_malformed: bool = False) -> Glance:
+def glance(path: str | Path, format: str | None = None, *, strict: bool = False) -> Glance:
     """What a trace in packets (CTF) lost, by the packets' headers: no event is read.
 
     Raises TraceError (with file and byte) for what can't be read, and for a format without packets.
     """
-    path, options = Path(path), Options(skip_malformed=skip_malformed)
+    path, options = Path(path), Options(strict=strict)
     try:
         one = chosen(path, format, options.arch)
         if one.glance is None:

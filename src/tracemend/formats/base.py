@@ -13,15 +13,30 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.trace.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
+from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to read. ``skip_malformed``: pass over lines that can't be read (counted in the trace's warnings)."""
+    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over."""
 
     arch: str = DEFAULT_ARCH
-    skip_malformed: bool = False
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a format can show of losses: the verdict rests on it, and the table of formats in the docs is made from it.
+
+    marks: how a loss stands in it, empty if it never shows one. complete: how one knows of a trace without a mark that
+    it lost nothing; empty if that can't be known, and then no such trace is ever called complete. blind: what was lost
+    without a mark even so, empty if nothing.
+    """
+
+    marks: str
+    complete: str
+    blind: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +46,15 @@ class Format:
     ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
     a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
-    the other streams' packets of that time. They raise TraceError, too.
+    the other streams' packets of that time. They raise TraceError, too. ``tracer``: who writes it, if only one does.
     """
 
     name: str
     title: str
     recognise: Callable[[bytes], bool]
     read: Callable[[Path, Options], Trace]
+    evidence: Evidence
+    tracer: str = ""
     folder: bool = False
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
@@ -73,19 +90,26 @@ class Builder:
     provenance: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     overwritten: int = 0
+    tracer: str = ""
+    unplaced: list[Unplaced] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    stored: dict[int, int] = field(default_factory=dict)
     rows: int = 0
     malformed: int = 0
     inferred: int = 0
+    _first_bad: tuple[int, str] = (0, "")
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
 
     def bad(self, line: int, message: str, path: Path | None = None) -> None:
-        """A line that can't be read: raises TraceError, or counts it where the caller asked to skip such lines.
+        """A line that can't be read: counts it, or raises TraceError where the caller asked to be strict.
 
         ``path``: the file that it is in, where the trace has several.
         """
-        if not self.options.skip_malformed:
+        if self.options.strict:
             raise TraceError(path or self.path, line, message)
+        if not self.malformed:
+            self._first_bad = line, message if path is None else f"{path.name}: {message}"
         self.malformed += 1
 
     def add(
@@ -147,15 +171,28 @@ class Builder:
 
     def passed_over(self) -> list[str]:
         """A warning for each sort of things that were not read."""
-        found = [f"{self.malformed} malformed {self.pieces} were passed over"] if self.malformed else []
+        unread = self.unread()
+        found = [unread.sentence()] if unread else []
         if self.inferred:
             found.append(f"{self.inferred} inferred events of an earlier mending were passed over")
         return found
 
-    def finish(self, clock: str = "ns", *, empty: bool = False) -> Trace:
-        """The trace; raises TraceError if it has neither events nor marks, unless it may be ``empty``."""
-        if not self.rows and not self.marks and not empty:
-            raise TraceError(self.path, 0, f"no events found (read as {self.format})")
+    def unread(self) -> PassedOver | None:
+        """What could not be read so far."""
+        return PassedOver(self.malformed, self.pieces, *self._first_bad) if self.malformed else None
+
+    def finish(self, clock: str = "ns") -> Trace:
+        """The trace. Raises TraceError if nothing of it could be read; one that is whole and has no event is a trace."""
+        if not self.rows and not self.marks and not self.unplaced and self.malformed:
+            line, message = self._first_bad
+            raise TraceError(self.path, line, f"{message} (read as {self.format}, in which no event was found)")
+        if self.malformed > self.rows:
+            self.doubts.append(
+                Doubt(
+                    f"more {self.pieces} of it can't be read than can",
+                    "Look at what it is: --strict stops at the first.",
+                )
+            )
         names, comms = self.names.dictionary(), self.comms.dictionary()
         phases = pa.array(PHASES, pa.string())
         batches = []
@@ -180,4 +217,9 @@ class Builder:
             clock="index" if clock == "index" else "ns",
             provenance=self.provenance,
             warnings=tuple(self.warnings),
+            tracer=self.tracer,
+            unplaced=tuple(self.unplaced),
+            doubts=tuple(self.doubts),
+            passed_over=self.unread(),
+            stored=self.stored,
         )

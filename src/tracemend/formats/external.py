@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats import perf
-from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.text import UNPACKING, decode, open_binary
 from tracemend.trace.events import Trace
 
@@ -96,4 +96,8 @@ class Tool:
 
 
 PERF = Tool(("perf", "script", "--ns", "--show-lost-events"), b"PERFILE2", perf.fill, "perf.data")
-PERF_DATA = Format(PERF.format, "perf.data (takes perf)", PERF.recognise, PERF.read)
+EVIDENCE = Evidence(
+    marks="records of type LOST, LOST_SAMPLES and AUX (truncated)",
+    complete="none of these records: the kernel writes one whenever a ring buffer had no room",
+)
+PERF_DATA = Format(PERF.format, "perf.data (takes perf)", PERF.recognise, PERF.read, EVIDENCE, "perf")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
 from tracemend.trace.events import Mark, Trace
+from tracemend.trace.evidence import Doubt
 
 EVENT = re.compile(
     rb"\s*+(?P<comm>.*?)-(?P<tid>\d++)\s++(?:\(\s*+[\d-]++\)\s++)?\[(?P<cpu>\d{1,5})\]\s++(?:[^\s:]++\s++)?"
@@ -31,6 +32,12 @@ MOST_LOST = 1 << 40
 LOOKED_AT = 50
 
 LAYOUT = Layout(EVENT)
+
+DROP_MODE = Doubt(
+    "ftrace marks nothing that a buffer in drop mode (overwrite off) loses",
+    "Look at dropped events in /sys/kernel/tracing/per_cpu/cpu*/stats, or record with overwrite on.",
+    "unless it was recorded with overwrite off",
+)
 
 
 def recognise(head: bytes) -> bool:
@@ -77,7 +84,14 @@ def read(path: Path, options: Options) -> Trace:
     """Read ftrace's text; raises TraceError."""
     builder = Builder(path, "ftrace", options)
     fill(builder, path)
+    builder.doubts.append(DROP_MODE)
     return builder.finish()
 
 
-FORMAT = Format("ftrace", "ftrace text (trace_pipe, trace, trace-cmd report)", recognise, read)
+EVIDENCE = Evidence(
+    marks="CPU:n [LOST k EVENTS] (trace_pipe), CPU:n [k EVENTS DROPPED] (trace-cmd report), and in the header of the "
+    "trace file fewer entries in the buffer than were written",
+    complete="no mark, and no thread whose calls and returns don't pair",
+    blind="what a buffer in drop mode (overwrite off) lost: only per_cpu/cpuN/stats counts it",
+)
+FORMAT = Format("ftrace", "ftrace text (trace_pipe, trace, trace-cmd report)", recognise, read, EVIDENCE, "ftrace")

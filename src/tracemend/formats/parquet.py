@@ -7,6 +7,7 @@ addresses), ``line`` always is: it is the row. A recording with its truth has on
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from tracemend.errors import OutputError, TraceError
-from tracemend.formats.base import Format, Options
+from tracemend.formats.base import Evidence, Format, Options
 from tracemend.trace.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
+from tracemend.trace.evidence import Doubt, Unplaced
 from tracemend.whole import whole_file
 
 MAGIC = b"PAR1"
@@ -48,6 +50,9 @@ def write(
         "overwritten": trace.overwritten,
         "marks": [[g.cpu, len(trace) if g.after is None else g.after, g.count] for g in trace.gaps],
         "provenance": trace.provenance,
+        "tracer": trace.tracer,
+        "unplaced": [u.as_dict() for u in trace.unplaced],
+        "doubts": [asdict(d) for d in trace.doubts],
         **(about or {}),
     }
     table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(document, sort_keys=True).encode()})
@@ -114,8 +119,6 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
             if columns[name].null_count:
                 raise ValueError(f"column {name!r} has holes, or values that it can't have")
         events = pa.table(columns, schema=SCHEMA)
-        if not rows:
-            raise ValueError("no events")
         marks = [
             Mark(_int(c, rows), _int(r, rows), None if n is None else _int(n, 1 << 40), r)
             for c, r, n in about.get("marks", [])
@@ -129,6 +132,9 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
             overwritten=_int(about.get("overwritten", 0), 1 << 62),
             clock="index" if about.get("clock") == "index" else "ns",
             provenance=dict(about.get("provenance", {})),
+            tracer=str(about.get("tracer", "")),
+            unplaced=tuple(Unplaced(**u) for u in about.get("unplaced", [])),
+            doubts=tuple(Doubt(**d) for d in about["doubts"]) if "doubts" in about else (SILENT,),
         )
     except (pa.ArrowException, ValueError, TypeError) as e:
         raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e
@@ -146,4 +152,11 @@ def read(path: Path, options: Options) -> Trace:
     return from_columns(*read_columns(path), path)
 
 
-FORMAT = Format("parquet", "tracemend's own recordings (Parquet)", lambda head: head.startswith(MAGIC), read)
+SILENT = Doubt("the file doesn't say how its tracer would have told of losses", "Scan the trace that it was made from.")
+EVIDENCE = Evidence(
+    marks="the losses of the trace that it was made from",
+    complete="no loss, and nothing that leaves a doubt about the trace that it was made from",
+    blind="what that trace couldn't show either; files of other programs show nothing",
+)
+TITLE = "tracemend's own recordings (Parquet)"
+FORMAT = Format("parquet", TITLE, lambda head: head.startswith(MAGIC), read, EVIDENCE)

@@ -15,11 +15,12 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
 from tracemend.trace.events import Mark, Trace
+from tracemend.trace.evidence import Doubt, Unplaced
 
 #: A counted event has its count in front of its name: ``250000 cycles:``.
 EVENT = re.compile(
@@ -81,7 +82,17 @@ def read(path: Path, options: Options) -> Trace:
     """Read perf script's text; raises TraceError."""
     builder = Builder(path, "perf", options)
     fill(builder, path)
+    builder.doubts.append(NOT_SHOWN)
     return builder.finish()
 
 
-FORMAT = Format("perf", "perf script text (--ns --show-lost-events)", recognise, read)
+NOT_SHOWN = Doubt(
+    "perf script prints losses only with --show-lost-events, and its text doesn't tell whether it had that",
+    "Scan perf.data itself, which holds them.",
+)
+EVIDENCE = Evidence(
+    marks="PERF_RECORD_LOST lost k, with --show-lost-events; perf's own line Processed n events and lost m chunks!",
+    complete="",
+    blind="everything, if it was printed without --show-lost-events, and nothing tells whether it was",
+)
+FORMAT = Format("perf", "perf script text (--ns --show-lost-events)", recognise, read, EVIDENCE, "perf")

@@ -29,9 +29,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.text import Ints, chunks, decode, open_binary, read_head
 from tracemend.trace.events import INSTANT, PHASES, Mark, Trace
+from tracemend.trace.evidence import Doubt
 from tracemend.trace.syscalls import all_names
 
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
@@ -73,6 +74,7 @@ def read(path: Path, options: Options) -> Trace:
         _read_arrays(builder)
     else:
         _read_text(builder)
+    builder.doubts.append(BARE)
     return builder.finish("index")
 
 
@@ -188,4 +190,13 @@ def _add(builder: Builder, *, time: Ints, cpu: NDArray[np.int32], name: Ints, ph
     )
 
 
-FORMAT = Format("sequence", "a bare sequence of names or ids (text, .npy, .npz)", recognise, read)
+BARE = Doubt(
+    "a bare sequence has no tracer that would have marked a loss",
+    "Scan the trace that it was taken from.",
+)
+EVIDENCE = Evidence(
+    marks="? or -1 for a lost event, ... for an unknown number",
+    complete="",
+    blind="everything that whoever wrote the sequence didn't mark",
+)
+FORMAT = Format("sequence", "a bare sequence of names or ids (text, .npy, .npz)", recognise, read, EVIDENCE)

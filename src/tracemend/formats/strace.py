@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.text import chunks, decode
 from tracemend.trace.events import ENTER, EXIT, Trace
 
@@ -194,4 +194,9 @@ def read(path: Path, options: Options) -> Trace:
     return builder.finish("ns" if timed else "index")
 
 
-FORMAT = Format("strace", "strace text (-f, -ttt, -tt, -t, -r)", recognise, read)
+EVIDENCE = Evidence(
+    marks="none: strace stops the process at each call, so that nothing is lost",
+    complete="strace started the process and the file doesn't break off",
+    blind="what a process did before strace attached to it, and what came after the end of a file that breaks off",
+)
+FORMAT = Format("strace", "strace text (-f, -ttt, -tt, -t, -r)", recognise, read, EVIDENCE, "strace")

@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import extra
+from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +114,7 @@ class Glance:
     streams: tuple[StreamHeads, ...]
     gaps: tuple[Gap, ...]
     warnings: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,16 @@ class Trace:
     warnings: tuple[str, ...] = ()
     #: None where all of it was read.
     partial: Partial | None = None
+    #: Who wrote it (ftrace, trace-cmd, perf, lttng and so on), empty if nothing tells.
+    tracer: str = ""
+    #: Losses without a place, ``overwritten`` not among them.
+    unplaced: tuple[Unplaced, ...] = ()
+    #: Why a trace without a loss may still have lost something; none where its tracer would have said so.
+    doubts: tuple[Doubt, ...] = ()
+    #: What could not be read, None where everything was.
+    passed_over: PassedOver | None = None
+    #: By stream, the bytes that its events took in the ring buffer, where the format tells.
+    stored: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

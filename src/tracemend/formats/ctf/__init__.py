@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracemend.formats.base import Format, Options
+from tracemend.formats.base import Evidence, Format, Options
 from tracemend.formats.ctf.metadata_file import recognise
 from tracemend.trace.events import Glance, Trace
 
@@ -41,4 +41,9 @@ def _glance(path: Path, options: Options) -> Glance:
 
 
 TITLE = "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder"
-FORMAT = Format("ctf", TITLE, recognise, _read, folder=True, glance=_glance, windows=_windows)
+EVIDENCE = Evidence(
+    marks="each packet's counter of discarded events, and missing numbers of packets",
+    complete="every stream's packets count discarded events, and none was",
+    blind="what a tracer loses that writes no such counter, as perf data convert --to-ctf",
+)
+FORMAT = Format("ctf", TITLE, recognise, _read, EVIDENCE, folder=True, glance=_glance, windows=_windows)

@@ -48,21 +48,21 @@ class _Reader:
             self._events(events)
         finally:
             maps.close()
-        trace = self._finish(empty=context is not None)
+        trace = self._finish()
         if context is None:
             return trace
         packets, read = sum(len(s.packets) for s in self.streams), sum(len(e.wanted or ()) for e in events)
         cuts = {s.number: tuple(e.cuts) for s, e in zip(self.streams, events, strict=True) if e.cuts}
         return replace(trace, partial=Partial(tuple(spans), cuts, packets, read))
 
-    def _finish(self, empty: bool) -> Trace:
+    def _finish(self) -> Trace:
         builder = self.builder
         builder.warnings += late_streams(self.streams) + copies(self.streams) + shared_cpus(self.streams)
         builder.provenance["streams"] = [
             {"number": s.number, "cpu": s.cpu, "file": str(s.file.relative_to(folder_of(builder.path)))}
             for s in self.streams
         ]
-        return builder.finish("ns" if any(s.decoder.timed for s in self.streams) else "index", empty=empty)
+        return builder.finish("ns" if any(s.decoder.timed for s in self.streams) else "index")
 
     def _events(self, events: list[Events]) -> None:
         losses = [lost[::-1] for lost in self.losses]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracemend.formats.base import Format, Options
+from tracemend.formats.base import Evidence, Format, Options
 from tracemend.trace.events import Trace
 
 #: What every trace.dat begins with.
@@ -31,4 +31,11 @@ def _read(path: Path, options: Options) -> Trace:
     return reader.read(path, options)
 
 
-FORMAT = Format("trace.dat", "trace-cmd's trace.dat (versions 6 and 7)", recognise, _read)
+EVIDENCE = Evidence(
+    marks="sub-buffers that are marked as following a loss, and the counters of each cpu (overrun, commit overrun, "
+    "dropped events) that trace-cmd takes down at the end",
+    complete="no such mark, and counters that are all zero; without counters, no thread whose calls and returns don't pair",
+    blind="where the file has no counters, what a buffer in drop mode (overwrite off) lost",
+)
+TITLE = "trace-cmd's trace.dat (versions 6 and 7)"
+FORMAT = Format("trace.dat", TITLE, recognise, _read, EVIDENCE, "trace-cmd")

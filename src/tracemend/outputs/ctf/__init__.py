@@ -85,7 +85,7 @@ def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
 
 def _open(folder: Path, arch: str) -> tuple[list[Packets], list[Stream]]:
     """The traces in a folder and all their streams, with the numbers by which gaps know them."""
-    builder = Builder(folder, "ctf", Options(arch, skip_malformed=True))
+    builder = Builder(folder, "ctf", Options(arch))
     traces = open_traces(folder, builder, Kinds(builder))
     return traces, all_streams(traces)
 
