@@ -190,7 +190,7 @@ class Builder:
             self.doubts.append(
                 Doubt(
                     f"more {self.pieces} of it can't be read than can",
-                    "Look at what it is: --strict stops at the first.",
+                    "See what it is: --strict stops at the first.",
                 )
             )
         names, comms = self.names.dictionary(), self.comms.dictionary()

@@ -20,7 +20,7 @@ from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
 from tracemend.trace.events import Mark, Trace
-from tracemend.trace.evidence import Doubt, Unplaced
+from tracemend.trace.evidence import Doubt
 
 #: A counted event has its count in front of its name: ``250000 cycles:``.
 EVENT = re.compile(

@@ -40,7 +40,7 @@ class Doubt:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """Pieces of a trace (lines, packets) that can't be read: how many, where the first is, and what is wrong with it."""
+    """Pieces of a trace (lines, packets) that can't be read: how many, where the first is, and what is wrong there."""
 
     number: int
     pieces: str

@@ -34,7 +34,8 @@ def _read(path: Path, options: Options) -> Trace:
 EVIDENCE = Evidence(
     marks="sub-buffers that are marked as following a loss, and the counters of each cpu (overrun, commit overrun, "
     "dropped events) that trace-cmd takes down at the end",
-    complete="no such mark, and counters that are all zero; without counters, no thread whose calls and returns don't pair",
+    complete="no such mark, and counters that are all zero; where there are no counters, no thread whose calls and "
+    "returns don't pair",
     blind="where the file has no counters, what a buffer in drop mode (overwrite off) lost",
 )
 TITLE = "trace-cmd's trace.dat (versions 6 and 7)"
