@@ -12,6 +12,7 @@ from tracemend.cli.terminal import warn
 from tracemend.errors import TraceError
 
 if TYPE_CHECKING:
+    from tracemend.formats.base import Options
     from tracemend.trace.events import Glance, Trace
 
 TraceArgument = Annotated[
@@ -79,6 +80,14 @@ def chosen_format(path: Path, format: str | None, arch: str) -> str:
 
     _check_names(format, arch)
     return chosen(path, format, arch).name
+
+
+def checked(format: str | None, arch: str, strict: bool) -> Options:
+    """How to read. Raises typer.BadParameter for a format or architecture nobody knows."""
+    from tracemend.formats.base import Options
+
+    _check_names(format, arch)
+    return Options(arch, strict)
 
 
 def _check_names(format: str | None, arch: str) -> None:

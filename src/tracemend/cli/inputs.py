@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import glob
+import os
 import shutil
 import sys
 import tempfile
@@ -93,3 +94,22 @@ def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
         yield path
     if not found:
         raise TraceError(folder, 0, "no trace in this folder")
+
+
+def live(pipe: BinaryIO, longest: int) -> Iterator[bytes]:
+    """What comes out of a pipe, as whole lines, as soon as they are there; the last one may lack its end, and so does
+    one that is longer than ``longest`` bytes.
+
+    Raises OSError.
+    """
+    rest = b""
+    while block := os.read(pipe.fileno(), BLOCK):
+        cut = block.rfind(b"\n") + 1
+        if not cut and len(rest) <= longest:
+            rest += block
+            continue
+        cut = cut or len(block)
+        yield rest + block[:cut]
+        rest = block[cut:]
+    if rest:
+        yield rest

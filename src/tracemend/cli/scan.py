@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, glance, read_trace
+from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, checked, glance, read_trace
+from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
 from tracemend.cli.terminal import CANT_TELL, GAPS_FOUND, complain, duration, print_json, print_table, say
 from tracemend.errors import TracemendError
 
 if TYPE_CHECKING:
+    from tracemend.formats.base import Options
+    from tracemend.losses.following import Following
     from tracemend.losses.scanning import QuickScan, Scan
     from tracemend.trace.events import Gap, Trace
 
@@ -43,6 +46,12 @@ def scan(
             "--quick", help="CTF only: look at the packets' headers and decode no event. Says where and how many."
         ),
     ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option(
+            "--follow", help="Read a live pipe (cat trace_pipe | ...) and say at once when it lost something."
+        ),
+    ] = False,
     max_lost: Annotated[
         str | None,
         typer.Option(metavar="N|N%", help="Exit with 0 if no more was lost: a number of events, or a share (1%)."),
@@ -63,6 +72,11 @@ def scan(
         raise typer.BadParameter("--suspect needs the events, which --quick doesn't read", param_hint="--quick")
     if quick and isinstance(allowed, float):
         raise typer.BadParameter("a share needs the events, which --quick doesn't read", param_hint="--max-lost")
+
+    if follow:
+        raise typer.Exit(
+            _code(_followed(traces, format, checked(format, arch, strict), json_), allowed, accept_unknown)
+        )
 
     def judged(path: Path) -> Scan | QuickScan:
         from tracemend.losses.scanning import QuickScan
@@ -110,7 +124,15 @@ def _allowance(text: str | None) -> int | float | None:
     raise typer.BadParameter(f"neither a number of events nor a share (1%): {text!r}", param_hint="--max-lost")
 
 
-def _code(findings: Scan | QuickScan, allowed: int | float | None, accept_unknown: bool) -> int:
+def _followed(traces: list[Path], format: str | None, options: Options, json_: bool) -> Following:
+    from tracemend.cli.follow import follow
+
+    if len(traces) > 1 or not is_pipe(traces[0]):
+        raise typer.BadParameter("takes one pipe: cat trace_pipe | tracemend scan - --follow", param_hint="--follow")
+    return follow(traces[0], format, options, json_)
+
+
+def _code(findings: Scan | QuickScan | Following, allowed: int | float | None, accept_unknown: bool) -> int:
     """The exit code. A loss without a count is more than any number allows."""
     from tracemend.losses.verdict import COMPLETE, UNKNOWN
 
