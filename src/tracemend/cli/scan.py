@@ -48,9 +48,7 @@ def scan(
     ] = False,
     follow: Annotated[
         bool,
-        typer.Option(
-            "--follow", help="Read a live pipe (cat trace_pipe | ...) and say at once when it lost something."
-        ),
+        typer.Option("--follow", help="Read a live pipe (cat trace_pipe | ...) and say when it loses something."),
     ] = False,
     max_lost: Annotated[
         str | None,

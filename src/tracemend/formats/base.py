@@ -47,7 +47,8 @@ class Format:
     a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
     the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads pieces
-    of whole lines, each with the number of its first line. They raise TraceError, too. ``tracer``: who writes it, if only one does.
+    of whole lines, each with the number of its first line. They raise TraceError, too. ``tracer``: who writes it, if
+    only one does.
     """
 
     name: str

@@ -42,7 +42,7 @@ class Following:
     _last: pa.Table | None = None
 
     def run(self, format: Format, pieces: Iterator[tuple[bytes, int]]) -> None:
-        """Read the pieces to their end. Raises TraceError for a format that can't be followed, or as its reader does."""
+        """Read the pieces to their end. Raises TraceError, also for a format that can't be followed."""
         if format.fill is None:
             able = ", ".join(followed())
             raise TraceError(self.builder.path, 0, f"only texts can be followed ({able}), and this is {format.name}")
