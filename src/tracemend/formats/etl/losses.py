@@ -69,9 +69,10 @@ class Losses:
                     )
                 )
                 continue
-            # the header's buffer is number 0, a new file of the same session begins where the last one ended
-            last = numbered[0].number - 1 if self.header.mode & NEW_FILE else 0
-            last = numbered[0].number if numbered[0].number == 0 else last
+            # the header's buffer is number 0, and a new file of a session goes on where the last one ended
+            if self.header.mode & NEW_FILE:
+                numbered = [b for b in numbered if b.number]
+            last = numbered[0].number - 1 if numbered and self.header.mode & NEW_FILE else 0
             for buffer in numbered:
                 if buffer.number > last + 1:
                     missing += buffer.number - last - 1
