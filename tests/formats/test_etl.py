@@ -154,7 +154,9 @@ def test_every_kind_of_record(tmp_path: Path) -> None:
 
 def test_switches_that_do_not_follow_each_other_are_a_doubt(tmp_path: Path) -> None:
     log, o = Log(processors=1), ORIGIN
-    log.add(0, made.switch(o, 5, 4), made.perfinfo(o + 1, 15, 67), made.switch(o + 2, 7, 6), made.perfinfo(o + 3, 15, 67))
+    log.add(
+        0, made.switch(o, 5, 4), made.perfinfo(o + 1, 15, 67), made.switch(o + 2, 7, 6), made.perfinfo(o + 3, 15, 67)
+    )
     trace = trace_of(log, tmp_path)
     assert trace.tid.tolist() == [4, -1, -1, 7]
     (doubt,) = trace.doubts
@@ -322,7 +324,9 @@ def test_any_log_reads_back(tmp_path: Path, data: st.DataObject) -> None:
     """Buffers of several cpus whose times overlap, in any order in the file, some of them missing."""
     cpus = data.draw(st.integers(1, 3))
     blocks = data.draw(
-        st.lists(st.tuples(st.integers(0, cpus - 1), st.lists(st.integers(0, 1000), max_size=8)), min_size=1, max_size=8)
+        st.lists(
+            st.tuples(st.integers(0, cpus - 1), st.lists(st.integers(0, 1000), max_size=8)), min_size=1, max_size=8
+        )
     )
     kept = data.draw(st.lists(st.booleans(), min_size=len(blocks), max_size=len(blocks)))
     log, expected = Log(processors=cpus), []
@@ -354,8 +358,19 @@ def seeds() -> list[bytes]:
     kinds = Log()
     kinds.add(0, made.switch(ORIGIN + 1, 5, 4), made.message(ORIGIN + 2, 7), made.classic(ORIGIN + 3, LOST, 32))
     kinds.add(1, made.event(ORIGIN + 4, 1, channel=11, items=[(12, b"\x04\0P\0"), (11, b"\x05\0\0N\0")]))
-    logs = [full(), full(processors=1), full(pointer=4), full(clock=2, origin=START), full(clock=3), full(mode=2), kinds]
-    return [*(log.bytes() for log in [*logs, without(full(), 2), without(full(processors=1), 2)]), full().bytes()[:5000]]
+    logs = [
+        full(),
+        full(processors=1),
+        full(pointer=4),
+        full(clock=2, origin=START),
+        full(clock=3),
+        full(mode=2),
+        kinds,
+    ]
+    return [
+        *(log.bytes() for log in [*logs, without(full(), 2), without(full(processors=1), 2)]),
+        full().bytes()[:5000],
+    ]
 
 
 SEEDS = seeds()
