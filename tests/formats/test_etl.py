@@ -57,8 +57,11 @@ def test_real_logs(name: str) -> None:
     check(trace)
     assert Counter(trace.table["name"].to_pylist()) == {called: sum(counts.values())}
     assert lost(trace) == ([(events_lost, "events")] if events_lost else [])
-    assert not trace.gaps and not trace.doubts and trace.passed_over is None
-    assert trace.format == "etl" and trace.tracer == "etw"
+    assert not trace.gaps
+    assert not trace.doubts
+    assert trace.passed_over is None
+    assert trace.format == "etl"
+    assert trace.tracer == "etw"
     assert (trace.tid > 0).all()
 
 
@@ -148,7 +151,9 @@ def test_every_kind_of_record(tmp_path: Path) -> None:
         (23, 1, 6, "Thread/ReadyThread", "thread=77"),
         (24, 1, 6, "PerfInfo/SysClEnter", "0x8012"),
     ]
-    assert not trace.gaps and not trace.unplaced and not trace.doubts
+    assert not trace.gaps
+    assert not trace.unplaced
+    assert not trace.doubts
     assert trace.stored.keys() == {0, 1}
 
 
@@ -160,7 +165,8 @@ def test_switches_that_do_not_follow_each_other_are_a_doubt(tmp_path: Path) -> N
     trace = trace_of(log, tmp_path)
     assert trace.tid.tolist() == [4, -1, -1, 7]
     (doubt,) = trace.doubts
-    assert "no switch had given" in doubt.why and not doubt.unless
+    assert "no switch had given" in doubt.why
+    assert not doubt.unless
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,8 @@ def without(log: Log, *numbers: int) -> Log:
 def test_losses_without_a_place(tmp_path: Path, log: Log, expected: list[tuple[int, str]]) -> None:
     trace = trace_of(log, tmp_path)
     assert lost(trace) == expected
-    assert not trace.gaps and not trace.doubts
+    assert not trace.gaps
+    assert not trace.doubts
 
 
 def test_with_one_processor_a_missing_buffer_has_its_place(tmp_path: Path) -> None:
@@ -250,7 +257,9 @@ def test_records_of_losses(tmp_path: Path) -> None:
 def test_doubts(tmp_path: Path, log: Log, why: str) -> None:
     trace = trace_of(log, tmp_path)
     (doubt,) = trace.doubts
-    assert why in doubt.why and doubt.remedy and not doubt.unless
+    assert why in doubt.why
+    assert doubt.remedy
+    assert not doubt.unless
 
 
 def test_merged_sessions_are_a_doubt(tmp_path: Path) -> None:
@@ -267,7 +276,8 @@ def test_a_damaged_buffer_is_passed_over(tmp_path: Path) -> None:
     trace = trace_of(bytes(raw), tmp_path)
     assert len(trace) == 15
     assert lost(trace) == [(1, "buffers")]
-    assert trace.passed_over is not None and trace.passed_over.why.startswith(f"byte {3 * SIZE}: a buffer")
+    assert trace.passed_over is not None
+    assert trace.passed_over.why.startswith(f"byte {3 * SIZE}: a buffer")
     with pytest.raises(TraceError, match=f"byte {3 * SIZE}: a buffer whose header is damaged"):
         trace_of(bytes(raw), tmp_path, strict=True)
 
@@ -295,7 +305,8 @@ def test_a_file_that_was_cut(tmp_path: Path) -> None:
 
 def test_space_that_was_never_written_is_no_damage(tmp_path: Path) -> None:
     trace = trace_of(full().bytes() + bytes(3 * SIZE), tmp_path)
-    assert not trace.unplaced and trace.passed_over is None
+    assert not trace.unplaced
+    assert trace.passed_over is None
 
 
 @pytest.mark.parametrize(

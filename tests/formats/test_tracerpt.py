@@ -161,7 +161,10 @@ def test_events_in_every_encoding(tmp_path: Path, text: str, expected: list[obje
         raw = text.encode(encoding)
     trace = trace_of(raw, tmp_path)
     assert events(trace) == expected
-    assert not trace.unplaced and not trace.doubts and trace.passed_over is None and not trace.gaps
+    assert not trace.unplaced
+    assert not trace.doubts
+    assert trace.passed_over is None
+    assert not trace.gaps
     assert (trace.format, trace.tracer) == ("tracerpt", "etw")
 
 
@@ -182,7 +185,9 @@ def test_what_the_header_tells_of_losses(tmp_path: Path, log: object) -> None:
 @pytest.mark.parametrize("text", [table(*ROWS), document(*ELEMENTS)])
 def test_without_a_header_nobody_can_tell(tmp_path: Path, text: str) -> None:
     (doubt,) = trace_of(text, tmp_path).doubts
-    assert "Header" in doubt.why and doubt.remedy and not doubt.unless
+    assert "Header" in doubt.why
+    assert doubt.remedy
+    assert not doubt.unless
 
 
 def test_a_header_without_lost_buffers_is_a_doubt(tmp_path: Path) -> None:
@@ -208,7 +213,8 @@ def test_records_of_losses(tmp_path: Path, name: str) -> None:
 def test_a_string_with_a_line_end_is_one_row(tmp_path: Path) -> None:
     broken = row("App", "Info", 5, 7, 0, TICK + 20, '"first\r\nsecond"')
     trace = trace_of(table(csv_log(), *ROWS, broken, ROWS[0]), tmp_path)
-    assert len(trace) == 5 and trace.passed_over is None
+    assert len(trace) == 5
+    assert trace.passed_over is None
 
 
 @pytest.mark.parametrize("cut", [15, 40])
@@ -216,14 +222,17 @@ def test_a_file_that_breaks_off(tmp_path: Path, cut: int) -> None:
     trace = trace_of(table(csv_log(), *ROWS)[:-cut], tmp_path)
     assert "breaks off" in trace.doubts[0].why
     trace = trace_of(document(xml_log(), *ELEMENTS)[:-cut], tmp_path)
-    assert "breaks off" in trace.doubts[0].why and trace.passed_over is not None and len(trace) == 1
+    assert "breaks off" in trace.doubts[0].why
+    assert trace.passed_over is not None
+    assert len(trace) == 1
 
 
 def test_bad_pieces_are_passed_over(tmp_path: Path) -> None:
     raw = row("App", "Info", 5, 7, 0, 2_745_263_251_517)
     text = table(csv_log(), ROWS[0], "what is this", raw, ROWS[2])
     trace = trace_of(text, tmp_path)
-    assert len(trace) == 2 and trace.passed_over is not None
+    assert len(trace) == 2
+    assert trace.passed_over is not None
     assert (trace.passed_over.number, trace.passed_over.line) == (2, 4)
     with pytest.raises(TraceError, match="not a row of tracerpt's") as e:
         trace_of(text, tmp_path, strict=True)
@@ -232,7 +241,8 @@ def test_bad_pieces_are_passed_over(tmp_path: Path) -> None:
     trace = trace_of(document(xml_log(), ELEMENTS[0], broken, ELEMENTS[1]), tmp_path)
     assert events(trace) == XML_EVENTS
     line = 2 + (xml_log() + ELEMENTS[0]).count("\n")
-    assert trace.passed_over is not None and (trace.passed_over.number, trace.passed_over.line) == (1, line)
+    assert trace.passed_over is not None
+    assert (trace.passed_over.number, trace.passed_over.line) == (1, line)
 
 
 def test_characters_that_xml_may_not_have_are_left_out(tmp_path: Path) -> None:
@@ -249,7 +259,9 @@ def test_entities_are_never_expanded(tmp_path: Path) -> None:
     path = tmp_path / "bomb"
     path.write_text(f'<?xml version="1.0"?>{bomb}]>\n' + document(xml_log(), evil, ELEMENTS[1]) + "&m;</Event>")
     trace = read(path, "tracerpt")
-    assert len(trace) == 1 and trace.passed_over is not None and trace.passed_over.number == 2
+    assert len(trace) == 1
+    assert trace.passed_over is not None
+    assert trace.passed_over.number == 2
 
 
 def test_deep_and_endless_elements(tmp_path: Path) -> None:

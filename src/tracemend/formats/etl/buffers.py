@@ -7,12 +7,13 @@ A buffer's number counts the session's buffers in the order in which they were p
 the logs we have, the buffers of all processors in the order of their numbers begin one after the other in time, while
 in the file they lie in the order in which they were full.
 
-Axis legend: W words of the file (4 bytes), L buffers that are walked side by side, N records.
+Axis legend: W words of the file (4 bytes), N records.
 """
 
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ LAYOUT = struct.Struct("<II8xqq8xHH4xIH")
 #: Flags of a buffer.
 EVENTS_LOST, BUFFER_LOST, INDEXED, COMPRESSED = 0x2, 0x4, 0x20, 0x40
 
-#: Kinds of records by their type: the least bytes that one takes, 0 for what isn't known.
+#: Kinds of records by their type, and the least bytes that one takes.
 SYSTEM, COMPACT, PERFINFO, EVENT, CLASSIC, INSTANCE = (
     (1, 2),
     (3, 4),
@@ -47,12 +48,13 @@ SYSTEM, COMPACT, PERFINFO, EVENT, CLASSIC, INSTANCE = (
     (0x0A, 0x14),
     (0x0B, 0x15),
 )
-LEAST = np.zeros(256, np.int64)
-for _types, _least in ((SYSTEM, 32), (COMPACT, 24), (PERFINFO, 16), (EVENT, 80), (CLASSIC, 48), (INSTANCE, 72)):
-    LEAST[list(_types)] = _least
+LEAST = {
+    kind: least
+    for kinds, least in ((SYSTEM, 32), (COMPACT, 24), (PERFINFO, 16), (EVENT, 80), (CLASSIC, 48), (INSTANCE, 72))
+    for kind in kinds
+}
 #: Those whose size stands in their second word.
-PACKET = np.zeros(256, bool)
-PACKET[[*SYSTEM, *COMPACT, *PERFINFO]] = True
+PACKET = {*SYSTEM, *COMPACT, *PERFINFO}
 #: The upper byte of a record's first word: a record of the tables above, or a message (WPP), whose head has 8 bytes.
 TABLED, MESSAGE = 0xC0, 0x90
 MESSAGE_HEAD = 8
@@ -77,17 +79,21 @@ class Buffer:
 @contextmanager
 def mapped(path: Path) -> Iterator[Words]:
     """The file's words, a compressed one's unpacked into a temporary file. Raises TraceError."""
-    try:
-        with open_binary(path) as f, TemporaryFile() as copy:
-            plain = isinstance(f, BufferedReader)
-            if not plain:
+    with open_binary(path) as f:
+        if isinstance(f, BufferedReader):
+            yield _map(f)
+            return
+        with TemporaryFile() as copy:
+            try:
                 copyfileobj(f, copy)
-                copy.flush()
-            file: Any = f if plain else copy
-            words = file.seek(0, 2) // 4
-            yield np.memmap(file, "<u4", "r", shape=(words,))
-    except UNPACKING as e:
-        raise TraceError(path, 0, f"can't read it: {e}") from e
+            except UNPACKING as e:
+                raise TraceError(path, 0, f"can't unpack it: {e}") from e
+            copy.flush()
+            yield _map(copy)
+
+
+def _map(file: Any) -> Words:
+    return np.memmap(file, "<u4", "r", shape=(file.seek(0, 2) // 4,))
 
 
 def buffers(words: Words, header: Header, bad: Callable[[int, str], None]) -> tuple[list[Buffer], int]:
@@ -131,31 +137,32 @@ def _plausible(raw: NDArray[np.uint8], at: int, length: int, usual: int) -> bool
     return following in (length, usual) and saved <= following
 
 
-def walk(words: Words, among: list[Buffer]) -> tuple[Ints, dict[int, int]]:
-    """Where the records of some buffers begin (N,), and for each of those that are damaged the byte where they are.
-
-    All buffers are walked side by side, a record of each at a time.
-    """
-    at = np.array([b.begin for b in among], np.int64)
-    end = np.array([min(b.end, 4 * len(words) & ~7) for b in among], np.int64)
-    cut = np.array([b.end > 4 * len(words) for b in among], bool)
-    lane = np.arange(len(among))
-    begins: list[Ints] = []
+def walk(words: Words, among: list[Buffer]) -> tuple[Ints, list[int], dict[int, int]]:
+    """Where the records of some buffers begin (N,), how many each has up to its end, and for each of those that are
+    damaged the byte where they are."""
+    view, size = words.data, 4 * len(words) & ~7
+    begins, ends = array("q"), []
     faults: dict[int, int] = {}
-    while len(lane):
-        over = at + MESSAGE_HEAD > end
-        first = words[np.where(over, 0, at >> 2)]
-        over |= first == END
-        for i, byte in zip(lane[over & cut].tolist(), at[over & cut].tolist(), strict=True):
-            faults[i] = byte
-        at, end, cut, lane, first = at[~over], end[~over], cut[~over], lane[~over], first[~over]
-        kind, upper = first >> 16 & 0xFF, first >> 24
-        tabled = upper & TABLED == TABLED
-        size = np.where(tabled & PACKET[kind], words[(at >> 2) + 1], first).astype(np.int64) & 0xFFFF
-        least = np.where(tabled, LEAST[kind], np.where(upper & 0xF0 == MESSAGE, MESSAGE_HEAD, 0))
-        good = (least > 0) & (size >= least) & (at + size <= end)
-        for i, byte in zip(lane[~good].tolist(), at[~good].tolist(), strict=True):
-            faults[i] = byte
-        begins.append(at[good])
-        at, end, cut, lane = at[good] + (size[good] + 7 & ~7), end[good], cut[good], lane[good]
-    return np.sort(np.concatenate(begins)) if begins else np.empty(0, np.int64), faults
+    for i, buffer in enumerate(among):
+        at, end = buffer.begin, min(buffer.end, size)
+        while at + MESSAGE_HEAD <= end:
+            first = view[at >> 2]
+            if first == END:
+                break
+            upper = first >> 24
+            if upper & TABLED == TABLED:
+                kind = first >> 16 & 0xFF
+                least = LEAST.get(kind, 0)
+                length = (view[(at >> 2) + 1] if kind in PACKET else first) & 0xFFFF
+            else:
+                least, length = MESSAGE_HEAD if upper & 0xF0 == MESSAGE else 0, first & 0xFFFF
+            if not 0 < least <= length <= end - at:
+                faults[i] = at
+                break
+            begins.append(at)
+            at += length + 7 & ~7
+        else:
+            if buffer.end > size:
+                faults[i] = at
+        ends.append(len(begins))
+    return np.array(begins, np.int64), ends, faults

@@ -23,8 +23,8 @@ from tracemend.formats.etl.records import NOBODY, Columns, columns
 from tracemend.trace.events import INSTANT, Mark, Trace, rows_by
 from tracemend.trace.evidence import Doubt, Unplaced
 
-#: Buffers that are walked side by side, and events that are added to the trace at once.
-SIDE_BY_SIDE, BATCH = 1024, 1 << 20
+#: Buffers that are read at once, and events that are added to the trace at once.
+AT_ONCE, BATCH = 1024, 1 << 20
 #: Bytes that hold the header.
 ENOUGH = DATA + 512
 
@@ -81,8 +81,8 @@ class _Reader:
 
     def fill(self, damaged: int) -> None:
         """Add all events, marks and what else there is to tell of losses. Raises TraceError."""
-        for first in range(0, len(self.buffers), SIDE_BY_SIDE):
-            self._batch(self.buffers[first : first + SIDE_BY_SIDE])
+        for first in range(0, len(self.buffers), AT_ONCE):
+            self._batch(self.buffers[first : first + AT_ONCE])
         losses = Losses(self.builder, self.header, self.buffers, damaged)
         behind = losses.tell()
         order = self._merge()
@@ -90,7 +90,7 @@ class _Reader:
         self._records_of_losses(losses.one_stream)
 
     def _batch(self, among: list[Buffer]) -> None:
-        at, faults = walk(self.words, among)
+        at, ends, faults = walk(self.words, among)
         for i, byte in faults.items():
             self.builder.bad(0, f"byte {byte}: no record; what follows in this buffer is passed over")
             self.faulty.append(among[i])
@@ -103,16 +103,12 @@ class _Reader:
         for byte in at[wrong].tolist():
             self.builder.bad(0, f"byte {byte}: an event at a time that can't be")
         kept &= ~wrong
-        begins = np.array([b.begin for b in among], np.int64)
-        of = np.searchsorted(begins, at, side="right") - 1
         counted = np.concatenate([[0], np.cumsum(kept)])
-        edges = np.searchsorted(of, np.arange(len(among) + 1))
-        for i, buffer in enumerate(among):
-            buffer.events = (
-                self.read.count + int(counted[edges[i]]),
-                self.read.count + int(counted[edges[i + 1]]),
-            )
-        self.read.cpu.append(np.array([b.cpu for b in among], np.int32)[of][kept])
+        edges = self.read.count + counted[[0, *ends]]
+        for buffer, first, last in zip(among, edges.tolist(), edges[1:].tolist(), strict=False):
+            buffer.events = first, last
+        cpu = np.repeat(np.array([b.cpu for b in among], np.int32), np.diff([0, *ends]))
+        self.read.cpu.append(cpu[kept])
         self.read.time_ns.append(time[kept])
         self.read.columns.append(_kept(found, kept))
         self.read.count += int(counted[-1])
