@@ -13,7 +13,6 @@ Axis legend: W words of the file (4 bytes), N records.
 from __future__ import annotations
 
 import struct
-from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ LAYOUT = struct.Struct("<II8xqq8xHH4xIH")
 #: Flags of a buffer.
 EVENTS_LOST, BUFFER_LOST, INDEXED, COMPRESSED = 0x2, 0x4, 0x20, 0x40
 
-#: Kinds of records by their type, and the least bytes that one takes.
+#: Kinds of records by their type, and the least bytes that one takes (0: not known).
 SYSTEM, COMPACT, PERFINFO, EVENT, CLASSIC, INSTANCE = (
     (1, 2),
     (3, 4),
@@ -48,18 +47,18 @@ SYSTEM, COMPACT, PERFINFO, EVENT, CLASSIC, INSTANCE = (
     (0x0A, 0x14),
     (0x0B, 0x15),
 )
-LEAST = {
-    kind: least
-    for kinds, least in ((SYSTEM, 32), (COMPACT, 24), (PERFINFO, 16), (EVENT, 80), (CLASSIC, 48), (INSTANCE, 72))
-    for kind in kinds
-}
+LEAST = np.zeros(256, np.int64)
+for _kinds, _least in ((SYSTEM, 32), (COMPACT, 24), (PERFINFO, 16), (EVENT, 80), (CLASSIC, 48), (INSTANCE, 72)):
+    LEAST[list(_kinds)] = _least
 #: Those whose size stands in their second word.
-PACKET = {*SYSTEM, *COMPACT, *PERFINFO}
+PACKET = np.zeros(256, bool)
+PACKET[[*SYSTEM, *COMPACT, *PERFINFO]] = True
 #: The upper byte of a record's first word: a record of the tables above, or a message (WPP), whose head has 8 bytes.
 TABLED, MESSAGE = 0xC0, 0x90
 MESSAGE_HEAD = 8
 #: The first word where a buffer's records end early.
 END = 0xFFFFFFFF
+LAST, DAMAGED = -1, -2
 
 
 @dataclass(slots=True)
@@ -138,31 +137,34 @@ def _plausible(raw: NDArray[np.uint8], at: int, length: int, usual: int) -> bool
 
 
 def walk(words: Words, among: list[Buffer]) -> tuple[Ints, list[int], dict[int, int]]:
-    """Where the records of some buffers begin (N,), how many each has up to its end, and for each of those that are
-    damaged the byte where they are."""
-    view, size = words.data, 4 * len(words) & ~7
-    begins, ends = array("q"), []
-    faults: dict[int, int] = {}
+    """Where the records of some buffers begin (N,), how many there are up to each one's end, and for each of those that
+    are damaged the byte where they are."""
+    parts: list[Ints] = []
+    ends, count, faults, whole = [], 0, {}, 4 * len(words)
     for i, buffer in enumerate(among):
-        at, end = buffer.begin, min(buffer.end, size)
-        while at + MESSAGE_HEAD <= end:
-            first = view[at >> 2]
-            if first == END:
-                break
-            upper = first >> 24
-            if upper & TABLED == TABLED:
-                kind = first >> 16 & 0xFF
-                least = LEAST.get(kind, 0)
-                length = (view[(at >> 2) + 1] if kind in PACKET else first) & 0xFFFF
-            else:
-                least, length = MESSAGE_HEAD if upper & 0xF0 == MESSAGE else 0, first & 0xFFFF
-            if not 0 < least <= length <= end - at:
-                faults[i] = at
-                break
-            begins.append(at)
-            at += length + 7 & ~7
-        else:
-            if buffer.end > size:
-                faults[i] = at
-        ends.append(len(begins))
-    return np.array(begins, np.int64), ends, faults
+        following = _following(words[buffer.begin >> 2 : min(buffer.end + 7, whole) >> 3 << 1])
+        at, found = 0, []
+        while at < len(following) and following[at] > 0:
+            found.append(at)
+            at = following[at]
+        if following[at] == DAMAGED if at < len(following) else buffer.end > whole:
+            faults[i] = buffer.begin + 8 * at
+        count += len(found)
+        ends.append(count)
+        parts.append(buffer.begin + 8 * np.array(found, np.int64))
+    return np.concatenate(parts), ends, faults
+
+
+def _following(words: Words) -> list[int]:
+    """For each place (of 8 bytes) of a buffer where a record would begin that is one, the place behind it; else LAST
+    or DAMAGED."""
+    first, second = words[0::2], words[1::2]
+    kind, upper = first >> 16 & 0xFF, first >> 24
+    tabled = upper & TABLED == TABLED
+    size = np.where(tabled & PACKET[kind], second, first).astype(np.int64) & 0xFFFF
+    least = np.where(tabled, LEAST[kind], np.where(upper & 0xF0 == MESSAGE, MESSAGE_HEAD, 0))
+    behind = np.arange(len(first)) + (size + 7 >> 3)
+    behind[(least == 0) | (size < least) | (behind > len(first))] = DAMAGED
+    behind[first == END] = LAST
+    following: list[int] = behind.tolist()
+    return following
