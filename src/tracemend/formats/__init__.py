@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
+from tracemend.formats import ctf, etl, external, ftrace, parquet, perf, sequence, strace, tracedat, tracerpt
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -24,8 +24,10 @@ FORMATS: dict[str, Format] = {
     for f in (
         parquet.FORMAT,
         tracedat.FORMAT,
+        etl.FORMAT,
         external.PERF_DATA,
         ctf.FORMAT,
+        tracerpt.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
         strace.FORMAT,
