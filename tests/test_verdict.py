@@ -241,7 +241,7 @@ def test_only_a_pipe_can_be_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (PAIR, "The buffer sufficed: no loss is marked and all calls and returns pair, unless it was recorded with"),
+        (PAIR, "The buffer sufficed: no loss is marked and all events fit together, unless it was recorded with"),
         (MARKED, "The buffer did not suffice: 2 events in 1 gap."),
         (OVERWRITTEN, "The buffer did not suffice: 6 events were overwritten"),
         (BROKEN, "Nobody can tell whether the buffer sufficed"),

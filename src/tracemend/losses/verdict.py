@@ -115,8 +115,8 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
         why = "nothing is marked" if doubt is None else doubt.why
         return Verdict(
             UNKNOWN,
-            f"{why}; and at {_number(len(suspected), 'place')} a thread's calls and returns don't pair, "
-            f"as if events were missing: {_places(suspected)}",
+            f"{why}; and at {_number(len(suspected), 'place')} events don't fit together, as if others were missing "
+            f"between them: {_places(suspected)}",
             "" if doubt is None else doubt.remedy,
         )
     unsettled = [d for d in open_doubts if not d.unless or suspected is None]
@@ -125,7 +125,7 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
         return Verdict(UNKNOWN, "; ".join(d.why for d in unsettled), " ".join(remedies))
     if open_doubts:
         conditions = " or ".join(dict.fromkeys(d.unless for d in open_doubts))
-        return Verdict(COMPLETE, f"no loss is marked and all calls and returns pair, {conditions}")
+        return Verdict(COMPLETE, f"no loss is marked and all events fit together, {conditions}")
     if not isinstance(trace, Glance) and not len(trace):
         return Verdict(COMPLETE, "nothing was recorded, and no loss is marked")
     known = FORMATS.get(trace.format)
