@@ -37,7 +37,7 @@ TIME = (
 EVENT = re.compile(
     rb"(?:\[" + TIME + rb"\](?: \(\+[\d.?]+\))? (?P<about>[^{}\n]{0,512}?(?<![^\s:]))?(?P<name>[\w:.*$@/<>~-]+?):"
     rb"|timestamp = " + TIME.replace(b"?P<", b"?P<n") + rb", (?:delta = \+[\d.?]+, )?(?P<nabout>[^{}\n]{0,512}?)"
-    rb"name = (?P<nname>[^{},\n]+),)(?: (?P<fields>.*))?$",
+    rb"(?<=, )name = (?P<nname>[^{},\n]+),)(?: (?P<fields>.*))?$",
     re.DOTALL,
 )
 START = re.compile(rb"\[[\d: .-]+\] |timestamp = \d")
@@ -51,14 +51,13 @@ OTHER = re.compile(rb"\[(?:warning|error|debug)\] [^\n]*|\d\d-\d\d \d\d:\d\d:\d\
 STREAM_ID = re.compile(rb"stream ID: (\d{1,5})\)")
 #: ``channel0_1``, and ``channel0_1_0`` where trace files are split by size.
 STREAM_FILE = re.compile(rb"_(\d{1,5})(?:_\d{1,9})?\"(?: \(stream class ID|\.| *$)")
+#: What stands in front of an event's own fields, which may have any names; only perf tells there whose an event is.
+CONTEXTS = re.compile(rb".*(?=\}, (?:event\.fields = )?\{)", re.DOTALL)
 CPU, TID, COMM = (
-    re.compile(rb"(?<![\w.])(?:%s) = (?:\(? ?)?\"?(%s)" % (names, value))
-    for names, value in (
-        (rb"cpu_id|perf_cpu", rb"\d{1,5}\b"),
-        (rb"tid|vtid|perf_tid", rb"-?\d{1,9}\b"),
-        (rb"procname|comm|perf_comm", rb"[^\"]*"),
-    )
+    re.compile(rb"(?<![\w.])(?:%s) = \"?(%s)" % of)
+    for of in ((rb"cpu_id", rb"\d{1,5}\b"), (rb"v?tid", rb"-?\d{1,9}\b"), (rb"procname|comm", rb"[^\"]*"))
 )
+PERF_TID, PERF_COMM = re.compile(rb"\bperf_tid = (-?\d{1,9})\b"), re.compile(rb"\bperf_comm = \"([^\"]*)")
 NUMBER, RET = re.compile(rb"\bid = (\d{1,9})\b"), re.compile(rb"\bret = (-?\w+)")
 LOOKED_AT = 50
 
@@ -144,7 +143,11 @@ class _Reader:
             self.builder.bad(line, "the time can't be one")
             return
         fields = found["fields"] or b""
-        cpu, tid, comm = CPU.search(fields), TID.search(fields), COMM.search(fields)
+        contexts = CONTEXTS.match(fields)
+        around = contexts[0] if contexts else b""
+        cpu = CPU.search(around or fields)
+        tid = TID.search(around) or PERF_TID.search(fields)
+        comm = COMM.search(around) or PERF_COMM.search(fields)
         thread = int(tid[1]) if tid else -1
         name, phase = self._name(decode(named["name"] or b""), thread, fields)
         ret = RET.search(fields) if phase == EXIT else None
