@@ -3,6 +3,8 @@
 Made up, as no such tool runs here: everything of sysdig's and Falco's, bcc's, and what is called so below.
 """
 
+# ruff: noqa: E501 - lines are as long as tools print them
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -27,10 +29,7 @@ SYSDIG = """\
 """
 DROP = "5352213 11:54:08.853484000 1 <NA> (0) > drop ratio=2\n"
 AFTER_DROP = "5352214 11:54:08.853494000 1 two words (77:7) < close res=0\n"
-SUMMARY = (
-    "Driver Events:{}\nDriver Drops:{}\n"
-    "Elapsed time: 0.004, Captured Events: 6, 224.62 eps\n"
-)
+SUMMARY = "Driver Events:{}\nDriver Drops:{}\nElapsed time: 0.004, Captured Events: 6, 224.62 eps\n"
 FALCO_LOG = "Tue May 21 12:55:58 2019: Falco internal: syscall event drop. 7 system calls dropped in last second.\n"
 FALCO_ALERT = (
     "12:55:58.461500387: Critical Falco internal: syscall event drop. 7 system calls dropped in last second."
@@ -141,7 +140,7 @@ SEEDS: dict[str, list[str]] = {
         KERNEL + "[warning] Tracer discarded 2 events at end of stream between [12:34:56.000000011] and "
         "[12:34:56.000000021]. You should consider recording a new trace.\n",
         "[warning] Tracer discarded 18446744073709549272 events between [1.0] and [2.0]\n" + KERNEL,
-        'timestamp = 12:34:56.000000001, delta = +0.000000001, trace:hostname = vm, name = demo:tick, '
+        "timestamp = 12:34:56.000000001, delta = +0.000000001, trace:hostname = vm, name = demo:tick, "
         "stream.packet.context = { cpu_id = 1 }, event.fields = { n = 0 }\n" * 3,
         *((DATA / f"babeltrace{n}_lost.txt").read_text() for n in (1, 2)),
     ],

@@ -12,7 +12,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import babeltrace, bpf, ctf, external, ftrace, parquet, perf, perf_trace, sequence, strace, sysdig, tracedat
+from tracemend.formats import (
+    babeltrace,
+    bpf,
+    ctf,
+    external,
+    ftrace,
+    parquet,
+    perf,
+    perf_trace,
+    sequence,
+    strace,
+    sysdig,
+    tracedat,
+)
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace

@@ -7,7 +7,8 @@ packet is closed, at ``u``): the gap lies before its cpu's first event from ``u`
 ``t``. The counter may run backwards for a packet, which is printed as nearly 2^64 events, and is put right as the CTF
 reader does it. The stream's id, and without one (babeltrace 1) the end of its file's name, is its cpu.
 
-Events lost behind all others of babeltrace 1 (``at end of stream``) name no stream.
+Events that babeltrace 1 finds lost ``at end of stream`` name none. Of packets lost where it tells of lost events, too,
+it says nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ EVENT = re.compile(
 )
 START = re.compile(rb"\[[\d: .-]+\] |timestamp = \d")
 WARNING = re.compile(
-    rb"(?:\x1b\[[\d;]*m)*(?:\[warning\]|WARNING(?:\x1b\[[\d;]*m)*:) Tracer (?P<verb>discarded|lost) (?P<count>-?\d{1,20}) "
+    rb"(?:\x1b\[[\d;]*m)*(?:\[warning\]|WARNING(?:\x1b\[[\d;]*m)*:) Tracer (?:discarded|lost) (?P<count>-?\d{1,20}) "
     rb"(?P<unit>events?|(?:trace )?packets?)(?P<end> at end of stream)?"
     rb"(?: between \[(?P<begin>[^\]]{1,40})\] and \[(?P<until>[^\]]{1,40})\]| \(unknown time range\))?(?P<where>[^\n]*)"
 )
@@ -76,16 +77,15 @@ def _records(path: Path, held: list[tuple[int, re.Match[bytes]]]) -> Iterator[tu
     """
     record, at, begun = b"", 0, b""
     for chunk, first in chunks(path):
-        for line, text in enumerate(chunk.removesuffix(b"\n").split(b"\n"), first):
-            text = text.rstrip(b"\r")
+        for line, whole in enumerate(chunk.removesuffix(b"\n").split(b"\n"), first):
+            text = begun + whole.rstrip(b"\r")
             warning = WARNING.search(text) if b"Tracer " in text else None
             other = warning or OTHER.search(text)
             if warning:
                 held.append((line, warning))
-            if other and len(begun) < LONGEST_LINE:
-                begun += text[: other.start()]
+            begun = text[: other.start()] if other and other.start() < LONGEST_LINE else b""
+            if other:
                 continue
-            text, begun = begun + text, b""
             if START.match(text) or not record:
                 if record:
                     yield at, record
@@ -123,7 +123,7 @@ class _Reader:
             parts = clock.split(b":")
             if not date:
                 return self.clock.read(*parts) if keep else self.clock.near(*parts)
-            day = datetime.fromisoformat(decode(date)).replace(tzinfo=timezone.utc)
+            day = datetime.fromisoformat(decode(date)).replace(tzinfo=UTC)
             return int(day.timestamp()) * 1_000_000_000 + DayClock().read(*parts)
         return nanoseconds(seconds) if seconds else int(cycles or b"")
 
@@ -188,7 +188,9 @@ class _Reader:
         except ValueError:
             begin = until = -1
         if warning["end"] or until < 0 or max(begin, until) > LATEST_NS:
-            said = f"the tracer discarded {count:,} {decode(warning['unit'])}" + (" at the end" if warning["end"] else "")
+            said = f"the tracer discarded {count:,} {decode(warning['unit'])}" + (
+                " at the end" if warning["end"] else ""
+            )
             unit = "packets" if packets else "events"
             self.builder.unplaced.append(Unplaced(said, abs(count), unit, int(number[1]) if number else -1, line))
             return
@@ -259,6 +261,6 @@ UNHEARD = Doubt(
 EVIDENCE = Evidence(
     marks="Tracer discarded N events between [t] and [u], Tracer discarded (or lost) N packets",
     complete="",
-    blind="everything, if only stdout was kept, and nothing tells whether it was",
+    blind="everything, if only stdout was kept, and nothing tells whether it was; lost packets of babeltrace 1 at times",
 )
 FORMAT = Format("babeltrace", "text of babeltrace 1 and 2", recognise, read, EVIDENCE, "")

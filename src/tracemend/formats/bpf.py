@@ -4,11 +4,11 @@ Their text has no common shape. Under a header that names columns (``TIME PID CO
 time, thread, command and, if the losses name cpus, the cpu that it tells. Of anything else each line is an event called
 ``output``, and its position is its time. In JSON each record of an output is an event; maps and histograms are none.
 
-Losses: ``Possibly lost n samples`` (bcc), ``Lost n samples`` (bcc of 2017), ``Lost n events on CPU #c!`` (libbpf-tools),
-``Lost n events`` (bpftrace; tracee and others the same), ``{"type": "lost_events"}``. A perf buffer tells of a loss
-before the next event of its cpu. bcc and libbpf-tools print that on stderr, which in one file with the events can break
-a line in two, and a ring buffer's losses they don't print at all. bpftrace prints it where it prints ``Attaching n
-probes...``: whoever has that line has the losses, too.
+Losses: ``Possibly lost n samples`` (bcc), ``Lost n samples`` (bcc of 2017), ``Lost n events on CPU #c!``
+(libbpf-tools), ``Lost n events`` (bpftrace; tracee and others the same), ``{"type": "lost_events"}``. A perf buffer
+tells of a loss before the next event of its cpu. bcc and libbpf-tools print that on stderr, which in one file with the
+events can break a line in two, and a ring buffer's losses they don't print at all. bpftrace prints it where it prints
+``Attaching n probes...``: whoever has that line has the losses, too.
 """
 
 from __future__ import annotations
@@ -34,10 +34,13 @@ LOST = re.compile(
 #: One that is a line of its own, by which such output is recognised.
 ALONE = re.compile(rb"(?:Possibly lost \d+ samples|[Ll]ost \d+ (?:samples|events)(?: on CPU #\d+)?)!?$")
 ATTACHED = re.compile(rb"Attach(?:ing|ed) \d+ probes?(?:\.\.\.)?$")
-RECORD = re.compile(rb'\{"type": ?"(?:attached_probes|lost_events|printf|time|cat|join|syscall|value|map|hist|stats)", ?"')
+RECORD = re.compile(
+    rb'\{"type": ?"(?:attached_probes|lost_events|printf|time|cat|join|syscall|value|map|hist|stats)", ?"'
+)
 #: bpftrace's words about itself, maps and histograms, which it prints at its end.
 SILENT = re.compile(
-    rb"\s*$|(?:\S+: )?(?:ERROR|WARNING|DEBUG|INFO|libbpf): |@|[\[(][^|]{1,40}\d+ +\|[@ ]*\||Tracing .*(?:Ctrl-C|\^C)|\^C"
+    rb"\s*$|(?:\S+: )?(?:ERROR|WARNING|DEBUG|INFO|libbpf): |@|[\[(][^|]{1,40}\d+ +\|[@ ]*\||Tracing .*(?:Ctrl-C|\^C)"
+    rb"|\^C"
 )
 COLUMN = re.compile(r"[A-Z][A-Z0-9_#%/]*(?:\([A-Za-z%/]{1,4}\))?|\|?LAT\(ms\)|-")
 #: What a tool traces, by columns that only its header has; a column of this kind names each event itself.
@@ -160,9 +163,7 @@ class _Reader:
             return nanoseconds(word.encode(), columns.unit)
         return None
 
-    def add(
-        self, time: int | None, name: str, text: str, line: int, who: tuple[int, int, str] = (-1, -1, "")
-    ) -> None:
+    def add(self, time: int | None, name: str, text: str, line: int, who: tuple[int, int, str] = (-1, -1, "")) -> None:
         """Add an event; ``who``: its thread, cpu and command."""
         timed = time is not None
         self.timed = timed if self.timed is None else self.timed

@@ -27,7 +27,8 @@ LATEST_NS = 1 << 62
 def nanoseconds(seconds: bytes, power: int = 9) -> int:
     """A decimal number as nanoseconds, if one of it is 10 to the ``power`` of them; what lies below is cut off."""
     whole, _, fraction = seconds.partition(b".")
-    return int(whole) * 10**power + int(fraction[:power].ljust(power, b"0") or b"0")
+    unit: int = 10**power
+    return int(whole) * unit + int(fraction[:power].ljust(power, b"0"))
 
 
 class DayClock:
