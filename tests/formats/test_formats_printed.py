@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -447,3 +448,18 @@ def test_damage_never_raises_anything_else(tmp_path: Path, case: tuple[str, byte
     path = tmp_path / "damaged"
     path.write_bytes(data)
     attempt(path, format=kind if forced else None, strict=strict)
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+@pytest.mark.parametrize(
+    "piece",
+    [b" ", b") ", b"a:", b"0", b"[warning] ", b"}, {", b"lost 1", b"(", b"name = x, ", b"\x1b[", b'{"a":', b"1.000 ("],
+)
+def test_long_lines_take_no_long_time(tmp_path: Path, kind: str, piece: bytes) -> None:
+    path = tmp_path / "long"
+    long = piece * (100_000 // len(piece))
+    starts = [line.encode()[:40] for line in SEEDS[kind][0].splitlines()[:3]]
+    path.write_bytes(SEEDS[kind][0].encode() + b"".join(s + long + b" ...\n" for s in (b"", *starts)))
+    began = time.monotonic()
+    attempt(path, format=kind)
+    assert time.monotonic() - began < 20

@@ -22,7 +22,6 @@ from pathlib import Path
 import numpy as np
 
 from tracemend.formats.base import Builder, Evidence, Format, Options
-from tracemend.formats.ctf.event_names import NAMED, NUMBERED, OLD_EXIT
 from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
 from tracemend.formats.text import LONGEST_LINE, Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Trace
@@ -36,8 +35,8 @@ TIME = (
 )
 #: In front of an event's name come host, process, log level, each with no end of its own.
 EVENT = re.compile(
-    rb"(?:\[" + TIME + rb"\](?: \(\+[\d.?]+\))? (?P<about>[^{}\n]{0,512}?(?<![^\s:]))?(?P<name>[\w:.*$@/<>~-]+?):"
-    rb"|timestamp = " + TIME.replace(b"?P<", b"?P<n") + rb", (?:delta = \+[\d.?]+, )?(?P<nabout>[^{}\n]{0,512}?)"
+    rb"(?:\[" + TIME + rb"\](?: \(\+[\d.?]+\))? (?P<about>[^{}\n]{0,256}?(?<![^\s:]))?(?P<name>[\w:.*$@/<>~-]{1,128}?):"
+    rb"|timestamp = " + TIME.replace(b"?P<", b"?P<n") + rb", (?:delta = \+[\d.?]+, )?(?P<nabout>[^{}\n]{0,256}?)"
     rb"(?<=, )name = (?P<nname>[^{},\n]+),)(?: (?P<fields>.*))?$",
     re.DOTALL,
 )
@@ -49,6 +48,7 @@ WARNING = re.compile(
 )
 #: Any other warning of theirs, which can be in the middle of a line, too.
 OTHER = re.compile(rb"\[(?:warning|error|debug)\] [^\n]*|\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} +\d+ +\d+ [EWI] [^\n]*")
+HINTS = (b"[warning] ", b"[error] ", b"[debug] ", b" W ", b" E ", b" I ")
 STREAM_ID = re.compile(rb"stream ID: (\d{1,5})\)")
 #: ``channel0_1``, and ``channel0_1_0`` where trace files are split by size.
 STREAM_FILE = re.compile(rb"_(\d{1,5})(?:_\d{1,9})?\"(?: \(stream class ID|\.| *$)")
@@ -61,6 +61,8 @@ CPU, TID, COMM = (
 PERF_TID, PERF_COMM = re.compile(rb"\bperf_tid = (-?\d{1,9})\b"), re.compile(rb"\bperf_comm = \"([^\"]*)")
 NUMBER, RET = re.compile(rb"\bid = (\d{1,9})\b"), re.compile(rb"\bret = (-?\w+)")
 LOOKED_AT = 50
+#: So many contexts are kept, to be read once.
+MOST_KEPT = 1 << 16
 
 
 def recognise(head: bytes) -> bool:
@@ -80,7 +82,7 @@ def _records(path: Path, held: list[tuple[int, re.Match[bytes]]]) -> Iterator[tu
         for line, whole in enumerate(chunk.removesuffix(b"\n").split(b"\n"), first):
             text = begun + whole.rstrip(b"\r")
             warning = WARNING.search(text) if b"Tracer " in text else None
-            other = warning or OTHER.search(text)
+            other = warning or (any(word in text for word in HINTS) and OTHER.search(text)) or None
             if warning:
                 held.append((line, warning))
             begun = text[: other.start()] if other and other.start() < LONGEST_LINE else b""
@@ -115,6 +117,10 @@ class _Reader:
         self.clock = DayClock()
         self.losses: list[_Loss] = []
         self.open: dict[int, str] = {}
+        self.contexts: dict[bytes, tuple[int, int, int]] = {}
+        from tracemend.formats.ctf import event_names  # all of CTF comes with it
+
+        self.names = event_names
 
     def time(self, groups: dict[str, bytes | None], keep: bool = True) -> int:
         """A time in nanoseconds; times of day without a date go on over midnight. Raises ValueError for no time."""
@@ -143,30 +149,40 @@ class _Reader:
             self.builder.bad(line, "the time can't be one")
             return
         fields = found["fields"] or b""
-        contexts = CONTEXTS.match(fields)
-        around = contexts[0] if contexts else b""
-        cpu = CPU.search(around or fields)
-        tid = TID.search(around) or PERF_TID.search(fields)
-        comm = COMM.search(around) or PERF_COMM.search(fields)
-        thread = int(tid[1]) if tid else -1
+        cpu, thread, comm = self.whose(fields)
         name, phase = self._name(decode(named["name"] or b""), thread, fields)
         ret = RET.search(fields) if phase == EXIT else None
-        code = self.builder.comms(decode(comm[1])) if comm else -1
         self.rows.found.append(
             (
-                *(time, int(cpu[1]) if cpu else -1, thread, code, self.builder.names(name), phase),
+                *(time, cpu, thread, comm, self.builder.names(name), phase),
                 *(decode(fields) if phase != EXIT else None, decode(ret[1]) if ret else None, line),
             )
         )
 
+    def whose(self, fields: bytes) -> tuple[int, int, int]:
+        """An event's cpu, thread and command; contexts come again and again."""
+        contexts = CONTEXTS.match(fields)
+        around = contexts[0] if contexts else b""
+        known = self.contexts.get(around)
+        if known is None:
+            cpu = CPU.search(around or fields)
+            tid = TID.search(around) or PERF_TID.search(fields)
+            comm = COMM.search(around) or PERF_COMM.search(fields)
+            code = self.builder.comms(decode(comm[1])) if comm else -1
+            known = int(cpu[1]) if cpu else -1, int(tid[1]) if tid else -1, code
+            if min(known) >= 0 and not PERF_TID.search(fields) and len(self.contexts) < MOST_KEPT:
+                self.contexts[around] = known
+        return known
+
     def _name(self, name: str, tid: int, fields: bytes) -> tuple[str, int]:
         """What an event's name stands for, as in CTF itself."""
-        raw, named, number = NUMBERED.fullmatch(name), NAMED.fullmatch(name), NUMBER.search(fields)
+        raw, named = self.names.NUMBERED.fullmatch(name), self.names.NAMED.fullmatch(name)
+        number = NUMBER.search(fields)
         arch = self.builder.options.arch
         if raw and number:
             return call_name(int(number[1]), arch), ENTER if raw[1] == "enter" else EXIT
-        if name == OLD_EXIT:
-            return self.open.pop(tid, OLD_EXIT), EXIT
+        if name == self.names.OLD_EXIT:
+            return self.open.pop(tid, name), EXIT
         if named is None:
             return name, INSTANT
         phase = EXIT if "exit" in (named["lttng"], named["perf"]) else ENTER
@@ -261,6 +277,6 @@ UNHEARD = Doubt(
 EVIDENCE = Evidence(
     marks="Tracer discarded N events between [t] and [u], Tracer discarded (or lost) N packets",
     complete="",
-    blind="everything, if only stdout was kept, and nothing tells whether it was; lost packets of babeltrace 1 at times",
+    blind="everything, if only stdout was kept, and nothing tells whether it was; at times lost packets (babeltrace 1)",
 )
 FORMAT = Format("babeltrace", "text of babeltrace 1 and 2", recognise, read, EVIDENCE, "")

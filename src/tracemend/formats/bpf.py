@@ -75,6 +75,8 @@ class _Columns:
     @classmethod
     def of(cls, text: bytes) -> _Columns | None:
         """The columns, if the line is a header: capitals throughout, a thread and a command among them."""
+        if b"PID" not in text and b"TID" not in text:
+            return None
         names = text[:512].decode("latin-1").split()
         if len(names) < 3 or not all(map(COLUMN.fullmatch, names)):
             return None
@@ -131,13 +133,13 @@ class _Reader:
         try:
             found: Any = json.loads(text)
             kind, data = found["type"], found.get("data")
-            events = data["events"] if kind == "lost_events" else 0
+            count = int(data["events"]) if kind == "lost_events" else 0
         except (ValueError, RecursionError, KeyError, TypeError):
             self.builder.bad(line, f"no record of bpftrace: {decode(text[:80])!r}")
             return
         self.attached |= kind == "attached_probes"
         if kind == "lost_events":
-            self.lost(parse_count(self.builder, line, str(events).encode()) if type(events) is int else None, -1, line)
+            self.lost(parse_count(self.builder, line, b"%d" % max(0, count)), -1, line)
         elif kind in OUTPUT:
             self.add(None, kind, data if isinstance(data, str) else json.dumps(data), line)
 

@@ -36,7 +36,7 @@ HEAD = re.compile(
 #: What a thread did: a call that is over, one that isn't yet, an exit alone, a page fault, any other event.
 CONTINUED = re.compile(rb" ?\.\.\. \[continued\]: (?P<name>\w+)\(\)\)?\s*(?:= (?P<ret>.*))?$")
 CALL = re.compile(rb"(?P<name>[a-z_]\w*)\((?P<args>.*)\)\s*= (?P<ret>\S.*)$")
-UNFINISHED = re.compile(rb"(?P<name>[a-z_]\w*)\((?P<args>.*?)\)?\s+\.\.\.$")
+UNFINISHED = re.compile(rb"(?P<name>[a-z_]\w*)\((?P<args>.*)\.\.\.$")
 FAULT = re.compile(rb"(?P<name>m(?:aj|in)fault) (?P<args>.*)")
 EVENT = re.compile(rb"(?:[\w-]+:)*(?P<name>[\w-]+)(?:\((?P<args>.*)\)|: ?(?P<text>.*))?$")
 LOST = re.compile(rb"LOST (\d+) events!$")
@@ -112,6 +112,8 @@ class _Reader:
         leaves = max(left, time + took)
         name = decode(found["name"])
         args = found.groupdict().get("args")
+        if found.re is UNFINISHED:
+            args = found["args"].rstrip().removesuffix(b")")
         held = None if args is None else decode(args)
         ret = None if found.re not in (CALL, CONTINUED) or found["ret"] is None else decode(found["ret"])
         phase = INSTANT

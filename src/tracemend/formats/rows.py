@@ -46,7 +46,7 @@ class DayClock:
         """The moment nearest to the last one that was read, which stays that."""
         of_day = (int(hours) * 60 + int(minutes)) * 60_000_000_000 + nanoseconds(seconds)
         days = (self.now - of_day + DAY_NS // 2) // DAY_NS
-        return of_day + max(0, days) * DAY_NS
+        return min(of_day + max(0, days) * DAY_NS, LATEST_NS)
 
 
 class Rows:
