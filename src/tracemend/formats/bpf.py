@@ -25,6 +25,7 @@ from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
 from tracemend.formats.text import LONGEST_LINE, chunks, decode, read_head
 from tracemend.trace.events import INSTANT, Mark, Trace
 from tracemend.trace.evidence import Doubt
+from tracemend.untrusted import json_of
 
 #: A loss at the end of a line, behind the beginning of one that goes on in the next, or behind a logger's words.
 LOST = re.compile(
@@ -131,10 +132,10 @@ class _Reader:
     def record(self, line: int, text: bytes) -> None:
         """A record of bpftrace's JSON."""
         try:
-            found: Any = json.loads(text)
+            found: Any = json_of(text)
             kind, data = found["type"], found.get("data")
             count = int(data["events"]) if kind == "lost_events" else 0
-        except (ValueError, RecursionError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             self.builder.bad(line, f"no record of bpftrace: {decode(text[:80])!r}")
             return
         self.attached |= kind == "attached_probes"

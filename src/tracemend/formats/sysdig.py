@@ -9,7 +9,6 @@ Event numbers (``evt.num``) are no evidence: a filter makes gaps in them, too.
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
 from tracemend.formats.text import Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
+from tracemend.untrusted import json_of
 
 EVENT = re.compile(
     rb"(?P<num>\d{1,18}) (?:(?P<clock>\d\d:\d\d:\d\d\.\d{1,9})|(?P<seconds>\d{1,10}\.\d{9})) (?P<cpu>\d{1,5}) "
@@ -78,8 +78,8 @@ def _object(text: bytes) -> dict[str, Any] | None:
     if not text.startswith(b"{"):
         return None
     try:
-        found = json.loads(text.rstrip(b"]"))
-    except (ValueError, RecursionError):
+        found = json_of(text.rstrip(b"]"))
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
