@@ -12,7 +12,22 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import ctf, etl, external, ftrace, parquet, perf, sequence, strace, tracedat, tracerpt
+from tracemend.formats import (
+    babeltrace,
+    bpf,
+    ctf,
+    etl,
+    external,
+    ftrace,
+    parquet,
+    perf,
+    perf_trace,
+    sequence,
+    strace,
+    sysdig,
+    tracedat,
+    tracerpt,
+)
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -30,7 +45,11 @@ FORMATS: dict[str, Format] = {
         tracerpt.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
+        babeltrace.FORMAT,
+        sysdig.FORMAT,
+        perf_trace.FORMAT,
         strace.FORMAT,
+        bpf.FORMAT,
         sequence.FORMAT,
     )
 }
