@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
+from tracemend.formats import ctf, ftrace, parquet, perf, perfdata, sequence, strace, tracedat
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -24,7 +24,7 @@ FORMATS: dict[str, Format] = {
     for f in (
         parquet.FORMAT,
         tracedat.FORMAT,
-        external.PERF_DATA,
+        perfdata.FORMAT,
         ctf.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
@@ -37,7 +37,7 @@ FORMATS: dict[str, Format] = {
 def recognise(path: Path) -> Format:
     """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
     if path.is_dir():
-        heads = [read_head(f) for f in sorted(path.rglob("metadata")) if f.is_file()]
+        heads = [read_head(f) for f in (path / "data", *sorted(path.rglob("metadata"))) if f.is_file()]
         for candidate in FORMATS.values():
             if candidate.folder and any(map(candidate.recognise, heads)):
                 return candidate
