@@ -90,7 +90,7 @@ class _Reader:
 
     def _say(self, stream: Stream, rows: Ints, kind: Kind) -> list[str]:
         if kind.number not in self.printers:
-            self.printers[kind.number] = printer(kind, self.found.layout.long)
+            self.printers[kind.number] = printer(kind, self.found.layout.long, spelt=False)
         return self.printers[kind.number](stream, rows, kind)
 
     def merge(self, told: Told) -> None:
@@ -180,15 +180,11 @@ def _marks(builder: Builder, told: Told, cpu: Ints, tid: Ints, place: Ints) -> N
 def _comms(builder: Builder, told: Told, time: Ints, tid: NDArray[np.int32]) -> NDArray[np.int32]:
     """The code of each event's command (E,), as it was called then."""
     names: dict[int, list[tuple[int, str]]] = {}
-    renamed = [(t, k, 0, c) for k, (t, _, c) in enumerate(told.comms)]
-    forked = [(t, k, 1, "") for k, (t, _, _) in enumerate(told.forks)]
-    for when, k, is_fork, comm in sorted(renamed + forked):
-        if is_fork:
-            _, thread, parent = told.forks[k]
-            if parent in names and thread != parent:
-                names.setdefault(thread, []).append((when, names[parent][-1][1]))
-        else:
-            names.setdefault(told.comms[k][1], []).append((when, comm))
+    for when, thread, comm in sorted(told.named, key=lambda n: n[0]):
+        if isinstance(comm, str):
+            names.setdefault(thread, []).append((when, comm))
+        elif comm in names and thread != comm:
+            names.setdefault(thread, []).append((when, names[comm][-1][1]))
     codes = np.zeros(len(tid), np.int32)
     for thread, rows in rows_by(tid).items():
         called = names.get(thread, [(0, "swapper" if thread == 0 else f":{thread}")])

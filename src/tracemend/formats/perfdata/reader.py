@@ -37,7 +37,6 @@ OVERWRITING = Doubt(
     "perf record --overwrite keeps only the newest events and doesn't say what it overwrote",
     "Record without --overwrite.",
 )
-#: Of the packages that aren't installed and the like, this is said as a warning, once the records were read.
 BY_RECORDS = "{0}; its records were read without it: tracepoints are complete, other events have only their names"
 
 
@@ -128,6 +127,11 @@ def _tell(builder: Builder, found: Described, told: Told) -> None:
     if beyond > 0:
         said = f"{beyond:,} events more were lost at the end of the recording, which no mark places"
         builder.unplaced.append(Unplaced(said, beyond))
+    printed = builder.rows + builder.malformed
+    if printed < told.samples:
+        builder.doubts.append(
+            Doubt(f"perf printed only {printed:,} of its {told.samples:,} samples", "See what perf script says of it.")
+        )
     for cpu, times in sorted(told.aux.items()):
         said = f"AUX data were cut off {times:,} times" + (f" on cpu {cpu}" if cpu >= 0 else "")
         builder.unplaced.append(Unplaced(said, times, "AUX", cpu))

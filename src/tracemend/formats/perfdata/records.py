@@ -47,8 +47,9 @@ AUX_LOST = 1 | 4 | 8
 #: The records are read so many bytes at a time.
 PIECE = 1 << 22
 #: What unpacks to more than so many times its size was made to do harm.
-MOST_UNPACKED = 1 << 12
-NO_CPU = 0xFFFFFFFF
+MOST_UNPACKED = 1 << 8
+#: An empty last block: perf leaves its one frame of zstd open.
+FRAME_END = b"\1\0\0"
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Samples:
 @dataclass
 class Told:
     """What the records tell. lost: (samples above it, cpu, thread, events), cpu or thread -1 where it doesn't say.
-    comms: (time, thread, command); forks: (time, thread, its parent)."""
+    named: how threads came by their names, in order: (time, thread, command), or its parent's where it is a number."""
 
     samples: int = 0
     lost: list[tuple[int, int, int, int]] = field(default_factory=list)
@@ -77,8 +78,7 @@ class Told:
     aux: dict[int, int] = field(default_factory=dict)
     throttled: int = 0
     stored: dict[int, int] = field(default_factory=dict)
-    comms: list[tuple[int, int, str]] = field(default_factory=list)
-    forks: list[tuple[int, int, int]] = field(default_factory=list)
+    named: list[tuple[int, int, str | int]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
 
@@ -155,13 +155,13 @@ class _Walker:
 
     def through(self, file: IO[bytes], begin: int, length: int, size: int) -> None:
         """The records at these bytes of a file of ``size`` bytes."""
-        file.seek(min(begin, size))
-        left = min(length, max(0, size - begin))
+        at, end = min(begin, size), min(begin + length, size)
 
         def read(most: int) -> bytes:
-            nonlocal left
-            block = file.read(min(most, left))
-            left -= len(block)
+            nonlocal at
+            file.seek(at)  # what a file in a pipe says of itself is read in between
+            block = file.read(min(most, end - at))
+            at += len(block)
             return block
 
         self._all(read, begin)
@@ -171,6 +171,7 @@ class _Walker:
     def unpacked(self, packed: IO[bytes]) -> None:
         """The records that lay compressed in others."""
         left = MOST_UNPACKED * packed.tell()
+        packed.write(FRAME_END)
         packed.seek(0)
         stream = pa.CompressedInputStream(pa.PythonFile(packed, "r"), "zstd")
 
@@ -179,8 +180,6 @@ class _Walker:
             try:
                 block: bytes = stream.read(most)
             except OSError as e:
-                if "Truncated" in str(e):  # perf leaves the end open
-                    return b""
                 raise DamageError(0, f"can't unpack the records: {e}") from None
             left -= len(block)
             if left < 0:
@@ -233,10 +232,9 @@ class _Walker:
         elif kind in (COMM, FORK) and self.take is not None and len(record) >= 24:
             time = self._trailer(record, TIME, 8) or 0
             if kind == COMM:
-                name = decode(record[16:].partition(b"\0")[0])
-                told.comms.append((time, number(record, 12, 4), name))
+                told.named.append((time, number(record, 12, 4), decode(record[16:].partition(b"\0")[0])))
             else:
-                told.forks.append((time, number(record, 16, 4), number(record, 20, 4)))
+                told.named.append((time, number(record, 16, 4), number(record, 20, 4)))
         elif self.found.piped and kind in (HEADER_ATTR, TRACING_DATA, FEATURE):
             self._described(kind, record, at)
 
