@@ -202,9 +202,9 @@ def test_newer_attributes_are_cut_for_an_older_perf(tmp_path: Path, by: int) -> 
     trace, plain = read(path), read(DATA / "perf_lost.data.xz")
     assert trace.table.equals(plain.table)
     assert trace.gaps == plain.gaps
-    if by == 64:  # no perf knows these
+    assert path.read_bytes() == widened(data, by)
+    if trace.warnings or by == 64:  # a perf of today may know 8 bytes more, but not these
         assert "read a copy whose are cut to" in trace.warnings[0]
-        assert path.read_bytes() == widened(data, by)
 
 
 @needs_perf

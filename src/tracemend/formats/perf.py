@@ -80,9 +80,10 @@ def recognise(head: bytes) -> bool:
 
 def without_times(head: bytes) -> bool:
     """Whether these first lines are perf script's, printed without the events' times."""
-    looked = [line for line in head.splitlines()[: 4 * LOOKED_AT] if not SILENT.match(line)][:LOOKED_AT]
-    timeless = sum(TIMELESS.match(line) is not None for line in looked)
-    return timeless > 1 and 2 * timeless > len(looked) and not any(map(LAYOUT.match, looked))
+    looked = head.splitlines()[: 4 * LOOKED_AT]
+    timeless = [bool(TIMELESS.match(line)) for line in looked]
+    others = sum(not t and not SILENT.match(line) for t, line in zip(timeless, looked, strict=True))
+    return sum(timeless) > max(1, others) and not any(map(LAYOUT.match, looked))
 
 
 def remark(builder: Builder, line: int, text: bytes) -> bool:
