@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import ctf, ftrace, parquet, perf, perfdata, sequence, strace, tracedat
+from tracemend.formats import ctf, etl, ftrace, parquet, perf, perfdata, sequence, strace, tracedat, tracerpt
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -24,8 +24,10 @@ FORMATS: dict[str, Format] = {
     for f in (
         parquet.FORMAT,
         tracedat.FORMAT,
+        etl.FORMAT,
         perfdata.FORMAT,
         ctf.FORMAT,
+        tracerpt.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
         strace.FORMAT,
@@ -45,10 +47,15 @@ def recognise(path: Path) -> Format:
     head = read_head(path)
     if not head.strip():
         raise TraceError(path, 0, "the file is empty")
-    for candidate in FORMATS.values():
-        if candidate.recognise(head):
-            return candidate
+    found = known(head)
+    if found is not None:
+        return found
     raise TraceError(path, 1, f"no known trace format; --format takes one of {', '.join(FORMATS)}")
+
+
+def known(head: bytes) -> Format | None:
+    """The first format that takes these first bytes of a file for its own."""
+    return next((f for f in FORMATS.values() if f.recognise(head)), None)
 
 
 def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:

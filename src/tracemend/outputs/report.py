@@ -22,6 +22,7 @@ import pyarrow as pa
 from tracemend.mending.mended import Mended
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import Gap, Trace
+from tracemend.untrusted import printable
 
 NAME = "report.html"
 
@@ -47,7 +48,11 @@ def write(mended: Mended, folder: Path) -> list[Path]:
 def render(mended: Mended) -> str:
     """The report as HTML. Every string out of the trace is escaped, and no script but the report's own may run."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # the script is no str, but Markup
     )
     source = resources.files("tracemend.outputs").joinpath("report.html.j2").read_text("utf-8")
     script = resources.files("tracemend.outputs").joinpath("report.js").read_text("utf-8")
