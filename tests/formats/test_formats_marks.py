@@ -129,7 +129,7 @@ def test_lost_samples_count_what_the_marks_count_again(tmp_path: Path, samples: 
             7,
             "chunks",
         ),
-        ("Processed 120399 samples and lost 54.56%!", "perf says it lost a part of 120,399 samples", None, "samples"),
+        ("Processed 120399 samples and lost 54.56%!", "perf says it lost 54.56 % of 120,399 samples", None, "samples"),
         ("LOST 12 events, Check IO/CPU overload!", "perf says it lost 12 events", 12, "events"),
         ("# Total Lost Samples: 5", "perf says it lost 5 samples", 5, "samples"),
         ("5 lost samples", "perf says it lost 5 samples", 5, "samples"),
@@ -171,13 +171,15 @@ def test_perfs_chunks_of_the_shared_case() -> None:
     assert (unplaced.count, unplaced.unit) == (144, "chunks")
 
 
-@pytest.mark.parametrize("line", ["dd 7 [000]  raw_syscalls:sys_exit: NR 0 = 1", "dd 7/7     250000 cpu-clock:    7f12 f (x)"])
+@pytest.mark.parametrize(
+    "line", ["dd 7 [000]  raw_syscalls:sys_exit: NR 0 = 1", "dd 7/7     250000 cpu-clock:    7f12 f (x)"]
+)
 def test_perf_script_without_times_is_refused(tmp_path: Path, line: str) -> None:
     (tmp_path / "trace").write_text(f"# comment\n  {line}\n" * 5)
     assert perf.without_times((tmp_path / "trace").read_bytes())
-    for format in (None, "perf"):
+    for named in (None, "perf"):
         with pytest.raises(TraceError, match=r"perf script without times: record with -T \(--timestamp\)"):
-            read(tmp_path / "trace", format)
+            read(tmp_path / "trace", named)
     (tmp_path / "trace").write_text(PERF.format(""))
     assert not perf.without_times((tmp_path / "trace").read_bytes())
 

@@ -1,7 +1,6 @@
-"""Nobody is told "complete" of a trace that lost events: recordings that really lose some, as each tracer hands them on.
+"""Nobody is told "complete" of a trace that lost events: recordings that really lose some, as tracers hand them on.
 
-The text of a buffer in drop mode, perf's text and its conversion to CTF hide losses; that they are never called complete
-is the point.
+The text of a buffer in drop mode, perf's text and its conversion to CTF hide losses; they are never called complete.
 """
 
 from __future__ import annotations
@@ -132,7 +131,8 @@ def test_trace_dat(tmp_path: Path, overwrite: bool) -> None:
         with instances(1) as (name,):
             (TRACEFS / "instances" / name / "options" / "overwrite").write_text(str(int(overwrite)))
             trace_cmd(path, "-B", name, "-e", "raw_syscalls", "-b", "8", "-s", "200000", work=" ".join(WORK))
-        stats = subprocess.run(["trace-cmd", "report", "--stat", "-i", str(path)], capture_output=True, text=True)
+        command = ["trace-cmd", "report", "--stat", "-i", str(path)]
+        stats = subprocess.run(command, capture_output=True, text=True, check=True)
         lines = [line.partition(": ") for line in stats.stdout.splitlines()]
         return sum(int(n) for key, _, n in lines if key in ("overrun", "commit overrun", "dropped events"))
 
@@ -143,5 +143,3 @@ def test_trace_dat(tmp_path: Path, overwrite: bool) -> None:
 @pytest.mark.parametrize("mode", ["discard", "overwrite"])
 def test_lttng(lttng_recordings: dict[str, Path], mode: str) -> None:
     assert word(read(lttng_recordings[mode])) == LOST
-
-

@@ -67,7 +67,16 @@ def told_lost(path: Path) -> int:
 
 
 def record(path: Path, *arguments: str, work: tuple[str, ...] = ("dd", "if=/dev/zero", "of=/dev/null", "bs=1")) -> None:
-    command = ["perf", "record", "-q", "-o", str(path), *arguments, *work, *(("count=20000",) if work[0] == "dd" else ())]
+    command = [
+        "perf",
+        "record",
+        "-q",
+        "-o",
+        str(path),
+        *arguments,
+        *work,
+        *(("count=20000",) if work[0] == "dd" else ()),
+    ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
         pytest.skip(f"perf can't record here: {done.stderr[-200:]}")

@@ -44,7 +44,11 @@ REMARKS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
         "perf says it lost {0} chunks; record the text with --show-lost-events to see where",
         "chunks",
     ),
-    (re.compile(rb"Processed (\d+) samples and lost [\d.]+%!"), "perf says it lost a part of {0} samples", "samples"),
+    (
+        re.compile(rb"Processed (\d+) samples and lost (?P<share>[\d.]+)%!"),
+        "perf says it lost {1} % of {0} samples",
+        "samples",
+    ),
     (re.compile(rb"(?:Warning: )?LOST (\d+) events\b"), "perf says it lost {0} events", "events"),
     (re.compile(rb"(?:# Total Lost Samples: |(?=\d+ lost samples))(\d+)"), "perf says it lost {0} samples", "samples"),
     (re.compile(rb"AUX data lost (\d+) times"), "perf says AUX data were lost {0} times", "AUX"),
@@ -88,14 +92,15 @@ def without_times(head: bytes) -> bool:
 
 def remark(builder: Builder, line: int, text: bytes) -> bool:
     """Take in a line that perf says something in itself; False if it isn't one."""
+    if text[:1].isspace():  # a frame of a call chain
+        return False
     for pattern, said, unit in REMARKS:
         found = pattern.search(text)
         if found:
-            count = int(found[1][:18])
+            count, share = int(found[1][:18]), found.groupdict().get("share")
             if count:
-                # of the samples a share is told, not how many they are
-                known = None if unit == "samples" and b"%" in text else count
-                builder.unplaced.append(Unplaced(said.format(f"{count:,}"), known, unit, line=line))
+                words = said.format(f"{count:,}", decode(share or b""))
+                builder.unplaced.append(Unplaced(words, count if share is None else None, unit, line=line))
             return True
     odd = ODD.search(text)
     if odd:

@@ -1,7 +1,7 @@
 """``perf.data``: what it lost is read from its records by the package itself, its events as perf prints them.
 
-``file`` finds everything in the file, ``records`` goes through the records. ``tool`` lets perf print the events, if need
-be from a copy that an older perf can read; ``events`` makes them of the records where perf can't or isn't there.
+``file`` finds everything in the file, ``records`` goes through the records. ``tool`` lets perf print the events, if
+need be from a copy that an older perf can read; ``events`` makes them of the records where perf can't or isn't there.
 ``reader`` makes the trace.
 """
 
@@ -29,8 +29,8 @@ def _read(path: Path, options: Options) -> Trace:
 
 
 EVIDENCE = Evidence(
-    marks="records of type LOST, LOST_SAMPLES and AUX (truncated)",
+    marks="records of type LOST, LOST_SAMPLES and AUX (truncated, with gaps, collided)",
     complete="none of these records: the kernel writes one whenever a ring buffer had no room",
-    blind="before Linux 6.1, what was lost after the last event that found room; with --overwrite, what was overwritten",
+    blind="before Linux 6.1, what was lost after the last event that found room; what perf record --overwrite overwrote",
 )
 FORMAT = Format("perf.data", "perf.data (events as perf prints them)", recognise, _read, EVIDENCE, "perf", folder=True)

@@ -106,15 +106,15 @@ class _Reader:
         _marks(self.builder, told, cpu, tid, place)
         name, phase = np.concatenate(self.name)[order], np.concatenate(self.phase)[order]
         args, ret = pa.concat_arrays(self.args), pa.concat_arrays(self.ret)
-        time, cpu, tid = time[order], cpu[order].astype(np.int32), tid[order].astype(np.int32)
-        comm = _comms(self.builder, told, time, tid)
+        time, cpus, tids = time[order], cpu[order].astype(np.int32), tid[order].astype(np.int32)
+        comm = _comms(self.builder, told, time, tids)
         for first in range(0, len(order), BATCH):
             rows = slice(first, first + BATCH)
             taken = pa.array(order[rows])
             self.builder.add(
                 time_ns=time[rows],
-                cpu=cpu[rows],
-                tid=tid[rows],
+                cpu=cpus[rows],
+                tid=tids[rows],
                 comm=comm[rows],
                 name=name[rows],
                 phase=phase[rows],
@@ -165,14 +165,16 @@ def _marks(builder: Builder, told: Told, cpu: Ints, tid: Ints, place: Ints) -> N
     """Each loss before the first sample that its cpu has behind it in the file; ``place`` (E,): rows of samples."""
     streams, threads = rows_by(cpu), rows_by(tid)
     none = np.empty(0, np.int64)
-    for above, on, by, count in told.lost:
-        if on < 0:  # written by the thread, right before an event of its own
-            own = threads.get(by, none)
-            k = int(np.searchsorted(own, above))
-            on = int(cpu[own[min(k, len(own) - 1)]]) if len(own) else -1
+    last = int((place < len(place)).sum())
+    for above, said, by, count in told.lost:
+        own = threads.get(by, none)
+        if said < 0 and len(own):  # written by the thread, right before an event of its own
+            on = int(cpu[own[min(int(np.searchsorted(own, above)), len(own) - 1)]])
+        else:
+            on = said
         stream = streams.get(on, none)
         k = int(np.searchsorted(stream, above))
-        row = int(place[stream[k]]) if k < len(stream) else int((place < len(place)).sum())
+        row = int(place[stream[k]]) if k < len(stream) else last
         builder.marks.append(Mark(on, row, count, row))
     builder.marks.sort(key=lambda m: m.row)
 

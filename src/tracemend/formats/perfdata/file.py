@@ -22,9 +22,7 @@ PIPED = 16
 #: Features, by their numbers.
 TRACING_DATA, EVENT_DESC, DIR_FORMAT = 1, 12, 24
 #: Bits of sample_type, in the order in which a sample has them; each takes 8 bytes.
-IDENTIFIER, IP, TID, TIME, ADDR, ID, STREAM_ID, CPU, PERIOD = (
-    1 << n for n in (16, 0, 1, 2, 3, 6, 9, 7, 8)
-)
+IDENTIFIER, IP, TID, TIME, ADDR, ID, STREAM_ID, CPU, PERIOD = (1 << n for n in (16, 0, 1, 2, 3, 6, 9, 7, 8))
 #: What comes behind them, of sizes that only the sample tells.
 READ, CALLCHAIN, RAW = 1 << 4, 1 << 5, 1 << 10
 #: Bits of an attribute's flags, and of its read_format.

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracemend.formats.ftrace import MOST_LOST
 from tracemend.formats.perfdata.file import (
     CPU,
     EVENT_DESC,
@@ -69,11 +70,12 @@ class Samples:
 
 @dataclass
 class Told:
-    """What the records tell. lost: (samples above it, cpu, thread, events), cpu or thread -1 where it doesn't say.
+    """What the records tell. lost: (samples above it, cpu, thread, events), cpu or thread -1 where it doesn't say, no
+    number where it can't be true.
     named: how threads came by their names, in order: (time, thread, command), or its parent's where it is a number."""
 
     samples: int = 0
-    lost: list[tuple[int, int, int, int]] = field(default_factory=list)
+    lost: list[tuple[int, int, int, int | None]] = field(default_factory=list)
     lost_samples: int = 0
     aux: dict[int, int] = field(default_factory=dict)
     throttled: int = 0
@@ -219,10 +221,10 @@ class _Walker:
         elif kind == COMPRESSED2:
             self.packed.write(record[16 : 16 + min(number(record, 8, 8), len(record))])
         elif kind == LOST and len(record) >= 24:
-            told.lost.append((above, *self._where(record), number(record, 16, 8)))
+            told.lost.append((above, *self._where(record), self._possible(number(record, 16, 8), at)))
         elif kind == LOST_SAMPLES and len(record) >= 16:
             if not number(record, 4, 2) & FILTERED:
-                told.lost_samples += number(record, 8, 8)
+                told.lost_samples += self._possible(number(record, 8, 8), at) or 0
         elif kind == AUX and len(record) >= 32:
             cpu = self._where(record)[0]
             if number(record, 24, 8) & AUX_LOST:
@@ -237,6 +239,12 @@ class _Walker:
                 told.named.append((time, number(record, 16, 4), number(record, 20, 4)))
         elif self.found.piped and kind in (HEADER_ATTR, TRACING_DATA, FEATURE):
             self._described(kind, record, at)
+
+    def _possible(self, count: int, at: int) -> int | None:
+        if count < MOST_LOST:
+            return count
+        self.told.faults.append(f"byte {at}: a loss of {count} events can't be true")
+        return None
 
     def _described(self, kind: int, record: bytes, at: int) -> None:
         """What a file that was written into a pipe says of itself among its records."""
