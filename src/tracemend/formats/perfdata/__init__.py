@@ -31,6 +31,6 @@ def _read(path: Path, options: Options) -> Trace:
 EVIDENCE = Evidence(
     marks="records of type LOST, LOST_SAMPLES and AUX (truncated, with gaps, collided)",
     complete="none of these records: the kernel writes one whenever a ring buffer had no room",
-    blind="before Linux 6.1, what was lost after the last event that found room; what perf record --overwrite overwrote",
+    blind="before Linux 6.1, losses after the last event that found room; what perf record --overwrite overwrote",
 )
 FORMAT = Format("perf.data", "perf.data (events as perf prints them)", recognise, _read, EVIDENCE, "perf", folder=True)

@@ -167,11 +167,9 @@ def _marks(builder: Builder, told: Told, cpu: Ints, tid: Ints, place: Ints) -> N
     none = np.empty(0, np.int64)
     last = int((place < len(place)).sum())
     for above, said, by, count in told.lost:
-        own = threads.get(by, none)
-        if said < 0 and len(own):  # written by the thread, right before an event of its own
-            on = int(cpu[own[min(int(np.searchsorted(own, above)), len(own) - 1)]])
-        else:
-            on = said
+        # without a cpu it was written by the thread, right before an event of its own
+        own = threads.get(by, none) if said < 0 else none
+        on = int(cpu[own[min(int(np.searchsorted(own, above)), len(own) - 1)]]) if len(own) else said
         stream = streams.get(on, none)
         k = int(np.searchsorted(stream, above))
         row = int(place[stream[k]]) if k < len(stream) else last
