@@ -133,6 +133,12 @@ def mend(
 
 def _print_fills(mended: Mended, hypotheses: int) -> None:
     """What became of the gaps, how sure the fills are, and what to know of them."""
+    from tracemend.losses.scanning import scan
+
+    if not mended.fills:
+        said = scan(mended.trace).verdict
+        say(f"No gap to fill. {said.word.capitalize()}: {said.reason}.")
+        return
     counts = mended.counts
     say(
         f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "
