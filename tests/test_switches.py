@@ -15,7 +15,7 @@ from tracemend.losses.switches import FILTERED, unchained
 from tracemend.losses.verdict import COMPLETE, UNKNOWN
 
 SPELLINGS = {
-    "the kernel's": "prev_comm=a b prev_pid={} prev_prio=1 prev_state=R+ ==> next_comm=prev_pid=1 next_pid={} next_prio=2",
+    "the kernel's": "prev_comm=a b prev_pid={} prev_prio=1 prev_state=R ==> next_comm=prev_pid=1 next_pid={}",
     "trace-cmd's": "my:thread:{} [120] S ==> next [x]:{} [120]",
 }
 

@@ -17,11 +17,11 @@ from tracemend.formats import (
     bpf,
     ctf,
     etl,
-    external,
     ftrace,
     parquet,
     perf,
     perf_trace,
+    perfdata,
     sequence,
     strace,
     sysdig,
@@ -40,7 +40,7 @@ FORMATS: dict[str, Format] = {
         parquet.FORMAT,
         tracedat.FORMAT,
         etl.FORMAT,
-        external.PERF_DATA,
+        perfdata.FORMAT,
         ctf.FORMAT,
         tracerpt.FORMAT,
         ftrace.FORMAT,
@@ -58,7 +58,7 @@ FORMATS: dict[str, Format] = {
 def recognise(path: Path) -> Format:
     """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
     if path.is_dir():
-        heads = [read_head(f) for f in sorted(path.rglob("metadata")) if f.is_file()]
+        heads = [read_head(f) for f in (path / "data", *sorted(path.rglob("metadata"))) if f.is_file()]
         for candidate in FORMATS.values():
             if candidate.folder and any(map(candidate.recognise, heads)):
                 return candidate
