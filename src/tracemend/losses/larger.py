@@ -17,14 +17,12 @@ LARGER: dict[str, Callable[[int], str]] = {
     "trace-cmd": lambda kb: f"trace-cmd record -b {kb} ...",
     "atrace": lambda kb: f"atrace -b {kb} ...",
     "perf": lambda kb: f"perf record -m {_pages(kb)} ...",
-    "perf trace": lambda kb: f"perf trace -m {_pages(kb)} ...",
     "lttng": lambda kb: f"lttng enable-channel --subbuf-size={max(4, kb // 4)}k --num-subbuf=4 ...",
     "perfetto": lambda kb: (
         f"ftrace_config {{ buffer_size_kb: {kb} }} in its configuration, and larger buffers {{ size_kb }}"
     ),
     "etw": lambda kb: f"logman start ... -bs {min(kb, 1024)} -nb {max(2, kb // 1024)} {max(4, kb // 512)}",
     "bpftrace": lambda kb: f"BPFTRACE_PERF_RB_PAGES={_pages(kb)} bpftrace ...",
-    "bcc": lambda kb: f"open_perf_buffer(..., page_cnt={_pages(kb)}) in the tool, or its option for it",
 }
 
 
