@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tracemend.formats.base import Builder
 from tracemend.formats.perfetto.schema import GENERIC, PID, PRINT, SYS_ENTER, SYS_EXIT, TIMESTAMP, Event
 from tracemend.formats.perfetto.wire import LENGTH, Fields, fields
-from tracemend.formats.text import Bools, Ints, as_strings, decode, spans
+from tracemend.formats.text import Bools, Ints, as_strings, spans
 from tracemend.trace.events import ENTER, EXIT, INSTANT
 from tracemend.trace.syscalls import call_name
 
@@ -110,7 +110,9 @@ class Batch:
         codes = [self.builder.names(e.name) if u else -1 for (_, e), u in zip(known, used.tolist(), strict=True)]
         name = np.array(codes, np.int64)[of]
         number, inverse = np.unique(_last(inner, 1, len(kind), -1)[calls], return_inverse=True)
-        name[calls] = np.array([self.builder.names(call_name(n, self.arch)) for n in number.tolist()], np.int64)[inverse]
+        name[calls] = np.array([self.builder.names(call_name(n, self.arch)) for n in number.tolist()], np.int64)[
+            inverse
+        ]
         words = self._texts(named).dictionary_encode()
         own = np.array([self.builder.names(w) for w in words.dictionary.to_pylist()], np.int64)
         name[named.row] = own[words.indices.to_numpy()]
@@ -139,7 +141,7 @@ class Batch:
         labels, sorts = [], []
         for pair in pairs.tolist():
             number, key = pair >> 32, pair & 0xFFFFFFFF
-            label, sort = self.kinds[number].fields.get(key, ("", "")) if number in self.kinds else ("", "")
+            label, letter = self.kinds[number].fields.get(key, ("", "")) if number in self.kinds else ("", "")
             if number == SYS_ENTER:
                 labels.append("")
                 sorts.append(HEX if key == 2 else SKIPPED)
@@ -148,7 +150,7 @@ class Batch:
                 sorts.append(TEXT if key == 2 else SKIPPED)
             else:
                 labels.append(f"{label}=")
-                sorts.append(SKIPPED if number in (SYS_EXIT, GENERIC) else _SORTS.get(sort, SKIPPED))
+                sorts.append(SKIPPED if number in (SYS_EXIT, GENERIC) else _SORTS.get(letter, SKIPPED))
         sort = np.array(sorts, np.int64)[of] if len(pairs) else np.empty(0, np.int64)
         shown = (sort != SKIPPED) & ((sort == TEXT) == (inner.wire == LENGTH))
         label = pa.array(labels, pa.string()).take(pa.array(of[shown]))
@@ -216,5 +218,3 @@ def _hex(value: Ints) -> pa.Array:
     leading[~digits.any(axis=1)] = 15
     begin = np.arange(len(value), dtype=np.int64) * 16
     return as_strings(spans(_NIBBLES[digits].tobytes(), begin + leading, begin + 16), ascii_only=True)
-
-

@@ -78,7 +78,9 @@ class Merging:
         first_B, latest_B = np.full(len(bundles), count), np.full(len(bundles), -1, np.int64)
         first_B[present] = first
         np.maximum.at(latest_B, self.bundle, self.time)
-        behind_B = self._boot_time(np.arange(len(bundles)), np.array([min(b.behind, 1 << 62) for b in bundles], np.int64))
+        behind_B = self._boot_time(
+            np.arange(len(bundles)), np.array([min(b.behind, 1 << 62) for b in bundles], np.int64)
+        )
         drops: dict[int, list[int]] = {}
         for source, index in dropped:
             drops.setdefault(source, []).append(index)
@@ -160,9 +162,7 @@ class Merging:
             known = (where > 0) & (part[left] == part[blank])
             own = right > blank
             known_right = own & (compact[rows[right]] == 0) & (part[right] == part[blank])
-            tid[rows[blank]] = np.where(
-                known, after[rows[left]], np.where(known_right, tid[rows[right]], UNKNOWN)
-            )
+            tid[rows[blank]] = np.where(known, after[rows[left]], np.where(known_right, tid[rows[right]], UNKNOWN))
         return tid
 
     def _comms(self, tid: Ints) -> Ints:

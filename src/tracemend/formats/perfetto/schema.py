@@ -76,7 +76,5 @@ def _event(words: Iterable[str]) -> Event:
 def described(descriptor: bytes) -> Event:
     """An event that the trace itself describes (a DescriptorProto). Raises WireError."""
     about = message(descriptor)
-    known = {
-        number(f, 3): (decode(raw(f, 1)), TYPES[number(f, 5)]) for f in within(about, 2) if number(f, 5) in TYPES
-    }
+    known = {number(f, 3): (decode(raw(f, 1)), TYPES[number(f, 5)]) for f in within(about, 2) if number(f, 5) in TYPES}
     return Event(decode(raw(about, 1)), known)

@@ -130,17 +130,17 @@ class Fields:
 
     def of(self, chosen: Bools) -> Fields:
         """Some of the fields."""
-        columns = (self.row, self.number, self.wire, self.value, self.end)
-        return Fields(*(c[chosen] for c in columns), self.broken)
+        row, number, wire, value, end = (c[chosen] for c in (self.row, self.number, self.wire, self.value, self.end))
+        return Fields(row, number, wire, value, end, self.broken)
 
 
-def fields(data: Bytes, begin: Ints, end: Ints) -> Fields:
-    """The fields of messages data[begin:end] (M,); ``data`` has PAD bytes more than they take."""
+def fields(data: Bytes, begin: Ints, stop: Ints) -> Fields:
+    """The fields of messages data[begin:stop] (M,); ``data`` has PAD bytes more than they take."""
     rows, at = np.arange(len(begin)), begin.astype(np.int64)
     broken = np.zeros(len(begin), bool)
     found: list[tuple[Ints, ...]] = []
-    alive = at < end
-    rows, at, stop = rows[alive], at[alive], end[alive]
+    alive = at < stop
+    rows, at, stop = rows[alive], at[alive], stop[alive]
     while len(rows):
         tag, value_at, sound = varints(data, at)
         wire = tag & 7
@@ -170,7 +170,8 @@ def fields(data: Bytes, begin: Ints, end: Ints) -> Fields:
     columns = [np.concatenate(c) for c in zip(*found, strict=True)] if found else [empty] * 5
     order = np.argsort(columns[0], kind="stable")
     order = order[~broken[columns[0][order]]]
-    return Fields(*(c[order] for c in columns), broken)
+    row, numbers, sorts, values, ends = (c[order] for c in columns)
+    return Fields(row, numbers, sorts, values, ends, broken)
 
 
 def varints(data: Bytes, at: Ints) -> tuple[Ints, Ints, Bools]:
