@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import ctf, external, ftrace, parquet, perf, perfetto, sequence, strace, tracedat
+from tracemend.formats import ctf, external, ftrace, parquet, perf, perfetto, sequence, strace, systrace, tracedat
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -27,6 +27,7 @@ FORMATS: dict[str, Format] = {
         external.PERF_DATA,
         ctf.FORMAT,
         perfetto.FORMAT,
+        systrace.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
         strace.FORMAT,
