@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tracemend.errors import TraceError
 from tracemend.formats import read, recognise
-from tracemend.formats.base import Options
 from tracemend.formats.systrace import PIECE
 from tracemend.trace.events import Trace
 
@@ -43,7 +42,9 @@ def block(data: bytes) -> bytes:
 def quoted(text: bytes) -> bytes:
     dummy = b"           dummy-0000  [000] 0.0: 0: trace_event_clock_sync: parent_ts=0.0\\n"
     script = b'";\n  var view;\n  function load() {\n  }\n'
-    return b'  <script>\n  var linuxPerfData = "\\\n' + text.replace(b"\n", b"\\n\\\n") + dummy + script + b"  </script>\n"
+    return (
+        b'  <script>\n  var linuxPerfData = "\\\n' + text.replace(b"\n", b"\\n\\\n") + dummy + script + b"  </script>\n"
+    )
 
 
 def in_json(text: bytes) -> bytes:
@@ -91,11 +92,9 @@ def test_the_text_in_a_page_reads_as_it_does_alone(tmp_path: Path, plain: Trace,
 def test_lines_that_cannot_be_read_have_the_page_s_numbers(tmp_path: Path) -> None:
     path = tmp_path / "trace.html"
     path.write_bytes(HEAD + block(TEXT + b"what is this\n") + TAIL)
-    number = PAGES["one block"].splitlines().index(CLOSE.rstrip()) if CLOSE.rstrip() in PAGES["one block"] else 0
     trace = read(path)
     assert trace.passed_over is not None
     assert trace.passed_over.line == PAGES["one block"].count(b"\n", 0, PAGES["one block"].rindex(CLOSE)) + 1
-    assert number
     with pytest.raises(TraceError, match="what is this") as e:
         read(path, strict=True)
     assert e.value.path == str(path)
@@ -111,13 +110,12 @@ def test_a_page_without_a_trace_is_refused(tmp_path: Path, page: bytes) -> None:
         read(path)
 
 
-@pytest.mark.parametrize("damage", [lambda p: p[:-400], lambda p: p[:2000] + b"\0" * 30 + p[2030:]])
-def test_what_is_in_front_of_damage_in_packed_text_is_read(tmp_path: Path, damage: object) -> None:
+def test_packed_text_that_is_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
     path = tmp_path / "trace"
-    path.write_bytes(damage(PAGES["packed"]))  # type: ignore[operator]
+    path.write_bytes(PAGES["packed"][:-400])
     trace = read(path)
-    assert len(trace) > 0
-    assert trace.passed_over is not None
+    assert len(trace) > 100
+    assert "the packed text is cut short" in trace.warnings[0]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -127,7 +125,9 @@ def test_damage_gives_a_trace_or_an_error(tmp_path: Path, name: str, data: st.Da
     page = bytearray(PAGES[name][: 1 << 16])
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(page) - 1))
-        patch = data.draw(st.sampled_from([b"", b"\0", b'"', b"\\", b"</script>", b"\\u12", b"\n", OPEN, b"{", b"\xff"]))
+        patch = data.draw(
+            st.sampled_from([b"", b"\0", b'"', b"\\", b"</script>", b"\\u12", b"\n", OPEN, b"{", b"\xff"])
+        )
         page[at : at + data.draw(st.integers(0, 40))] = patch
     path = tmp_path / "trace"
     path.write_bytes(bytes(page))
@@ -146,4 +146,3 @@ def test_a_name_with_escapes_in_json(tmp_path: Path) -> None:
         trace = read(path, strict=True)
         assert set(trace.table["comm"].to_pylist()) == {'a"\\b\u00fc'}
         assert len(trace) == 4000
-    assert Options().arch

@@ -146,15 +146,13 @@ class _Block:
         self.out.write(b"\n" * piece.count(b"\n"))
 
     def _text(self, line: bytes) -> None:
-        if line.lstrip().startswith(DUMMY) or line.strip() == b"\\":
-            self._blank(line)
-        elif not self.quoted:
-            self.out.write(line.replace(LINE_END, b"\n"))
-        elif line.endswith(LINE_END):
-            self.out.write(line.removesuffix(LINE_END) + b"\n")
+        dummy = line.lstrip().startswith(DUMMY) or line.strip() == b"\\"
+        if not self.quoted or line.endswith(LINE_END) or line.strip() == b"\\":
+            text = line.replace(LINE_END, b"\n")
         else:  # the string ends here, and other script follows
-            self.out.write(line.rstrip().removesuffix(b";").removesuffix(b'"').removesuffix(b"\\n") + b"\n")
+            text = line.rstrip().removesuffix(b";").removesuffix(b'"').removesuffix(b"\\n") + b"\n"
             self.put = self._blank
+        self.out.write(b"\n" if dummy else text)
 
     def _search(self, piece: bytes) -> None:
         """Look in JSON for the string that has the text."""
