@@ -2,9 +2,9 @@
 
 A page has blocks of data (``<script class="trace-data">``): one with the ftrace text, and others, which are passed over
 (lists of processes, Chrome's events). Old pages have the text in a string of JavaScript, each line ending in ``\\n\\``;
-JSON may hold it as the string ``systemTraceEvents``. The text goes through ftrace's reader by way of a temporary file in
-which everything else is blank, so that a line has the number that it has in the page (of a string in JSON, the lines are
-counted on from its own).
+JSON may hold it as the string ``systemTraceEvents``. The text goes through ftrace's reader by way of a temporary file
+in which everything else is blank, so that a line has the number that it has in the page (of a string in JSON, the lines
+are counted on from its own).
 """
 
 from __future__ import annotations
