@@ -1,7 +1,7 @@
 """Times of other clocks brought to boot time, in which Perfetto has everything.
 
 The kernel's events have boot time already, unless it was asked for another clock: the raw monotonic one is converted by
-the trace's snapshots of both, the global one by those that each bundle brings along.
+the trace's snapshots of both, any other by the moments that the bundles bring along.
 """
 
 from __future__ import annotations
@@ -35,11 +35,9 @@ class Clocks:
 
     def moments(self, clock: int, bundles: Sequence[Bundle]) -> list[tuple[int, int]]:
         """The same moments by that clock and in boot time; none where that can't be known."""
-        if clock == RAW:
+        if clock == RAW and self.raw:
             return sorted(self.raw)
-        if clock == GLOBAL:
-            return sorted({(b.ticks, b.boot) for b in bundles if b.clock == GLOBAL and b.ticks and b.boot})
-        return []
+        return sorted({(b.ticks, b.boot) for b in bundles if b.clock == clock and b.ticks and b.boot})
 
 
 def to_boot(time: Ints, moments: list[tuple[int, int]]) -> Ints:
