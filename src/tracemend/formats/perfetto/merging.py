@@ -87,6 +87,7 @@ class Merging:
         latest: dict[int, int] = {}
         passed: dict[int, int] = {}
         open_: set[int] = set()
+        errors: dict[int, list[int]] = {}
         placed: set[tuple[int, int]] = set()
         marks = self.builder.marks
         for i, (bundle, stream) in enumerate(zip(bundles, self.stream_B.tolist(), strict=True)):
@@ -105,10 +106,14 @@ class Merging:
             latest[stream] = max(latest.get(stream, 0), int(latest_B[i]))
             if bundle.damaged:
                 open_.add(stream)
-            for at in bundle.errors:
-                after = np.flatnonzero((self.stream_B[self.bundle] == stream) & (self.time > at))
-                row = int(after[0]) if len(after) else count
-                marks.append(Mark(stream, row, None, row))
+            if bundle.errors:
+                errors.setdefault(stream, []).extend(bundle.errors)
+        streams = rows_by(self.stream_B[self.bundle]) if errors else {}
+        for stream, times in errors.items():
+            rows = streams.get(stream, np.empty(0, np.int64))
+            behind = np.searchsorted(self.time[rows], np.minimum(times, 1 << 62), "right")
+            after = np.unique(np.append(rows, count)[behind])
+            marks += [Mark(stream, row, None, row) for row in after.tolist()]
         marks += [Mark(stream, count, None, count) for stream in sorted(open_)]
         marks.sort(key=lambda m: m.row)
         return len(placed) == len(dropped)
