@@ -3,11 +3,14 @@ that systrace wrote: blocks of data (since 2015), a string of JavaScript (before
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -69,6 +72,17 @@ PAGES = {
 @pytest.fixture(scope="module")
 def plain() -> Trace:
     return read(DATA / "ftrace_pipe.txt")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda page: pa.Codec("zstd").compress(page, asbytes=True)])
+@pytest.mark.parametrize("name", ["one block", "packed"])
+def test_compressed_pages(tmp_path: Path, plain: Trace, name: str, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(pack(PAGES[name]))
+    assert read(path).table.drop(["line"]).equals(plain.table.drop(["line"]))
+    path.write_bytes(pack(PAGES[name])[:-20])
+    with suppress(TraceError):
+        read(path)
 
 
 @pytest.mark.parametrize("name", PAGES)

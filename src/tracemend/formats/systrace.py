@@ -19,7 +19,7 @@ from typing import IO
 from tracemend.errors import TraceError
 from tracemend.formats import ftrace
 from tracemend.formats.base import Builder, Format, Options
-from tracemend.formats.text import CHUNK, UNPACKING, open_binary
+from tracemend.formats.text import CHUNK, UNPACKING, open_binary, read_head
 from tracemend.trace.events import Trace
 
 PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.I)
@@ -49,11 +49,16 @@ def recognise(head: bytes) -> bool:
 def read(path: Path, options: Options) -> Trace:
     """Read the ftrace text in it; raises TraceError."""
     builder = Builder(path, "systrace", options)
+    head = read_head(path, PREAMBLE)
+    packed = None if PAGE.match(head) else PACKED.search(head)
     with tempfile.TemporaryDirectory(prefix="tracemend-") as folder:
         text = Path(folder) / "text"
         try:
             with open_binary(path) as page, open(text, "wb") as out:
-                if not _extract(page, out, builder):
+                if packed:
+                    out.write(b"\n" * page.read(packed.end()).count(b"\n"))
+                    _unpack(page, out, builder)
+                elif not _extract(page, out):
                     raise TraceError(path, 0, "no ftrace text is in this page")
             ftrace.fill(builder, text)
         except UNPACKING as e:
@@ -64,14 +69,8 @@ def read(path: Path, options: Options) -> Trace:
     return builder.finish()
 
 
-def _extract(page: IO[bytes], out: IO[bytes], builder: Builder) -> bool:
+def _extract(page: IO[bytes], out: IO[bytes]) -> bool:
     """Write the text that is in the page; whether there is any."""
-    packed = PACKED.search(head := page.read(PREAMBLE))
-    if packed and not PAGE.match(head):
-        out.write(b"\n" * head.count(b"\n", 0, packed.end()))
-        _unpack(head[packed.end() :], page, out, builder)
-        return True
-    page.seek(0)
     found, block, carry = False, None, b""
     while piece := page.readline(PIECE):
         ended = piece.endswith(b"\n")
@@ -92,13 +91,12 @@ def _extract(page: IO[bytes], out: IO[bytes], builder: Builder) -> bool:
     return found | (block is not None and block.close())
 
 
-def _unpack(data: bytes, packed: IO[bytes], out: IO[bytes], builder: Builder) -> None:
+def _unpack(packed: IO[bytes], out: IO[bytes], builder: Builder) -> None:
     """Write what zlib packed; what is in front of damage is kept."""
     unpacking = zlib.decompressobj()
     try:
-        while data and not unpacking.eof:
+        while not unpacking.eof and (data := unpacking.unconsumed_tail or packed.read(CHUNK)):
             out.write(unpacking.decompress(data, CHUNK))
-            data = unpacking.unconsumed_tail or packed.read(CHUNK)
     except zlib.error as e:
         builder.bad(0, f"can't unpack it to its end: {e}")
         return

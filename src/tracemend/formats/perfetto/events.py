@@ -24,7 +24,7 @@ UNKNOWN = -1
 #: How a field's value becomes text.
 SKIPPED, SIGNED, UNSIGNED, TEXT, HEX = range(5)
 _SORTS = {"i": SIGNED, "u": UNSIGNED, "s": TEXT}
-_NIBBLES = np.frombuffer(b"0123456789abcdef", np.uint8)
+_DIGITS = np.frombuffer(bytes(range(256)).hex().encode(), np.uint8).reshape(256, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +212,9 @@ def _last(found: Fields, number: int, count: int, default: int) -> Ints:
 
 def _hex(value: Ints) -> pa.Array:
     """64 bits as hexadecimal digits without zeros in front."""
-    shifts = np.arange(60, -4, -4, dtype=np.uint64)
-    digits = (value.view(np.uint64)[:, None] >> shifts & np.uint64(15)).astype(np.intp)
-    leading = np.minimum((digits != 0).argmax(axis=1), 15)
-    leading[~digits.any(axis=1)] = 15
+    octets = value.astype(">i8").view(np.uint8).reshape(-1, 8)
+    first = np.minimum((octets != 0).argmax(axis=1), 7)
+    first[value == 0] = 7
     begin = np.arange(len(value), dtype=np.int64) * 16
-    return as_strings(spans(_NIBBLES[digits].tobytes(), begin + leading, begin + 16), ascii_only=True)
+    skipped = 2 * first + (octets[np.arange(len(value)), first] < 16)
+    return as_strings(spans(_DIGITS[octets].tobytes(), begin + skipped, begin + 16), ascii_only=True)
