@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracemend.formats.base import Builder
-from tracemend.formats.perfetto.wire import message, number, repeated, within
+from tracemend.formats.perfetto.wire import Message, message, number, repeated, within
 from tracemend.formats.text import decode
 from tracemend.trace.evidence import Doubt, Unplaced
 
@@ -57,7 +57,8 @@ class Statistics:
 
     begin: dict[int, dict[int, dict[int, int]]] = field(default_factory=dict)
     end: dict[int, dict[int, dict[int, int]]] = field(default_factory=dict)
-    service: bytes = b""
+    service: Message = field(default_factory=dict)
+    buffers: list[Message] = field(default_factory=list)
     unparsed: bool = False
 
     def kernel(self, data: bytes, source: int, builder: Builder) -> None:
@@ -73,8 +74,13 @@ class Statistics:
         if missing and number(about, 1) == _END:
             builder.warnings.append(f"asked for, but not recorded: {', '.join(missing)}")
 
+    def own(self, data: bytes) -> None:
+        """Take in a TraceStats; the last one tells of the whole trace. Raises WireError."""
+        about = message(data)
+        self.buffers, self.service = within(about, 1), about
+
     def unplaced(self, gaps: set[int], stride: int) -> Iterator[Unplaced]:
-        """The losses, ``gaps``: the streams that have gaps. Raises WireError."""
+        """The losses, ``gaps``: the streams that have gaps."""
         for source, cpus in self.end.items():
             before = self.begin.get(source, {})
             for cpu, counters in sorted(cpus.items()):
@@ -88,25 +94,21 @@ class Statistics:
                         yield Unplaced(said, lost, cpu=stream)
         if self.unparsed:
             yield Unplaced("Perfetto could not make sense of a part of the kernel's buffers", None)
-        about = message(self.service)
-        for index, buffer in enumerate(within(about, 1)):
+        for index, buffer in enumerate(self.buffers):
             yield from _counted(buffer, BUFFER, f"Perfetto's buffer {index}")
-        yield from _counted(about, SERVICE, "Perfetto's service")
+        yield from _counted(self.service, SERVICE, "Perfetto's service")
 
     def doubts(self, sources: set[int]) -> Iterator[Doubt]:
-        """Why more may have been lost; ``sources`` have events. Raises WireError."""
+        """Why more may have been lost; ``sources`` have events."""
         if not self.service or not sources <= set(self.end):
             yield NO_STATISTICS
         if not sources:
             yield NO_KERNEL
-        about = message(self.service)
-        if number(about, 15) == _FAILED or number(about, 14):
+        if number(self.service, 15) == _FAILED or number(self.service, 14):
             yield FLUSH_FAILED
 
 
-def _counted(
-    found: dict[int, list[int | bytes]], counters: dict[int, tuple[str, str]], whose: str
-) -> Iterator[Unplaced]:
+def _counted(found: Message, counters: dict[int, tuple[str, str]], whose: str) -> Iterator[Unplaced]:
     for key, (what, unit) in counters.items():
         n = number(found, key)
         if n:

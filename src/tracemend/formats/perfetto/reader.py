@@ -74,7 +74,7 @@ class _Reader:
             elif n == KERNEL_STATISTICS:
                 self.statistics.kernel(told[begin:end], self.source(sequence), self.builder)
             elif n == STATISTICS:
-                self.statistics.service = told[begin:end]
+                self.statistics.own(told[begin:end])
             elif n == SYSTEM:
                 self.system(told[begin:end])
             elif n in schema.packet_names():
@@ -111,7 +111,7 @@ class _Reader:
                 self.names[number(thread, 1)] = decode(raw(thread, 2))
 
     def finish(self) -> Trace:
-        """The trace of all that was read. Raises TraceError, WireError."""
+        """The trace of all that was read. Raises TraceError."""
         about, bundles = self.builder, self.bundles.all
         self.bundles.decode(self.arch, least=1)
         stride = 1000

@@ -24,6 +24,10 @@ PAD = 16
 MOST_FIELDS = 1000
 
 
+#: All fields of a message by number; text, bytes and messages within it as bytes.
+Message = dict[int, list[int | bytes]]
+
+
 class WireError(ValueError):
     """Bytes that are no message: where, and what is wrong there."""
 
@@ -67,32 +71,32 @@ def walk(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
         yield number, wire, value, at
 
 
-def message(data: bytes, at: int = 0, end: int | None = None) -> dict[int, list[int | bytes]]:
+def message(data: bytes, at: int = 0, end: int | None = None) -> Message:
     """All fields of a message by number. Raises WireError."""
-    found: dict[int, list[int | bytes]] = {}
+    found: Message = {}
     for number, wire, value, stop in walk(data, at, len(data) if end is None else end):
         found.setdefault(number, []).append(data[value:stop] if wire == LENGTH else value)
     return found
 
 
-def number(fields: dict[int, list[int | bytes]], key: int) -> int:
+def number(fields: Message, key: int) -> int:
     """The last value of a field of a whole number; 0 where it isn't there."""
     value = fields.get(key, [0])[-1]
     return value if isinstance(value, int) else 0
 
 
-def raw(fields: dict[int, list[int | bytes]], key: int) -> bytes:
+def raw(fields: Message, key: int) -> bytes:
     """The last value of a field of text or bytes; empty where it isn't there."""
     value = fields.get(key, [b""])[-1]
     return value if isinstance(value, bytes) else b""
 
 
-def within(fields: dict[int, list[int | bytes]], key: int) -> list[dict[int, list[int | bytes]]]:
+def within(fields: Message, key: int) -> list[Message]:
     """The messages that are values of a field. Raises WireError."""
     return [message(v) for v in fields.get(key, ()) if isinstance(v, bytes)]
 
 
-def repeated(fields: dict[int, list[int | bytes]], key: int) -> Ints:
+def repeated(fields: Message, key: int) -> Ints:
     """All values of a repeated whole number, packed or not -> (V,); signed. Raises WireError."""
     parts = [packed(v) if isinstance(v, bytes) else np.array([v], np.uint64) for v in fields.get(key, ())]
     return np.concatenate([*parts, np.empty(0, np.uint64)]).astype(np.uint64).view(np.int64)
