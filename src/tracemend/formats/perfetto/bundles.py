@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracemend.formats.base import Builder
+from tracemend.formats.kernel import LATEST
 from tracemend.formats.perfetto import schema
 from tracemend.formats.perfetto.events import UNKNOWN, Batch, Columns, Told
 from tracemend.formats.perfetto.packets import Packet
@@ -97,7 +98,7 @@ class Bundles:
                 elif key == 4:
                     compact.append((value, at))
                 elif key == 8:
-                    bundle.errors.append(number(message(data, value, at), 1))
+                    bundle.errors.append(min(number(message(data, value, at), 1), LATEST))
                 elif key == 11:
                     about = message(data, value, at)
                     self.kinds[number(about, 1)] = schema.described(raw(about, 2))
@@ -108,13 +109,13 @@ class Bundles:
             elif key == 3:
                 bundle.lost = bool(value)
             elif key == 5:
-                bundle.clock = value
+                bundle.clock = min(value, LATEST)
             elif key == 6:
-                bundle.ticks = value
+                bundle.ticks = min(value, LATEST)
             elif key == 7:
-                bundle.boot = value
+                bundle.boot = min(value, LATEST)
             elif key in (9, 10):
-                bundle.behind = value or bundle.behind
+                bundle.behind = min(value, LATEST) or bundle.behind
 
     def _compact(self, data: bytes, at: int) -> None:
         """Take in the compact events of the latest bundle. Raises WireError."""

@@ -78,9 +78,7 @@ class Merging:
         first_B, latest_B = np.full(len(bundles), count), np.full(len(bundles), -1, np.int64)
         first_B[present] = first
         np.maximum.at(latest_B, self.bundle, self.time)
-        behind_B = self._boot_time(
-            np.arange(len(bundles)), np.array([min(b.behind, 1 << 62) for b in bundles], np.int64)
-        )
+        behind_B = self._boot_time(np.arange(len(bundles)), np.array([b.behind for b in bundles], np.int64))
         drops: dict[int, list[int]] = {}
         for source, index in dropped:
             drops.setdefault(source, []).append(index)
@@ -111,7 +109,7 @@ class Merging:
         streams = rows_by(self.stream_B[self.bundle]) if errors else {}
         for stream, times in errors.items():
             rows = streams.get(stream, np.empty(0, np.int64))
-            behind = np.searchsorted(self.time[rows], np.minimum(times, 1 << 62), "right")
+            behind = np.searchsorted(self.time[rows], np.array(times, np.int64), "right")
             after = np.unique(np.append(rows, count)[behind])
             marks += [Mark(stream, row, None, row) for row in after.tolist()]
         marks += [Mark(stream, count, None, count) for stream in sorted(open_)]
