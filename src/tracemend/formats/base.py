@@ -16,6 +16,9 @@ from tracemend.trace.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_fro
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
+#: A text piece by piece: whole lines, and the number of the first one.
+Pieces = Iterable[tuple[bytes, int]]
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -46,9 +49,8 @@ class Format:
     ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
     a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
-    the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads pieces
-    of whole lines, each with the number of its first line. They raise TraceError, too. ``tracer``: who writes it, if
-    only one does.
+    the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads its
+    pieces. They raise TraceError, too. ``tracer``: who writes it, if only one does.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Format:
     folder: bool = False
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
-    fill: Callable[[Builder, Iterable[tuple[bytes, int]]], None] | None = None
+    fill: Callable[[Builder, Pieces], None] | None = None
 
 
 class Interner:

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Evidence, Format, Options
+from tracemend.formats.base import Builder, Evidence, Format, Options, Pieces
 from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
-from tracemend.formats.text import Lines, chunks, decode, read_head
+from tracemend.formats.text import Lines, chunks, decode
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
@@ -108,10 +108,8 @@ def remark(builder: Builder, line: int, text: bytes) -> bool:
     return odd is not None
 
 
-def fill(builder: Builder, text: Path) -> None:
-    """Read the lines of ``text`` into the builder; raises TraceError."""
-    if without_times(read_head(text)):
-        raise TraceError(builder.path, 1, WITHOUT_TIMES)
+def fill(builder: Builder, pieces: Pieces) -> None:
+    """Read a text into the builder; raises TraceError."""
     samples = 0
     astray: list[tuple[int, int]] = []  # marks without a cpu, and the threads that they were written by
 
@@ -131,7 +129,9 @@ def fill(builder: Builder, text: Path) -> None:
         elif not event and not remark(builder, line, text) and not SILENT.match(text):
             builder.bad(line, f"no line of perf script: {decode(text[:80])!r}")
 
-    for chunk, first in chunks(text):
+    for chunk, first in pieces:
+        if first == 1 and without_times(chunk[: 1 << 16]):
+            raise TraceError(builder.path, 1, WITHOUT_TIMES)
         read_chunk(Lines(chunk, first), LAYOUT, builder, other)
     for number, tid in astray:
         mark = builder.marks[number]
@@ -144,12 +144,17 @@ def fill(builder: Builder, text: Path) -> None:
         builder.unplaced = [u for u in builder.unplaced if not u.line or u.unit not in REPEATED]
 
 
+def fill_bare(builder: Builder, pieces: Pieces) -> None:
+    """Read a text of which nobody knows how it was printed; raises TraceError."""
+    fill(builder, pieces)
+    if not builder.marks:
+        builder.doubts.append(NOT_SHOWN)
+
+
 def read(path: Path, options: Options) -> Trace:
     """Read perf script's text; raises TraceError."""
     builder = Builder(path, "perf", options)
-    fill(builder, path)
-    if not builder.marks:
-        builder.doubts.append(NOT_SHOWN)
+    fill_bare(builder, chunks(path))
     return builder.finish()
 
 
@@ -162,4 +167,5 @@ EVIDENCE = Evidence(
     complete="",
     blind="everything, if it was printed without --show-lost-events, and nothing tells whether it was",
 )
-FORMAT = Format("perf", "perf script text (--ns --show-lost-events)", recognise, read, EVIDENCE, "perf")
+TITLE = "perf script text (--ns --show-lost-events)"
+FORMAT = Format("perf", TITLE, recognise, read, EVIDENCE, "perf", fill=fill_bare)

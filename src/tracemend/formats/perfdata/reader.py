@@ -13,7 +13,7 @@ from tracemend.formats.base import Builder, Options
 from tracemend.formats.perfdata import MAGIC, events, tool
 from tracemend.formats.perfdata.file import FORMAT_LOST, WRITE_BACKWARD, Described, describe
 from tracemend.formats.perfdata.records import Told, parts, walk
-from tracemend.formats.text import UNPACKING, open_binary
+from tracemend.formats.text import UNPACKING, chunks, open_binary
 from tracemend.formats.tracedat.cursor import DamageError
 from tracemend.trace.events import Trace
 from tracemend.trace.evidence import Doubt, Unplaced
@@ -108,7 +108,7 @@ def _printed(empty: Builder, path: Path, folder: Path) -> Builder:
     builder = replace(_fresh(empty), pieces="lines")
     text, complaint = tool.print_text(path, folder)
     try:
-        perf.fill(builder, text)
+        perf.fill(builder, chunks(text))
     except TraceError as e:  # whatever is wrong with the text, the user knows only the file it was made from
         raise TraceError(empty.path, e.line, e.message) from None
     if builder.malformed > builder.rows:
