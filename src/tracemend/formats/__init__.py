@@ -14,6 +14,7 @@ from pathlib import Path
 from tracemend.errors import TraceError
 from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
 from tracemend.formats.base import Format, Options
+from tracemend.formats.lookalikes import looks_like
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
@@ -48,7 +49,9 @@ def recognise(path: Path) -> Format:
     for candidate in FORMATS.values():
         if candidate.recognise(head):
             return candidate
-    raise TraceError(path, 1, f"no known trace format; --format takes one of {', '.join(FORMATS)}")
+    what = looks_like(head)
+    seems = f" ({what})" if what else ""
+    raise TraceError(path, 1, f"no known trace format{seems}; --format takes one of {', '.join(FORMATS)}")
 
 
 def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:

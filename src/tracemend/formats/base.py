@@ -182,7 +182,7 @@ class Builder:
         return PassedOver(self.malformed, self.pieces, *self._first_bad) if self.malformed else None
 
     def finish(self, clock: str = "ns") -> Trace:
-        """The trace. Raises TraceError if nothing of it could be read; one that is whole and has no event is a trace."""
+        """The trace. Raises TraceError if nothing of it could be read; a whole one without an event is a trace."""
         if not self.rows and not self.marks and not self.unplaced and self.malformed:
             line, message = self._first_bad
             raise TraceError(self.path, line, f"{message} (read as {self.format}, in which no event was found)")

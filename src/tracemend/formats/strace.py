@@ -24,6 +24,7 @@ import pyarrow as pa
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
+from tracemend.formats.lookalikes import rival
 from tracemend.formats.text import Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.evidence import Doubt
@@ -44,7 +45,7 @@ CALL = re.compile(
 RETURN = rb"\)\s+= (?P<ret>\S.*?)(?: <(?P<took>\d{1,9}\.\d{1,9})>)?$"
 RESULT, RETURNED = re.compile(rb"(?P<args>.*)" + RETURN), re.compile(RETURN)
 #: What may look like that end and isn't: strings, and the paths of ``-y`` behind a descriptor.
-QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+"|(?<=[\dD])<(?!<)[^>]*+>|(?P<end>\)\s+= )')
+QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?$)|(?<=[\dD])<(?!<)[^>]*+(?:>|$)|(?P<end>\)\s+= )')
 END = re.compile(rb"\)\s+= ")
 UNFINISHED = re.compile(rb"\s*<(?:unfinished|detached) \.\.\.>(?:\)?\s+= \?)?$")
 #: Signals, deaths, strace's own words, stack frames of ``-k``, dumps of ``-e read`` and ``-e write``, the tables of
@@ -59,8 +60,6 @@ ATTACHED = re.compile(
     rb"(?: \(.{0,80}\))?$"
 )
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
-#: What only ltrace writes.
-LTRACE = re.compile(rb"= <void>$|\+\+\+ exited \(status -?\d+\) \+\+\+", re.MULTILINE)
 #: A result of these is none: the call didn't return.
 NO_RESULT = (b"?", b"? <unavailable>")
 
@@ -140,9 +139,9 @@ def _over(rest: bytes) -> tuple[bytes, bytes, bytes | None] | None:
 def recognise(head: bytes) -> bool:
     """Whether the first lines are calls of the system's, whatever the traced program wrote in between.
 
-    ltrace writes alike, but calls of libraries.
+    ltrace and others write alike, but other calls.
     """
-    if LTRACE.search(head):
+    if rival(head):
         return False
     calls = theirs = foreign = 0
     for text in head.splitlines()[:LOOKED_AT]:
