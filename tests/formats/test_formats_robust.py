@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,9 @@ from tracemend.trace.events import SCHEMA, Trace
 
 DATA = Path(__file__).parents[1] / "data"
 TEXTS = (
+    "ftrace_counter.txt.xz",
+    "ftrace_latency.txt.xz",
+    "ftrace_overrun.txt.xz",
     "ftrace_pipe.txt",
     "ftrace_trace.txt",
     "ftrace_syscalls.txt.xz",
@@ -32,6 +36,10 @@ TEXTS = (
     "strace_r.txt",
     "strace_tt_T.txt",
     "strace_bare.txt",
+    "strace_comm.txt.xz",
+    "strace_k_C.txt",
+    "strace_mixed.txt",
+    "strace_z.txt.xz",
 )
 TEXT_FORMATS = ("ftrace", "perf", "strace", "sequence")
 AWKWARD = [
@@ -61,6 +69,11 @@ AWKWARD = [
     b"<unfinished ...>",
     b"<... read resumed>",
     b"strace: Process 12 attached",
+    b"<detached ...>",
+    b"<sh>",
+    b"hello\n",
+    b"CPU: 1\noverrun: 7\n",
+    b"##### CPU 1 buffer started ####\n",
     b" tracemend_inferred gap=0",
 ]
 
@@ -70,10 +83,28 @@ def head_of(name: str, lines: int = 90) -> bytes:
         return b"".join(f.readlines()[:lines])
 
 
+#: Made up as the kernel's documentation has it: the kernel that tests run on has no such tracer.
+GRAPH = b"""# tracer: function_graph
+ 0)               |  sys_open() {
+ 0)               |    /* sched_wakeup: comm=a pid=7 */
+ 0)   0.081 us    |    kmem_cache_alloc();
+ ------------------------------------------
+ 0)   sh-12   =>  cat-13
+ ------------------------------------------
+CPU:0 [LOST 12 EVENTS]
+ 0) ! 103.447 us  |  } /* sys_open */
+"""
 SEEDS = [head_of(name) for name in TEXTS] + [
     b"openat read read ? ? close\n",
     b"openat:enter\nopenat:exit\n...\n~read\n7\n-1\n",
+    GRAPH,
 ]
+
+
+def zstd(data: bytes) -> bytes:
+    """Packed, in two frames."""
+    half = len(data) // 2
+    return b"".join(bytes(pa.Codec("zstd").compress(part)) for part in (data[:half], data[half:]))
 
 
 def check(trace: Trace) -> None:
@@ -131,22 +162,22 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=damaged(), format=st.sampled_from([None, *TEXT_FORMATS]), skip=st.booleans())
-def test_damage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None, skip: bool) -> None:
+@given(data=damaged(), format=st.sampled_from([None, *TEXT_FORMATS]), strict=st.booleans())
+def test_damage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None, strict: bool) -> None:
     scratch.write_bytes(data)
-    attempt(scratch, format=format, skip_malformed=skip)
+    attempt(scratch, format=format, strict=strict)
 
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=3000), format=st.sampled_from([None, *TEXT_FORMATS]))
 def test_garbage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None) -> None:
     scratch.write_bytes(data)
-    attempt(scratch, format=format, skip_malformed=True)
+    attempt(scratch, format=format)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    packer=st.sampled_from([gzip.compress, bz2.compress, lzma.compress]),
+    packer=st.sampled_from([gzip.compress, bz2.compress, lzma.compress, zstd]),
     seed=st.sampled_from(SEEDS[:5]),
     damage=st.tuples(st.floats(0, 1), st.binary(max_size=6), st.booleans()),
 )
@@ -179,7 +210,7 @@ def test_damaged_arrays(scratch: Path, kind: str, at: float, patch: bytes, keep:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
 def test_compressed_input_reads_the_same(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
     data = head_of(name, 10**6)
     plain, packed = tmp_path / "plain", tmp_path / "packed"
@@ -229,7 +260,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_what_is_no_trace_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
-    with pytest.raises(TraceError, match="no known trace format; --format takes one of") as e:
+    with pytest.raises(TraceError, match=r"no known trace format( \(.*\))?; --format takes one of") as e:
         read(path)
     assert all(name in str(e.value) for name in FORMATS)
 
@@ -250,7 +281,7 @@ def test_an_overlong_line_is_refused(tmp_path: Path, format: str) -> None:
     path = tmp_path / "trace"
     path.write_bytes(b"openat\n" + b"x" * (2 << 20) + b"\n")
     with pytest.raises(TraceError, match="more than 1 MiB") as e:
-        read(path, format, skip_malformed=True)
+        read(path, format)
     assert e.value.line <= 2
 
 
@@ -273,7 +304,8 @@ PERF_EVENT = "             cat    17 [001]    12.000001: raw_syscalls:sys_enter:
         ("ftrace", EVENT, "CPU:999999 [LOST 4 EVENTS]"),
         ("perf", PERF_EVENT, "             cat    17 [001] "),
         ("perf", PERF_EVENT, PERF_EVENT.rstrip()[:-4]),
-        ("strace", "12.0 read(3) = 0\n", '12.1 write(1, "foo'),
+        ("strace", "12.0 read(3) = 0\n", "12.1 wri"),
+        ("strace", "12.0 read(3) = 0\n", "helloread(3) = 0"),
         ("strace", "12.0 read(3) = 0\n", "read(3) = 0"),
         ("strace", "read(3) = 0\n", "12.0 read(3) = 0"),
         ("strace", "1700000000.0 read(3) = 0\n", "9999999999.0 read(3) = 0"),
@@ -284,13 +316,15 @@ def test_a_bad_line_is_named_or_passed_over(tmp_path: Path, format: str, good: s
     path = tmp_path / "trace"
     path.write_text(good + bad)
     with pytest.raises(TraceError) as e:
-        read(path, format)
+        read(path, format, strict=True)
     assert e.value.line == 2
     assert str(e.value).startswith(f"{path}:2: ")
-    trace = read(path, format, skip_malformed=True)
+    trace = read(path, format)
     path.write_text(good)
     assert trace.table.equals(read(path, format).table)
-    assert trace.warnings == ("1 malformed lines were passed over",)
+    assert trace.passed_over is not None
+    assert (trace.passed_over.number, trace.passed_over.line, trace.passed_over.why) == (1, 2, e.value.message)
+    assert trace.passed_over.sentence() in trace.warnings
 
 
 @pytest.mark.parametrize("format", ["ftrace", "perf"])
@@ -316,9 +350,9 @@ def test_an_impossible_count_is_refused(tmp_path: Path, format: str, mark: str) 
     path = tmp_path / "trace"
     path.write_text(event + mark + event)
     with pytest.raises(TraceError, match="a loss of 99999999999999999999 events can't be true") as e:
-        read(path)
+        read(path, strict=True)
     assert e.value.line == 2
-    (gap,) = read(path, skip_malformed=True).gaps  # the loss is true, its number isn't
+    (gap,) = read(path).gaps  # the loss is true, its number isn't
     assert (gap.known, gap.count) == ("uncounted", None)
 
 

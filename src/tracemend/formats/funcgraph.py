@@ -105,7 +105,7 @@ class Graph:
     def _event(self, line: int, text: bytes) -> bool:
         """Add the events of a line; False if it has none."""
         found = None if text.startswith(b"#") or len(text) > LONGEST else LINE.match(text)
-        if found is None or (found["time"] is None) is bool(self.timed):
+        if found is None or self.timed not in (None, found["time"] is not None):
             return False
         call = CALL.match(found["what"])
         back = None if call else RETURN.match(found["what"])

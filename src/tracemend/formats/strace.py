@@ -56,7 +56,7 @@ SILENT = re.compile(
     rb"|System call usage summary.*| [ _|/\\{].*[\\|/_\[\]()}\".-] *)?$"
 )
 ATTACHED = re.compile(
-    rb"(?P<cut>.*?)(?:strace: )?Process (?P<pid>\d{1,9}) (?:(?P<new>attached)|detached)(?: with \d+ threads)?"
+    rb"(?P<cut>.*?)(?:(?:/[\w./-]+/)?strace: )?Process (?P<pid>\d{1,9}) (?:(?P<new>attached)|detached)(?: with \d+ threads)?"
     rb"(?: \(.{0,80}\))?$"
 )
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
