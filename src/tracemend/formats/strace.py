@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,48 +24,25 @@ import pyarrow as pa
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.lookalikes import rival
+from tracemend.formats.stracelines import (
+    CALL,
+    HEAD,
+    LATEST_NS,
+    NO_RESULT,
+    RESULT,
+    SILENT,
+    UNFINISHED,
+    Clock,
+    attached,
+    known,
+    nanoseconds,
+    over,
+)
 from tracemend.formats.text import Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.evidence import Doubt
-from tracemend.trace.syscalls import all_names
 
-#: What stands in front of a call: the process and its command (``--decode-pids=comm``), its security context, the time,
-#: and with ``-i`` and ``-n`` the address and the number.
-HEAD = re.compile(
-    rb"(?:\[pid +(?P<pid>\d{1,9})(?:<(?P<own>[^>]*)>)?\] +|(?P<column>\d{1,9})(?:<(?P<comm>[^>]*)>)? +)?"
-    rb"(?:\[\w[^\]]*\] (?=[\d:.]+ ))?"
-    rb"(?:\s*(?:(?P<clock>\d\d:\d\d:\d\d)(?P<part>\.\d{1,9})?|(?P<seconds>\d{1,10}(?:\.\d{1,9})?)) )?"
-    rb"(?:\[[^\]]{1,200}\] )*"
-)
-CALL = re.compile(
-    rb" *(?:(?P<name>[A-Za-z_]\w*|\?\?\?)\(|<\.\.\. (?P<resumed>[A-Za-z_]\w*|\?\?\?) resumed>)(?P<rest>.*)"
-)
-#: The end of a call that is over: the last closing parenthesis, an equals sign, the result, the time it took.
-RETURN = rb"\)\s+= (?P<ret>\S.*?)(?: <(?P<took>\d{1,9}\.\d{1,9})>)?$"
-RESULT, RETURNED = re.compile(rb"(?P<args>.*)" + RETURN), re.compile(RETURN)
-#: What may look like that end and isn't: strings, and the paths of ``-y`` behind a descriptor.
-QUOTED = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?$)|(?<=[\dD])<(?!<)[^>]*+(?:>|$)|(?P<end>\)\s+= )')
-END = re.compile(rb"\)\s+= ")
-UNFINISHED = re.compile(rb"\s*<(?:unfinished|detached) \.\.\.>(?:\)?\s+= \?)?$")
-#: Signals, deaths, strace's own words, stack frames of ``-k``, dumps of ``-e read`` and ``-e write``, the tables of
-#: ``-c`` and ``-C``, the pictures around ``--tips``, blank lines.
-SILENT = re.compile(
-    rb" *(?:---.*---|\+\+\+.*\+\+\+|(?:/\S+/)?strace: .*|Process \d+ .*|\[ ?Process PID=.*\]| ?> .*|#.*"
-    rb"|\| [0-9a-f]{5,16}  .*\||\* \d+ bytes in buffer \d+|% time +seconds .*|[- ]{40,}|\d+\.\d\d +\d+\.\d{6} .*"
-    rb"|System call usage summary.*| [ _|/\\{].*[\\|/_\[\]()}\".-] *)?$"
-)
-ATTACHED = re.compile(
-    rb"(?P<cut>.*?)(?:(?:/[\w./-]+/)?strace: )?Process (?P<pid>\d{1,9}) (?:(?P<new>attached)|detached)(?: with \d+ threads)?"
-    rb"(?: \(.{0,80}\))?$"
-)
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
-#: A result of these is none: the call didn't return.
-NO_RESULT = (b"?", b"? <unavailable>")
-
-#: Seconds below this are no date (it was 1973): they are ``-r``'s distances.
-EARLIEST_DATE = 100_000_000
-LATEST_NS = (1 << 63) - 1 - 1_000_000_000 * 1_000_000_000  # a duration has nine digits of seconds
-DAY_NS = 86_400 * 1_000_000_000
 LOOKED_AT = 50
 #: Events that are added to a trace at once.
 BATCH = 1 << 18
@@ -79,61 +55,6 @@ BY_HAND = Doubt(
     "strace attached to a process that ran already, and what that did before isn't in the trace",
     "Start the process under strace to have its calls from the first on.",
 )
-
-
-@cache
-def _names() -> frozenset[bytes]:
-    return frozenset(n.encode() for n in all_names())
-
-
-def known(name: bytes) -> bool:
-    """Whether a call can have this name; otherwise the traced program's own words may stand in front of it."""
-    if name in _names() or name.startswith((b"syscall_", b"SYS_", b"osf_")) or name == b"???":
-        return True
-    return name.removeprefix(b"old").removeprefix(b"_") in _names()
-
-
-class _Clock:
-    """strace's four ways to tell the time, as nanoseconds that never jump over midnight. None: no time at all."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.days = 0
-        self.of_day = 0
-
-    def read(self, head: re.Match[bytes]) -> int | None:
-        if head["clock"]:
-            hours, minutes, seconds = head["clock"].split(b":")
-            of_day = _nanoseconds(b"%d%s" % (int(hours) * 3600 + int(minutes) * 60 + int(seconds), head["part"] or b""))
-            self.days += of_day < self.of_day - DAY_NS // 2
-            self.days -= of_day > self.of_day + DAY_NS // 2 and self.days > 0  # -z: a line from before midnight
-            self.of_day = of_day
-            self.now = self.days * DAY_NS + of_day
-        elif head["seconds"]:
-            time = _nanoseconds(head["seconds"])
-            self.now = time if time >= EARLIEST_DATE * 1_000_000_000 else self.now + time
-        else:
-            return None
-        return self.now
-
-
-def _nanoseconds(text: bytes) -> int:
-    seconds, _, fraction = text.partition(b".")
-    return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
-
-
-def _over(rest: bytes) -> tuple[bytes, bytes, bytes | None] | None:
-    """Arguments, result and duration of a call that is over, None of one that isn't."""
-    result = RESULT.match(rest)
-    if result is None:
-        return None
-    args, ret, took = result.groups()
-    if END.search(args):  # more than one place looks like the end
-        end = next((m.start() for m in QUOTED.finditer(rest) if m["end"]), None)
-        first = None if end is None else RETURNED.match(rest, end)
-        if first:
-            args, (ret, took) = rest[:end], first.groups()
-    return args, ret, took
 
 
 def recognise(head: bytes) -> bool:
@@ -150,7 +71,7 @@ def recognise(head: bytes) -> bool:
         if call and (call["resumed"] or UNFINISHED.search(text) or RESULT.match(call["rest"])):
             calls += 1
             theirs += known(call["name"] or call["resumed"])
-        elif not SILENT.match(text, at) and not ATTACHED.match(text):
+        elif not SILENT.match(text, at) and not attached(text):
             foreign += 1
     return theirs > 0 and 2 * theirs >= calls and 2 * calls >= foreign
 
@@ -243,7 +164,7 @@ class _Reader:
     main: int
     alone: int
     alive: set[int]
-    clock: _Clock = field(default_factory=_Clock)
+    clock: Clock = field(default_factory=Clock)
     events: _Events = field(default_factory=_Events)
     seen: set[int] = field(default_factory=set)
     timed: bool | None = None
@@ -256,25 +177,26 @@ class _Reader:
     def read(self, line: int, text: bytes) -> bool:
         """Take one line; False if it is none of strace's."""
         left, self.left = self.left, None
-        attached = ATTACHED.match(text) if b"tached" in text else None
-        if attached:
-            if attached["new"]:
-                self.alive.add(int(attached["pid"]))
-                self.by_hand |= self.index == 0 and not attached["cut"].strip() and self.held is None
-            if attached["cut"].strip():
-                self.held = line, attached["cut"]
+        here = attached(text)
+        if here:
+            pid, new, broken = here
+            if new:
+                self.alive.add(pid)
+                self.by_hand |= self.index == 0 and not broken and self.held is None
+            if broken:
+                self.held = line, broken
             return True
         head = HEAD.match(text)
         assert head is not None  # every part of it may be absent
         call = CALL.match(text, head.end())
         if call:
             return self._call(line, text, head, call)
-        if self.held and (RESULT.match(text) or UNFINISHED.match(text)):
+        if self.held and (RESULT.match(text) or UNFINISHED.match(text.lstrip())):
             begun = self.held[1]
             self.held = None
             return self.read(line, begun + text)
-        if left and (over := _over(text)):
-            return self._add(line, *left, True, over)
+        if left and (ended := over(text)):
+            return self._add(line, *left, True, ended)
         if not SILENT.match(text, head.end()) and not SILENT.match(text):
             self.builder.bad(line, f"no line of strace: {decode(text[:80])!r}")
             return False
@@ -293,15 +215,15 @@ class _Reader:
             self.builder.bad(line, f"no call of the system's: {decode(text[:80])!r}")
             return False
         self.give_up()
-        over = _over(rest)
-        unfinished = UNFINISHED.search(rest) if over is None or over[1] == b"?" else None
-        if over is None and unfinished is None:
+        ended = over(rest)
+        unfinished = UNFINISHED.search(rest) if ended is None or ended[1] == b"?" else None
+        if ended is None and unfinished is None:
             self.held = line, text
             return True
         if unfinished:
             self.left = head, entering or resumed
             rest = rest[: unfinished.start()]
-        args, ret, took = over or (rest, b"?", None)
+        args, ret, took = ended or (rest, b"?", None)
         return self._add(line, head, entering or resumed, bool(resumed), (rest if unfinished else args, ret, took))
 
     def _add(
@@ -329,7 +251,7 @@ class _Reader:
             self.events.words.append((decode(args.strip()), None))
             self.index += 1
         if ret not in NO_RESULT:
-            after = self.index if time is None else now + (_nanoseconds(took) if took and not resumed else 0)
+            after = self.index if time is None else now + (nanoseconds(took) if took and not resumed else 0)
             self.events.numbers.append((after, not resumed, tid, comm, code, EXIT, line))
             self.events.words.append((None, decode(ret)))
             self.index += 1
