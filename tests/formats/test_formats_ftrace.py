@@ -240,3 +240,11 @@ def test_a_call_that_never_returned_takes_no_return_of_another(tmp_path: Path) -
     """Its call stands deeper than the return."""
     trace = made_up(tmp_path, " 0)  |  a() {\n 0)  |    b() {\n 0)  0.5 us  |  }\n")
     assert [e[2:] for e in events(trace)] == [("a", "enter"), ("b", "enter"), ("a", "exit")]
+
+
+@pytest.mark.parametrize(
+    "header", ["# tracer: nop\n#\n# entries-in-buffer/entries-written: 0/0   #P:2\n#\n", GRAPH[: GRAPH.index(" 0)")]]
+)
+def test_a_trace_may_have_no_event(tmp_path: Path, header: str) -> None:
+    trace = made_up(tmp_path, header, strict=True)
+    assert (len(trace), trace.gaps, trace.overwritten) == (0, (), 0)

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -392,3 +393,55 @@ def test_bytes_that_are_no_text_are_kept_as_latin_1(tmp_path: Path) -> None:
     trace = read(path)
     assert trace.table["comm"].to_pylist() == ["cat", "\xe9cat", "cat"]
     assert [a[:4] for a in trace.table["args"].to_pylist()] == ["3, 7", "\xff, 7", "3, ß"]
+
+
+#: Lines that a pattern could go over again and again, from each of their bytes on.
+SLOW = [
+    b"read(" + b" " * 100_000,
+    b"read(" + b"(" * 100_000,
+    b"read(" + b")" * 100_000,
+    b"read(" + b") = " * 30_000,
+    b"read(3) = 1, " + b'"\\' * 50_000 + b") = 3) = ",
+    b"read(1) = " + b"1<" * 50_000 + b") = 3",
+    b"/a" * 50_000 + b"strace: Process 7 attached",
+    b" " * 100_000 + b"x",
+    b"-" * 100_000 + b"x",
+    b"- " * 50_000,
+    b"a-1 " * 30_000,
+    b" |" * 50_000,
+    b"[1] " * 30_000,
+    b" 0) a-1 => " * 10_000,
+    b"=" * 100_000,
+    b" 0)  | f();/*" * 10_000,
+    b"read(" + b" <unfinished" * 10_000,
+]
+
+
+@pytest.mark.parametrize("line", SLOW, ids=lambda line: line[:16].decode())
+def test_no_line_takes_long(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "trace"
+    before = time.process_time()
+    path.write_bytes(b"x\n" + (line + b"\n") * 2)
+    for name in (None, *TEXT_FORMATS):
+        attempt(path, format=name)
+    path.write_bytes(b"# tracer: function_graph\n" + line + b"\n")
+    attempt(path)
+    assert time.process_time() - before < 5
+
+
+def test_zstd_in_many_frames_and_with_passages_to_skip(tmp_path: Path) -> None:
+    """As pzstd and others write it: frames one after the other, with data of their own in between."""
+    aside = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    path = tmp_path / "trace"
+    data = head_of("ftrace_pipe.txt", 10**6)
+    pieces = [data[at : at + 7000] for at in range(0, len(data), 7000)]
+    path.write_bytes(b"".join(aside + bytes(pa.Codec("zstd").compress(p)) for p in pieces) + aside)
+    assert read(path).table.equals(read(DATA / "ftrace_pipe.txt").table)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_a_packed_file_that_breaks_off_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(pack(head_of("ftrace_pipe.txt", 10**6) * 9)[:-40])
+    with pytest.raises(TraceError, match="can't read"):
+        read(path)

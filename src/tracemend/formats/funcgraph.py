@@ -75,13 +75,14 @@ class Graph:
         for i in range(len(lines)):
             text = lines.text(i)
             line = lines.first + i
-            switch = SWITCH.match(text) if b"=>" in text and len(text) <= LONGEST_SWITCH else None
+            short = len(text) <= LONGEST_SWITCH
+            switch = SWITCH.match(text) if short and b"=>" in text else None
             if switch:
                 cpu = int(switch["cpu"])
                 if cpu not in self.thread:
                     self.open[_owner(int(switch["was"]), cpu)] = self.open.pop((-1, cpu), [])
                 self.thread[cpu] = self.builder.comms(decode(switch["comm"])), int(switch["tid"])
-            elif not self._event(line, text) and not INTERRUPT.match(text):
+            elif not self._event(line, text) and not (short and INTERRUPT.match(text)):
                 marks = len(self.builder.marks)
                 other(self.builder.rows + len(self._numbers), line, text)
                 if len(self.builder.marks) > marks:

@@ -81,13 +81,13 @@ def main_thread(path: Path) -> int:
 
     It is the first one that turns up with a ``[pid]`` without having been attached.
     """
-    attached = set()
+    added = set()
     for chunk, _ in chunks(path):
         if b"[pid" in chunk or b" attached" in chunk:
             for pid, new in PID.findall(chunk):
                 if new:
-                    attached.add(new)
-                elif pid not in attached:
+                    added.add(new)
+                elif pid not in added:
                     return int(pid)
     return -1
 
@@ -167,6 +167,7 @@ class _Reader:
     clock: Clock = field(default_factory=Clock)
     events: _Events = field(default_factory=_Events)
     seen: set[int] = field(default_factory=set)
+    names: dict[bytes, int] = field(default_factory=dict)
     timed: bool | None = None
     columned: bool | None = None
     index: int = 0
@@ -244,7 +245,9 @@ class _Reader:
         self.seen.add(tid)
         command = head["own"] or head["comm"]
         comm = -1 if command is None else self.builder.comms(decode(command))
-        code = self.builder.names(decode(name))
+        code = self.names.get(name)
+        if code is None:
+            code = self.names[name] = self.builder.names(decode(name))
         now = self.index if time is None else time
         if not resumed:
             self.events.numbers.append((now, False, tid, comm, code, ENTER, line))
@@ -276,14 +279,13 @@ class _Reader:
 
     def end(self) -> bool:
         """Whether the file ended within a call, which was entered then."""
-        if self.held is None:
-            return False
-        line, text = self.held
+        line, text = self.held or (0, b"")
         head = HEAD.match(text)
         call = head and CALL.match(text, head.end())
         if head and call and call["name"]:
-            self._add(line, head, call["name"], False, (call["rest"], b"?", None))
-        return True
+            return self._add(line, head, call["name"], False, (call["rest"], b"?", None))
+        self.give_up()
+        return False
 
 
 def read(path: Path, options: Options) -> Trace:

@@ -29,8 +29,8 @@ UNFINISHED = re.compile(rb"<(?:unfinished|detached) \.\.\.>(?:\)?\s+= \?)?$")
 #: ``-c`` and ``-C``, the pictures around ``--tips``, blank lines.
 SILENT = re.compile(
     rb" *+(?:---.*---|\+\+\+.*\+\+\+|(?:/\S+/)?strace: .*|Process \d+ .*|\[ ?Process PID=.*\]|> .*|#.*"
-    rb"|\| [0-9a-f]{5,16}  .*\||\* \d+ bytes in buffer \d+|% time +seconds .*|-{5,}[- ]+|\d+\.\d\d +\d+\.\d{6} .*"
-    rb"|System call usage summary.*|(?<=  )[_|/\\{].*[\\|/_\[\]()}\".-] *)?$"
+    rb"|\| [0-9a-f]{5,16}  .*\||\* \d+ bytes in buffer \d+|% time +seconds .*|-{5,}+(?: +-{5,}+)+"
+    rb"|\d+\.\d\d +\d+\.\d{6} .*|System call usage summary.*|(?<=  )[_|/\\{].*[\\|/_\[\]()}\".-] *)?$"
 )
 ATTACHED = re.compile(rb"Process (?P<pid>\d{1,9}) (?P<how>attached|detached)(?: with \d+ threads)?(?: \(.{0,80}\))?$")
 #: Who says so, at the end of what stands in front.
