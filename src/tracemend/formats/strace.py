@@ -178,7 +178,7 @@ class _Reader:
     def read(self, line: int, text: bytes) -> bool:
         """Take one line; False if it is none of strace's."""
         left, self.left = self.left, None
-        here = attached(text)
+        here = attached(text) if b"tached" in text else None
         if here:
             pid, new, broken = here
             if new:
@@ -203,12 +203,9 @@ class _Reader:
             return False
         self.clock.read(head)  # whatever the line tells: -r counts from line to line
         if text.endswith(b"+++"):
-            self.alive.discard(self._thread(head))
+            self.alive.discard(int(head["pid"] or head["column"] or self.alone))
             self.alone = next(iter(self.alive)) if len(self.alive) == 1 else self.main
         return True
-
-    def _thread(self, head: re.Match[bytes]) -> int:
-        return int(head["pid"] or head["column"] or self.alone)
 
     def _call(self, line: int, text: bytes, head: re.Match[bytes], call: re.Match[bytes]) -> bool:
         entering, resumed, rest = call.groups()
@@ -232,18 +229,20 @@ class _Reader:
     ) -> bool:
         """Add the events of a call that stands on a line; False if that line doesn't fit the others."""
         time = self.clock.read(head)
-        columned = head["column"] is not None
+        pid, own, column, other = head.group("pid", "own", "column", "comm")
+        columned = column is not None
         if self.timed is None:
             self.timed, self.columned = time is not None, columned
-        if wrong := self._wrong(time, columned):
-            self.builder.bad(line, wrong)
+        if self.timed is (time is None) or self.columned is not columned or (time or 0) > LATEST_NS:
+            self.builder.bad(line, self._wrong(time, columned))
             return False
         args, ret, took = said
-        tid = self._thread(head)
+        tid = int(pid or column or self.alone)
         self.alive.add(tid)
-        self.by_hand |= tid not in self.seen and (resumed or args.startswith(b"<... resuming interrupted"))
-        self.seen.add(tid)
-        command = head["own"] or head["comm"]
+        if tid not in self.seen:
+            self.seen.add(tid)
+            self.by_hand |= resumed or args.startswith(b"<... resuming interrupted")
+        command = own or other
         comm = -1 if command is None else self.builder.comms(decode(command))
         code = self.names.get(name)
         if code is None:
@@ -261,14 +260,12 @@ class _Reader:
         return True
 
     def _wrong(self, time: int | None, columned: bool) -> str:
-        """How a line doesn't fit the others; empty if it does."""
-        if self.timed != (time is not None):
+        """How a line doesn't fit the others."""
+        if self.timed is (time is None):
             return "the line has no time" if self.timed else "a line with a time among lines without"
-        if self.columned != columned:
+        if self.columned is not columned:
             return "the line has no process" if self.columned else "a line with a process among lines without"
-        if time is not None and time > LATEST_NS:
-            return "the time is beyond what 64 bits of nanoseconds hold"
-        return ""
+        return "the time is beyond what 64 bits of nanoseconds hold"
 
     def give_up(self) -> None:
         """Another call follows the held one, whose end is not to be found."""

@@ -41,6 +41,8 @@ NO_RESULT = (b"?", b"? <unavailable>")
 #: Seconds below this are no date (it was 1973): they are ``-r``'s distances.
 EARLIEST_DATE = 100_000_000
 LATEST_NS = (1 << 63) - 1 - 1_000_000_000 * 1_000_000_000  # a duration has nine digits of seconds
+#: Nanoseconds in one of the last of so many decimals.
+POWERS = (1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)
 DAY_NS = 86_400 * 1_000_000_000
 
 
@@ -72,7 +74,7 @@ def over(rest: bytes) -> tuple[bytes, bytes, bytes | None] | None:
     if result is None:
         return None
     args, ret, took = result.groups()
-    if END.search(args):  # more than one place looks like the end
+    if b") " in args and END.search(args):  # more than one place looks like the end
         end = next((m.start() for m in QUOTED.finditer(rest) if m["end"]), None)
         first = None if end is None else RETURNED.match(rest, end)
         if first:
@@ -89,15 +91,16 @@ class Clock:
         self.of_day = 0
 
     def read(self, head: re.Match[bytes]) -> int | None:
-        if head["clock"]:
-            hours, minutes, seconds = head["clock"].split(b":")
-            of_day = nanoseconds(b"%d%s" % (int(hours) * 3600 + int(minutes) * 60 + int(seconds), head["part"] or b""))
+        clock, part, told = head.group("clock", "part", "seconds")
+        if clock:
+            hours, minutes, seconds = clock.split(b":")
+            of_day = nanoseconds(b"%d%s" % (int(hours) * 3600 + int(minutes) * 60 + int(seconds), part or b""))
             self.days += of_day < self.of_day - DAY_NS // 2
             self.days -= of_day > self.of_day + DAY_NS // 2 and self.days > 0  # -z: a line from before midnight
             self.of_day = of_day
             self.now = self.days * DAY_NS + of_day
-        elif head["seconds"]:
-            time = nanoseconds(head["seconds"])
+        elif told:
+            time = nanoseconds(told)
             self.now = time if time >= EARLIEST_DATE * 1_000_000_000 else self.now + time
         else:
             return None
@@ -107,4 +110,4 @@ class Clock:
 def nanoseconds(text: bytes) -> int:
     """Seconds with decimals, or without, in nanoseconds."""
     seconds, _, fraction = text.partition(b".")
-    return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
+    return int(seconds + fraction) * POWERS[len(fraction)]
