@@ -6,10 +6,12 @@ import bz2
 import gzip
 import io
 import lzma
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -22,6 +24,9 @@ from tracemend.trace.events import SCHEMA, Trace
 
 DATA = Path(__file__).parents[1] / "data"
 TEXTS = (
+    "ftrace_counter.txt.xz",
+    "ftrace_latency.txt.xz",
+    "ftrace_overrun.txt.xz",
     "ftrace_pipe.txt",
     "ftrace_trace.txt",
     "ftrace_syscalls.txt.xz",
@@ -33,6 +38,10 @@ TEXTS = (
     "strace_r.txt",
     "strace_tt_T.txt",
     "strace_bare.txt",
+    "strace_comm.txt.xz",
+    "strace_k_C.txt",
+    "strace_mixed.txt",
+    "strace_z.txt.xz",
 )
 TEXT_FORMATS = ("ftrace", "perf", "strace", "sequence", *PRINTED)
 AWKWARD = [
@@ -66,6 +75,11 @@ AWKWARD = [
     b"<unfinished ...>",
     b"<... read resumed>",
     b"strace: Process 12 attached",
+    b"<detached ...>",
+    b"<sh>",
+    b"hello\n",
+    b"CPU: 1\noverrun: 7\n",
+    b"##### CPU 1 buffer started ####\n",
     b" tracemend_inferred gap=0",
 ]
 
@@ -75,11 +89,29 @@ def head_of(name: str, lines: int = 90) -> bytes:
         return b"".join(f.readlines()[:lines])
 
 
+#: Made up as the kernel's documentation has it: the kernel that tests run on has no such tracer.
+GRAPH = b"""# tracer: function_graph
+ 0)               |  sys_open() {
+ 0)               |    /* sched_wakeup: comm=a pid=7 */
+ 0)   0.081 us    |    kmem_cache_alloc();
+ ------------------------------------------
+ 0)   sh-12   =>  cat-13
+ ------------------------------------------
+CPU:0 [LOST 12 EVENTS]
+ 0) ! 103.447 us  |  } /* sys_open */
+"""
 SEEDS = [head_of(name) for name in TEXTS] + [
     b"openat read read ? ? close\n",
     b"openat:enter\nopenat:exit\n...\n~read\n7\n-1\n",
     *(seed.encode() for seeds in PRINTED.values() for seed in seeds),
+    GRAPH,
 ]
+
+
+def zstd(data: bytes) -> bytes:
+    """Packed, in two frames."""
+    half = len(data) // 2
+    return b"".join(bytes(pa.Codec("zstd").compress(part)) for part in (data[:half], data[half:]))
 
 
 def check(trace: Trace) -> None:
@@ -137,22 +169,22 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(data=damaged(), format=st.sampled_from([None, *TEXT_FORMATS]), skip=st.booleans())
-def test_damage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None, skip: bool) -> None:
+@given(data=damaged(), format=st.sampled_from([None, *TEXT_FORMATS]), strict=st.booleans())
+def test_damage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None, strict: bool) -> None:
     scratch.write_bytes(data)
-    attempt(scratch, format=format, skip_malformed=skip)
+    attempt(scratch, format=format, strict=strict)
 
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.binary(max_size=3000), format=st.sampled_from([None, *TEXT_FORMATS]))
 def test_garbage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None) -> None:
     scratch.write_bytes(data)
-    attempt(scratch, format=format, skip_malformed=True)
+    attempt(scratch, format=format)
 
 
 @settings(max_examples=150, deadline=None)
 @given(
-    packer=st.sampled_from([gzip.compress, bz2.compress, lzma.compress]),
+    packer=st.sampled_from([gzip.compress, bz2.compress, lzma.compress, zstd]),
     seed=st.sampled_from(SEEDS[:5]),
     damage=st.tuples(st.floats(0, 1), st.binary(max_size=6), st.booleans()),
 )
@@ -185,7 +217,7 @@ def test_damaged_arrays(scratch: Path, kind: str, at: float, patch: bytes, keep:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
 def test_compressed_input_reads_the_same(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:
     data = head_of(name, 10**6)
     plain, packed = tmp_path / "plain", tmp_path / "packed"
@@ -235,7 +267,7 @@ def test_an_empty_file_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_what_is_no_trace_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
-    with pytest.raises(TraceError, match="no known trace format; --format takes one of") as e:
+    with pytest.raises(TraceError, match=r"no known trace format( \(.*\))?; --format takes one of") as e:
         read(path)
     assert all(name in str(e.value) for name in FORMATS)
 
@@ -256,7 +288,7 @@ def test_an_overlong_line_is_refused(tmp_path: Path, format: str) -> None:
     path = tmp_path / "trace"
     path.write_bytes(b"openat\n" + b"x" * (2 << 20) + b"\n")
     with pytest.raises(TraceError, match="more than 1 MiB") as e:
-        read(path, format, skip_malformed=True)
+        read(path, format)
     assert e.value.line <= 2
 
 
@@ -279,7 +311,8 @@ PERF_EVENT = "             cat    17 [001]    12.000001: raw_syscalls:sys_enter:
         ("ftrace", EVENT, "CPU:999999 [LOST 4 EVENTS]"),
         ("perf", PERF_EVENT, "             cat    17 [001] "),
         ("perf", PERF_EVENT, PERF_EVENT.rstrip()[:-4]),
-        ("strace", "12.0 read(3) = 0\n", '12.1 write(1, "foo'),
+        ("strace", "12.0 read(3) = 0\n", "12.1 wri"),
+        ("strace", "12.0 read(3) = 0\n", "helloread(3) = 0"),
         ("strace", "12.0 read(3) = 0\n", "read(3) = 0"),
         ("strace", "read(3) = 0\n", "12.0 read(3) = 0"),
         ("strace", "1700000000.0 read(3) = 0\n", "9999999999.0 read(3) = 0"),
@@ -290,13 +323,15 @@ def test_a_bad_line_is_named_or_passed_over(tmp_path: Path, format: str, good: s
     path = tmp_path / "trace"
     path.write_text(good + bad)
     with pytest.raises(TraceError) as e:
-        read(path, format)
+        read(path, format, strict=True)
     assert e.value.line == 2
     assert str(e.value).startswith(f"{path}:2: ")
-    trace = read(path, format, skip_malformed=True)
+    trace = read(path, format)
     path.write_text(good)
     assert trace.table.equals(read(path, format).table)
-    assert trace.warnings == ("1 malformed lines were passed over",)
+    assert trace.passed_over is not None
+    assert (trace.passed_over.number, trace.passed_over.line, trace.passed_over.why) == (1, 2, e.value.message)
+    assert trace.passed_over.sentence() in trace.warnings
 
 
 @pytest.mark.parametrize("format", ["ftrace", "perf"])
@@ -322,9 +357,9 @@ def test_an_impossible_count_is_refused(tmp_path: Path, format: str, mark: str) 
     path = tmp_path / "trace"
     path.write_text(event + mark + event)
     with pytest.raises(TraceError, match="a loss of 99999999999999999999 events can't be true") as e:
-        read(path)
+        read(path, strict=True)
     assert e.value.line == 2
-    (gap,) = read(path, skip_malformed=True).gaps  # the loss is true, its number isn't
+    (gap,) = read(path).gaps  # the loss is true, its number isn't
     assert (gap.known, gap.count) == ("uncounted", None)
 
 
@@ -364,3 +399,55 @@ def test_bytes_that_are_no_text_are_kept_as_latin_1(tmp_path: Path) -> None:
     trace = read(path)
     assert trace.table["comm"].to_pylist() == ["cat", "\xe9cat", "cat"]
     assert [a[:4] for a in trace.table["args"].to_pylist()] == ["3, 7", "\xff, 7", "3, ß"]
+
+
+#: Lines that a pattern could go over again and again, from each of their bytes on.
+SLOW = [
+    b"read(" + b" " * 100_000,
+    b"read(" + b"(" * 100_000,
+    b"read(" + b")" * 100_000,
+    b"read(" + b") = " * 30_000,
+    b"read(3) = 1, " + b'"\\' * 50_000 + b") = 3) = ",
+    b"read(1) = " + b"1<" * 50_000 + b") = 3",
+    b"/a" * 50_000 + b"strace: Process 7 attached",
+    b" " * 100_000 + b"x",
+    b"-" * 100_000 + b"x",
+    b"- " * 50_000,
+    b"a-1 " * 30_000,
+    b" |" * 50_000,
+    b"[1] " * 30_000,
+    b" 0) a-1 => " * 10_000,
+    b"=" * 100_000,
+    b" 0)  | f();/*" * 10_000,
+    b"read(" + b" <unfinished" * 10_000,
+]
+
+
+@pytest.mark.parametrize("line", SLOW, ids=lambda line: line[:16].decode())
+def test_no_line_takes_long(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "trace"
+    before = time.process_time()
+    path.write_bytes(b"x\n" + (line + b"\n") * 2)
+    for name in (None, *TEXT_FORMATS):
+        attempt(path, format=name)
+    path.write_bytes(b"# tracer: function_graph\n" + line + b"\n")
+    attempt(path)
+    assert time.process_time() - before < 5
+
+
+def test_zstd_in_many_frames_and_with_passages_to_skip(tmp_path: Path) -> None:
+    """As pzstd and others write it: frames one after the other, with data of their own in between."""
+    aside = b"\x50\x2a\x4d\x18\x04\0\0\0abcd"
+    path = tmp_path / "trace"
+    data = head_of("ftrace_pipe.txt", 10**6)
+    pieces = [data[at : at + 7000] for at in range(0, len(data), 7000)]
+    path.write_bytes(b"".join(aside + bytes(pa.Codec("zstd").compress(p)) for p in pieces) + aside)
+    assert read(path).table.equals(read(DATA / "ftrace_pipe.txt").table)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_a_packed_file_that_breaks_off_is_refused(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "trace"
+    path.write_bytes(pack(head_of("ftrace_pipe.txt", 10**6) * 9)[:-40])
+    with pytest.raises(TraceError, match="can't read"):
+        read(path)

@@ -168,10 +168,13 @@ def test_the_only_array_is_the_ids(tmp_path: Path) -> None:
         ({"ids": np.array([1]), "offsets": np.array([0, 2])}, "the offsets don't run from 0 to 1"),
         ({"ids": np.array([1, 1]), "offsets": np.array([0, 2, 1, 2])}, "the offsets don't run from 0 to 2"),
         ({"ids": np.array([1]), "offsets": np.array([0.0, 1.0])}, "the offsets are no single row"),
-        ({"ids": np.array([], int)}, "no events found"),
         ({"ids": np.array([None, 1])}, "can't read the arrays: Object arrays"),
     ],
 )
 def test_arrays_that_are_no_sequence(tmp_path: Path, arrays: dict[str, object], message: str) -> None:
     with pytest.raises(TraceError, match=message):
         of_arrays(tmp_path, **arrays)
+
+
+def test_no_ids_are_a_sequence_of_no_events(tmp_path: Path) -> None:
+    assert len(of_arrays(tmp_path, ids=np.array([], int))) == 0

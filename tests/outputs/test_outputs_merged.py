@@ -158,6 +158,22 @@ def test_an_event_that_is_no_call_has_no_made_up_detail(tmp_path: Path) -> None:
     assert line.startswith("     a-1       [000] .....     1.000005: sched_switch: ? tracemend_inferred gap=0 ")
 
 
+def test_ticks_stay_ticks(tmp_path: Path) -> None:
+    line = "     a-1       [000] d..2.     {}: sys_exit: NR 0 = 1\n"
+    trace = from_text(tmp_path, line.format(31424797625582) + "CPU:0 [LOST 1 EVENTS]\n" + line.format(31424797625589))
+    made = made_up(trace)
+    (inferred,) = inferred_lines(merge(made, tmp_path))
+    assert f" {made.inferred['time_ns'][0].as_py()}: " in inferred
+    assert 31424797625582 <= made.inferred["time_ns"][0].as_py() <= 31424797625589
+
+
+@pytest.mark.parametrize("line", [" 0)   0.081 us    |  f();\n", "    a-1     0d..1    5us : sys_exit: NR 0 = 1\n"])
+def test_other_forms_of_ftrace_are_not_written(tmp_path: Path, line: str) -> None:
+    trace = from_text(tmp_path, line + "CPU:0 [LOST 1 EVENTS]\n" + line)
+    with pytest.raises(OutputError, match="in the usual form only"):
+        merge(made_up(trace), tmp_path)
+
+
 PERF = """\
               sh 13211 [000]  1699.519570645:  raw_syscalls:sys_exit: NR 59 = 0
               sh 13211 [000]  1699.519626377: raw_syscalls:sys_enter: NR 12 (0, 7ffe102d101c, 0, 37f, 0, 0)

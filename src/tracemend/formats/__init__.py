@@ -31,6 +31,7 @@ from tracemend.formats import (
     tracerpt,
 )
 from tracemend.formats.base import Format, Options
+from tracemend.formats.lookalikes import looks_like
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
@@ -73,7 +74,9 @@ def recognise(path: Path) -> Format:
     found = known(head)
     if found is not None:
         return found
-    raise TraceError(path, 1, f"no known trace format; --format takes one of {', '.join(FORMATS)}")
+    what = looks_like(head)
+    seems = f" ({what})" if what else ""
+    raise TraceError(path, 1, f"no known trace format{seems}; --format takes one of {', '.join(FORMATS)}")
 
 
 def known(head: bytes) -> Format | None:

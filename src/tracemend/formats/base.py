@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from tracemend.trace.syscalls import DEFAULT_ARCH
 
 #: A text piece by piece: whole lines, and the number of the first one.
 Pieces = Iterable[tuple[bytes, int]]
+#: What times are: nanoseconds, or numbers that tell an order alone.
+Clock = Literal["ns", "index"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Format:
     a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
     the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads its
-    pieces. They raise TraceError, too. ``tracer``: who writes it, if only one does.
+    pieces and says what its clock counts. They raise TraceError, too. ``tracer``: who writes it, if only one does.
     """
 
     name: str
@@ -62,7 +64,7 @@ class Format:
     folder: bool = False
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
-    fill: Callable[[Builder, Pieces], None] | None = None
+    fill: Callable[[Builder, Pieces], Clock] | None = None
 
 
 class Interner:
@@ -96,6 +98,7 @@ class Builder:
     warnings: list[str] = field(default_factory=list)
     overwritten: int = 0
     tracer: str = ""
+    nested: bool = False
     unplaced: list[Unplaced] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
@@ -196,7 +199,7 @@ class Builder:
         """What could not be read so far."""
         return PassedOver(self.malformed, self.pieces, *self._first_bad) if self.malformed else None
 
-    def finish(self, clock: str = "ns") -> Trace:
+    def finish(self, clock: Clock = "ns") -> Trace:
         """The trace; one without an event is a trace, too. Raises TraceError if nothing of it could be read."""
         if not self.rows and not self.marks and not self.unplaced and self.malformed:
             line, message = self._first_bad
@@ -217,10 +220,11 @@ class Builder:
             table=table,
             gaps=gaps,
             overwritten=self.overwritten,
-            clock="index" if clock == "index" else "ns",
+            clock=clock,
             provenance=self.provenance,
             warnings=tuple(self.warnings),
             tracer=self.tracer,
+            nested=self.nested,
             unplaced=tuple(self.unplaced),
             doubts=tuple(self.doubts),
             passed_over=self.unread(),

@@ -38,6 +38,8 @@ INFERRED = b" tracemend_inferred gap="
 #: How the word in front of an event's detail tells call and phase.
 RAW_ENTER, RAW_EXIT, NAMED, NAMED_ENTER, NAMED_EXIT, OTHER = range(6)
 
+#: The words of what the kernel writes with a head, as an event, and shows as lines of their own below it.
+STACKS = {b"<stack": "kernel_stack", b"<user": "user_stack"}
 #: perf's letters behind the colon of a counted event (``cycles:u``), which belong to no name.
 MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 #: The last line of a file that ends within it: an opened parenthesis never closed, a result never given.
@@ -51,10 +53,12 @@ class Layout:
     """What differs between the tracers: the pattern of a line, and the word that tells a remark from an event.
 
     ``pattern`` has the groups comm (may be absent), tid, cpu (may be absent), time and event, the event's first byte.
+    ``unit_ns``: what one of the time stands for; 1 also for a clock's ticks, of which nothing tells how long they are.
     """
 
     pattern: re.Pattern[bytes]
     remark: bytes = b""
+    unit_ns: int = 1_000_000_000
 
     def match(self, text: bytes) -> re.Match[bytes] | None:
         return self.pattern.match(text, 0, LONGEST_HEAD)
@@ -112,7 +116,7 @@ def _locate(lines: Lines, layout: Layout, builder: Builder, rows: Ints) -> _Fiel
         match = layout.match(text)
         if match is None:
             continue
-        time = _time_ns(match["time"])
+        time = _time_ns(match["time"], layout.unit_ns)
         head = _head(match, builder)
         if time is None or head is None:
             continue
@@ -127,12 +131,12 @@ def _locate(lines: Lines, layout: Layout, builder: Builder, rows: Ints) -> _Fiel
     return fields
 
 
-def _time_ns(text: bytes) -> int | None:
-    """Seconds with any number of decimals as nanoseconds; None for what 64 bits don't hold."""
-    seconds, _, fraction = text.partition(b".")
-    if len(seconds) > 10 or len(fraction) > 9:
+def _time_ns(text: bytes, unit_ns: int) -> int | None:
+    """A time with decimals down to nanoseconds at most; None for what 64 bits don't hold."""
+    whole, _, fraction = text.partition(b".")
+    if len(whole) > 19 or 10 ** len(fraction) > unit_ns:
         return None
-    time = int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
+    time = int(whole + fraction) * (unit_ns // 10 ** len(fraction))
     return time if time <= LATEST else None
 
 
@@ -172,8 +176,9 @@ def _locate_alike(
             alike &= digit <= 9
             value *= np.uint64(10)
             value += digit
-    value *= np.uint64(10 ** (9 - decimals))
-    alike &= value <= LATEST
+    unit = layout.unit_ns // 10**decimals
+    alike &= value <= LATEST // unit
+    value *= np.uint64(unit)
     word = skip(data, start + colon + 1, SPACE)
     # what the pattern passes over in front of the event, other than spaces, it passes over itself
     first = data[word]
@@ -203,6 +208,8 @@ def _locate_alike(
 def _kind(word: bytes) -> tuple[int, str]:
     """What the word before an event's detail says: a kind and the event's name."""
     colon = word.endswith(b":")
+    if word in STACKS:
+        return OTHER, STACKS[word]
     group, _, short = decode(word.rstrip(b":")).rpartition(":")  # perf puts the tracepoint's group in front
     if group and MODIFIERS.fullmatch(short):
         short = group.rpartition(":")[2]

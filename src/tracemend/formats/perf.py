@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Evidence, Format, Options, Pieces
+from tracemend.formats.base import Builder, Clock, Evidence, Format, Options, Pieces
 from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
 from tracemend.formats.text import Lines, chunks, decode
@@ -144,18 +144,18 @@ def fill(builder: Builder, pieces: Pieces) -> None:
         builder.unplaced = [u for u in builder.unplaced if not u.line or u.unit not in REPEATED]
 
 
-def fill_bare(builder: Builder, pieces: Pieces) -> None:
+def fill_bare(builder: Builder, pieces: Pieces) -> Clock:
     """Read a text of which nobody knows how it was printed; raises TraceError."""
     fill(builder, pieces)
     if not builder.marks:
         builder.doubts.append(NOT_SHOWN)
+    return "ns"
 
 
 def read(path: Path, options: Options) -> Trace:
     """Read perf script's text; raises TraceError."""
     builder = Builder(path, "perf", options)
-    fill_bare(builder, chunks(path))
-    return builder.finish()
+    return builder.finish(fill_bare(builder, chunks(path)))
 
 
 NOT_SHOWN = Doubt(

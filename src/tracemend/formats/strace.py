@@ -2,109 +2,78 @@
 
 A call is two events. One that returns on its own line enters at the line's time and exits at that time plus its
 duration (``-T``); without ``-T`` both have the line's time, because strace tells no other. A call that is
-``<unfinished ...>`` enters there and exits where it is ``resumed``; one that never returns (``= ?``) only enters.
-Signals and deaths (``--- SIGCHLD ---``, ``+++ exited +++``) are no calls and are passed over. strace waits for the
-program and never loses an event, so its traces have no gaps; it records no cpu.
+``<unfinished ...>`` or ``<detached ...>`` enters there and exits where it is ``resumed``, if it is; one that never
+returns (``= ?``) only enters. Signals, deaths, dumps, stacks and tables are no calls and are passed over. So is, once
+counted, what the traced program itself wrote in between; where it wrote into a line, the rest of the call stands on a
+later one and is joined to it.
+
+``-z`` and ``-Z`` hold a line back until its call returned, so that lines of different threads are out of order: events
+are sorted by time, each thread's own order being kept. strace waits for the program and never loses an event, so its
+traces have no gaps; it records no cpu.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
-from tracemend.formats.text import chunks, decode
-from tracemend.trace.events import ENTER, EXIT, Trace
-
-#: What stands in front of a call: the process, the time, and with ``-i`` and ``-n`` the address and the number.
-HEAD = re.compile(
-    rb"(?:\[pid +(?P<pid>\d{1,9})\] +|(?P<column>\d{1,9}) +)?"
-    rb"(?:\s*(?:(?P<clock>\d\d:\d\d:\d\d)(?P<part>\.\d{1,9})?|(?P<seconds>\d{1,10}(?:\.\d{1,9})?)) )?"
-    rb"(?:\[ *[0-9a-fx?]+\] )*"
+from tracemend.formats.lookalikes import rival
+from tracemend.formats.stracelines import (
+    CALL,
+    HEAD,
+    LATEST_NS,
+    NO_RESULT,
+    RESULT,
+    SILENT,
+    UNFINISHED,
+    Clock,
+    attached,
+    known,
+    nanoseconds,
+    over,
 )
-CALL = re.compile(rb" *(?:(?P<name>[a-z_]\w*|\?\?\?)\(|<\.\.\. (?P<resumed>[a-z_]\w*|\?\?\?) resumed>)(?P<rest>.*)")
-#: The end of a call that is over: the last closing parenthesis, an equals sign, the result, the time it took.
-RESULT = re.compile(rb"(?P<args>.*)\)\s+= (?P<ret>\S.*?)(?: <(?P<took>\d{1,9}\.\d{1,9})>)?$")
-UNFINISHED = re.compile(rb" *<unfinished \.\.\.>(?:\)?\s+= \?)?$")
-#: Signals, deaths, strace's own words, stack frames of ``-k``, blank lines.
-SILENT = re.compile(rb" *(?:---.*---|\+\+\+.*\+\+\+|(?:/\S+/)?strace: .*|Process \d+ .*| ?> .*|#.*)?$")
-ATTACHED = re.compile(rb"(?P<cut>.*?)(?:strace: )?Process (?P<pid>\d{1,9}) attached(?: \(.{0,80}\))?$")
-PID = re.compile(rb"^\[pid +(\d{1,9})\]|Process (\d{1,9}) attached", re.MULTILINE)
+from tracemend.formats.text import Ints, chunks, decode
+from tracemend.trace.events import ENTER, EXIT, Trace
+from tracemend.trace.evidence import Doubt
 
-#: Seconds below this are no date (it was 1973): they are ``-r``'s distances.
-EARLIEST_DATE = 100_000_000
-LATEST_NS = (1 << 63) - 1 - 1_000_000_000 * 1_000_000_000  # a duration has nine digits of seconds
-DAY_NS = 86_400 * 1_000_000_000
-LOOKED_AT = 20
+PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
+LOOKED_AT = 50
+#: Events that are added to a trace at once.
+BATCH = 1 << 18
 
-
-#: Time, thread, name's code, phase, arguments, result, line.
-_Event = tuple[int, int, int, int, str | None, str | None, int]
-
-
-def _add(builder: Builder, events: list[_Event]) -> None:
-    if not events:
-        return
-    time_ns, tid, name, phase, args, ret, line = zip(*events, strict=True)
-    builder.add(
-        time_ns=np.array(time_ns, np.int64),
-        cpu=np.full(len(events), -1, np.int32),
-        tid=np.array(tid, np.int32),
-        comm=np.full(len(events), -1, np.int32),
-        name=np.array(name, np.int32),
-        phase=np.array(phase, np.int8),
-        args=pa.array(args, pa.string()),
-        ret=pa.array(ret, pa.string()),
-        line=np.array(line, np.int64),
-    )
-
-
-def _exit(entered: int, exited: int, tid: int, name: int, ret: bytes, line: int, *, latest_ns: int) -> _Event:
-    """A call's exit, no later than the next line: durations are rounded."""
-    return max(entered, min(exited, latest_ns)), tid, name, EXIT, None, decode(ret), line
-
-
-class _Clock:
-    """strace's four ways to tell the time, as nanoseconds that never jump over midnight. None: no time at all."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.days = 0
-        self.of_day = 0
-
-    def read(self, head: re.Match[bytes]) -> int | None:
-        if head["clock"]:
-            hours, minutes, seconds = head["clock"].split(b":")
-            of_day = _nanoseconds(b"%d%s" % (int(hours) * 3600 + int(minutes) * 60 + int(seconds), head["part"] or b""))
-            self.days += of_day < self.of_day - DAY_NS // 2
-            self.of_day = of_day
-            self.now = self.days * DAY_NS + of_day
-        elif head["seconds"]:
-            time = _nanoseconds(head["seconds"])
-            self.now = time if time >= EARLIEST_DATE * 1_000_000_000 else self.now + time
-        else:
-            return None
-        return self.now
-
-
-def _nanoseconds(text: bytes) -> int:
-    seconds, _, fraction = text.partition(b".")
-    return int(seconds) * 1_000_000_000 + int(fraction.ljust(9, b"0"))
+BREAKS_OFF = Doubt(
+    "the file breaks off within a line, so that what came after it is missing",
+    "Let strace run to its end, or end it with Ctrl-C or SIGTERM, never with SIGKILL.",
+)
+BY_HAND = Doubt(
+    "strace attached to a process that ran already, and what that did before isn't in the trace",
+    "Start the process under strace to have its calls from the first on.",
+)
 
 
 def recognise(head: bytes) -> bool:
-    """Whether the first lines are calls."""
+    """Whether the first lines are calls of the system's, whatever the traced program wrote in between.
+
+    ltrace and others write alike, but other calls.
+    """
+    if rival(head):
+        return False
+    calls = theirs = foreign = 0
     for text in head.splitlines()[:LOOKED_AT]:
         at = HEAD.match(text).end()  # type: ignore[union-attr]  # every part of HEAD may be absent
         call = CALL.match(text, at)
         if call and (call["resumed"] or UNFINISHED.search(text) or RESULT.match(call["rest"])):
-            return True
-        if not SILENT.match(text, at) and not ATTACHED.match(text):
-            return False
-    return False
+            calls += 1
+            theirs += known(call["name"] or call["resumed"])
+        elif not SILENT.match(text, at) and not attached(text):
+            foreign += 1
+    return theirs > 0 and 2 * theirs >= calls and 2 * calls >= foreign
 
 
 def main_thread(path: Path) -> int:
@@ -112,91 +81,234 @@ def main_thread(path: Path) -> int:
 
     It is the first one that turns up with a ``[pid]`` without having been attached.
     """
-    attached = set()
+    added = set()
     for chunk, _ in chunks(path):
         if b"[pid" in chunk or b" attached" in chunk:
             for pid, new in PID.findall(chunk):
                 if new:
-                    attached.add(new)
-                elif pid not in attached:
+                    added.add(new)
+                elif pid not in added:
                     return int(pid)
     return -1
+
+
+@dataclass(slots=True)
+class _Events:
+    """The events so far. ``own``: the exit of a call that returned on its own line, so long after its begin."""
+
+    times: list[Ints] = field(default_factory=list)
+    texts: list[tuple[pa.Array, pa.Array]] = field(default_factory=list)
+    #: Time, own, thread, command, name, phase, line; and arguments and result.
+    numbers: list[tuple[int, bool, int, int, int, int, int]] = field(default_factory=list)
+    words: list[tuple[str | None, str | None]] = field(default_factory=list)
+
+    def pack(self) -> None:
+        """Put what came since the last time into arrays."""
+        if self.numbers:
+            self.times.append(np.array(self.numbers, np.int64))
+            args, ret = zip(*self.words, strict=True)
+            self.texts.append((pa.array(args, pa.string()), pa.array(ret, pa.string())))
+            self.numbers, self.words = [], []
+
+    def add_to(self, builder: Builder) -> None:
+        """Add all of them in order of time; raises TraceError where the time of one thread runs backwards."""
+        self.pack()
+        if not self.times:
+            return
+        table = np.concatenate(self.times)
+        order = _in_order(builder.path, table)
+        args, ret = (pa.chunked_array(c) for c in zip(*self.texts, strict=True))
+        for at in range(0, len(table), BATCH):
+            rows = order[at : at + BATCH]
+            time, _, tid, comm, name, phase, line = table[rows].T
+            builder.add(
+                time_ns=np.ascontiguousarray(time),
+                cpu=np.full(len(rows), -1, np.int32),
+                tid=tid.astype(np.int32),
+                comm=comm.astype(np.int32),
+                name=name.astype(np.int32),
+                phase=phase.astype(np.int8),
+                args=args.take(pa.array(rows)).combine_chunks(),
+                ret=ret.take(pa.array(rows)).combine_chunks(),
+                line=np.ascontiguousarray(line),
+            )
+
+
+def _in_order(path: Path, table: Ints) -> Ints:
+    """The rows in order of time. An own exit comes no later than its thread's next line: durations are rounded."""
+    lines = table[table[:, 1] == 0]
+    by_thread = bool((np.diff(lines[:, 0]) < 0).any())  # else the order of the lines is that of time
+    order = np.argsort(table[:, 2], kind="stable") if by_thread else np.arange(len(table))
+    time, own, tid, line = table[order][:, [0, 1, 2, 6]].T
+    told = np.flatnonzero(own == 0)
+    back = np.flatnonzero((np.diff(time[told]) < 0) & (np.diff(tid[told]) == 0))
+    if len(back):
+        raise TraceError(path, int(line[told[back[0] + 1]]), "time goes backwards within a thread")
+    exits = np.flatnonzero(own)
+    following = np.minimum(exits + 1, len(time) - 1)
+    nearest = (following > exits) & ((tid[following] == tid[exits]) | (not by_thread))
+    time[exits] = np.where(nearest, np.minimum(time[exits], time[following]), time[exits])
+    table[order, 0] = time
+    return np.argsort(table[:, 0], kind="stable") if by_thread else order
+
+
+@dataclass(slots=True)
+class _Reader:
+    """What is known of a file of strace's up to one of its lines.
+
+    ``held``: a call without an end so far, and its line: strace was stopped in it, or something was written in between.
+    ``left``: the call that the line above left unfinished; with ``-z`` its end may follow without a head.
+    """
+
+    builder: Builder
+    main: int
+    alone: int
+    alive: set[int]
+    clock: Clock = field(default_factory=Clock)
+    events: _Events = field(default_factory=_Events)
+    seen: set[int] = field(default_factory=set)
+    names: dict[bytes, int] = field(default_factory=dict)
+    timed: bool | None = None
+    columned: bool | None = None
+    index: int = 0
+    held: tuple[int, bytes] | None = None
+    left: tuple[re.Match[bytes], bytes] | None = None
+    by_hand: bool = False
+
+    def read(self, line: int, text: bytes) -> bool:
+        """Take one line; False if it is none of strace's."""
+        left, self.left = self.left, None
+        here = attached(text) if b"tached" in text else None
+        if here:
+            pid, new, broken = here
+            if new:
+                self.alive.add(pid)
+                self.by_hand |= self.index == 0 and not broken and self.held is None
+            if broken:
+                self.held = line, broken
+            return True
+        head = HEAD.match(text)
+        assert head is not None  # every part of it may be absent
+        call = CALL.match(text, head.end())
+        if call:
+            return self._call(line, text, head, call)
+        if self.held and (RESULT.match(text) or UNFINISHED.match(text.lstrip())):
+            begun = self.held[1]
+            self.held = None
+            return self.read(line, begun + text)
+        if left and (ended := over(text)):
+            return self._add(line, *left, True, ended)
+        if not SILENT.match(text, head.end()) and not SILENT.match(text):
+            self.builder.bad(line, f"no line of strace: {decode(text[:80])!r}")
+            return False
+        self.clock.read(head)  # whatever the line tells: -r counts from line to line
+        if text.endswith(b"+++"):
+            self.alive.discard(int(head["pid"] or head["column"] or self.alone))
+            self.alone = next(iter(self.alive)) if len(self.alive) == 1 else self.main
+        return True
+
+    def _call(self, line: int, text: bytes, head: re.Match[bytes], call: re.Match[bytes]) -> bool:
+        entering, resumed, rest = call.groups()
+        if not head.end() and not known(entering or resumed):
+            self.builder.bad(line, f"no call of the system's: {decode(text[:80])!r}")
+            return False
+        self.give_up()
+        ended = over(rest)
+        unfinished = UNFINISHED.search(rest) if ended is None or ended[1] == b"?" else None
+        if ended is None and unfinished is None:
+            self.held = line, text
+            return True
+        if unfinished:
+            self.left = head, entering or resumed
+            rest = rest[: unfinished.start()]
+        args, ret, took = ended or (rest, b"?", None)
+        return self._add(line, head, entering or resumed, bool(resumed), (rest if unfinished else args, ret, took))
+
+    def _add(
+        self, line: int, head: re.Match[bytes], name: bytes, resumed: bool, said: tuple[bytes, bytes, bytes | None]
+    ) -> bool:
+        """Add the events of a call that stands on a line; False if that line doesn't fit the others."""
+        time = self.clock.read(head)
+        pid, own, column, other = head.group("pid", "own", "column", "comm")
+        columned = column is not None
+        if self.timed is None:
+            self.timed, self.columned = time is not None, columned
+        if self.timed is (time is None) or self.columned is not columned or (time or 0) > LATEST_NS:
+            self.builder.bad(line, self._wrong(time, columned))
+            return False
+        args, ret, took = said
+        tid = int(pid or column or self.alone)
+        self.alive.add(tid)
+        if tid not in self.seen:
+            self.seen.add(tid)
+            self.by_hand |= resumed or args.startswith(b"<... resuming interrupted")
+        command = own or other
+        comm = -1 if command is None else self.builder.comms(decode(command))
+        code = self.names.get(name)
+        if code is None:
+            code = self.names[name] = self.builder.names(decode(name))
+        now = self.index if time is None else time
+        if not resumed:
+            self.events.numbers.append((now, False, tid, comm, code, ENTER, line))
+            self.events.words.append((decode(args.strip()), None))
+            self.index += 1
+        if ret not in NO_RESULT:
+            after = self.index if time is None else now + (nanoseconds(took) if took and not resumed else 0)
+            self.events.numbers.append((after, not resumed, tid, comm, code, EXIT, line))
+            self.events.words.append((None, decode(ret)))
+            self.index += 1
+        return True
+
+    def _wrong(self, time: int | None, columned: bool) -> str:
+        """How a line doesn't fit the others."""
+        if self.timed is (time is None):
+            return "the line has no time" if self.timed else "a line with a time among lines without"
+        if self.columned is not columned:
+            return "the line has no process" if self.columned else "a line with a process among lines without"
+        return "the time is beyond what 64 bits of nanoseconds hold"
+
+    def give_up(self) -> None:
+        """Another call follows the held one, whose end is not to be found."""
+        if self.held:
+            line, text = self.held
+            self.held = None
+            self.builder.bad(line, f"the call has no result: {decode(text[:80])!r}")
+
+    def end(self) -> bool:
+        """Whether the file ended within a call, which was entered then."""
+        line, text = self.held or (0, b"")
+        head = HEAD.match(text)
+        call = head and CALL.match(text, head.end())
+        if head and call and call["name"]:
+            return self._add(line, head, call["name"], False, (call["rest"], b"?", None))
+        self.give_up()
+        return False
 
 
 def read(path: Path, options: Options) -> Trace:
     """Read strace's text; raises TraceError."""
     builder = Builder(path, "strace", options)
-    main = alone = main_thread(path)
-    alive = {main}
-    clock = _Clock()
-    timed: bool | None = None
-    index = 0
-    returned: tuple[int, int, int, int, bytes, int] | None = None  # entered, exited, thread, name, result, line
-    names: dict[bytes, int] = {}
-    cut = b""  # a line that strace broke off to say that it attached a process
+    main = main_thread(path)
+    reader = _Reader(builder, main, main, {main})
+    cut = False
     for chunk, first in chunks(path):
-        events: list[_Event] = []
-        for line, whole in enumerate(chunk.split(b"\n"), first):
-            text = cut + whole.rstrip(b"\r")
-            cut = b""
-            attached = ATTACHED.match(text) if b" attached" in text else None
-            if attached:
-                alive.add(int(attached["pid"]))
-                cut = attached["cut"] if attached["cut"].strip() else b""
-                continue
-            head = HEAD.match(text)
-            assert head is not None  # every part of it may be absent
-            time = clock.read(head)  # whatever the line tells: -r counts from line to line
-            pid = int(head["pid"] or head["column"] or alone)
-            call = CALL.match(text, head.end())
-            if call is None:
-                if not SILENT.match(text, head.end()):
-                    builder.bad(line, f"no line of strace: {decode(text[:80])!r}")
-                elif text.endswith(b"+++"):
-                    alive.discard(pid)
-                    alone = next(iter(alive)) if len(alive) == 1 else main
-                continue
-            entering, resumed, rest = call.groups()
-            result = RESULT.match(rest)
-            args, ret, took = result.groups() if result else (rest, b"?", None)
-            unfinished = UNFINISHED.search(rest) if ret == b"?" else None
-            if result is None and unfinished is None:
-                builder.bad(line, f"the call has no result: {decode(text[:80])!r}")
-                continue
-            if timed is None:
-                timed = time is not None
-            if timed != (time is not None):
-                builder.bad(line, "the line has no time" if timed else "a line with a time among lines without")
-                continue
-            if time is not None and time > LATEST_NS:
-                builder.bad(line, "the time is beyond what 64 bits of nanoseconds hold")
-                continue
-            alive.add(pid)
-            name = names.get(entering or resumed)
-            if name is None:
-                name = names[entering or resumed] = builder.names(decode(entering or resumed))
-            now = index if time is None else time
-            if returned is not None:
-                events.append(_exit(*returned, latest_ns=now))
-                returned = None
-            if entering:
-                if unfinished:
-                    args = rest[: unfinished.start()]
-                events.append((now, pid, name, ENTER, decode(args.strip()), None, line))
-                index += 1
-            if ret != b"?":
-                after = index if time is None else now + (_nanoseconds(took) if took and entering else 0)
-                returned = now, after, pid, name, ret, line
-                index += 1
-        _add(builder, events)
-    if returned is not None:
-        _add(builder, [_exit(*returned, latest_ns=returned[1])])
-    return builder.finish("ns" if timed else "index")
+        *whole, rest = chunk.split(b"\n")
+        for line, text in enumerate(whole, first):
+            reader.read(line, text.rstrip(b"\r"))
+        cut = bool(rest) and not reader.read(first + len(whole), rest)
+        reader.events.pack()
+    if reader.end() or cut:
+        builder.doubts.append(BREAKS_OFF)
+    if reader.by_hand:
+        builder.doubts.append(BY_HAND)
+    reader.events.add_to(builder)
+    return builder.finish("ns" if reader.timed else "index")
 
 
 EVIDENCE = Evidence(
     marks="none: strace stops the process at each call, so that nothing is lost",
     complete="strace started the process and the file doesn't break off",
-    blind="what a process did before strace attached to it, and what came after the end of a file that breaks off",
+    blind="what a process did before strace attached to it, and what came after the end of a file that breaks off at a "
+    "line's end",
 )
 FORMAT = Format("strace", "strace text (-f, -ttt, -tt, -t, -r)", recognise, read, EVIDENCE, "strace")

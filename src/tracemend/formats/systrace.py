@@ -19,7 +19,7 @@ from typing import IO
 from tracemend.errors import TraceError
 from tracemend.formats import ftrace
 from tracemend.formats.base import Builder, Format, Options
-from tracemend.formats.text import CHUNK, UNPACKING, open_binary, read_head
+from tracemend.formats.text import CHUNK, UNPACKING, chunks, open_binary, read_head
 from tracemend.trace.events import Trace
 
 PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.I)
@@ -60,13 +60,12 @@ def read(path: Path, options: Options) -> Trace:
                     _unpack(page, out, builder)
                 elif not _extract(page, out):
                     raise TraceError(path, 0, "no ftrace text is in this page")
-            ftrace.fill(builder, text)
+            clock = ftrace.fill(builder, chunks(text))
         except UNPACKING as e:
             raise TraceError(path, 0, f"can't unpack it: {e}") from e
         except TraceError as e:  # the user knows only the file that the text was in
             raise TraceError(path, e.line, e.message) from None
-    builder.doubts.append(ftrace.DROP_MODE)
-    return builder.finish()
+    return builder.finish(clock)
 
 
 def _extract(page: IO[bytes], out: IO[bytes]) -> bool:

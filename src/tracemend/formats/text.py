@@ -31,6 +31,9 @@ CHUNK = 1 << 19
 LONGEST_LINE = 1 << 20
 _PAD = 64  # zero bytes behind a chunk, so that look-ahead never leaves the array
 
+#: How packed files begin.
+GZIP, BZIP2, XZ, ZSTD, PZSTD = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18"
+PACKED = (GZIP, BZIP2, XZ, ZSTD, PZSTD)
 #: What unpacking a damaged file raises.
 UNPACKING = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
@@ -39,14 +42,15 @@ def open_binary(path: Path) -> IO[bytes]:
     """Open a file for reading; gzip, bzip2, xz and zstd are seen by their magic numbers and unpacked on the way."""
     with open(path, "rb") as f:
         magic = f.read(6)
-    if magic.startswith(b"\x1f\x8b"):
+    if magic.startswith(GZIP):
         return cast(IO[bytes], gzip.open(path, "rb"))
-    if magic.startswith(b"BZh"):
+    if magic.startswith(BZIP2):
         return bz2.open(path, "rb")
-    if magic.startswith(b"\xfd7zXZ\x00"):
+    if magic.startswith(XZ):
         return lzma.open(path, "rb")
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")))
+    if magic.startswith((ZSTD, PZSTD)):
+        # takes the memory of a frame's window, which pyarrow bounds at 128 MiB
+        return cast(IO[bytes], io.BufferedReader(pa.input_stream(str(path), compression="zstd"), CHUNK))
     return open(path, "rb")
 
 

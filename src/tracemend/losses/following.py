@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from tracemend.errors import TraceError
 from tracemend.formats import FORMATS
-from tracemend.formats.base import Builder, Format
+from tracemend.formats.base import Builder, Clock, Format, Pieces
 from tracemend.losses.suspect import unpaired
 from tracemend.losses.verdict import Losses, Verdict, verdict
 from tracemend.trace.events import Gap, Known, Trace
@@ -37,19 +37,20 @@ class Following:
     tell: Callable[[Gap | Unplaced], None]
     gaps: list[Gap] = field(default_factory=list)
     suspected: list[Gap] = field(default_factory=list)
+    clock: Clock = "ns"
     _told: int = 0
     #: The last event of each thread, for pairs that pieces divide.
     _last: pa.Table | None = None
 
-    def run(self, format: Format, pieces: Iterator[tuple[bytes, int]]) -> None:
+    def run(self, format: Format, pieces: Pieces) -> None:
         """Read the pieces to their end. Raises TraceError, also for a format that can't be followed."""
         if format.fill is None:
             able = ", ".join(followed())
             raise TraceError(self.builder.path, 0, f"only texts can be followed ({able}), and this is {format.name}")
-        format.fill(self.builder, self._watched(pieces))
+        self.clock = format.fill(self.builder, self._watched(pieces))
         self._look()
 
-    def _watched(self, pieces: Iterator[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    def _watched(self, pieces: Pieces) -> Iterator[tuple[bytes, int]]:
         for piece in pieces:
             yield piece
             self._look()
@@ -86,7 +87,7 @@ class Following:
     @cached_property
     def trace(self) -> Trace:
         """The losses alone, as a trace without events, once all of it was read."""
-        whole = self.builder.finish()
+        whole = self.builder.finish(self.clock)
         return Trace(
             whole.path,
             whole.format,

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.losses.switches import unchained
-from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace
+from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace, rows_by
 from tracemend.trace.syscalls import FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 
 Ints = NDArray[np.int64]
@@ -184,6 +184,8 @@ def suspect(trace: Trace) -> tuple[Gap, ...]:
 
 def unpaired(trace: Trace) -> tuple[Ints, Ints]:
     """Rows (B,) of the two events of each pair that can't follow each other in a thread."""
+    if trace.nested:
+        return misnested(trace)
     phase, tid = trace.phase, trace.tid
     code, names = trace.names
     entering, leaving = (np.bincount(code[phase == p], minlength=len(names)) > 0 for p in (ENTER, EXIT))
@@ -200,6 +202,27 @@ def unpaired(trace: Trace) -> tuple[Ints, Ints]:
     allowed |= p_enters & no_exit[code[p]]
     allowed |= ~q_enters & no_enter[code[q]]
     return p[~allowed], q[~allowed]
+
+
+def misnested(trace: Trace) -> tuple[Ints, Ints]:
+    """Of a trace whose calls lie within one another, rows (B,) of an exit of another call than the last one that is
+    open, and of the event before it in its thread (or on its cpu, where no thread is known)."""
+    owner = np.where(trace.tid >= 0, trace.tid, -2 - trace.cpu.astype(np.int64))
+    codes, _ = trace.names
+    found: list[tuple[int, int]] = []
+    for own in rows_by(owner).values():
+        rows = own[trace.phase[own] != INSTANT]
+        open_calls: list[int] = []
+        before = -1
+        for row, code, phase in zip(rows.tolist(), codes[rows].tolist(), trace.phase[rows].tolist(), strict=True):
+            if phase == ENTER:
+                open_calls.append(code)
+            elif open_calls and open_calls.pop() != code:
+                found.append((before, row))
+                open_calls.clear()
+            before = row
+    p, q = np.array(found, np.int64).reshape(-1, 2).T
+    return p, q
 
 
 def _unexplained(trace: Trace, before: Ints, after: Ints) -> tuple[Ints, Ints]:

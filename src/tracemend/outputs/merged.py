@@ -35,6 +35,7 @@ import pyarrow as pa
 
 from tracemend.errors import OutputError
 from tracemend.formats import sequence
+from tracemend.formats.text import PACKED
 from tracemend.mending.mended import Mended
 from tracemend.outputs import ctf
 from tracemend.outputs.overlay import NOTE
@@ -43,8 +44,6 @@ from tracemend.trace.syscalls import DEFAULT_ARCH, table
 from tracemend.untrusted import json_of, json_text, printable
 
 STEM = "merged"
-#: What compressed files and arrays begin with.
-NO_TEXT = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x93NUMPY", b"PK\x03\x04")
 HEADER = b"# tracemend merged:"
 MARKER = b" tracemend_inferred gap="
 UNKNOWN_COMM = "<...>"
@@ -227,7 +226,7 @@ def _end(line: bytes) -> bytes:
 def _is_text(path: Path) -> bool:
     with open(path, "rb") as f:
         head = f.read(1 << 16)
-    return b"\0" not in head and not head.startswith(NO_TEXT)
+    return b"\0" not in head and not head.startswith((*PACKED, b"\x93NUMPY", b"PK\x03\x04"))
 
 
 def _merge_lines(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
@@ -269,6 +268,7 @@ class _Style:
     flags: str = " ....."
     time: int = 14
     digits: int = 6
+    ticks: bool = False
     raw: bool = False
     arch: str = DEFAULT_ARCH
 
@@ -281,6 +281,8 @@ class _Style:
         raw = any(_RAW.search(line) for line in calls)
         arch = str((mended.provenance.get("options") or {}).get("arch", DEFAULT_ARCH))
         match = (_PERF if perf else _FTRACE).match(first)
+        if match is None and first and trace.format == "ftrace":
+            raise OutputError("inferred events can be written among ftrace's lines in the usual form only")
         if match is None:
             return cls(perf, raw=raw, arch=arch, flags="" if perf else " .....")
         group = {k: (v or b"").decode("latin-1") for k, v in match.groupdict().items()}
@@ -293,6 +295,7 @@ class _Style:
             flags=re.sub(r"\S", ".", group.get("flags", "")),
             time=len(group["time"]),
             digits=max(0, len(group["fraction"]) - 1),
+            ticks=trace.clock == "index",
             raw=raw,
             arch=arch,
         )
@@ -317,6 +320,8 @@ class _Style:
         return f"{command:>{self.comm}}-{number + ' ':<{self.tid}}{self.tgid}{at}{self.flags}"
 
     def _time(self, ns: int) -> str:
+        if self.ticks:
+            return f" {ns}".rjust(self.time)
         seconds, rest = divmod(ns, 1_000_000_000)
         fraction = f".{rest:09d}"[: self.digits + 1] if self.digits else ""
         return f" {seconds}{fraction}".rjust(self.time)

@@ -185,6 +185,8 @@ class Trace:
     partial: Partial | None = None
     #: Who wrote it (ftrace, trace-cmd, perf, lttng and so on), empty if nothing tells.
     tracer: str = ""
+    #: Whether calls lie within one another, as those of functions do: then an enter isn't followed by its own exit.
+    nested: bool = False
     #: Losses without a place, ``overwritten`` not among them.
     unplaced: tuple[Unplaced, ...] = ()
     #: Why a trace without a loss may still have lost something; none where its tracer would have said so.
