@@ -16,6 +16,7 @@ from typing import Any
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
+from tracemend.formats.ctf.counters import growth, step
 from tracemend.formats.ctf.decode import Decoder, Env, Plan, packet_reader
 from tracemend.formats.ctf.folders import METADATA, stream_files
 from tracemend.formats.ctf.metadata import INFERRED_EVENTS, Clock, EventClass, Metadata
@@ -93,6 +94,11 @@ class Stream:
     def ns(self, value: int) -> int:
         """A value of the clock in nanoseconds, cut to 64 bits (packets' times are told, not proven by any event)."""
         return max(-(1 << 63), min((1 << 63) - 1, self.clock.ns(value)))
+
+    def lasted(self, k: int) -> int:
+        """How long packet ``k`` was open, in cycles of the clock."""
+        begin, end = self.packets[k].begin, self.packets[k].end
+        return 0 if begin is None or end is None else end - begin
 
     def span(self, k: int) -> tuple[int, int]:
         """Begin and end of packet ``k`` in nanoseconds; 0 where nothing tells them."""
@@ -284,8 +290,8 @@ class Packets:
         """What the tracer says that this stream lost, in order; raises TraceError where a count can't be true.
 
         The counter of discarded events is what it was when the packet was closed, so what it grew by was lost behind
-        that packet's last event, before the packet's end. At times a packet has an older count than the one before it:
-        then the one before had counted ahead, and all counts from the end back are no larger than their followers.
+        that packet's last event, before the packet's end. Where packets have no count it was behind one of them: while
+        nothing finds room a packet stays open, so behind the one that lasted longest.
         """
         _, heads = self.kind(stream.decoder.stream.id)
         size = heads.sizes.get("packet_seq_num", 64)
@@ -296,23 +302,14 @@ class Packets:
             for k, (p, q) in enumerate(pairwise(stream.packets))
             if step(p.sequence, q.sequence, size) > 1
         ]
-        first = stream.packets[0]
-        whole = not first.sequence
-        totals = [0 if whole else first.discarded or 0]
-        last = totals[0]
+        counters = [p.discarded for p in stream.packets]
         size = heads.sizes.get("events_discarded", 64)
-        for p in stream.packets:
-            totals.append(totals[-1] + step(last, p.discarded, size))
-            last = last if p.discarded is None else p.discarded
-        for k in range(len(totals) - 2, -1, -1):
-            totals[k] = min(totals[k], totals[k + 1])
-        for k, p in enumerate(stream.packets):
-            count: int | None = totals[k + 1] - totals[k]
-            if count is not None and count >= MOST_LOST:
-                self.builder.bad(0, f"byte {p.at}: a loss of {count} events can't be true", p.file)
-                count = None
-            if count != 0:
-                found.append(Lost(k, count, None, p.end))
+        for packets, grown in growth(counters, size, whole=not stream.packets[0].sequence):
+            k = max(packets, key=lambda k: (stream.lasted(k), k))
+            p = stream.packets[k]
+            if grown >= MOST_LOST:
+                self.builder.bad(0, f"byte {p.at}: a loss of {grown} events can't be true", p.file)
+            found.append(Lost(k, None if grown >= MOST_LOST else grown, None, p.end))
         return sorted(found, key=lambda lost: lost.after)
 
 
@@ -322,11 +319,3 @@ def _members(structure: Structure | None, deep: bool) -> Iterator[tuple[str, Typ
         yield name, kind
         if deep and isinstance(kind, Structure):
             yield from _members(kind, deep)
-
-
-def step(before: int | None, after: int | None, size: int) -> int:
-    """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
-    if before is None or after is None or before == after:
-        return 0
-    half = 1 << (size - 1)
-    return (after - before + half) % (2 * half) - half

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
+from tracemend.formats.ctf.counters import step
 from tracemend.formats.ctf.event_names import Kinds
 from tracemend.formats.ctf.folders import METADATA, folder_of, folders
-from tracemend.formats.ctf.packets import Key, Packets, Stream, step
+from tracemend.formats.ctf.packets import Key, Packets, Stream
 from tracemend.trace.evidence import Doubt, Unplaced
 
 
