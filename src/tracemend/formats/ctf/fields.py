@@ -134,6 +134,7 @@ class Writer(NamedSource):
             raise Refused("a variant whose tag is no enumeration")
         self.flush()
         shown, names = self.variable(), Options()
+        held = {key: self.variable() for key in kind.keys}
         state = self.bits, self.off, self.known
         branches = []
         lines = self.lines
@@ -145,6 +146,7 @@ class Writer(NamedSource):
                 text, names[option] = self.read(options[option])
                 self.flush()
                 self.show(shown, text)
+                self._hold(names, option, held)
             branches.append((condition, self.lines, (self.bits, self.off, self.known)))
         if kind.optional:
             self.lines = []
@@ -172,6 +174,15 @@ class Writer(NamedSource):
         if branches:
             self.bits, self.off, self.known = not whole, 0, known
         return Text("%s", [shown]), names
+
+    def _hold(self, names: Options, option: str, held: dict[str, str]) -> None:
+        """Let variables hold what the chosen option has of the names that others refer to."""
+        chosen = names[option]
+        for key, variable in held.items():
+            bound = chosen.get(key) if isinstance(chosen, Names) else None if key else chosen
+            if isinstance(bound, Bound):
+                self.emit(f"{variable} = {bound.value}")
+                names[key] = Bound(bound.type, variable)
 
     def show(self, name: str, text: Text) -> None:
         """Let a variable hold the text, which the source can't hand on any other way."""

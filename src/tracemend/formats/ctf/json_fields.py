@@ -183,7 +183,7 @@ class FieldClasses:
         if kind == "optional":
             tag = self._located(given, "selector-field-location")
             chosen_by = (ranges(given["selector-field-ranges"]),) if "selector-field-ranges" in given else ()
-            return Variant(tag, (("", self.type(given.get("field-class"))),), chosen_by, optional=True)
+            return Variant(tag, (("field", self.type(given.get("field-class"))),), chosen_by, optional=True)
         raise Refused(f"no type of field class: {kind[:40]!r}")
 
     def _fixed(self, given: dict[str, Any], kind: str) -> Type:
@@ -293,20 +293,24 @@ class FieldClasses:
         return (around.place, *self._through(Structure(tuple(around.members.items())), rest, around.names))
 
     def _through(self, kind: Type | None, path: list[Any], names: dict[str, str] | None = None) -> list[str]:
-        """A path from a structure on, with fields as they are called here; ``names``: those of the structure itself."""
+        """A path from a structure on, with fields as they are called here; ``names``: those of the structure itself.
+
+        It goes through whatever is chosen of a variant, or ends there.
+        """
         found: list[str] = []
-        for step in path:
-            while isinstance(kind, Variant):  # the path goes through what was chosen
-                inner = [(n, t) for n, t in kind.options if isinstance(t, Structure | Variant)]
-                if not inner:
-                    break
-                found.append(inner[0][0])
-                kind = inner[0][1]
-            if names is None and isinstance(kind, Structure) and kind.place is not None:
-                names = self.names[kind.place]
-            name = names.get(step) if names and isinstance(step, str) else None
-            if name is None or not isinstance(kind, Structure):
+        for i, step in enumerate(path):
+            around = [t for _, t in kind.options] if isinstance(kind, Variant) else [kind]
+            structures = [t for t in around if isinstance(t, Structure)]
+            maps = [names] if names else [self.names[t.place] for t in structures if t.place]
+            name = next((m[step] for m in maps if isinstance(step, str) and step in m), None)
+            if name is None or (isinstance(kind, Variant) and i < len(path) - 1):
                 raise Refused(f"a field location that leads to no field: {path}"[:100])
             found.append(name)
-            kind, names = dict(kind.members)[name], None
+            if isinstance(kind, Variant):
+                kind.keys.add(name)
+                return found
+            kind, names = dict(structures[0].members)[name], None
+        if isinstance(kind, Variant):
+            kind.keys.add("")
+            found.append("")
         return found

@@ -46,7 +46,8 @@ def fragments(path: Path, raw: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
                 found = json.loads(text)
             except (ValueError, RecursionError) as e:  # a UnicodeDecodeError is a ValueError, too
                 at = line + getattr(e, "lineno", 1) - 1
-                raise TraceError(path, at, f"no JSON: {getattr(e, 'msg', None) or e or 'nested too deep'}") from None
+                why = "nested too deep" if isinstance(e, RecursionError) else getattr(e, "msg", "") or str(e)
+                raise TraceError(path, at, f"no JSON: {why}") from None
             if not isinstance(found, dict):
                 raise TraceError(path, line, "a fragment that is no object")
             yield line, found

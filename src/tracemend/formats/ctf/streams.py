@@ -122,6 +122,8 @@ def doubts(streams: list[Stream]) -> list[Doubt]:
         some = "its" if len(silent) == len(held) else f"the {silent[0].file.name} stream's"
         remedy = "Record with a tracer that counts what it discards (events_discarded in each packet, as LTTng does)."
         found.append(Doubt(f"{some} packets count no discarded events", remedy))
+    for late in late_streams(streams):
+        found.append(Doubt(late, "Read a rotated trace with all its chunks; a snapshot holds the latest events alone."))
     return found
 
 

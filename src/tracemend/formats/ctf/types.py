@@ -190,13 +190,14 @@ class Variant(Type):
     """One of several types, chosen by the label that the enumeration at ``tag`` shows.
 
     ranges: where the number itself chooses, those of each option, lowest and highest. optional: it may be none of them,
-    and then there is nothing.
+    and then there is nothing. keys: lengths and tags in whatever is chosen, by their names there, "" for itself.
     """
 
     tag: FieldPath
     options: tuple[tuple[str, Type], ...]
     ranges: tuple[tuple[tuple[int, int], ...], ...] = ()
     optional: bool = False
+    keys: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self.least = 0 if self.optional else min((t.least for _, t in self.options), default=0)
