@@ -101,12 +101,21 @@ def test_lttng_as_babeltrace_reads_it(lttng_recordings: dict[str, Path], name: s
         assert trace.lost == counted
 
 
-def discarded(index: Path) -> int:
-    """Events that a stream discarded from its first packet on, by the index that LTTng keeps beside it."""
+def index_entries(index: Path) -> list[bytes]:
+    """What LTTng's index beside a stream says of each of its packets."""
     data = index.read_bytes()
     size = int.from_bytes(data[12:16], "big")
-    entries = [data[at : at + size] for at in range(16, len(data), size)]
-    counters = [int.from_bytes(e[40:48], "big") for e in entries]
+    return [data[at : at + size] for at in range(16, len(data), size)]
+
+
+def index_counters(index: Path) -> list[int]:
+    """The packets' counters of discarded events, by the index."""
+    return [int.from_bytes(e[40:48], "big") for e in index_entries(index)]
+
+
+def discarded(index: Path) -> int:
+    """Events that a stream discarded from its first packet on, by the index."""
+    entries, counters = index_entries(index), index_counters(index)
     late = any(entries[0][64:72]) if entries else False  # its sequence number
     return max(counters) - counters[0] * late if entries else 0  # it falls to 0 for a packet now and then
 

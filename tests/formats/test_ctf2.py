@@ -18,7 +18,7 @@ from conftest import CHANNELS
 from ctf2_made import Object, convert, sequence
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_ctf import MAGIC, UUID, damage, kernel, made
+from test_ctf import MAGIC, UUID, damage, index_counters, kernel, made
 from typer.testing import CliRunner
 
 from tracemend.cli.app import app
@@ -84,9 +84,14 @@ def test_recordings_said_in_ctf_2(lttng_recordings: dict[str, Path], tmp_path: P
 def test_recordings_as_babeltrace_says_them_in_ctf_2(
     lttng_recordings: dict[str, Path], tmp_path: Path, name: str
 ) -> None:
-    other = by_babeltrace(lttng_recordings[name], tmp_path / "2")
-    same(read(lttng_recordings[name]), read(other))
-    assert [g.count for g in glance(other).gaps] == [g.count for g in glance(lttng_recordings[name]).gaps]
+    folder = lttng_recordings[name]
+    other = by_babeltrace(folder, tmp_path / "2")
+    ours, theirs = read(folder), read(other)
+    assert ours.table.equals(theirs.table)
+    assert (ours.lost, ours.tracer, ours.doubts) == (theirs.lost, theirs.tracer, theirs.doubts)
+    if all(counters == sorted(counters) for counters in map(index_counters, folder.rglob("*.idx"))):
+        assert ours.gaps == theirs.gaps  # a counter that falls, babeltrace2 lets fall elsewhere
+        assert [g.count for g in glance(other).gaps] == [g.count for g in glance(folder).gaps]
 
 
 def test_random_types_as_babeltrace_says_them_in_ctf_2(tmp_path: Path) -> None:
