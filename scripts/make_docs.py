@@ -14,12 +14,13 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, honest, lost, paper, recordings, rooms, study
+from docs import claims, figures, formats, honest, lost, paper, recordings, rooms, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = (
     "README.md",
     "docs/design.md",
+    "docs/formats.md",
     "docs/results.md",
     "docs/study.md",
     "docs/experiments.md",
@@ -28,6 +29,7 @@ PAGES = (
 )
 
 MAKERS = {
+    "formats": formats.table,
     "rooms": rooms.table,
     "front door": rooms.front_door,
     "paper claims": claims.claims,

@@ -17,6 +17,8 @@ from typing import Any
 from docs.common import ROOT, load, source
 
 PACKAGE = ROOT / "src" / "tracemend"
+#: Files on the ground that nearly every room uses: not worth saying.
+GROUND = ("errors.py", "untrusted.py", "whole.py")
 DRAWING = ROOT / "docs" / "figures" / "flow.svg"
 
 #: The ways through the house, each from what it takes to what it gives; whatever a function's annotations say.
@@ -89,7 +91,7 @@ def table() -> str:
     lines = ["| storey | room | what it holds | uses |", "|---:|---|---|---|"]
     for n, storey in enumerate(storeys()):
         for room in storey:
-            below = ", ".join(f"`{r}`" for r in sorted(used[room]) if r not in ("errors.py", "whole.py"))
+            below = ", ".join(f"`{r}`" for r in sorted(used[room]) if r not in GROUND)
             lines.append(f"| {n} | `{room}` | {said[room]} | {below} |")
     return "\n".join(lines) + "\n"
 

@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-from tracemend.formats import read
+from tracemend.errors import TraceError
+from tracemend.formats import perf, read
 from tracemend.formats.text import open_binary
 from tracemend.trace.events import Trace
 
@@ -115,7 +117,71 @@ def test_lost_samples_count_what_the_marks_count_again(tmp_path: Path, samples: 
     (tmp_path / "trace").write_text(PERF.format(f" a 1 [000] 3.0: PERF_RECORD_LOST_SAMPLES lost {samples}\n"))
     trace = read(tmp_path / "trace")
     assert [(g.before, g.after, g.count) for g in trace.gaps] == [(0, 1, 5)]
-    assert trace.warnings == ((beyond,) if beyond else ())
+    assert [u.said for u in trace.unplaced] == ([beyond] if beyond else [])
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "count", "unit"),
+    [
+        (
+            "Processed 57620 events and lost 7 chunks!\n\nCheck IO/CPU overload!",
+            "perf says it lost 7 chunks; record the text with --show-lost-events to see where",
+            7,
+            "chunks",
+        ),
+        ("Processed 120399 samples and lost 54.56%!", "perf says it lost 54.56 % of 120,399 samples", None, "samples"),
+        ("LOST 12 events, Check IO/CPU overload!", "perf says it lost 12 events", 12, "events"),
+        ("# Total Lost Samples: 5", "perf says it lost 5 samples", 5, "samples"),
+        ("5 lost samples", "perf says it lost 5 samples", 5, "samples"),
+        ("AUX data lost 3 times out of 9!", "perf says AUX data were lost 3 times", 3, "AUX"),
+        ("AUX data had gaps in it 1 times out of 9!", "perf says AUX data had gaps 1 times", 1, "AUX"),
+        ("4 events with unknown id!", "perf passed over 4 events that it couldn't tell", 4, "events"),
+        ("8 unprocessable samples recorded.", "perf passed over 8 samples of a guest", 8, "samples"),
+    ],
+)
+def test_perfs_own_words_on_losses(tmp_path: Path, words: str, said: str, count: int | None, unit: str) -> None:
+    one, _, two = PERF.format("").splitlines(keepends=True)
+    for text in (f"Warning:\n{words}\n\n{one}{two}", f"{one}{two}Warning:\n{words}\n"):
+        (tmp_path / "trace").write_text(text)
+        trace = read(tmp_path / "trace")
+        assert [(u.said, u.count, u.unit) for u in trace.unplaced] == [(said, count, unit)]
+        assert not trace.passed_over
+        assert len(trace) == 2
+
+
+def test_perfs_words_that_are_no_loss(tmp_path: Path) -> None:
+    words = "[ perf record: Woken up 2 times to write data ]\n[ perf record: Captured and wrote 5.680 MB perf.data ]\n"
+    one, _, two = PERF.format("").splitlines(keepends=True)
+    (tmp_path / "trace").write_text(
+        f"{words}{one}Warning:\n3 out of order events recorded.\n# Total Lost Samples: 0\n{two}"
+    )
+    trace = read(tmp_path / "trace")
+    assert not trace.unplaced
+    assert trace.warnings == ("perf says: 3 out of order events recorded",)
+    # marks say where the chunks are that perf counts
+    (tmp_path / "trace").write_text(PERF.format("Warning:\nProcessed 3 events and lost 1 chunks!\n"))
+    assert not read(tmp_path / "trace").unplaced
+
+
+def test_perfs_chunks_of_the_shared_case() -> None:
+    path = ROOT.parent / "shared" / "cases" / "reading" / "perf_lost_chunks.txt"
+    if not path.exists():
+        pytest.skip(f"{path} isn't there")
+    (unplaced,) = read(path).unplaced
+    assert (unplaced.count, unplaced.unit) == (144, "chunks")
+
+
+@pytest.mark.parametrize(
+    "line", ["dd 7 [000]  raw_syscalls:sys_exit: NR 0 = 1", "dd 7/7     250000 cpu-clock:    7f12 f (x)"]
+)
+def test_perf_script_without_times_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "trace").write_text(f"# comment\n  {line}\n" * 5)
+    assert perf.without_times((tmp_path / "trace").read_bytes())
+    for named in (None, "perf"):
+        with pytest.raises(TraceError, match=r"perf script without times: record with -T \(--timestamp\)"):
+            read(tmp_path / "trace", named)
+    (tmp_path / "trace").write_text(PERF.format(""))
+    assert not perf.without_times((tmp_path / "trace").read_bytes())
 
 
 def test_other_records_of_perf_are_no_events(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from printed import SEEDS as PRINTED
 
 from tracemend.errors import TraceError
 from tracemend.formats import FORMATS, read
@@ -33,7 +34,7 @@ TEXTS = (
     "strace_tt_T.txt",
     "strace_bare.txt",
 )
-TEXT_FORMATS = ("ftrace", "perf", "strace", "sequence")
+TEXT_FORMATS = ("ftrace", "perf", "strace", "sequence", *PRINTED)
 AWKWARD = [
     b"\0",
     b"\xff\xfe",
@@ -58,6 +59,10 @@ AWKWARD = [
     b"CPU:1 [LOST 99999999999999999999 EVENTS]\n",
     b"CPU:99999 [LOST EVENTS]\n",
     b"PERF_RECORD_LOST lost 7",
+    b"LOST 99999999999999999999 events!\n",
+    b"Possibly lost 99999999999999999999 samples\n",
+    b"Driver Drops:99999999999999999999\n",
+    b"WARNING: Tracer discarded 18446744073709551615 events between [9999999999.999999999] and [",
     b"<unfinished ...>",
     b"<... read resumed>",
     b"strace: Process 12 attached",
@@ -73,6 +78,7 @@ def head_of(name: str, lines: int = 90) -> bytes:
 SEEDS = [head_of(name) for name in TEXTS] + [
     b"openat read read ? ? close\n",
     b"openat:enter\nopenat:exit\n...\n~read\n7\n-1\n",
+    *(seed.encode() for seeds in PRINTED.values() for seed in seeds),
 ]
 
 

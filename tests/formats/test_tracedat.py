@@ -16,7 +16,7 @@ from conftest import recorders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tracedat_made import ENTER, ODD, Made, calls
-from tracedat_recorded import WORK, can_record, instances, record
+from tracedat_recorded import TRACEFS, WORK, can_record, instances, record
 
 import tracemend
 from tracemend.errors import TraceError
@@ -265,6 +265,90 @@ def test_clocks_and_guests_are_warned_of(tmp_path: Path) -> None:
     ]
 
 
+# Counters of lost events
+
+
+def stats(cpu: int, overrun: int = 0, commit: int = 0, dropped: int | None = 0) -> tuple[int, bytes]:
+    """Made up as trace-cmd writes them: the option of a cpu's counters."""
+    last = "" if dropped is None else f"dropped events: {dropped}\n"
+    return 2, (
+        f"CPU: {cpu}\nentries: 9\noverrun: {overrun}\ncommit overrun: {commit}\nbytes: 44\n"
+        f"oldest event ts: 1.5\nnow ts: 2.5\n{last}read events: 4\n\0"
+    ).encode()
+
+
+def named(buffer: str) -> tuple[int, bytes]:
+    return 2, f"\nBuffer: {buffer}\n\n\0".encode()
+
+
+NOTHING: list[str] = []
+
+
+@pytest.mark.parametrize("version", [6, 7])
+@pytest.mark.parametrize(
+    ("options", "said", "doubts"),
+    [
+        ([stats(0, overrun=55), stats(1)], NOTHING, 0),
+        ([stats(0, overrun=60), stats(1)], ["cpu 0: 5 events overwritten beyond those that its marks count"], 0),
+        ([stats(0), stats(1, overrun=1234)], ["cpu 1: 1,234 events overwritten"], 0),
+        ([stats(0), stats(1, dropped=7)], ["cpu 1: 7 events dropped by the full buffer"], 0),
+        (
+            [stats(0, 55, commit=2), stats(1), stats(2, dropped=3)],
+            [
+                "cpu 0: 2 events lost to interrupts that filled the buffer (commit overrun)",
+                "cpu 2: 3 events dropped by the full buffer",
+            ],
+            0,
+        ),
+        ([], NOTHING, 1),
+        ([stats(0, 55)], NOTHING, 1),
+        ([stats(0, 55), stats(1, dropped=None)], NOTHING, 1),
+    ],
+    ids=["marked", "beyond", "overwritten", "dropped", "commit", "none", "one cpu", "old kernel"],
+)
+def test_counters_tell_what_no_mark_does(
+    tmp_path: Path, version: int, options: list[tuple[int, bytes]], said: list[str], doubts: int
+) -> None:
+    path = tmp_path / "trace.dat"
+    trace = read_bytes(path, made(version=version, options=options).file())
+    assert [u.said for u in trace.unplaced] == said
+    assert [d.unless for d in trace.doubts] == ["unless it was recorded with overwrite off"] * doubts
+
+
+@pytest.mark.parametrize("version", [6, 7])
+def test_counters_of_instances(tmp_path: Path, version: int) -> None:
+    file = made(version=version, options=[stats(0, 55), stats(1), named("made-up"), stats(0, dropped=4), stats(1)])
+    file.pages["made-up"] = [calls(file, 10**9, 9, 8), calls(file, 10**9, 8, 3)]
+    trace = read_bytes(tmp_path / "trace.dat", file.file())
+    assert [(u.said, u.cpu) for u in trace.unplaced] == [
+        ("cpu 0 of 'made-up': 4 events dropped by the full buffer", 1000)
+    ]
+    assert not trace.doubts
+    assert trace.stored[0] > trace.stored[1] > 0
+
+
+@recorders
+@recorded
+@pytest.mark.parametrize("overwrite", [1, 0])
+def test_marks_and_counters_of_a_recording_add_up(tmp_path: Path, overwrite: int) -> None:
+    path = tmp_path / "trace.dat"
+    with instances(1) as (name,):
+        (TRACEFS / "instances" / name / "options" / "overwrite").write_text(str(overwrite))
+        record(path, "-B", name, *RAW, "-b", "8", "-s", "300000")
+    trace = read(path)
+    done = subprocess.run(
+        ["trace-cmd", "report", "--stat", "-i", str(path)], capture_output=True, text=True, check=True
+    )
+    counted = re.findall(r"^(?:overrun|commit overrun|dropped events): (\d+)$", done.stdout, re.M)
+    assert sum(map(int, counted)) == trace.lost + sum(u.count or 0 for u in trace.unplaced)
+    assert not trace.doubts
+    if not overwrite:
+        assert not trace.gaps
+        assert [u.said.partition(": ")[2].partition(" ")[2] for u in trace.unplaced] == (
+            ["events dropped by the full buffer"] * len(trace.unplaced)
+        )
+
+
 # Damage
 
 ENOUGH = 200
@@ -272,7 +356,7 @@ ENOUGH = 200
 
 def told(path: Path, words: str) -> None:
     with pytest.raises(TraceError, match=words) as e:
-        read(path)
+        read(path, strict=True)
     assert "\n" not in str(e.value)
     assert str(e.value).startswith(f"{path}: ")
 
@@ -293,10 +377,10 @@ def test_what_came_before_the_damage_is_kept(tmp_path: Path) -> None:
     # the file ends within the second cpu's page
     path.write_bytes(file.file()[:-4000])
     told(path, r"byte \d+: a sub-buffer of 96 bytes that says it holds|byte \d+: the file ends 4000 bytes before")
-    trace = read(path, skip_malformed=True)
+    trace = read(path)
     assert trace.table.slice(0, 1).to_pylist() == whole.table.slice(0, 1).to_pylist()
     assert len(trace) >= len(whole) - 9
-    assert "malformed pieces were passed over" in trace.warnings[0]
+    assert trace.passed_over is not None
     # an event that runs over its sub-buffer's end: those before it stay, and a gap of unknown length is behind them
     page = bytearray(calls(file, 10**9, 7, 10))
     page[16 + 4 + 64 + 4 + 24 : 16 + 4 + 64 + 4 + 24 + 4] = struct.pack("<I", 28 | 100 << 5)
@@ -304,7 +388,7 @@ def test_what_came_before_the_damage_is_kept(tmp_path: Path) -> None:
     file.pages = {"": [bytes(page) + calls(file, 10**10, 7, 4)]}
     path.write_bytes(file.file())
     told(path, r"byte \d+: a sub-buffer that ends within an event")
-    trace = read(path, skip_malformed=True)
+    trace = read(path)
     assert len(trace) == 2 + 4
     assert [(g.count, g.before, g.after) for g in trace.gaps] == [(None, 1, 2)]
 
@@ -327,7 +411,7 @@ def test_damaged_records(tmp_path: Path) -> None:
         file.pages = {"": [page]}
         path.write_bytes(file.file())
         told(path, rf"byte \d+: {words}")
-        assert len(read(path, skip_malformed=True)) == kept
+        assert len(read(path)) == kept
     file.pages = {"": [file.page(500, [(1, good)]) + file.page(5, [(1, good)])]}
     path.write_bytes(file.file())
     told(path, r"byte \d+: time goes backwards on cpu 0")
@@ -409,9 +493,9 @@ def test_no_damage_does_anything_but_be_told(tmp_path: Path, data: st.DataObject
         raw[at : at + len(piece)] = piece
     path = tmp_path / "trace.dat"
     path.write_bytes(raw)
-    for skip in (False, True):
+    for strict in (False, True):
         try:
-            trace = read(path, "trace.dat", skip_malformed=skip)
+            trace = read(path, "trace.dat", strict=strict)
         except TraceError as e:
             assert str(e).startswith(f"{path}: ")  # noqa: PT017
         else:

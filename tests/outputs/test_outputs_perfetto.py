@@ -230,3 +230,12 @@ def test_big_numbers_and_any_text(tmp_path: Path) -> None:
     first = next(got.events("syscall", "syscall.across_gap"))
     assert first["time"] == int(np.min(trace.time_ns)) + 2**62
     assert first["notes"]["args"] == odd
+
+
+def test_what_was_inferred_is_no_fact_when_it_is_read_again(tmp_path: Path) -> None:
+    (path,) = perfetto.write(mended(statuses=("filled", "refused", "filled", "left")), tmp_path)
+    again = read(path)
+    assert again.format == "perfetto"
+    assert len(again) == 0
+    assert again.provenance["packets_passed_over"]["track_event"] > 0
+    assert [w for w in again.warnings if "packets of kinds that are not read" in w and "track_event" in w]

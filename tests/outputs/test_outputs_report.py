@@ -16,6 +16,7 @@ from made_up import RAW, made_up, mended
 from tracemend.formats import read
 from tracemend.outputs import report
 from tracemend.trace.events import SCHEMA, Gap
+from tracemend.trace.evidence import Unplaced
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "col"}
 EVIL = "<script>alert(1)</script>"
@@ -163,9 +164,13 @@ def test_a_lane_has_so_many_marks_at_the_most() -> None:
     assert page.count("path", "crowd") >= 3
 
 
-def test_a_trace_that_lost_nothing() -> None:
-    page = Page(report.render(made_up(read(RAW).with_gaps(()))))
-    assert "No event was lost, as far as the trace says." in page.text
+def test_a_trace_without_a_gap_is_judged() -> None:
+    broken = read(RAW).with_gaps(())
+    assert "Can't tell : ftrace marks nothing that a buffer in drop mode" in Page(report.render(made_up(broken))).text
+    whole = replace(broken, doubts=())
+    assert "Complete : no loss is marked" in Page(report.render(made_up(whole))).text
+    lost = replace(whole, unplaced=(Unplaced("144 chunks were lost", 144, "chunks"),))
+    assert "Lost without a place: 144 chunks were lost." in Page(report.render(made_up(lost))).text
 
 
 def test_a_trace_of_marks_only(tmp_path: Path) -> None:

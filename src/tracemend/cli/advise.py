@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, TraceArgument, read_trace
 from tracemend.cli.terminal import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from tracemend.losses.advice import Advice
+    from tracemend.trace.events import Trace
+
+
+#: No buffer of a cpu is larger: 1 GiB.
+LARGEST_KB = 1 << 20
 
 
 def advise(
@@ -23,16 +33,57 @@ def advise(
     ] = 0,
     json_: JsonOption = False,
 ) -> None:
-    """Say how large a buffer would have held all events."""
+    """Say whether the buffer sufficed, and how large a one would have held all events."""
     from tracemend.losses.advice import advise as ask
+    from tracemend.losses.larger import larger
+    from tracemend.losses.scanning import scan
+    from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN
 
-    advice = ask(read_trace(trace, format, arch, strict))
+    read = read_trace(trace, format, arch, strict)
+    said, advice = scan(read).verdict, ask(read)
+    kb = max((a.sufficient_kb(buffer_kb) for a in advice), default=_all_kb(read, buffer_kb))
     if json_:
-        print_json({"input": str(trace), "buffer_kb": buffer_kb, "cpus": [a.as_dict(buffer_kb) for a in advice]})
+        document = {
+            "input": str(trace),
+            **said.as_dict(),
+            "sufficed": {COMPLETE: True, LOST: False}.get(said.word),
+            "tracer": read.tracer,
+            "buffer_kb": buffer_kb,
+            "sufficient_kb": kb or None,
+            "larger": larger(read.tracer, kb) if 0 < kb <= LARGEST_KB else None,
+            "cpus": [a.as_dict(buffer_kb) for a in advice],
+        }
+        print_json(document)
         return
-    if not advice:
-        say("No marked gap: the buffer sufficed.")
+    sentences = {COMPLETE: "The buffer sufficed", LOST: "The buffer did not suffice"}
+    say(f"{sentences.get(said.word, 'Nobody can tell whether the buffer sufficed')}: {said.reason}.")
+    if said.word == UNKNOWN:
+        say(said.advice)
+    if said.word != LOST:
         return
+    if advice:
+        _print_cpus(advice, buffer_kb)
+    if kb > LARGEST_KB:
+        say(f"All of it would take {kb:,} KiB a cpu, more than a buffer can have: read the trace while it is recorded.")
+    elif kb:
+        unknown = "" if buffer_kb else " (on top of the size it had: give it with --buffer-kb)"
+        held = "the largest backlog" if advice else "all events that were written"
+        say(f"\nA per-cpu buffer of {kb:,} KiB would have held {held}{unknown}:")
+        say(f"  {larger(read.tracer, kb) or 'see how its tracer sets the size of its buffers'}")
+    else:
+        say("Nothing tells how much larger it must be; doubling it and looking again is a way to find out.")
+    say("Or lose less by tracing fewer events: name the system calls or the process.")
+
+
+def _all_kb(trace: Trace, buffer_kb: int) -> int:
+    """A buffer that holds also what was overwritten before the first event that is left: so many times the buffer as
+    there were events for each that it held. 0 where nothing tells."""
+    if not (buffer_kb and trace.overwritten and len(trace)):
+        return 0
+    return int(2 ** math.ceil(math.log2(buffer_kb * (1 + trace.overwritten / len(trace)))))
+
+
+def _print_cpus(advice: Sequence[Advice], buffer_kb: int) -> None:
     rows = []
     for a in advice:
         row = a.as_dict(buffer_kb)
@@ -42,14 +93,3 @@ def advise(
         size = str(row["bytes_per_event"])
         rows.append((str(a.cpu), f"{a.lost:,}", rate, size, missing, sufficient))
     print_table(("cpu", "lost", "events/s in gaps", "bytes an event", "missing KiB", "sufficient KiB"), rows)
-    kb = max(a.sufficient_kb(buffer_kb) for a in advice)
-    unknown = "" if buffer_kb else " (on top of the size it had: give it with --buffer-kb)"
-    say(f"\nA per-cpu buffer of {kb:,} KiB would have held the largest backlog{unknown}:")
-    for hint in (
-        f"echo {kb} > /sys/kernel/tracing/buffer_size_kb",
-        f"trace-cmd record -b {kb} ...",
-        f"perf record -m {max(1, kb // 4)} ...",
-        f"lttng enable-channel --subbuf-size={kb // 4}k --num-subbuf=4 ...",
-    ):
-        say(f"  {hint}")
-    say("Or lose less by tracing fewer events: name the system calls or the process.")

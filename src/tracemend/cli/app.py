@@ -1,11 +1,12 @@
 """The command line: one file a verb, put together here. stdout is data, stderr is narration.
 
-Exit codes: 0 clean, 1 error, 2 usage, 3 gaps found (scan).
+Exit codes: 0 done (scan: complete), 1 error, 2 usage; of scan 3 lost, 4 can't tell.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -25,7 +26,7 @@ from tracemend.cli.record import record
 from tracemend.cli.report import report
 from tracemend.cli.scan import scan
 from tracemend.cli.strip import strip
-from tracemend.cli.terminal import err, out
+from tracemend.cli.terminal import complain, out
 from tracemend.cli.train import train
 from tracemend.errors import TracemendError
 
@@ -55,22 +56,25 @@ app.add_typer(of_datasets, name="datasets")
 
 def main() -> None:
     """Run the command line; whatever a user can cause ends in one line on stderr."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that nothing is left behind
     try:
         try:
             app()
         finally:
             sys.stdout.flush()  # a full disk is told here, not when the interpreter ends
     except TracemendError as e:
-        err.print(f"tracemend: {e}", markup=False, soft_wrap=True)
+        complain(str(e))
         code = 1
     except OSError as e:
         # stdout is full or whoever read it has gone; keep the interpreter from complaining about it once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(e, BrokenPipeError):
-            err.print(f"tracemend: {e.filename or 'stdout'}: {e.strerror or e}", markup=False, soft_wrap=True)
+            complain(f"{e.filename or 'stdout'}: {e.strerror or e}")
         code = 1
     except MemoryError:
-        err.print("tracemend: out of memory")
+        complain("out of memory")
         code = 1
     else:
         code = 0

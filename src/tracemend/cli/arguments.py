@@ -7,15 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import warn
+from tracemend.errors import TraceError
 
 if TYPE_CHECKING:
+    from tracemend.formats.base import Options
     from tracemend.trace.events import Glance, Trace
 
 TraceArgument = Annotated[
     Path,
     typer.Argument(
-        help="The trace to read: a file, or for CTF a folder. Its content tells the format.", metavar="TRACE"
+        help="The trace to read: a file, for CTF a folder, or - for stdin. Its content tells the format.",
+        metavar="TRACE",
     ),
 ]
 FormatOption = Annotated[
@@ -39,17 +43,20 @@ def read_trace(path: Path, format: str | None, arch: str, strict: bool) -> Trace
     from tracemend.formats import read
 
     _check_names(format, arch)
-    trace = read(path, format, arch=arch, strict=strict)
+    copy = on_disk(path)
+    try:
+        trace = read(copy, format, arch=arch, strict=strict)
+    except TraceError as e:
+        raise e if copy == path else TraceError(path, e.line, e.message) from None
     warn(path, trace.warnings)
     return trace
 
 
 def read_windows(path: Path, context: int, format: str | None, arch: str, strict: bool) -> Trace:
     """What lies within ``context`` events of a gap, of a format in packets. Raises as ``read_trace`` does."""
-    from tracemend.formats import chosen, read_windows, windowed
+    from tracemend.formats import read_windows, windowed
 
-    _check_names(format, arch)
-    found = chosen(path, format, arch).name
+    found = chosen_format(path, format, arch)
     if found not in windowed():
         raise typer.BadParameter(f"for {', '.join(windowed())} only, and this is {found}", param_hint="--window-only")
     trace = read_windows(path, context, format, arch=arch, strict=strict)
@@ -65,6 +72,22 @@ def glance(path: Path, format: str | None, strict: bool) -> Glance:
     seen = formats.glance(path, format, strict=strict)
     warn(path, seen.warnings)
     return seen
+
+
+def chosen_format(path: Path, format: str | None, arch: str) -> str:
+    """The name of the trace's format. Raises as ``read_trace`` does."""
+    from tracemend.formats import chosen
+
+    _check_names(format, arch)
+    return chosen(path, format, arch).name
+
+
+def checked(format: str | None, arch: str, strict: bool) -> Options:
+    """How to read. Raises typer.BadParameter for a format or architecture nobody knows."""
+    from tracemend.formats.base import Options
+
+    _check_names(format, arch)
+    return Options(arch, strict)
 
 
 def _check_names(format: str | None, arch: str) -> None:

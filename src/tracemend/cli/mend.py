@@ -13,11 +13,12 @@ from tracemend.cli.arguments import (
     JsonOption,
     StrictOption,
     TraceArgument,
+    chosen_format,
     read_trace,
     read_windows,
 )
+from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import print_json, progress, say
-from tracemend.errors import OutputError
 
 if TYPE_CHECKING:
     from tracemend.mending.mended import Mended
@@ -93,24 +94,24 @@ def mend(
     from tracemend.menders.base import CONTEXT
     from tracemend.mending.options import Options
     from tracemend.mending.run import COPIERS
-    from tracemend.outputs import write
+    from tracemend.outputs import check, write
 
     options = Options(seed, unknown, refuse, hypotheses, adapt)
-    if output.exists() and not force:
-        raise OutputError(f"{output}: exists already; --force replaces an output folder")
+    outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
+    source = on_disk(trace)
+    check(source, chosen_format(source, format, arch), output, outputs, force)
     network = None
     if window_only:
         for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
             if asked:
                 raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
         network = None if model in COPIERS else load(model)
-        broken = read_windows(trace, max(CONTEXT, network.context if network else 0), format, arch, strict)
+        broken = read_windows(source, max(CONTEXT, network.context if network else 0), format, arch, strict)
     else:
-        broken = read_trace(trace, format, arch, strict)
+        broken = read_trace(source, format, arch, strict)
     if suspect:
         broken = broken.with_gaps(find(broken, suspected=True).gaps)
     others = [read_trace(p, None, arch, strict) for p in examples or []]
-    outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
     with progress("mending") as update:
         mended = fill(broken, network or model, options, examples=others, alone=alone, progress=update)
         paths = write(mended, output, outputs, force)
@@ -132,6 +133,12 @@ def mend(
 
 def _print_fills(mended: Mended, hypotheses: int) -> None:
     """What became of the gaps, how sure the fills are, and what to know of them."""
+    from tracemend.losses.scanning import scan
+
+    if not mended.fills:
+        said = scan(mended.trace).verdict
+        say(f"No gap to fill. {said.word.capitalize()}: {said.reason}.")
+        return
     counts = mended.counts
     say(
         f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "

@@ -123,7 +123,6 @@ def record(
         raise typer.BadParameter("a recording's name ends in .parquet or .txt", param_hint="--output")
     if not pair and output.suffix == ".txt" and events != "raw":
         raise typer.BadParameter("only raw events can be written as text", param_hint="--events")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
     with _live() as live:
         if not pair:
             whole = by_ftrace.record(command, events=events, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)

@@ -1,35 +1,44 @@
-"""scan: what was lost."""
+"""scan: what was lost, and whether that can be known."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import (
-    ArchOption,
-    FormatOption,
-    JsonOption,
-    StrictOption,
-    TraceArgument,
-    glance,
-    read_trace,
-)
-from tracemend.cli.terminal import GAPS_FOUND, duration, print_json, print_table, say
+from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, checked, glance, read_trace
+from tracemend.cli.inputs import is_pipe
+from tracemend.cli.inputs import traces as named
+from tracemend.cli.terminal import CANT_TELL, GAPS_FOUND, complain, duration, print_json, print_table, say
+from tracemend.errors import TracemendError
 
 if TYPE_CHECKING:
+    from tracemend.formats.base import Options
+    from tracemend.losses.following import Following
     from tracemend.losses.scanning import QuickScan, Scan
     from tracemend.trace.events import Gap, Trace
 
+#: From good to bad: of several traces the worst decides. 1: one could not be read.
+WORSE = (0, CANT_TELL, GAPS_FOUND, 1)
+
 
 def scan(
-    trace: TraceArgument,
+    traces: Annotated[
+        list[Path],
+        typer.Argument(
+            help="The traces to read: files, folders, patterns, or - for stdin. Their content tells the format.",
+            metavar="TRACE...",
+        ),
+    ],
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
     suspect: Annotated[
-        bool, typer.Option("--suspect", help="Also look for losses that the tracer doesn't mark (ftrace in drop mode).")
+        bool,
+        typer.Option("--suspect", help="Look for losses without a mark even where the tracer marks its losses."),
     ] = False,
     quick: Annotated[
         bool,
@@ -37,78 +46,155 @@ def scan(
             "--quick", help="CTF only: look at the packets' headers and decode no event. Says where and how many."
         ),
     ] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", help="Read a live pipe (cat trace_pipe | ...) and say when it loses something."),
+    ] = False,
+    max_lost: Annotated[
+        str | None,
+        typer.Option(metavar="N|N%", help="Exit with 0 if no more was lost: a number of events, or a share (1%)."),
+    ] = None,
+    accept_unknown: Annotated[
+        bool, typer.Option("--accept-unknown", help="Exit with 0 where nobody can tell whether something was lost.")
+    ] = False,
     json_: JsonOption = False,
     most: Annotated[int, typer.Option(min=0, help="How many gaps and unfinished calls to list.")] = 10,
 ) -> None:
-    """Say what was lost: where, how many events, whose. Exit code 3 if anything was."""
+    """Say whether a trace is complete, has lost events (where, how many, whose), or can't tell.
+
+    Exit code 0: complete, 3: lost, 4: can't tell. Of several traces the worst counts, and one that can't be read (1) is
+    worse than one that lost events.
+    """
+    allowed = _allowance(max_lost)
+    if quick and suspect:
+        raise typer.BadParameter("--suspect needs the events, which --quick doesn't read", param_hint="--quick")
+    if quick and isinstance(allowed, float):
+        raise typer.BadParameter("a share needs the events, which --quick doesn't read", param_hint="--max-lost")
+
+    if follow:
+        raise typer.Exit(
+            _code(_followed(traces, format, checked(format, arch, strict), json_), allowed, accept_unknown)
+        )
+
+    def judged(path: Path) -> Scan | QuickScan:
+        from tracemend.losses.scanning import QuickScan
+        from tracemend.losses.scanning import scan as find
+
+        if quick:
+            return QuickScan(glance(path, format, strict))
+        return find(read_trace(path, format, arch, strict), suspected=suspect)
+
+    paths = list(named(traces, format))
+    codes = []
+    for path in paths:
+        try:
+            findings = judged(path)
+        except TracemendError as e:
+            if len(paths) == 1:
+                raise
+            complain(str(e))
+            if json_:
+                print_json({"input": str(path), "error": str(e)})
+            else:
+                say(f"{'unreadable':10}  {path}")
+            codes.append(1)
+            continue
+        if json_:
+            print_json(findings.as_dict() | {"input": str(path)})
+        elif len(paths) > 1:
+            say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
+        else:
+            _print(findings, path, most)
+        codes.append(_code(findings, allowed, accept_unknown))
+    code = max(codes, key=WORSE.index)
+    if code:
+        raise typer.Exit(code)
+
+
+def _allowance(text: str | None) -> int | float | None:
+    """How much may be lost: a number of events (int) or a share of all (float); None where nothing was said."""
+    if text is None:
+        return None
+    if re.fullmatch(r"\d{1,18}", text):
+        return int(text)
+    if re.fullmatch(r"\d{1,3}(\.\d{1,9})?%", text) and float(text[:-1]) <= 100:
+        return float(text[:-1]) / 100
+    raise typer.BadParameter(f"neither a number of events nor a share (1%): {text!r}", param_hint="--max-lost")
+
+
+def _followed(traces: list[Path], format: str | None, options: Options, json_: bool) -> Following:
+    from tracemend.cli.follow import follow
+
+    if len(traces) > 1 or not is_pipe(traces[0]):
+        raise typer.BadParameter("takes one pipe: cat trace_pipe | tracemend scan - --follow", param_hint="--follow")
+    return follow(traces[0], format, options, json_)
+
+
+def _code(findings: Scan | QuickScan | Following, allowed: int | float | None, accept_unknown: bool) -> int:
+    """The exit code. A loss without a count is more than any number allows."""
+    from tracemend.losses.verdict import COMPLETE, UNKNOWN
+
+    word = findings.verdict.word
+    if word == COMPLETE or (word == UNKNOWN and accept_unknown):
+        return 0
+    if word == UNKNOWN:
+        return CANT_TELL
+    if allowed is None or findings.losses.uncounted:
+        return GAPS_FOUND
+    much = findings.lost if isinstance(allowed, int) else getattr(findings, "share_lost", 1.0)
+    return 0 if much <= allowed else GAPS_FOUND
+
+
+def _print(findings: Scan | QuickScan, path: Path, most: int) -> None:
     from tracemend.losses.scanning import QuickScan
-    from tracemend.losses.scanning import scan as find
 
-    findings: Scan | QuickScan
-    if quick:
-        if suspect:
-            raise typer.BadParameter("--suspect needs the events, which --quick doesn't read", param_hint="--quick")
-        findings = QuickScan(glance(trace, format, strict))
+    if isinstance(findings, QuickScan):
+        _print_quick(findings, path, most)
     else:
-        findings = find(read_trace(trace, format, arch, strict), suspected=suspect)
-    if json_:
-        print_json(findings.as_dict())
-    elif isinstance(findings, QuickScan):
-        _print_quick(findings, most)
-    else:
-        _print_scan(findings, most)
-    if findings.broken:
-        raise typer.Exit(GAPS_FOUND)
+        _print_scan(findings, path, most)
 
 
-def _print_quick(findings: QuickScan, most: int) -> None:
+def _print_verdict(findings: Scan | QuickScan, share: str = "") -> None:
+    said = findings.verdict
+    say(f"{said.word.capitalize()}: {said.reason}{share}.")
+    if said.advice:
+        say(said.advice)
+
+
+def _print_quick(findings: QuickScan, path: Path, most: int) -> None:
     seen, (begin, end) = findings.seen, findings.span
     packets, size = (sum(getattr(s, f) for s in seen.streams) for f in ("packets", "bytes"))
     say(
-        f"{seen.path}: {seen.format}, {packets:,} packets of {size:,} bytes in {duration(end - begin)} "
+        f"{path}: {seen.format}, {packets:,} packets of {size:,} bytes in {duration(end - begin)} "
         "(headers only: no event was read)"
     )
-    if not findings.broken:
-        say("No gap: the tracer marks no loss.")
+    _print_verdict(findings)
+    if not seen.gaps:
         return
-    say(f"{_number(seen.gaps)}; {findings.lost:,} events lost by the tracer's counts")
     _print_cpus(findings.cpus(), ("packets", "gaps", "lost"), duration)
     _print_over_time(findings.over_time())
     _print_largest(seen.gaps, most, "packet", duration, _seconds)
 
 
-def _print_scan(findings: Scan, most: int) -> None:
+def _print_scan(findings: Scan, path: Path, most: int) -> None:
     trace = findings.trace
     timed = trace.clock != "index"
     span = int(trace.time_ns.max() - trace.time_ns.min()) if len(trace) else 0
     length = duration(span) if timed else f"{span} positions"
-    say(f"{trace.path}: {trace.format}, {len(trace):,} events in {length}")
-    if not findings.broken:
-        say("No gap: the tracer marks no loss.")
+    say(f"{path}: {trace.format}, {len(trace):,} events in {length}")
+    _print_verdict(findings, f" ({findings.share_lost:.1%} of all events)" if findings.lost else "")
+    if not findings.gaps:
         return
-    say(
-        f"{_number(findings.gaps)}; {findings.lost:,} events lost by the tracer's counts, "
-        f"{findings.share_lost:.1%} of all"
-    )
-    if trace.overwritten:
-        say(f"{trace.overwritten:,} events were overwritten before the first one that is left")
     lasting = duration if timed else (lambda ns: "-")
     _print_cpus(findings.cpus(), ("events", "gaps", "lost", "share lost"), lasting)
     _print_over_time(findings.over_time())
-    if findings.gaps:
-        where = _seconds if timed else str
-        _print_largest(findings.gaps, most, "line", lasting, where, lambda g: _commands(trace, findings.threads(g)))
+    where = _seconds if timed else str
+    _print_largest(findings.gaps, most, "line", lasting, where, lambda g: _commands(trace, findings.threads(g)))
     if findings.open_calls:
         shown = findings.open_calls[:most]
         rows = [(str(c.gap), str(c.tid), c.comm or "-", c.name, c.lost) for c in shown]
         title = f"\nsystem calls that lost a side ({len(shown)} of {len(findings.open_calls)})"
         print_table(("gap", "thread", "command", "call", "side"), rows, title)
-
-
-def _number(gaps: Sequence[Gap]) -> str:
-    """How many gaps there are, and how many of them have no count."""
-    uncounted = sum(g.count is None for g in gaps)
-    return f"{len(gaps):,} gaps" + (f", {uncounted} of them without a count" if uncounted else "")
 
 
 def _seconds(ns: int) -> str:
@@ -175,4 +261,8 @@ def _commands(trace: Trace, tids: Sequence[int]) -> str:
     codes, comms = trace.comms
     last = [codes[trace.threads[t][-1]] for t in tids]
     names = list(dict.fromkeys(comms[c] for c in last if c >= 0))
-    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "") + f" ({len(tids)} threads)"
+    return (
+        ", ".join(names[:3])
+        + (" ..." if len(names) > 3 else "")
+        + f" ({len(tids)} thread{'' if len(tids) == 1 else 's'})"
+    )

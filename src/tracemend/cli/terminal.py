@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
 import time
@@ -16,8 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-#: Exit code of ``scan`` and ``record`` when events were lost.
-GAPS_FOUND = 3
+from tracemend.untrusted import json_text, printable
+
+#: Exit codes of ``scan`` (and ``record``): events were lost; nobody can tell.
+GAPS_FOUND, CANT_TELL = 3, 4
 
 # a report of 80 columns in a pipe would cut tables off; people's terminals say how wide they are
 WIDTH = None if sys.stdout.isatty() else 120
@@ -31,19 +32,29 @@ OFTEN, SELDOM, FIRST = 1.0, 15.0, 60.0
 
 
 def say(text: str) -> None:
-    """A line of data, as it is: nothing in it is markup."""
-    out.print(text, markup=False)
+    """A line of data: nothing in it is markup, and no character of it acts on the terminal."""
+    out.print(_plain(text), markup=False)
+
+
+def complain(text: str) -> None:
+    """A line on stderr."""
+    err.print(f"tracemend: {_plain(text)}", markup=False, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """Harmful characters spelt out; line ends of ours stay."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def warn(path: Path, warnings: Sequence[str]) -> None:
     """Say on stderr what a reader passed over."""
     for warning in warnings:
-        err.print(f"tracemend: {path}: {warning}", markup=False, soft_wrap=True)
+        complain(f"{path}: {warning}")
 
 
 def print_json(document: object) -> None:
     """A document on one line."""
-    sys.stdout.write(json.dumps(document) + "\n")
+    sys.stdout.write(json_text(document) + "\n")
 
 
 def duration(ns: float) -> str:
@@ -60,7 +71,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: st
     for name in columns:
         table.add_column(name, justify="left" if name in TEXT else "right")
     for row in rows:
-        table.add_row(*map(Text, row))  # names are no markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # names are no markup
     out.print(table)
 
 
@@ -92,24 +103,25 @@ def _bar(title: str) -> Iterator[Update]:
         task = bar.add_task(title, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=note)
+            bar.update(task, completed=done, total=total, note=printable(note))
 
         yield update
 
 
 @contextmanager
 def _lines(title: str) -> Iterator[Update]:
-    state = [0, 0, ""]
+    state: tuple[int, int, str] = (0, 0, "")
     begun, ended = time.monotonic(), threading.Event()
 
     def update(done: int, total: int, note: str = "") -> None:
-        state[:] = [done, total, note]
+        nonlocal state
+        state = (done, total, note)
 
     def tell() -> None:
         while not ended.wait(OFTEN if time.monotonic() - begun < FIRST else SELDOM):
             done, total, note = state
             far = f" {done:,} of {total:,}" if total else ""
-            sys.stderr.write(f"{title}:{far} {note}".rstrip() + f", {time.monotonic() - begun:.0f} s\n")
+            sys.stderr.write(f"{title}:{far} {printable(note)}".rstrip() + f", {time.monotonic() - begun:.0f} s\n")
             sys.stderr.flush()
 
     teller = threading.Thread(target=tell, daemon=True)

@@ -5,13 +5,13 @@ The table alone needs no PyTorch; ``denoiser.build`` makes the network of a row.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from tracemend.diffusion.gaps import GAPS, Blackout, Gaps, Overflow, Points
 from tracemend.errors import ModelError, one_of
+from tracemend.untrusted import json_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Recipe:
             if not equals or outer not in {f.name for f in fields(Recipe)}:
                 raise ModelError(f"no setting of a recipe: {setting!r}")
             try:
-                value: Any = json.loads(text)
+                value: Any = json_of(text)
             except ValueError:
                 value = text
             try:

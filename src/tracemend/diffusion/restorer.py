@@ -32,6 +32,7 @@ from tracemend.menders.base import CANDIDATES, Floats, Ints, Proposal, Proposer
 from tracemend.menders.calibration import Calibration, Weight
 from tracemend.trace.vocabulary import BREAK, MASK, OTHER, Vocabulary
 from tracemend.trace.windows import SLOTS, STEPS, UNKNOWN_STEP, Stream, Window, batch
+from tracemend.untrusted import json_of
 
 #: Windows that a network runs together, and positions of them: attention's memory grows with their square.
 BATCH, POSITIONS = 16, 8192
@@ -161,7 +162,7 @@ class Restorer(Proposer):
     def load(folder: Path) -> Restorer:
         """Raises ModelError for a folder that holds no model, or one whose parts don't fit together."""
         try:
-            recipe = Recipe.from_dict(json.loads((folder / "recipe.json").read_text()))
+            recipe = Recipe.from_dict(json_of((folder / "recipe.json").read_text()))
             weights = load_file(folder / "weights.safetensors")
             with safe_open(folder / "weights.safetensors", "pt") as file:
                 about = file.metadata() or {}
@@ -179,7 +180,7 @@ class Restorer(Proposer):
         model = Restorer(recipe, vocabulary, network, digest)
         if (folder / "calibration.json").exists():
             try:
-                document = json.loads((folder / "calibration.json").read_text())
+                document = json_of((folder / "calibration.json").read_text())
                 model.calibration = Calibration.from_dict(document["network"])
                 model.blend_calibration = Calibration.from_dict(document["blend"])
                 model.weight = Weight.from_list(document.get("weight", model.weight.coefficients))

@@ -29,6 +29,7 @@ from tracemend.errors import ModelError
 from tracemend.trace.events import ENTER
 from tracemend.trace.vocabulary import Vocabulary
 from tracemend.trace.windows import Stream, batch
+from tracemend.untrusted import json_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +300,7 @@ class Training:
         """Take up a saved run; raises ModelError if the folder holds none, or one of another vocabulary."""
         try:
             with safe_open(folder / "state.safetensors", "pt") as file:
-                document = json.loads((file.metadata() or {})["state"])
+                document = json_of((file.metadata() or {})["state"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, ValueError, KeyError, SafetensorError) as e:
             raise ModelError(f"{folder}: no training to take up ({e})") from e

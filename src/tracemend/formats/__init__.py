@@ -12,7 +12,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import ctf, external, ftrace, parquet, perf, sequence, strace, tracedat
+from tracemend.formats import (
+    babeltrace,
+    bpf,
+    ctf,
+    etl,
+    ftrace,
+    parquet,
+    perf,
+    perf_trace,
+    perfdata,
+    perfetto,
+    sequence,
+    strace,
+    sysdig,
+    systrace,
+    tracedat,
+    tracerpt,
+)
 from tracemend.formats.base import Format, Options
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -24,11 +41,19 @@ FORMATS: dict[str, Format] = {
     for f in (
         parquet.FORMAT,
         tracedat.FORMAT,
-        external.PERF_DATA,
+        etl.FORMAT,
+        perfdata.FORMAT,
         ctf.FORMAT,
+        tracerpt.FORMAT,
+        perfetto.FORMAT,
+        systrace.FORMAT,
         ftrace.FORMAT,
         perf.FORMAT,
+        babeltrace.FORMAT,
+        sysdig.FORMAT,
+        perf_trace.FORMAT,
         strace.FORMAT,
+        bpf.FORMAT,
         sequence.FORMAT,
     )
 }
@@ -37,7 +62,7 @@ FORMATS: dict[str, Format] = {
 def recognise(path: Path) -> Format:
     """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
     if path.is_dir():
-        heads = [read_head(f) for f in sorted(path.rglob("metadata")) if f.is_file()]
+        heads = [read_head(f) for f in (path / "data", *sorted(path.rglob("metadata"))) if f.is_file()]
         for candidate in FORMATS.values():
             if candidate.folder and any(map(candidate.recognise, heads)):
                 return candidate
@@ -45,10 +70,15 @@ def recognise(path: Path) -> Format:
     head = read_head(path)
     if not head.strip():
         raise TraceError(path, 0, "the file is empty")
-    for candidate in FORMATS.values():
-        if candidate.recognise(head):
-            return candidate
+    found = known(head)
+    if found is not None:
+        return found
     raise TraceError(path, 1, f"no known trace format; --format takes one of {', '.join(FORMATS)}")
+
+
+def known(head: bytes) -> Format | None:
+    """The first format that takes these first bytes of a file for its own."""
+    return next((f for f in FORMATS.values() if f.recognise(head)), None)
 
 
 def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:

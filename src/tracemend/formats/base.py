@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,9 @@ class Format:
     ``recognise`` sees the first 64 KiB (unpacked) and says whether this is it; ``read`` raises TraceError. ``folder``:
     a trace is a folder, recognised by the file of metadata in it. ``glance``: where the format has packets, reads their
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
-    the other streams' packets of that time. They raise TraceError, too. ``tracer``: who writes it, if only one does.
+    the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads pieces
+    of whole lines, each with the number of its first line. They raise TraceError, too. ``tracer``: who writes it, if
+    only one does.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Format:
     folder: bool = False
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
+    fill: Callable[[Builder, Iterable[tuple[bytes, int]]], None] | None = None
 
 
 class Interner:
@@ -169,6 +172,16 @@ class Builder:
             first += len(cpu)
         return before
 
+    def latest(self, cpu: int) -> int:
+        """The time of the last event on a cpu so far, or of the last one on any."""
+        return self._latest.get(cpu, max(self._latest.values(), default=0))
+
+    def take(self) -> pa.Table:
+        """The events added since they were last taken; they are kept no longer."""
+        table = self._table()
+        self._batches.clear()
+        return table
+
     def passed_over(self) -> list[str]:
         """A warning for each sort of things that were not read."""
         unread = self.unread()
@@ -182,7 +195,7 @@ class Builder:
         return PassedOver(self.malformed, self.pieces, *self._first_bad) if self.malformed else None
 
     def finish(self, clock: str = "ns") -> Trace:
-        """The trace. Raises TraceError if nothing of it could be read; one that is whole and has no event is a trace."""
+        """The trace; one without an event is a trace, too. Raises TraceError if nothing of it could be read."""
         if not self.rows and not self.marks and not self.unplaced and self.malformed:
             line, message = self._first_bad
             raise TraceError(self.path, line, f"{message} (read as {self.format}, in which no event was found)")
@@ -193,19 +206,7 @@ class Builder:
                     "See what it is: --strict stops at the first.",
                 )
             )
-        names, comms = self.names.dictionary(), self.comms.dictionary()
-        phases = pa.array(PHASES, pa.string())
-        batches = []
-        for c in self._batches:
-            arrays = [
-                *c[:3],
-                pa.DictionaryArray.from_arrays(c[3], comms),
-                pa.DictionaryArray.from_arrays(c[4], names),
-                pa.DictionaryArray.from_arrays(c[5], phases),
-                *c[6:],
-            ]
-            batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
-        table = pa.Table.from_batches(batches, SCHEMA)
+        table = self._table()
         gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
         self.warnings += self.passed_over()
         return Trace(
@@ -223,3 +224,18 @@ class Builder:
             passed_over=self.unread(),
             stored=self.stored,
         )
+
+    def _table(self) -> pa.Table:
+        names, comms = self.names.dictionary(), self.comms.dictionary()
+        phases = pa.array(PHASES, pa.string())
+        batches = []
+        for c in self._batches:
+            arrays = [
+                *c[:3],
+                pa.DictionaryArray.from_arrays(c[3], comms),
+                pa.DictionaryArray.from_arrays(c[4], names),
+                pa.DictionaryArray.from_arrays(c[5], phases),
+                *c[6:],
+            ]
+            batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        return pa.Table.from_batches(batches, SCHEMA)

@@ -18,6 +18,7 @@ from tracemend.errors import OutputError, TraceError
 from tracemend.formats.base import Evidence, Format, Options
 from tracemend.trace.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
 from tracemend.trace.evidence import Doubt, Unplaced
+from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
 
 MAGIC = b"PAR1"
@@ -87,7 +88,7 @@ def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     if missing:
         raise TraceError(path, 0, f"no recording: no column {missing[0]!r}")
     try:
-        about = json.loads((table.schema.metadata or {}).get(KEY, b"{}"))
+        about = json_of((table.schema.metadata or {}).get(KEY, b"{}"))
         if not isinstance(about, dict):
             raise ValueError("not an object")
     except ValueError as e:

@@ -3,7 +3,8 @@
 Losses: with ``--show-lost-events`` a line ``PERF_RECORD_LOST lost k`` stands at the end of its gap, before the first
 surviving event of that cpu's ring. ``PERF_RECORD_LOST_SAMPLES`` counts all that an event lost over the whole recording,
 what the other marks count included; what it counts beyond them was lost at the end, on a cpu that nothing tells. perf
-counts records of all kinds, so that its numbers can include a few that are no events (mappings, forks, exits).
+counts records of all kinds, so that its numbers can include a few that are no events (mappings, forks, exits). Without
+that option perf's own remarks ("Processed n events and lost m chunks!") may stand in the text, and nothing else.
 
 Now and then a mark has ``[-01]`` for its cpu. It was written by the thread that it names, right before an
 event of its own, and so by that one's cpu.
@@ -15,12 +16,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
-from tracemend.formats.text import Lines, chunks, decode
+from tracemend.formats.text import Lines, chunks, decode, read_head
 from tracemend.trace.events import Mark, Trace
-from tracemend.trace.evidence import Doubt
+from tracemend.trace.evidence import Doubt, Unplaced
 
 #: A counted event has its count in front of its name: ``250000 cycles:``.
 EVENT = re.compile(
@@ -30,7 +32,40 @@ EVENT = re.compile(
 REMARK = b"PERF_RECORD_"
 LOST = re.compile(rb"PERF_RECORD_LOST(?P<samples>_SAMPLES)? .*?lost (?:samples ?:? ?)?(?P<count>\d+)\s*$")
 #: Comments of ``--header``, blank lines, the frames of a call chain (address, symbol, file) and perf's own remarks.
-SILENT = re.compile(rb"#|\s*$|\s+[0-9a-f]{1,16} \S|\s*PERF_RECORD_|Warning:|Processed \d+|Check IO/CPU overload")
+SILENT = re.compile(
+    rb"#|\s*$|\s+[0-9a-f]{1,16} \S|\s*PERF_RECORD_|Warning:|WARNING:|\[ perf record: |Check IO/CPU overload|"
+    rb"Are you running a KVM guest|Do you have a KVM guest|Is this an older tool|If that is not the case, consider"
+)
+#: What perf remarks of losses, in its own words: the pattern (which may have a number), what that means, and of what.
+#: Those of chunks and samples say again what marks say, where there are some.
+REMARKS: tuple[tuple[re.Pattern[bytes], str, str], ...] = (
+    (
+        re.compile(rb"Processed \d+ events and lost (\d+) chunks!"),
+        "perf says it lost {0} chunks; record the text with --show-lost-events to see where",
+        "chunks",
+    ),
+    (
+        re.compile(rb"Processed (\d+) samples and lost (?P<share>[\d.]+)%!"),
+        "perf says it lost {1} % of {0} samples",
+        "samples",
+    ),
+    (re.compile(rb"(?:Warning: )?LOST (\d+) events\b"), "perf says it lost {0} events", "events"),
+    (re.compile(rb"(?:# Total Lost Samples: |(?=\d+ lost samples))(\d+)"), "perf says it lost {0} samples", "samples"),
+    (re.compile(rb"AUX data lost (\d+) times"), "perf says AUX data were lost {0} times", "AUX"),
+    (re.compile(rb"AUX data had gaps in it (\d+) times"), "perf says AUX data had gaps {0} times", "AUX"),
+    (re.compile(rb"AUX data detected collision +(\d+) times"), "perf says AUX data collided {0} times", "AUX"),
+    (re.compile(rb"(\d+) events with unknown id!"), "perf passed over {0} events that it couldn't tell", "events"),
+    (re.compile(rb"(\d+) unprocessable samples recorded"), "perf passed over {0} samples of a guest", "samples"),
+)
+REPEATED = ("chunks", "samples")
+#: What perf remarks of else.
+ODD = re.compile(rb"Found \d+ unknown events!|\d+ out of order events recorded|Found invalid callchains!.*")
+#: An event without a time.
+TIMELESS = re.compile(
+    rb"\s*+(?:\S.{0,63}?\s++)??(?:\d++/)?(?:-1|\d++)\s++(?:\[-?\d{1,5}\]\s++)?(?:\d++\s++)?"
+    rb"(?:[\w.-]++(?::[\w.-]++)*+:+(?:\s|$)|PERF_RECORD_)"
+)
+WITHOUT_TIMES = "perf script without times: record with -T (--timestamp), print with -F +time"
 
 LAYOUT = Layout(EVENT, REMARK)
 
@@ -44,11 +79,39 @@ def recognise(head: bytes) -> bool:
         looked += not SILENT.match(line)
         if looked > LOOKED_AT:
             break
-    return False
+    return without_times(head)  # to be told what it lacks
+
+
+def without_times(head: bytes) -> bool:
+    """Whether these first lines are perf script's, printed without the events' times."""
+    looked = head.splitlines()[: 4 * LOOKED_AT]
+    timeless = [bool(TIMELESS.match(line)) for line in looked]
+    others = sum(not t and not SILENT.match(line) for t, line in zip(timeless, looked, strict=True))
+    return sum(timeless) > max(1, others) and not any(map(LAYOUT.match, looked))
+
+
+def remark(builder: Builder, line: int, text: bytes) -> bool:
+    """Take in a line that perf says something in itself; False if it isn't one."""
+    if text[:1].isspace():  # a frame of a call chain
+        return False
+    for pattern, said, unit in REMARKS:
+        found = pattern.search(text)
+        if found:
+            count, share = int(found[1][:18]), found.groupdict().get("share")
+            if count:
+                words = said.format(f"{count:,}", decode(share or b""))
+                builder.unplaced.append(Unplaced(words, count if share is None else None, unit, line=line))
+            return True
+    odd = ODD.search(text)
+    if odd:
+        builder.warnings.append(f"perf says: {decode(odd[0][:200])}")
+    return odd is not None
 
 
 def fill(builder: Builder, text: Path) -> None:
     """Read the lines of ``text`` into the builder; raises TraceError."""
+    if without_times(read_head(text)):
+        raise TraceError(builder.path, 1, WITHOUT_TIMES)
     samples = 0
     astray: list[tuple[int, int]] = []  # marks without a cpu, and the threads that they were written by
 
@@ -65,7 +128,7 @@ def fill(builder: Builder, text: Path) -> None:
                 if cpu < 0 and event["cpu"]:
                     astray.append((len(builder.marks), int(event["tid"])))
                 builder.marks.append(Mark(cpu, row, count, line))
-        elif not event and not SILENT.match(text):
+        elif not event and not remark(builder, line, text) and not SILENT.match(text):
             builder.bad(line, f"no line of perf script: {decode(text[:80])!r}")
 
     for chunk, first in chunks(text):
@@ -75,14 +138,18 @@ def fill(builder: Builder, text: Path) -> None:
         builder.marks[number] = replace(mark, cpu=builder.cpu_of(tid, mark.row))
     beyond = samples - sum(m.count or 0 for m in builder.marks)
     if beyond > 0:
-        builder.warnings.append(f"{beyond} events more were lost at the end of the recording, which no mark places")
+        said = f"{beyond:,} events more were lost at the end of the recording, which no mark places"
+        builder.unplaced.append(Unplaced(said, beyond))
+    if builder.marks or beyond > 0:
+        builder.unplaced = [u for u in builder.unplaced if not u.line or u.unit not in REPEATED]
 
 
 def read(path: Path, options: Options) -> Trace:
     """Read perf script's text; raises TraceError."""
     builder = Builder(path, "perf", options)
     fill(builder, path)
-    builder.doubts.append(NOT_SHOWN)
+    if not builder.marks:
+        builder.doubts.append(NOT_SHOWN)
     return builder.finish()
 
 

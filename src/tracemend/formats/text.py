@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import zlib
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ UNPACKING = (EOFError, OSError, lzma.LZMAError, zlib.error)
 
 
 def open_binary(path: Path) -> IO[bytes]:
-    """Open a file for reading; gzip, bzip2 and xz are seen by their magic numbers and unpacked on the way."""
+    """Open a file for reading; gzip, bzip2, xz and zstd are seen by their magic numbers and unpacked on the way."""
     with open(path, "rb") as f:
         magic = f.read(6)
     if magic.startswith(b"\x1f\x8b"):
@@ -44,6 +45,8 @@ def open_binary(path: Path) -> IO[bytes]:
         return bz2.open(path, "rb")
     if magic.startswith(b"\xfd7zXZ\x00"):
         return lzma.open(path, "rb")
+    if magic.startswith(b"\x28\xb5\x2f\xfd"):
+        return cast(IO[bytes], io.BufferedReader(pa.CompressedInputStream(pa.OSFile(str(path)), "zstd")))
     return open(path, "rb")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tracemend.errors import DataError, OutputError
+from tracemend.untrusted import json_of
 
 Row = dict[str, Any]
 
@@ -39,7 +40,7 @@ def read_results(path: Path, names: Sequence[str] = KEY, scores: str = "subsets"
         if not line.strip() or (number == len(lines) and not _whole(line)):
             continue
         try:
-            row = json.loads(line)
+            row = json_of(line)
             missing = [k for k in (*names, scores) if k not in row]
             if missing or not isinstance(row[scores], dict):
                 raise KeyError(", ".join(missing or [scores]))
@@ -53,7 +54,7 @@ def read_results(path: Path, names: Sequence[str] = KEY, scores: str = "subsets"
 
 def _whole(line: str) -> bool:
     try:
-        json.loads(line)
+        json_of(line)
     except ValueError:
         return False
     return True

@@ -15,6 +15,7 @@ from tracemend.diffusion.training import Training, keep_memory
 from tracemend.errors import OutputError
 from tracemend.judging.provenance import provenance
 from tracemend.judging.results import Row
+from tracemend.untrusted import json_of
 
 
 def trained(chosen: Recipe, data: Data, seed: int, models: Path) -> tuple[Restorer, Row]:
@@ -68,7 +69,7 @@ def _read_training(file: Path) -> Row:
     """What is known of a training so far; of one not yet begun, if there is nothing that can be read."""
     begun: Row = {"train_s": 0.0, "validation": [], "trained": provenance()["commit"]}
     try:
-        about: Row = json.loads(file.read_text())
+        about: Row = json_of(file.read_text())
     except (FileNotFoundError, ValueError):
         return begun
     return about if isinstance(about, dict) and begun.keys() <= about.keys() else begun

@@ -5,13 +5,14 @@ Axis legend: E events, G gaps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.losses.suspect import suspect, unpaired
+from tracemend.losses.verdict import LOST, Losses, Verdict, doubts, verdict
 from tracemend.trace.events import ENTER, EXIT, Gap, Glance, Trace
 
 #: Slices of the trace's time in which losses are counted for the view over time.
@@ -36,19 +37,26 @@ class OpenCall:
 
 @dataclass(frozen=True)
 class Scan:
-    """The findings. ``gaps`` are the marked ones and, if asked for, the suspected ones behind them."""
+    """The findings. ``gaps`` are the marked ones and behind them the suspected ones, if they were searched for."""
 
     trace: Trace
     gaps: tuple[Gap, ...]
     open_calls: tuple[OpenCall, ...]
+    verdict: Verdict
 
     @property
     def broken(self) -> bool:
-        return bool(self.gaps) or self.trace.overwritten > 0
+        return self.verdict.word == LOST
+
+    @property
+    def losses(self) -> Losses:
+        """What the tracer itself says."""
+        return Losses.of(self.trace)
 
     @property
     def lost(self) -> int:
-        return sum(g.count or 0 for g in self.gaps)
+        """Lost events by the tracer's counts, those overwritten before the first one among them."""
+        return self.losses.events
 
     @property
     def share_lost(self) -> float:
@@ -83,16 +91,20 @@ class Scan:
         """Everything, for ``--json``."""
         return {
             "input": str(self.trace.path),
+            **self.verdict.as_dict(),
             "sha256": self.trace.provenance.get("sha256"),
             "format": self.trace.format,
+            "tracer": self.trace.tracer,
             "events": len(self.trace),
             "gaps": [g.as_dict() | {"threads": self.threads(g)} for g in self.gaps],
             "lost": self.lost,
             "share_lost": round(self.share_lost, 6),
             "overwritten_before_begin": self.trace.overwritten,
+            "unplaced": [u.as_dict() for u in self.losses.unplaced],
             "cpus": self.cpus(),
             "over_time": self.over_time(),
             "open_calls": [c.as_dict() for c in self.open_calls],
+            "passed_over": self.trace.passed_over.as_dict() if self.trace.passed_over else None,
             "warnings": list(self.trace.warnings),
         }
 
@@ -130,8 +142,16 @@ class QuickScan:
     seen: Glance
 
     @property
+    def verdict(self) -> Verdict:
+        return verdict(self.seen)
+
+    @property
     def broken(self) -> bool:
-        return bool(self.seen.gaps)
+        return self.verdict.word == LOST
+
+    @property
+    def losses(self) -> Losses:
+        return Losses.of(self.seen)
 
     @property
     def lost(self) -> int:
@@ -140,7 +160,8 @@ class QuickScan:
     @property
     def span(self) -> tuple[int, int]:
         """The first packet's begin and the last one's end."""
-        return min(s.begin_ns for s in self.seen.streams), max(s.end_ns for s in self.seen.streams)
+        begins, ends = ([getattr(s, side) for s in self.seen.streams] for side in ("begin_ns", "end_ns"))
+        return min(begins, default=0), max(ends, default=0)
 
     def cpus(self) -> list[dict[str, Any]]:
         """One dictionary a stream, in order."""
@@ -162,6 +183,7 @@ class QuickScan:
             g["packet"] = g.pop("line")
         return {
             "input": str(self.seen.path),
+            **self.verdict.as_dict(),
             "format": self.seen.format,
             "events": None,
             "gaps": gaps,
@@ -173,15 +195,17 @@ class QuickScan:
 
 
 def scan(trace: Trace, *, suspected: bool = False) -> Scan:
-    """Find what was lost. ``suspected``: look for losses without a mark, too (ftrace in drop mode)."""
+    """Find what was lost.
+
+    Losses without a mark are looked for where the trace marks none and could have lost events unseen (ftrace in drop
+    mode), and with ``suspected`` in any case.
+    """
     gaps = trace.gaps
-    if suspected:
-        found = suspect(trace)
-        gaps = gaps + tuple(
-            Gap(len(gaps) + i, g.cpu, g.before, g.after, g.begin_ns, g.end_ns, None, "suspected", g.line)
-            for i, g in enumerate(found)
-        )
-    return Scan(trace, gaps, _open_calls(trace, gaps))
+    found: tuple[Gap, ...] | None = None
+    if suspected or (doubts(trace) and not Losses.of(trace)):
+        found = tuple(replace(g, number=len(gaps) + i) for i, g in enumerate(suspect(trace)))
+        gaps = gaps + found
+    return Scan(trace, gaps, _open_calls(trace, gaps), verdict(trace, found))
 
 
 def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:

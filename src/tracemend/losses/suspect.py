@@ -2,7 +2,8 @@
 
 What proves them is a thread whose events don't pair: after a call's enter the same thread's next event can only be that
 call's exit, after an exit only an enter. Whatever breaks this has something missing between its two events, and the
-likeliest place is the longest silence of that cpu's stream in between.
+likeliest place is the longest silence of that cpu's stream in between. So does a cpu whose switches contradict each
+other (``switches``).
 
 Once a loss is proven, the buffer itself tells of others, whose threads happen to pair. In drop mode the kernel writes
 whole sub-buffers and drops only while no further one is free, so every gap lies where a sub-buffer is full; from the
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tracemend.losses.switches import unchained
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace
 from tracemend.trace.syscalls import FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 
@@ -157,7 +159,8 @@ def suspect(trace: Trace) -> tuple[Gap, ...]:
 
     Every gap is ``suspected``, without a count, and its ``line`` is that of the event after it.
     """
-    before, after = _unexplained(trace, *unpaired(trace))
+    pairs, chains = (_unexplained(trace, *found) for found in (unpaired(trace), unchained(trace)))
+    before, after = (np.concatenate(sides) for sides in zip(pairs, chains, strict=True))
     if not len(before):
         return ()
     streams = {cpu: _Stream.of(trace, rows) for cpu, rows in trace.streams.items()}

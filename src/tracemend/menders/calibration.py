@@ -5,7 +5,6 @@ Axis legend: N events, K knots of a curve, G gaps, F features of a gap.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.errors import ModelError
+from tracemend.untrusted import json_of
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -142,4 +142,4 @@ def _logistic(x: Floats) -> Floats:
 def shipped(name: str) -> Calibration | None:
     """The curve of a mender without a network, which ships with the package if it was measured."""
     file = resources.files("tracemend.menders") / f"{name}_calibration.json"
-    return Calibration.from_dict(json.loads(file.read_text())) if file.is_file() else None
+    return Calibration.from_dict(json_of(file.read_text())) if file.is_file() else None

@@ -16,7 +16,7 @@ from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip
 from tracemend.whole import whole_folder
 
-__all__ = ["DEFAULT", "OUTPUTS", "read_overlay", "strip", "write"]
+__all__ = ["DEFAULT", "OUTPUTS", "check", "read_overlay", "strip", "write"]
 
 #: Each writes its files into a folder and returns their paths; it raises OutputError or OSError.
 OUTPUTS: dict[str, Callable[[Mended, Path], list[Path]]] = {
@@ -42,26 +42,40 @@ def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bo
     that exists, is, holds or lies in the input, a disk that is full or refuses, and what the outputs raise. Then
     nothing is left behind, and an ``out`` that was there is as it was.
     """
-    unknown = [name for name in outputs if name not in OUTPUTS]
-    if unknown:
-        raise OutputError(f"no such output: {', '.join(unknown)}; one of {', '.join(OUTPUTS)}")
+    trace = mended.trace
     try:
+        source = trace.path or mended.provenance.get("input")
+        check(None if source is None else Path(source), trace.format, out, outputs, force)
         target = out.resolve()
-        _refuse_input(mended, out, target)
-        _refuse_existing(out, target, force)
-        with whole_folder(target) as work:
+        with whole_folder(target, replace=force) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
             paths = [path for name in chosen for path in OUTPUTS[name](mended, work)]
+            _refuse_existing(out, target, force)  # it may have turned up meanwhile
     except OSError as e:
         raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
     return [out / path.name for path in paths]
 
 
-def _refuse_input(mended: Mended, out: Path, target: Path) -> None:
-    source = mended.trace.path or mended.provenance.get("input")
-    if source is None:
-        return
-    source = Path(source).resolve()
+def check(source: Path | None, format: str, out: Path, outputs: Sequence[str] = DEFAULT, force: bool = False) -> None:
+    """Raises OutputError for what can't be written, as far as that is known before anything was computed: an unknown
+    output, an ``out`` that exists or whose parent doesn't, one that is the input, an input that can't be merged with.
+
+    source: the trace's file or folder, of this format; None for one that was never read from anywhere.
+    """
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown:
+        raise OutputError(f"no such output: {', '.join(unknown)}; one of {', '.join(OUTPUTS)}")
+    target = out.resolve()
+    if source is not None:
+        _refuse_input(source.resolve(), out, target)
+    _refuse_existing(out, target, force)
+    if not target.parent.is_dir():
+        raise OutputError(f"{out}: there is no folder {target.parent}")
+    if "merged" in outputs and source is not None:
+        merged.refuse(source, format)
+
+
+def _refuse_input(source: Path, out: Path, target: Path) -> None:
     if target == source or target in source.parents or source in target.parents:
         raise OutputError(f"{out}: is, holds or lies in the input {source.name}; choose another folder")
 

@@ -22,7 +22,6 @@ confidence=C``. Decisions behind the spelling of these lines:
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -41,8 +40,11 @@ from tracemend.outputs import ctf
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH, table
+from tracemend.untrusted import json_of, json_text, printable
 
 STEM = "merged"
+#: What compressed files and arrays begin with.
+NO_TEXT = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x93NUMPY", b"PK\x03\x04")
 HEADER = b"# tracemend merged:"
 MARKER = b" tracemend_inferred gap="
 UNKNOWN_COMM = "<...>"
@@ -69,14 +71,10 @@ def write(mended: Mended, folder: Path) -> list[Path]:
     path = trace.path
     if path is None:
         raise OutputError("a trace that was not read from a file can't be merged")
+    refuse(path, trace.format)
     if trace.format == "ctf":
         ctf.write(mended, path, folder / STEM)
         return [folder / STEM]
-    if trace.format not in _MERGERS or not path.is_file() or not _is_text(path):
-        known = ", ".join(_MERGERS)
-        raise OutputError(
-            f"{path}: only uncompressed text of the formats {known} and CTF can be merged; use the overlay"
-        )
     out = folder / f"{STEM}{path.suffix or '.txt'}"
     with open(path, "rb") as source, open(out, "wb") as sink:
         digest = _MERGERS[trace.format](mended, source, sink)
@@ -85,12 +83,21 @@ def write(mended: Mended, folder: Path) -> list[Path]:
     return [out]
 
 
+def refuse(path: Path, format: str) -> None:
+    """Raises OutputError for a trace into which inferred events can't be merged."""
+    if format != "ctf" and not (format in _MERGERS and path.is_file() and _is_text(path)):
+        known = ", ".join(_MERGERS)
+        raise OutputError(
+            f"{path}: only uncompressed text of the formats {known} and CTF can be merged; use the overlay"
+        )
+
+
 def header(mended: Mended) -> bytes:
     """The comment at the top of a merged file, without a line end."""
     made = mended.provenance
     facts = {k: made.get(k) for k in ("tracemend", "model", "model_sha256", "seed", "input_sha256", "format")}
     hint = b" (# tracer: ftrace)" if mended.trace.format == "ftrace" else b""
-    return HEADER + hint + f" {NOTE} ".encode() + json.dumps(facts).encode()
+    return HEADER + hint + f" {NOTE} ".encode() + json_text(facts).encode()
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -100,7 +107,7 @@ def read_header(path: Path) -> dict[str, Any]:
             line = f.readline()
         if not line.startswith(HEADER):
             raise ValueError
-        found = json.loads(line[line.index(b"{") :])
+        found = json_of(line[line.index(b"{") :])
         return {"input_sha256": str(found["input_sha256"]), "format": str(found["format"])}
     except OSError as e:
         raise OutputError(f"{path}: {e.strerror or e}") from e
@@ -220,7 +227,7 @@ def _end(line: bytes) -> bytes:
 def _is_text(path: Path) -> bool:
     with open(path, "rb") as f:
         head = f.read(1 << 16)
-    return b"\0" not in head and not head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x93NUMPY", b"PK\x03\x04"))
+    return b"\0" not in head and not head.startswith(NO_TEXT)
 
 
 def _merge_lines(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
@@ -303,7 +310,7 @@ class _Style:
 
     def _thread(self, tid: int, comm: str | None, cpu: int) -> str:
         """Everything in front of the time."""
-        command, number = comm or UNKNOWN_COMM, str(UNKNOWN_TID if tid < 0 else tid)
+        command, number = printable(comm or UNKNOWN_COMM), str(UNKNOWN_TID if tid < 0 else tid)
         at = f"[{cpu:0{self.cpu}d}]" if self.cpu > 0 else ""
         if self.perf:
             return f"# {command:>{self.comm}}{' ' + number:>{self.tid}} {at}"
@@ -316,6 +323,7 @@ class _Style:
 
     def _event(self, name: str, phase: str) -> str:
         """Everything behind the time."""
+        name = printable(name)
         if phase == "instant":
             return f"{name}: ?"
         number = _numbers(self.arch).get(name, name.removeprefix("syscall_"))

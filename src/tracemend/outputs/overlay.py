@@ -22,6 +22,7 @@ import pyarrow.parquet
 
 from tracemend.errors import OutputError
 from tracemend.mending.mended import INFERRED, Mended
+from tracemend.untrusted import json_of, json_text
 
 JSONL = "overlay.jsonl"
 PARQUET = "overlay.parquet"
@@ -52,7 +53,7 @@ def write(mended: Mended, folder: Path) -> list[Path]:
     """Write the files into the folder; raises OSError."""
     lines, parquet = folder / JSONL, folder / PARQUET
     with open(lines, "w", encoding="ascii", newline="\n") as f:
-        f.write(json.dumps(header(mended), allow_nan=False) + "\n")
+        f.write(json_text(header(mended)) + "\n")
         events = _lines(mended.inferred)
         while part := list(islice(events, _LINES_AT_ONCE)):
             f.writelines(part)
@@ -71,7 +72,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """The first line of an ``overlay.jsonl``; raises OutputError for anything that is none."""
     try:
         with open(path, "rb") as f:
-            found = json.loads(f.readline())
+            found = json_of(f.readline())
     except OSError as e:
         raise OutputError(f"{path}: {e.strerror or e}") from e
     except ValueError as e:
@@ -92,7 +93,7 @@ def read_overlay(path: str | Path) -> tuple[dict[str, Any], pa.Table]:
     try:
         if path.suffix == ".parquet":
             table = pyarrow.parquet.ParquetFile(path).read()
-            found = json.loads((table.schema.metadata or {})[b"tracemend"])
+            found = json_of((table.schema.metadata or {})[b"tracemend"])
         else:
             found = read_header(path)
             with open(path, "rb") as f:
@@ -124,7 +125,7 @@ def _rounded(table: pa.Table) -> pa.Table:
 
 def _lines(inferred: pa.Table) -> Iterator[str]:
     """One line of JSON an event. Put together by hand: a general encoder takes several times as long."""
-    text = cache(json.dumps)
+    text = cache(json_text)
     confidence = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4)
     columns = [inferred[c].to_pylist() for c in ("gap", "cpu", "time_ns", "tid")]
     strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("comm", "name", "phase")]

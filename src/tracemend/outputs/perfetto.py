@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from tracemend.mending.mended import Mended
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import ENTER, EXIT, PHASES
+from tracemend.untrusted import printable
 
 NAME = "trace.perfetto-trace"
 
@@ -95,7 +96,7 @@ def _message(number: int, body: bytes) -> bytes:
 
 
 def _text(number: int, value: str) -> bytes:
-    return _message(number, value.encode())
+    return _message(number, printable(value).encode())
 
 
 def _packet(body: bytes) -> bytes:

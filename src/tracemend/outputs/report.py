@@ -19,9 +19,11 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
+from tracemend.losses.scanning import scan
 from tracemend.mending.mended import Mended
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import Gap, Trace
+from tracemend.untrusted import printable
 
 NAME = "report.html"
 
@@ -47,7 +49,11 @@ def write(mended: Mended, folder: Path) -> list[Path]:
 def render(mended: Mended) -> str:
     """The report as HTML. Every string out of the trace is escaped, and no script but the report's own may run."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: printable(value) if type(value) is str else value,  # the script is no str, but Markup
     )
     source = resources.files("tracemend.outputs").joinpath("report.html.j2").read_text("utf-8")
     script = resources.files("tracemend.outputs").joinpath("report.js").read_text("utf-8")
@@ -64,6 +70,7 @@ def render(mended: Mended) -> str:
         counts={status: mended.counts[status] for status in STATUSES},
         statuses=STATUSES,
         losses=_losses(mended),
+        verdict=scan(mended.trace).verdict if not mended.trace.gaps else None,
         reasons=_reasons(gaps),
         most_gaps=MOST_GAPS,
         timeline=_timeline(mended, gaps, clock),

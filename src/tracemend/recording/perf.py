@@ -18,8 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import external
 from tracemend.formats import read as read_trace
+from tracemend.formats.perfdata import tool
 from tracemend.recording.pairs import Pair, by_times
 from tracemend.recording.tracefs import RecordError, available, held
 
@@ -136,7 +136,7 @@ def record_pair(
         try:
             complete = read_trace(perfs[0].data)
             lossy = read_trace(perfs[1].data)
-            text, _ = external.PERF.print_text(perfs[1].data, folder)
+            text, _ = tool.print_text(perfs[1].data, folder)
         except TraceError as e:
             raise RecordError(f"what perf recorded can't be read: {e.message}") from e
         (overrun, others), (counted, others_left) = (perf.counts() for perf in perfs)

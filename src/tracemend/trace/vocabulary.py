@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tracemend.errors import ModelError
 from tracemend.trace.events import PHASES, Trace
 from tracemend.trace.syscalls import all_names
+from tracemend.untrusted import json_of
 
 #: MASK: hidden. BREAK: here an unknown number of events is missing, or the stream begins or ends.
 #: OTHER: an event that the vocabulary doesn't hold.
@@ -110,7 +111,7 @@ class Vocabulary:
     def load(path: Path) -> Vocabulary:
         """Raises ModelError for a file that is no vocabulary, or the universal one of another version."""
         try:
-            document = json.loads(path.read_text())
+            document = json_of(path.read_text())
             if "universal" in document:
                 if document["universal"] != len(universal()):
                     raise ModelError(

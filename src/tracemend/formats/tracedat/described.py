@@ -34,7 +34,8 @@ class Buffer:
 @dataclass
 class Described:
     """What a file says of itself. offset_ns is added to every time; tsc: (multiplier, shift, offset) that make
-    nanoseconds of the clock's ticks; shifted: times of a guest, to be brought to its host's clock."""
+    nanoseconds of the clock's ticks; shifted: times of a guest, to be brought to its host's clock; statistics: the
+    counters of all buffers' cpus, as text."""
 
     order: str = "<"
     page_size: int = 4096
@@ -50,5 +51,6 @@ class Described:
     tsc: tuple[int, int, int] | None = None
     clock: str = ""
     shifted: bool = False
+    statistics: list[str] = field(default_factory=list)
     uname: str = ""
     recorder: str = ""

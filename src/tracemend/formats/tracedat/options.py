@@ -10,7 +10,7 @@ from tracemend.formats.tracedat.cursor import Cursor
 from tracemend.formats.tracedat.described import MOST_CPUS, Described
 
 #: Options, by their numbers.
-DONE, DATE, BUFFER, CLOCK, UNAME, OFFSET, CPUS, VERSION, SHIFT, TSC = 0, 1, 3, 4, 5, 7, 8, 9, 12, 14
+DONE, DATE, CPUSTAT, BUFFER, CLOCK, UNAME, OFFSET, CPUS, VERSION, SHIFT, TSC = 0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 14
 HEADERS, FTRACE_EVENTS, EVENTS, CMDLINES, BUFFER_TEXT = 16, 17, 18, 21, 22
 
 
@@ -42,6 +42,8 @@ def _option(number: int, own: Cursor, size: int, found: Described) -> None:
         value = match[1]
         time = int(value, 16 if "x" in value.lower() else 10)
         found.offset_ns += time * 1000 if number == DATE else time
+    elif number == CPUSTAT:
+        found.statistics.append(text())
     elif number == CLOCK:
         clock = re.search(r"\[([\w-]+)\]", words := text())
         found.clock = clock[1] if clock else words.strip()[:64]

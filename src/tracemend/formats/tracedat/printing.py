@@ -28,13 +28,14 @@ _CONVERSION = re.compile(
 Printer = Callable[[Stream, Ints, Kind], list[str]]
 
 
-def printer(kind: Kind, long: int) -> Printer:
-    """How the records of this kind are printed; ``long``: bytes of a long in its ``print fmt``."""
+def printer(kind: Kind, long: int, spelt: bool = True) -> Printer:
+    """How the records of this kind are printed; ``long``: bytes of a long in its ``print fmt``. ``spelt``: in
+    trace-cmd's own way where it has one."""
     try:
         plain = _compiled(kind, long)
     except UnprintableError:
         plain = say_fields
-    known = OWN.get(kind.name)
+    known = OWN.get(kind.name) if spelt else None
     if known is None:
         return plain
     names, own = known

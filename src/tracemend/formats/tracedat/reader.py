@@ -32,6 +32,7 @@ from tracemend.formats.tracedat.described import Buffer, Cpu, Described
 from tracemend.formats.tracedat.file import describe
 from tracemend.formats.tracedat.plugins import TOLD
 from tracemend.formats.tracedat.printing import Printer, printer
+from tracemend.formats.tracedat.statistics import parse, tell
 from tracemend.formats.tracedat.sub_buffers import pieces
 from tracemend.trace.events import Mark, Trace, rows_by
 
@@ -39,6 +40,8 @@ from tracemend.trace.events import Mark, Trace, rows_by
 TICKING = ("counter", "x86-tsc")
 #: Events that are added to the trace at once.
 BATCH = 1 << 20
+#: Bytes in front of an event's record.
+HEAD = 4
 IDLE, UNKNOWN = "<idle>", "<...>"
 
 
@@ -64,8 +67,10 @@ def read(path: Path, options: Options) -> Trace:
             found = describe(file, size)
         except DamageError as e:
             raise TraceError(path, 0, f"byte {e.at}: {e.message}") from None
-        streams = _Reader(builder, found, file, size).streams()
+        reader = _Reader(builder, found, file, size)
+        streams = reader.streams()
     _merge(streams, found, builder)
+    tell(builder, parse(found.statistics), reader.numbers)
     return builder.finish()
 
 
@@ -91,6 +96,8 @@ class _Reader:
     def __init__(self, builder: Builder, found: Described, file: IO[bytes], size: int) -> None:
         self.builder, self.found, self.file, self.size = builder, found, file, size
         self.printers: dict[int, Printer] = {}
+        #: What a buffer's cpu is in the trace.
+        self.numbers: dict[tuple[str, int], int] = {}
 
     def streams(self) -> list[_Cpu]:
         """One stream for each buffer and cpu that has data. Raises TraceError."""
@@ -105,6 +112,7 @@ class _Reader:
                     raise TraceError(self.builder.path, 0, f"too many buffers, or a cpu {cpu.number}")
                 if cpu.size:
                     stream = _Cpu(cpu.number + stride * k)
+                    self.numbers[buffer.name, cpu.number] = stream.number
                     self._read(stream, buffer, cpu)
                     streams.append(stream)
         self._about(used, stride)
@@ -165,6 +173,8 @@ class _Reader:
             if count != 0:
                 stream.marks.append((stream.count + index, count if possible else None))
         if len(time):
+            taken = int((piece.end - piece.begin).sum()) + HEAD * len(time)
+            self.builder.stored[stream.number] = self.builder.stored.get(stream.number, 0) + taken
             stream.latest = int(time[-1])
             stream.columns.append(columns(piece, self.found.kinds, self.builder, self._say))
             stream.told += self._told(piece, stream.count)

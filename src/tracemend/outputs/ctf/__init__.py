@@ -31,6 +31,7 @@ from tracemend.formats.ctf.streams import all_streams, open_traces
 from tracemend.mending.mended import Mended
 from tracemend.outputs.ctf.extra import NAME, Extra
 from tracemend.outputs.overlay import NOTE
+from tracemend.untrusted import json_of
 
 #: Where babeltrace2 finds the plug-in that shows inferred events.
 PLUGIN_FOLDER = Path(__file__).parent / "babeltrace"
@@ -140,7 +141,7 @@ def read_marks(folder: Path) -> dict[Path, Mark]:
         if at < 0:
             continue
         try:
-            facts = json.loads(raw[at + len(MERGED) : raw.index(b" */", at)])
+            facts = json_of(raw[at + len(MERGED) : raw.index(b" */", at)])
             found[metadata.parent] = Mark(int(facts["metadata_bytes"]), str(facts["input_sha256"]))
         except (ValueError, KeyError, TypeError) as e:
             raise OutputError(f"{metadata}: the mark of the merged trace is damaged") from e

@@ -1,0 +1,115 @@
+"""The traces that a command is given, as people give them: files, folders, globs, pipes."""
+
+from __future__ import annotations
+
+import atexit
+import glob
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from tracemend.cli.terminal import complain, progress
+from tracemend.errors import TraceError
+
+STDIN = Path("-")
+BLOCK = 1 << 20
+
+
+def is_pipe(path: Path) -> bool:
+    """Whether it can be read only once, from its beginning to its end: stdin, a pipe, a process substitution."""
+    return path == STDIN or path.is_fifo() or path.is_char_device()
+
+
+def open_pipe(path: Path) -> BinaryIO:
+    """Raises TraceError for a terminal, and OSError."""
+    if path != STDIN:
+        return open(path, "rb")
+    if sys.stdin.isatty():
+        raise TraceError(path, 0, "stdin is a terminal: pipe a trace into it")
+    return cast(BinaryIO, sys.stdin.buffer)
+
+
+def on_disk(path: Path) -> Path:
+    """The path itself; of a pipe a copy of all that comes out of it, which goes when the program ends.
+
+    Readers look at the beginning of a file first, and outputs at the whole of it once more. Raises TraceError.
+    """
+    if not is_pipe(path):
+        return path
+    folder = tempfile.mkdtemp(prefix="tracemend-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copy = Path(folder) / ("stdin" if path == STDIN else path.name)
+    try:
+        with open_pipe(path) as pipe, open(copy, "wb") as file, progress(f"reading {path}") as update:
+            done = 0
+            while block := pipe.read(BLOCK):
+                file.write(block)
+                done += len(block)
+                update(done, 0, f"{done >> 20:,} MiB")
+    except OSError as e:
+        raise TraceError(path, 0, e.strerror or str(e)) from e
+    return copy
+
+
+def traces(paths: list[Path], chosen: str | None = None) -> Iterator[Path]:
+    """Every trace that the arguments name: a pattern stands for what it matches, a folder that is no trace itself for
+    the traces in it. What else lies there is told on stderr.
+
+    chosen: the format that all of them are said to have. Raises TraceError where there is no trace.
+    """
+    for path in paths:
+        matching = [path]
+        if not is_pipe(path) and not path.exists() and any(c in str(path) for c in "*?["):
+            matching = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (it may be absolute)
+            if not matching:
+                raise TraceError(path, 0, "no file matches")
+        for one in matching:
+            if one.is_dir():
+                yield from _in_folder(one, chosen)
+            else:
+                yield one
+
+
+def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
+    from tracemend.formats import recognise
+
+    metadata = {f.parent for f in folder.rglob("metadata") if f.is_file()}
+    loose = [f for f in sorted(folder.rglob("*")) if f.is_file() and not metadata.intersection(f.parents)]
+    if not loose or folder in metadata:  # one trace, in one folder or in several below
+        yield folder
+        return
+    found = 0
+    for path in sorted({*loose, *(m for m in metadata if not metadata.intersection(m.parents))}):
+        try:
+            if chosen is None:
+                recognise(path)
+        except TraceError as e:
+            complain(f"{e} (passed over)")
+            continue
+        found += 1
+        yield path
+    if not found:
+        raise TraceError(folder, 0, "no trace in this folder")
+
+
+def live(pipe: BinaryIO, longest: int) -> Iterator[bytes]:
+    """What comes out of a pipe, as whole lines, as soon as they are there; the last one may lack its end, and so does
+    one that is longer than ``longest`` bytes.
+
+    Raises OSError.
+    """
+    rest = b""
+    while block := os.read(pipe.fileno(), BLOCK):
+        cut = block.rfind(b"\n") + 1
+        if not cut and len(rest) <= longest:
+            rest += block
+            continue
+        cut = cut or len(block)
+        yield rest + block[:cut]
+        rest = block[cut:]
+    if rest:
+        yield rest

@@ -1,0 +1,62 @@
+"""What the scheduler's switches tell of losses: a cpu goes on with the thread that it last switched to.
+
+Axis legend: E events, B breaks, W switches of one cpu.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from tracemend.trace.events import Trace
+
+Ints = NDArray[np.int64]
+
+SWITCH = "sched_switch"
+#: How the tracers write the thread that leaves and the one that comes: as the kernel prints it, as trace-cmd does, and
+#: as fields of CTF.
+SPELLINGS = tuple(
+    r"(?s)" + spelt
+    for spelt in (
+        r"prev_pid ?= ?(?P<prev>\d{1,9})\b.*\bnext_pid ?= ?(?P<next>\d{1,9})\b",
+        r"^.*?:(?P<prev>\d{1,9}) \[.*==> .*:(?P<next>\d{1,9}) \[",
+    )
+)
+#: In a whole trace no switch contradicts the one before, and where buffers overflow few do. If more of them do, not all
+#: switches were recorded at all (a filter by thread), and they prove nothing.
+FILTERED = 0.1
+
+
+def unchained(trace: Trace) -> tuple[Ints, Ints]:
+    """Rows (B,) of pairs of a cpu's neighbouring switches of which the second one leaves another thread than the first
+    one went to: events between them are missing."""
+    codes, names = trace.names
+    none = np.empty(0, np.int64)
+    if SWITCH not in names:
+        return none, none
+    rows = np.flatnonzero(codes == names.index(SWITCH))
+    prev, following = _threads(trace.table["args"].take(pa.array(rows)))
+    told = (prev >= 0) & (following >= 0)
+    rows, prev, following = rows[told], prev[told], following[told]
+    order = np.argsort(trace.cpu[rows], kind="stable")
+    rows, prev, following = rows[order], prev[order], following[order]
+    same = trace.cpu[rows[:-1]] == trace.cpu[rows[1:]]
+    broken = same & (following[:-1] != prev[1:])
+    if broken.sum() > FILTERED * same.sum():
+        return none, none
+    at = np.flatnonzero(broken)
+    return rows[at], rows[at + 1]
+
+
+def _threads(texts: pa.ChunkedArray) -> tuple[Ints, Ints]:
+    """The threads that switches leave and go to (W,); -1 where a text doesn't say."""
+    prev, following = np.full(len(texts), -1, np.int64), np.full(len(texts), -1, np.int64)
+    for spelling in SPELLINGS:
+        found = pc.extract_regex(texts, spelling).combine_chunks()
+        valid = found.is_valid().to_numpy(zero_copy_only=False) & (prev < 0)
+        if valid.any():
+            for name, column in (("prev", prev), ("next", following)):
+                column[valid] = found.field(name).filter(pa.array(valid)).cast(pa.int64()).to_numpy()
+    return prev, following
