@@ -583,7 +583,7 @@ def test_scan_on_the_command_line(tmp_path: Path) -> None:
         done = runner.invoke(app, ["scan", str(tmp_path), *options])
         assert done.exit_code == 3
         assert words in done.stdout
-        assert "1 gaps; 4 events lost by the tracer's counts" in done.stdout
+        assert "Lost: 4 events in 1 gap" in done.stdout
         document = json.loads(runner.invoke(app, ["scan", str(tmp_path), "--json", *options]).stdout)
         assert document["lost"] == 4
     assert runner.invoke(app, ["scan", str(tmp_path), "--quick", "--suspect"]).exit_code == 2
