@@ -69,7 +69,23 @@ def test_a_gap_that_nobody_saw_the_end_of_has_no_rate() -> None:
     rows = [(k * 1000, 0, 100, "read", k % 2) for k in range(10)]
     last = Gap(0, 0, 9, None, 9000, 9000, 500, "counted", 10)
     (a,) = advise(replace(make_trace(rows), gaps=(last,)))
-    assert (a.lost, a.rate) == (500, 0)
+    assert (a.lost, a.rate, a.as_dict(8)["events_per_second"]) == (500, None, None)
     middle = Gap(1, 0, 4, 5, 4000, 5000, 3, "counted", 6)
     (a,) = advise(replace(make_trace(rows), gaps=(middle, last)))
     assert a.rate == pytest.approx(3e6)
+
+
+def test_a_gap_too_short_for_its_events_has_no_rate() -> None:
+    rows = [(k * 1000, 0, 100, "read", k % 2) for k in range(10)]
+    short = Gap(0, 0, 4, 5, 4000, 4002, 100, "counted", 6)
+    (a,) = advise(replace(make_trace(rows), gaps=(short,)))
+    assert a.rate is None
+    (a,) = advise(replace(make_trace(rows), gaps=(replace(short, count=10),)))
+    assert a.rate == pytest.approx(1e7)  # over the time between the events that survived
+
+
+def test_the_bytes_of_an_event_are_those_that_the_trace_tells() -> None:
+    rows = [(k * 1000, 0, 100, "read", k % 2) for k in range(10)]
+    gap = Gap(0, 0, 4, 5, 4000, 5000, 3, "counted", 6)
+    (a,) = advise(replace(make_trace(rows), gaps=(gap,), stored={0: 1000}))
+    assert a.event_bytes == 100

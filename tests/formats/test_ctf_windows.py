@@ -157,7 +157,7 @@ def test_packets_elsewhere_are_not_decoded(tmp_path: Path) -> None:
     data[at : at + 4] = b"\xff" * 4
     stream.write_bytes(data)
     with pytest.raises(TraceError, match="stream_0: byte 76: an event is damaged"):
-        read(folder)
+        read(folder, strict=True)
     assert rows(read_windows(folder, CONTEXT)) == before
 
 
@@ -169,8 +169,7 @@ def test_a_trace_without_gaps(tmp_path: Path) -> None:
         app, ["mend", str(folder), "-o", str(tmp_path / "out"), "--window-only", "--model", "lookup"]
     )
     assert done.exit_code == 0, done.output
-    assert "0 gaps" in done.output
-    assert "0 events in 0 of" in done.output
+    assert "No gap to fill" in done.output
 
 
 def test_a_loss_that_nothing_is_beside(tmp_path: Path) -> None:

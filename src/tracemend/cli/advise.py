@@ -89,6 +89,7 @@ def _print_cpus(advice: Sequence[Advice], buffer_kb: int) -> None:
         row = a.as_dict(buffer_kb)
         least = "" if a.complete else "at least "
         missing, sufficient = (f"{least}{row[k]:,}" for k in ("missing_kb", "sufficient_kb"))
-        rate, size = f"{row['events_per_second']:,}", str(row["bytes_per_event"])
+        rate = "unknown" if a.rate is None else f"{a.rate:,.0f}"
+        size = str(row["bytes_per_event"])
         rows.append((str(a.cpu), f"{a.lost:,}", rate, size, missing, sufficient))
     print_table(("cpu", "lost", "events/s in gaps", "bytes an event", "missing KiB", "sufficient KiB"), rows)

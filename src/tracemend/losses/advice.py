@@ -9,23 +9,25 @@ from typing import Any
 import numpy as np
 
 from tracemend.losses.suspect import ENTER_BYTES, EXIT_BYTES
-from tracemend.trace.events import ENTER, EXIT, Trace
+from tracemend.trace.events import ENTER, EXIT, Gap, Trace
 
 #: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
 OTHER_BYTES = 48
+#: No tracer takes less than this for an event, ns: a gap that is shorter isn't where its events were lost.
+SHORTEST_NS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Advice:
     """What one cpu's buffer lacked: ``missing_bytes`` more would have held the largest backlog.
 
-    ``rate`` is the highest rate of events a second over any gap with an event on both sides, 0 if there is none;
-    ``complete`` is False if some gap has no count.
+    ``rate`` is the highest rate of lost events a second over any gap whose length and count are known, None if there is
+    none; ``complete`` is False if some gap has no count.
     """
 
     cpu: int
     lost: int
-    rate: float
+    rate: float | None
     event_bytes: float
     missing_bytes: int
     complete: bool
@@ -39,7 +41,7 @@ class Advice:
         return {
             "cpu": self.cpu,
             "lost": self.lost,
-            "events_per_second": round(self.rate),
+            "events_per_second": None if self.rate is None else round(self.rate),
             "bytes_per_event": round(self.event_bytes, 1),
             "missing_kb": math.ceil(self.missing_bytes / 1024),
             "sufficient_kb": self.sufficient_kb(current_kb),
@@ -59,8 +61,13 @@ def advise(trace: Trace) -> list[Advice]:
     for cpu in sorted({g.cpu for g in trace.gaps}):
         rows = trace.streams.get(cpu, np.empty(0, np.int64))
         gaps = sorted((g for g in trace.gaps if g.cpu == cpu), key=lambda g: g.end_ns)
-        mean = float(size[rows].mean()) if len(rows) else (ENTER_BYTES + EXIT_BYTES) / 2
-        kept = np.concatenate([[0], np.cumsum(size[rows])])
+        stored = trace.stored.get(cpu, 0)
+        if stored and len(rows):
+            mean = stored / len(rows)
+            kept = mean * np.arange(len(rows) + 1)
+        else:
+            mean = float(size[rows].mean()) if len(rows) else (ENTER_BYTES + EXIT_BYTES) / 2
+            kept = np.concatenate([[0], np.cumsum(size[rows])])
         begin = min([int(trace.time_ns[rows[0]])] if len(rows) else [], default=gaps[0].begin_ns)
         end = max(int(trace.time_ns[rows[-1]]) if len(rows) else 0, gaps[-1].end_ns)
         pace = float(kept[-1]) / max(1, end - begin)
@@ -72,8 +79,16 @@ def advise(trace: Trace) -> list[Advice]:
             backlog = max(0.0, backlog) + (g.count or 0) * mean
             peak = max(peak, backlog)
             seen, at = row, g.end_ns
-        closed = [g for g in gaps if g.before is not None and g.after is not None]  # of others nobody knows how long
-        rate = max(((g.count or 0) / max(1e-6, g.duration_ns / 1e9) for g in closed), default=0.0)
+        rate = max((rate for g in gaps if (rate := _rate(trace, g)) is not None), default=None)
         complete = all(g.count is not None for g in gaps)
         result.append(Advice(cpu, sum(g.count or 0 for g in gaps), rate, mean, math.ceil(peak), complete))
     return result
+
+
+def _rate(trace: Trace, gap: Gap) -> float | None:
+    """Lost events a second between the surviving ones before and after a gap; None where one of them, or the count, is
+    unknown, and where the time between them is too short for so many."""
+    if gap.count is None or gap.before is None or gap.after is None:
+        return None
+    time_ns = max(gap.duration_ns, int(trace.time_ns[gap.after] - trace.time_ns[gap.before]))
+    return gap.count / time_ns * 1e9 if time_ns >= gap.count * SHORTEST_NS and time_ns else None

@@ -1,14 +1,15 @@
-"""CTF 1.8, as LTTng, perf and others write it: a folder with metadata that says how its stream files are to be read.
+"""CTF 1.8 and 2, as LTTng, perf and others write it: a folder with metadata that says how its stream files are read.
 
 ``folders`` finds metadata and stream files. Metadata: ``metadata_file`` unpacks the text, ``tokens`` cuts it up,
-``declarations`` makes ``types`` of it and ``tsdl`` the streams, events and clocks that ``metadata`` holds.
+``declarations`` makes ``types`` of it and ``tsdl`` the streams, events and clocks that ``metadata`` holds. CTF 2's is
+JSON, of which ``json_fields`` makes the same types and ``json_metadata`` the same streams, events and clocks.
 
 Code that reads: ``source``, ``chunks``, ``names`` and ``fields`` write it for types, it calls ``values``, and
 ``decode`` makes of it what reads a packet's header and events.
 
-Events: ``packets`` finds the packets and what was lost, ``streams`` joins and numbers their streams, ``stream_events``
-decodes one, ``batches`` merges them, ``event_names`` knows system calls. ``windows`` chooses the packets around losses,
-``glance`` needs none of their events, ``reader`` makes a Trace of it all.
+Events: ``packets`` finds the packets and what was lost, by their ``counters``; ``streams`` joins and numbers their
+streams, ``stream_events`` decodes one, ``batches`` merges them, ``event_names`` knows system calls. ``windows`` chooses
+the packets around losses, ``glance`` needs none of their events, ``reader`` makes a Trace of it all.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def _glance(path: Path, options: Options) -> Glance:
     return glance(path, options)
 
 
-TITLE = "CTF 1.8 (LTTng, perf data convert --to-ctf, ...), a folder"
+TITLE = "CTF 1.8 and 2 (LTTng, perf data convert --to-ctf, ...), a folder"
 EVIDENCE = Evidence(
     marks="each packet's counter of discarded events, and missing numbers of packets",
     complete="every stream's packets count discarded events, and none was",

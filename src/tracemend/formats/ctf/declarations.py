@@ -7,8 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from tracemend.formats.ctf.names import ROOTS
 from tracemend.formats.ctf.tokens import Token, TokenReader, Value, unescape
-from tracemend.formats.ctf.types import Array, Enumeration, Float, Integer, Refused, String, Structure, Type, Variant
+from tracemend.formats.ctf.types import (
+    Array,
+    Enumeration,
+    FieldPath,
+    Float,
+    Integer,
+    Place,
+    Refused,
+    String,
+    Structure,
+    Type,
+    Variant,
+)
 
 #: Types written within each other nest no deeper.
 DEPTH = 32
@@ -52,6 +65,8 @@ class TypeParser(TokenReader):
     def __init__(self, path: Path, found: list[Token]) -> None:
         super().__init__(path, found)
         self.depth = 0
+        #: the structures that are being declared, with their fields so far, from the outermost in
+        self.open: list[tuple[Place, dict[str, Type]]] = []
         self.little = self._byte_order()
 
     def typed(self, make: Callable[[_In], Type], given: _In, line: int) -> Type:
@@ -201,29 +216,42 @@ class TypeParser(TokenReader):
 
     def _struct(self, scope: Scope) -> Type:
         def make() -> Structure:
-            members = self._members(scope)
+            place = Place()
+            members = self._members(scope, place)
             align = 1
             if self.accept("align"):
                 self.expect("(")
                 align = self.integer()
                 self.expect(")")
-            return Structure(members, align)
+            return Structure(members, align, place)
 
         return self._definition(scope, "struct", make)
 
     def _variant(self, scope: Scope) -> Type:
         return self._definition(scope, "variant", lambda: Variant((), self._members(scope)))
 
-    def _tag(self) -> tuple[str, ...]:
+    def _tag(self) -> FieldPath:
         self.expect("<")
-        path = self.dotted()
+        path = self._path()
         self.expect(">")
         return path
 
-    def _members(self, outer: Scope) -> tuple[tuple[str, Type], ...]:
-        """``{ type name; ... }``, with types declared for this block only."""
+    def _path(self) -> FieldPath:
+        """A path to a field: what a structure around it here has by its first name is meant wherever the type is used
+        (4.2.4), what is in none of them is looked for where it is used."""
+        path = self.dotted()
+        if not any(path[: len(root)] == root for root in ROOTS):
+            for place, members in reversed(self.open):
+                if path[0] in members:
+                    return place, *path
+        return path
+
+    def _members(self, outer: Scope, place: Place | None = None) -> tuple[tuple[str, Type], ...]:
+        """``{ type name; ... }``, with types declared for this block only. ``place``: of a structure, not a variant."""
         scope = Scope(outer)
         members: dict[str, Type] = {}
+        if place is not None:
+            self.open.append((place, members))
         self.expect("{")
         while not self.accept("}"):
             if self.declaration(scope):
@@ -236,6 +264,8 @@ class TypeParser(TokenReader):
                 if name in members:
                     self.fail(f"two fields named {name}", line)
                 members[name] = declared
+        if place is not None:
+            self.open.pop()
         return tuple(members.items())
 
     def _declarators(self, kind: Type, line: int) -> list[tuple[str, Type]]:
@@ -243,9 +273,9 @@ class TypeParser(TokenReader):
         found = []
         while True:
             name = self.word("a field's name")
-            lengths: list[int | tuple[str, ...]] = []
+            lengths: list[int | FieldPath] = []
             while self.accept("["):
-                lengths.append(self.integer() if self.token.kind != "word" else self.dotted())
+                lengths.append(self.integer() if self.token.kind != "word" else self._path())
                 self.expect("]")
             declared = kind
             for length in reversed(lengths):
@@ -255,7 +285,7 @@ class TypeParser(TokenReader):
                 self.expect(";")
                 return found
 
-    def _array(self, element: Type, length: int | tuple[str, ...], line: int) -> Type:
+    def _array(self, element: Type, length: int | FieldPath, line: int) -> Type:
         if isinstance(length, int) and length < 0:
             self.fail(f"an array of {length} elements", line)
         return self.typed(lambda n: Array(element, n), length, line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from typing import Any
 
 from tracemend.errors import TraceError
@@ -22,8 +21,8 @@ from tracemend.formats.ctf.names import (
     Options,
     shown_name,
 )
-from tracemend.formats.ctf.types import Array, Enumeration, Integer, Refused, String, Structure, Type, Variant
-from tracemend.formats.ctf.values import DAMAGED, Budget, Damage, Quotes, listed, need, read_bits
+from tracemend.formats.ctf.types import Array, Enumeration, Integer, Refused, String, Structure, Type, Variant, Varint
+from tracemend.formats.ctf.values import DAMAGED, READING, Budget, Damage, Quotes, listed
 
 #: Where an event says whose it is: in a context by these names, or, for perf, among its fields.
 TIDS, COMMS, PERF_TID = ("tid", "vtid", "perf_tid"), ("procname", "comm", "perf_comm"), "perf_tid"
@@ -54,8 +53,8 @@ class Decoder:
         self.timed = False
         self.shared: dict[str, Any] = {
             "__builtins__": {"int": int, "len": len, "min": min, "bin": bin},
-            **{"repeat": repeat, "read_bits": read_bits, "need": need, "listed": listed},
-            **{"spend": self.budget.spend, "Damage": Damage, "QUOTES": Quotes(), "ZERO": b"\0"},
+            **READING,
+            **{"listed": listed, "spend": self.budget.spend, "QUOTES": Quotes()},
         }
         header = stream.event_header
         self.whole = header is not None and header.align >= 8 and header.ends[0] == 0
@@ -121,13 +120,14 @@ class Decoder:
     def _keep(self, name: str, bound: Bound) -> str | None:
         """What an event header's field does: it tells the event's class, or moves the clock on."""
         kind = bound.type.container if isinstance(bound.type, Enumeration) else bound.type
-        if not isinstance(kind, Integer):
+        if not isinstance(kind, Integer | Varint):
             return None
         name = shown_name(name)
         if kind.clock is not None or name == "timestamp":
             self.clock, self.timed = self.clock or kind.clock, True
-            mask = (1 << kind.size) - 1
-            return f"now = {bound.value}" if kind.size == 64 else f"now += {bound.value} - now & {mask}"
+            mask = f"{(1 << kind.size) - 1:#x}" if isinstance(kind, Integer) else f"(1 << {bound.value}_bits) - 1"
+            whole = isinstance(kind, Integer) and kind.size == 64
+            return f"now = {bound.value}" if whole else f"now += {bound.value} - now & {mask}"
         return f"number = {bound.value}" if name == "id" else None
 
     def _refers_to_header(self) -> bool:
@@ -213,7 +213,7 @@ class _Classes(dict[int, Callable[..., int]]):
 def _field(names: Names, name: str) -> str | None:
     """The variable of an integer field, by the name it is shown with."""
     for known, bound in names.items():
-        if shown_name(known) == name and isinstance(bound, Bound) and isinstance(bound.type, Integer):
+        if shown_name(known) == name and isinstance(bound, Bound) and isinstance(bound.type, Integer | Varint):
             return bound.value
     return None
 
@@ -223,7 +223,8 @@ def _text(names: Names, name: str) -> str | None:
     for known, bound in names.items():
         if shown_name(known) != name or not isinstance(bound, Bound):
             continue
-        if isinstance(bound.type, String) or (isinstance(bound.type, Array) and bound.type.is_text):
+        kind = bound.type
+        if (isinstance(kind, String) or (isinstance(kind, Array) and kind.is_text)) and kind.codec == "utf-8":
             return bound.value
     return None
 
@@ -246,7 +247,7 @@ def packet_reader(
     Raises Refused."""
     shared: dict[str, Any] = {
         "__builtins__": {"int": int, "len": len, "min": min},
-        **{"repeat": repeat, "read_bits": read_bits, "need": need, "Damage": Damage, "ZERO": b"\0"},
+        **READING,
         "spend": Budget().spend,
     }
     w = Writer(shared, {PACKET_HEADER: metadata.packet_header} if root == PACKET_CONTEXT else {})
@@ -260,6 +261,9 @@ def packet_reader(
         w.emit("pass")
         for path, value in _scalars(root, names):
             w.emit(f"env[{w.constant(path)}] = {value}")
-    values = {shown_name(name): bound.value for name, bound in names.items() if isinstance(bound, Bound)}
+    found = list(_scalars((), names))
+    if metadata.version == 1:  # there a name means something at the top only
+        found = [(path, value) for path, value in found if len(path) == 1]
+    values = {shown_name(path[-1]): value for path, value in reversed(found)}
     result = f"bit, [{', '.join(values.get(n, 'None') for n in wanted)}]"
     return w.function("read_packet", "data, bit, env", result), w.refers

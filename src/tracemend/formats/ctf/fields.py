@@ -8,12 +8,24 @@ from typing import Any
 
 from tracemend.formats.ctf.names import Bound, NamedSource, Names, Options, shown_name
 from tracemend.formats.ctf.source import CODES
-from tracemend.formats.ctf.types import Array, Enumeration, Float, Integer, Refused, String, Structure, Type, Variant
-from tracemend.formats.ctf.values import SHOWN, Bulk, Labels, numbers
+from tracemend.formats.ctf.types import (
+    Array,
+    Enumeration,
+    FieldPath,
+    Float,
+    Integer,
+    Refused,
+    String,
+    Structure,
+    Type,
+    Variant,
+    Varint,
+)
+from tracemend.formats.ctf.values import SHOWN, Bulk, Labels, Quotes, numbers
 
 #: Arrays of up to so many numbers are read with the fields around them.
 UNROLLED = 16
-FLOATS = {32: "f", 64: "d"}
+FLOATS = {16: "e", 32: "f", 64: "d"}
 
 
 @dataclass(slots=True)
@@ -36,12 +48,12 @@ class Writer(NamedSource):
         """Write what reads one of the structures that make up a packet's or an event's head and body."""
         if structure is None:
             return []
-        texts, self.roots[root] = self.members(structure)
-        return texts
+        self.roots[root] = names = Names()
+        return self.members(structure, names)
 
     def read(self, kind: Type) -> tuple[Text, Bound | Names]:
         """Write what reads a value of this type."""
-        if isinstance(kind, Integer):
+        if isinstance(kind, Integer | Varint):
             return self._integer(kind)
         if isinstance(kind, Float):
             self.align(kind.align)
@@ -53,42 +65,56 @@ class Writer(NamedSource):
             _, bound = self._integer(kind.container)
             return Text("%s", [f"{self.constant(Labels(kind))}[{bound.value}]"]), Bound(kind, bound.value)
         if isinstance(kind, Structure):
-            return self._structure(kind)
+            names = Names()
+            return self._structure(kind, names), names
         if isinstance(kind, Variant):
             return self._variant(kind)
         if isinstance(kind, Array):
             return self._array(kind)
         raise Refused(f"a type that can't be read: {type(kind).__name__}")
 
-    def _integer(self, kind: Integer) -> tuple[Text, Bound]:
+    def _integer(self, kind: Integer | Varint) -> tuple[Text, Bound]:
         self.align(kind.align)
+        if isinstance(kind, Varint):
+            return self._varint(kind)
         code = CODES.get(kind.size // 8, "") if kind.size % 8 == 0 else ""
         name = self.later(kind.size, code if kind.signed else code.upper(), kind.little, kind.signed)
-        unsigned = f"{name} & {(1 << kind.size) - 1}" if kind.signed else name
-        if kind.base == 10:
-            return Text("%d", [name]), Bound(kind, name)
-        if kind.base == 2:
-            return Text("%s", [f"bin({unsigned})"]), Bound(kind, name)
-        return Text("0x%x" if kind.base == 16 else "0%o", [unsigned]), Bound(kind, name)
+        unsigned = f"{name} & {(1 << kind.size) - 1:#x}" if kind.signed else name
+        return _in_base(kind.base, name, unsigned), Bound(kind, name)
+
+    def _varint(self, kind: Varint) -> tuple[Text, Bound]:
+        self.settle(bits=False)
+        name = self.variable()
+        self.emit(f"{name}, {name}_bits, at = varint(data, at, {kind.signed})")
+        self.known = 8
+        return _in_base(10 if kind.signed else kind.base, name, name), Bound(kind, name)
 
     def _string(self, kind: String) -> tuple[Text, Bound]:
         self.align(8)
         self.settle(bits=False)
         end, name = self.variable(), self.variable()
-        self.emit(f"{end} = data.index(ZERO, at)")
+        self.emit(f"{end} = data.index(ZERO, at)" if kind.unit == 1 else f"{end} = wide_zero(data, at, {kind.unit})")
         self.emit(f"{name} = data[at:{end}]")
-        self.emit(f"at = {end} + 1")
+        self.emit(f"at = {end} + {kind.unit}")
         self.known = 8
-        return Text("%s", [f"QUOTES[{name}]"]), Bound(kind, name)
+        return self._quoted(name, kind.codec), Bound(kind, name)
 
-    def members(self, kind: Structure) -> tuple[list[tuple[str, Text]], Names]:
-        """Write what reads a structure's fields, one by one."""
+    def _quoted(self, name: str, codec: str) -> Text:
+        """What text in a variable looks like."""
+        return Text("%s", [f"QUOTES[{name}]" if codec == "utf-8" else f"{self.constant(Quotes(codec))}[{name}]"])
+
+    def members(self, kind: Structure, names: Names) -> list[tuple[str, Text]]:
+        """Write what reads a structure's fields, one by one; ``names`` takes what they are called."""
         self.align(kind.align)
-        names = Names()
+        names.place = kind.place
         self.scopes.append(names)
         texts = []
         for name, member in kind.members:
-            text, names[name] = self.read(member)
+            if isinstance(member, Structure):  # known by its name before it is read: a field in it may refer to it
+                names[name] = inner = Names()
+                text = self._structure(member, inner)
+            else:
+                text, names[name] = self.read(member)
             texts.append((shown_name(name), text))
             bound = names[name]
             if isinstance(bound, Bound):
@@ -96,19 +122,19 @@ class Writer(NamedSource):
                 if line is not None:
                     self.behind.append(line)
         self.scopes.pop()
-        return texts, names
+        return texts
 
-    def _structure(self, kind: Structure) -> tuple[Text, Names]:
-        texts, names = self.members(kind)
-        text = joined(texts)
-        return Text(f"{{{text.template}}}", text.values), names
+    def _structure(self, kind: Structure, names: Names) -> Text:
+        text = joined(self.members(kind, names))
+        return Text(f"{{{text.template}}}", text.values)
 
     def _variant(self, kind: Variant) -> tuple[Text, Names]:
         tag = self.find(kind.tag)
-        if not isinstance(tag.type, Enumeration):
+        if not isinstance(tag.type, Enumeration | Integer | Varint if kind.ranges or kind.optional else Enumeration):
             raise Refused("a variant whose tag is no enumeration")
         self.flush()
         shown, names = self.variable(), Options()
+        held = {key: self.variable() for key in kind.keys}
         state = self.bits, self.off, self.known
         branches = []
         lines = self.lines
@@ -120,13 +146,20 @@ class Writer(NamedSource):
                 text, names[option] = self.read(options[option])
                 self.flush()
                 self.show(shown, text)
+                self._hold(names, option, held)
             branches.append((condition, self.lines, (self.bits, self.off, self.known)))
+        if kind.optional:
+            self.lines = []
+            self.bits, self.off, self.known = state
+            with self.indented():
+                self.show(shown, Text("none", []))
+            branches.append(("", self.lines, state))
         whole = all(not bits and off % 8 == 0 for _, _, (bits, off, _) in branches)
         known = 1 << 16
         word = "if"
         for condition, written, end in branches:
             self.lines = lines
-            self.emit(f"{word} {condition}:")
+            self.emit(f"{word} {condition}:" if condition else "else:")
             lines += written
             self.bits, self.off, self.known = end
             with self.indented():
@@ -134,14 +167,22 @@ class Writer(NamedSource):
                 self.emit("pass")
             known, word = min(known, self.known), "elif"
         self.lines = lines
-        if branches:
-            self.emit("else:")
+        if not kind.optional:
+            self.emit("else:" if branches else "if True:")
             with self.indented():
                 self.emit(f"raise Damage(f'no option of a variant for {{{tag.value}}}')")
+        if branches:
             self.bits, self.off, self.known = not whole, 0, known
-        else:
-            self.emit(f"raise Damage(f'no option of a variant for {{{tag.value}}}')")
         return Text("%s", [shown]), names
+
+    def _hold(self, names: Options, option: str, held: dict[str, str]) -> None:
+        """Let variables hold what the chosen option has of the names that others refer to."""
+        chosen = names[option]
+        for key, variable in held.items():
+            bound = chosen.get(key) if isinstance(chosen, Names) else None if key else chosen
+            if isinstance(bound, Bound):
+                self.emit(f"{variable} = {bound.value}")
+                names[key] = Bound(bound.type, variable)
 
     def show(self, name: str, text: Text) -> None:
         """Let a variable hold the text, which the source can't hand on any other way."""
@@ -164,7 +205,7 @@ class Writer(NamedSource):
             if not fixed:
                 return Text('""', []), Bound(kind, "b''")
             name = self.later(fixed * 8, "s", True)
-            return Text("%s", [f"QUOTES[{name}]"]), Bound(kind, name)
+            return self._quoted(name, kind.codec), Bound(kind, name)
         byte = isinstance(element, Integer) and element.size == element.align == 8
         if fixed and fixed <= UNROLLED and self.silent and byte:
             name = self.later(fixed * 8, "s", True)  # a UUID, for example, which nothing shows
@@ -175,7 +216,7 @@ class Writer(NamedSource):
             values = [v for text, _ in read for v in text.values]
             bound = ", ".join(b.value for _, b in read if isinstance(b, Bound))
             return Text(f"[{template}]", values), Bound(kind, f"[{bound}]")
-        length = str(fixed) if fixed is not None else self._length(kind.length)
+        length = str(kind.length) if isinstance(kind.length, int) else self._length(kind.length)
         if kind.is_text:
             self.settle(bits=False)
             name = self.variable()
@@ -183,7 +224,7 @@ class Writer(NamedSource):
             self.emit(f"if len({name}) != {length}: raise Damage('text runs over the end of its packet')")
             self.emit(f"at += {length}")
             self.known = 8
-            return Text("%s", [f"QUOTES[{name}]"]), Bound(kind, name)
+            return self._quoted(name, kind.codec), Bound(kind, name)
         self.settle()
         code, shown = self._bulk(element)
         if code and not self.bits:
@@ -194,10 +235,9 @@ class Writer(NamedSource):
             return Text("%s", [f"{shown}({name})"]), Bound(kind, name)
         return self._loop(kind, length)
 
-    def _length(self, path: object) -> str:
-        assert isinstance(path, tuple)
+    def _length(self, path: FieldPath) -> str:
         bound = self.find(path)
-        if not isinstance(bound.type, Integer | Enumeration):
+        if not isinstance(bound.type, Integer | Varint | Enumeration):
             raise Refused("a sequence whose length is no integer")
         self.flush()
         return bound.value
@@ -226,7 +266,8 @@ class Writer(NamedSource):
             self.settle(bits=True)
         self.known = 8 if whole else 1
         self.emit(f"{texts} = []")
-        row = isinstance(element, Integer | Float | Enumeration) and element.least % element.align == 0
+        number = element.container if isinstance(element, Enumeration) else element
+        row = isinstance(number, Integer | Float) and number.least % number.align == 0
         shown = f"min({length}, {SHOWN})" if row else length  # of numbers in a row, what isn't shown is passed over
         self.emit(f"for _ in repeat(None, {shown}):")
         with self.indented():
@@ -252,12 +293,26 @@ def joined(texts: list[tuple[str, Text]]) -> Text:
 
 def _choices(tag: Bound, kind: Variant) -> list[tuple[str, str]]:
     """Conditions on the tag's value with the option that each of them chooses."""
-    assert isinstance(tag.type, Enumeration)
+    if kind.ranges:
+        tests = [" or ".join(_within(tag, low, high) for low, high in ranges) for ranges in kind.ranges]
+        return [(test or "0", name) for test, (name, _) in zip(tests, kind.options, strict=True)]
+    if not isinstance(tag.type, Enumeration):
+        return [(tag.value, name) for name, _ in kind.options]
     options = {name: name for name, _ in kind.options} | {shown_name(name): name for name, _ in kind.options}
     found = []
     for label, low, high in tag.type.labels:
         option = options.get(label) or options.get(shown_name(label))
         if option is not None:
-            is_it = f"{tag.value} == {low}" if low == high else f"{low} <= {tag.value} <= {high}"
-            found.append((is_it, option))
+            found.append((_within(tag, low, high), option))
     return found
+
+
+def _within(tag: Bound, low: int, high: int) -> str:
+    return f"{tag.value} == {low:#x}" if low == high else f"{low:#x} <= {tag.value} <= {high:#x}"
+
+
+def _in_base(base: int, name: str, unsigned: str) -> Text:
+    """What a number looks like; ``unsigned``: the expression that is shown in a base other than 10."""
+    if base == 10:
+        return Text("%d", [name])
+    return Text("%s", [f"bin({unsigned})"]) if base == 2 else Text("0x%x" if base == 16 else "0%o", [unsigned])

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.event_names import Kinds
-from tracemend.formats.ctf.streams import all_streams, copies, late_streams, open_traces, shared_cpus
+from tracemend.formats.ctf.streams import all_streams, doubts, open_traces, warnings
 from tracemend.trace.events import Gap, Glance, Known, StreamHeads
 
 
 def glance(path: Path, options: Options) -> Glance:
     """Read the headers of a trace's packets; raises TraceError."""
     builder = Builder(path, "ctf", options, pieces="packets")
-    streams = all_streams(open_traces(path, builder, Kinds(builder)))
+    traces = open_traces(path, builder, Kinds(builder))
+    streams = all_streams(traces)
     if not streams:
-        raise TraceError(path, 0, "no packets found (read as ctf)")
+        builder.finish()  # raises where there is something, but nothing that can be read
     streams.sort(key=lambda s: s.number)
     heads: list[StreamHeads] = []
     gaps: list[Gap] = []
@@ -29,11 +29,5 @@ def glance(path: Path, options: Options) -> Glance:
             end = end if lost.end is None else s.ns(lost.end)
             known: Known = "uncounted" if lost.count is None else "counted"
             gaps.append(Gap(len(gaps), s.number, None, None, begin, max(begin, end), lost.count, known, lost.after))
-    warnings = (
-        *builder.warnings,
-        *builder.passed_over(),
-        *late_streams(streams),
-        *copies(streams),
-        *shared_cpus(streams),
-    )
-    return Glance(path, "ctf", tuple(heads), tuple(gaps), warnings)
+    told = (*builder.warnings, *builder.passed_over(), *(u.said for u in builder.unplaced), *warnings(traces, streams))
+    return Glance(path, "ctf", tuple(heads), tuple(gaps), told, tuple(doubts(streams)))

@@ -68,3 +68,5 @@ class Metadata:
     env: dict[str, str | int] = field(default_factory=dict)
     #: Whether each stream and event tells its stream's id: where there is one kind of stream, they needn't.
     numbered: bool = True
+    #: The first number of CTF's version.
+    version: int = 1

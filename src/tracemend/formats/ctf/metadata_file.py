@@ -12,10 +12,6 @@ TEXT_MAGIC = b"/* CTF 1."
 PACKET_MAGIC = 0x75D11D57
 #: How metadata of CTF 2 begins: each piece of JSON behind a record separator (RFC 7464).
 JSON_MAGIC = b"\x1e"
-NO_CTF_2 = (
-    "CTF 2 (JSON text sequence) isn't read yet; babeltrace2 from 2.1 on converts it: "
-    'babeltrace2 TRACE --component=sink.ctf.fs --params=\'path="OUT",ctf-version="1"\''
-)
 #: A packet's header: magic, uuid, checksum, content and packet size in bits, compression, encryption, checksum scheme,
 #: major and minor version.
 PACKET_HEADER = "I16sIIIBBBBB"
@@ -24,7 +20,7 @@ MERGED = b"/* tracemend merged: "
 
 
 def recognise(head: bytes) -> bool:
-    """Whether a file begins as metadata does; that of CTF 2 counts, too, so that it can be named."""
+    """Whether a file begins as metadata does."""
     json = head.startswith(JSON_MAGIC) and head[1:].lstrip()[:1] in (b"", b"{")
     return json or head.startswith(TEXT_MAGIC) or head[:4] in (struct.pack(o + "I", PACKET_MAGIC) for o in "<>")
 
@@ -44,10 +40,8 @@ def unpack(path: Path, raw: bytes) -> bytes:
             raise TraceError(path, 0, f"byte {at}: no metadata packet")
         if any(schemes[:2]):
             raise TraceError(path, 0, f"byte {at}: compressed or encrypted metadata can't be read")
-        if major == 2:
-            raise TraceError(path, 0, NO_CTF_2)
-        if (major, minor) != (1, 8):
-            raise TraceError(path, 0, f"byte {at}: CTF {major}.{minor}; only 1.8 can be read")
+        if (major, minor) not in ((1, 8), (2, 0)):
+            raise TraceError(path, 0, f"byte {at}: CTF {major}.{minor}; only 1.8 and 2.0 can be read")
         if content % 8 or size % 8 or not header.size * 8 <= content <= size or at + size // 8 > len(raw):
             raise TraceError(path, 0, f"byte {at}: a metadata packet of {size} bits with {content} of content")
         parts.append(raw[at + header.size : at + content // 8])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracemend.formats.ctf.source import Source
-from tracemend.formats.ctf.types import Refused, Structure, Type, Variant
+from tracemend.formats.ctf.types import FieldPath, Place, Refused, Structure, Type, Variant
 
 PACKET_HEADER, PACKET_CONTEXT = ("trace", "packet", "header"), ("stream", "packet", "context")
 EVENT_HEADER, STREAM_CONTEXT = ("stream", "event", "header"), ("stream", "event", "context")
@@ -23,11 +23,18 @@ class Bound:
 
 
 class Names(dict[str, "Bound | Names"]):
-    """What names stand for: values, or what a structure holds."""
+    """What names stand for: values, or what the structure of a place holds."""
+
+    place: Place | None = None
 
 
 class Options(Names):
     """What a variant's options hold, of which one is there."""
+
+
+def dotted(path: FieldPath) -> str:
+    """A path for people."""
+    return ".".join(name for name in path if isinstance(name, str))
 
 
 def shown_name(name: str) -> str:
@@ -45,8 +52,8 @@ class NamedSource(Source):
         self.roots: dict[tuple[str, ...], Names] = {}
         self.refers = False  # to a value that another function has read
 
-    def find(self, path: tuple[str, ...]) -> Bound:
-        """The value at a path: absolute, or by its first name in the structures around, the innermost first.
+    def find(self, path: FieldPath) -> Bound:
+        """The value at a path: absolute, of a place, or by its first name in the structures around, from the innermost.
 
         Raises Refused if there is none. Values of the packet and of the event's header come from other functions.
         """
@@ -55,7 +62,7 @@ class NamedSource(Source):
                 found = self._within(self.roots.get(root), path[len(root) :])
                 return found or self._outer(root, path[len(root) :])
         for names in reversed(self.scopes):
-            found = self._within(names, path) if path[0] in names else None
+            found = self._within(names, path[1:] if names.place is path[0] else path)
             if found:
                 return found
         for root in ROOTS:
@@ -65,21 +72,21 @@ class NamedSource(Source):
             structure = self.outer.get(root)
             if structure is not None and path[0] in dict(structure.members):
                 return self._outer(root, path)
-        raise Refused(f"no field {'.'.join(path)} to take a length or a tag from")
+        raise Refused(f"no field {dotted(path)} to take a length or a tag from")
 
     @staticmethod
-    def _within(names: Names | None, path: tuple[str, ...]) -> Bound | None:
+    def _within(names: Names | None, path: FieldPath) -> Bound | None:
         at: Bound | Names | None = names
         for name in path:
-            at = at.get(name) if isinstance(at, dict) else None
+            at = at.get(name) if isinstance(at, dict) and isinstance(name, str) else None
         return at if isinstance(at, Bound) else None
 
-    def _outer(self, root: tuple[str, ...], path: tuple[str, ...]) -> Bound:
+    def _outer(self, root: tuple[str, ...], path: FieldPath) -> Bound:
         self.refers = True
         at: Type | None = self.outer.get(root)
         for name in path:
             inner = at.members if isinstance(at, Structure) else at.options if isinstance(at, Variant) else ()
-            at = dict(inner).get(name)
+            at = next((t for n, t in inner if n == name), None)
         if at is None:
-            raise Refused(f"no field {'.'.join((*root, *path))} to take a length or a tag from")
+            raise Refused(f"no field {dotted((*root, *path))} to take a length or a tag from")
         return Bound(at, f"env[{self.constant((*root, *path))}]")

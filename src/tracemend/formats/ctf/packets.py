@@ -16,13 +16,14 @@ from typing import Any
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
+from tracemend.formats.ctf.counters import growth, step
 from tracemend.formats.ctf.decode import Decoder, Env, Plan, packet_reader
 from tracemend.formats.ctf.folders import METADATA, stream_files
 from tracemend.formats.ctf.metadata import INFERRED_EVENTS, Clock, EventClass, Metadata
 from tracemend.formats.ctf.metadata_file import MERGED, unpack
 from tracemend.formats.ctf.names import PACKET_CONTEXT, PACKET_HEADER, shown_name
 from tracemend.formats.ctf.tsdl import read_metadata
-from tracemend.formats.ctf.types import Integer, Refused, Structure
+from tracemend.formats.ctf.types import Integer, Refused, Structure, Type, Varint
 from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 
 MAGIC = 0xC1FC1FC1
@@ -30,8 +31,10 @@ MAGIC = 0xC1FC1FC1
 HEAD, LARGEST_HEAD = 512, 1 << 20
 #: A trace of more packets is refused: that many of LTTng's smallest have 16 GiB.
 MOST_PACKETS = 1 << 22
-#: A cpu's number above this is damage.
-MOST_CPUS = 1 << 16
+#: A cpu's number above this is damage, but for -1, be it written without a sign: of a thread that is bound to no cpu.
+MOST_CPUS, NO_CPU = 1 << 16, (-1, (1 << 32) - 1, (1 << 64) - 1)
+#: No value of a packet's context has more bits.
+MOST_BITS = 72
 #: More lost events than this between two packets is damage: no buffer runs over by 2^40 events.
 MOST_LOST = 1 << 40
 
@@ -43,7 +46,8 @@ class Packet:
     """One packet of a file: ``at`` and ``size`` in bytes, ``content`` (of the header's begin on) in bits.
 
     Times are values of the stream's clock, the counters what the tracer noted when it closed the packet; None where it
-    notes no such thing.
+    notes no such thing. body: the bit at which the events begin. cut: what follows in it, or behind it in its file,
+    can't be read.
     """
 
     file: Path
@@ -55,6 +59,8 @@ class Packet:
     sequence: int | None
     discarded: int | None
     cpu: int
+    body: int = 0
+    cut: bool = False
 
 
 @dataclass(slots=True)
@@ -73,6 +79,11 @@ class Stream:
     number: int = -1
 
     @property
+    def counts(self) -> bool:
+        """Whether its packets count discarded events."""
+        return "events_discarded" in self.trace.kind(self.decoder.stream.id)[1].sizes
+
+    @property
     def file(self) -> Path:
         return self.packets[0].file
 
@@ -84,6 +95,11 @@ class Stream:
         """A value of the clock in nanoseconds, cut to 64 bits (packets' times are told, not proven by any event)."""
         return max(-(1 << 63), min((1 << 63) - 1, self.clock.ns(value)))
 
+    def lasted(self, k: int) -> int:
+        """How long packet ``k`` was open, in cycles of the clock."""
+        begin, end = self.packets[k].begin, self.packets[k].end
+        return 0 if begin is None or end is None else end - begin
+
     def span(self, k: int) -> tuple[int, int]:
         """Begin and end of packet ``k`` in nanoseconds; 0 where nothing tells them."""
         begin, end = self.packets[k].begin, self.packets[k].end
@@ -93,12 +109,16 @@ class Stream:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Events lost behind packet ``after`` (an index), no earlier and no later than two values of the stream's clock."""
+    """Events lost behind packet ``after`` (an index), no earlier and no later than two values of the stream's clock.
+
+    unread: not by the tracer, they can't be read.
+    """
 
     after: int
     count: int | None
     begin: int | None
     end: int | None
+    unread: bool = False
 
 
 #: The fields of packet headers and contexts that CTF gives a meaning (5.2, and LTTng's for the sequence number).
@@ -111,9 +131,11 @@ class Heads:
     """Reads packet headers or contexts: the values of HEADER or of CONTEXT, None where there is no such field."""
 
     def __init__(self, root: tuple[str, ...], structure: Structure | None, metadata: Metadata) -> None:
-        kinds = {shown_name(name): t for name, t in structure.members} if structure else {}
+        found = list(_members(structure, metadata.version > 1))
+        kinds = {shown_name(name): t for name, t in reversed(found)}
         #: bits of the fields that are numbers; whether the times are less than the clock's 64
-        self.sizes = {name: t.size for name, t in kinds.items() if isinstance(t, Integer)}
+        self.sizes = {n: t.size for n, t in kinds.items() if isinstance(t, Integer)}
+        self.sizes |= {n: 64 for n, t in kinds.items() if isinstance(t, Varint)}
         names = HEADER if root == PACKET_HEADER else CONTEXT
         self.short = any(self.sizes.get(name, 64) < 64 for name in TIMES)
         wanted = [n if n in {*self.sizes, "uuid"} else "" for n in names]
@@ -122,7 +144,15 @@ class Heads:
     def moved(self, value: int | None, name: str, before: int) -> int | None:
         """The clock's value of a field that may hold only its lower bits: the first such value from ``before`` on."""
         size = self.sizes.get(name, 64)
-        return value if value is None or size == 64 else before + (value - before & (1 << size) - 1)
+        return value if value is None or size >= 64 else before + (value - before & (1 << size) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Id:
+    """Whose packet one is: its stream's instance id, and the UUID if it is another trace's; None where it has none."""
+
+    instance: int | None
+    other: bytes | None
 
 
 class Packets:
@@ -134,6 +164,9 @@ class Packets:
         self.header = self._heads(PACKET_HEADER, self.metadata.packet_header, 0)
         self.kinds: dict[int, tuple[Decoder, Heads]] = {}
         self.count = 0
+        #: packets of other UUIDs than the metadata's, and where the first is; files of which no packet could be read
+        self.foreign, self.first_foreign = 0, ""
+        self.unread: list[Path] = []
 
     def _heads(self, root: tuple[str, ...], structure: Structure | None, line: int) -> Heads:
         try:
@@ -153,21 +186,20 @@ class Packets:
             self.kinds[number] = Decoder(self.metadata, stream, self.plan), heads
         return self.kinds[number]
 
-    def head(self, data: bytes, env: Env | None = None) -> tuple[Decoder, Heads, object, int, Sequence[Any]]:
-        """Read header and context (into ``env``, too): what reads the rest, the stream's instance id, the bit behind
-        them, and the values of CONTEXT.
+    def head(self, data: bytes, env: Env | None = None) -> tuple[Decoder, Heads, _Id, int, Sequence[Any]]:
+        """Read header and context (into ``env``, too): what reads the rest, whose packet it is, the bit behind them,
+        and the values of CONTEXT.
 
         Raises one of DAMAGED.
         """
         bit, (magic, uuid, stream, instance) = self.header.read(data, 0, env)
         if magic is not None and magic & 0xFFFFFFFF != MAGIC:
             raise Damage(f"no packet begins here: {magic:#x} instead of {MAGIC:#x}")
-        if isinstance(uuid, bytes) and uuid != (self.metadata.uuid or uuid):
-            raise Damage("a packet of another trace")
+        other = uuid if isinstance(uuid, bytes) and uuid != (self.metadata.uuid or uuid) else None
         decoder, heads = self.kind(stream)
         if heads.refers and env is None:
             self.header.read(data, 0, env := {})
-        return decoder, heads, instance, *heads.read(data, bit, env)
+        return decoder, heads, _Id(instance, other), *heads.read(data, bit, env)
 
     def streams(self) -> list[Stream]:
         """All streams with their packets in order, but for inferred ones; raises TraceError where one is damaged."""
@@ -176,6 +208,11 @@ class Packets:
             of_file: dict[Key, list[Packet]] = {}
             for key, packet in self._of_file(file):
                 of_file.setdefault(key, []).append(packet)
+            if not of_file:
+                self.unread.append(file)
+            if any(packets[-1].cut for packets in of_file.values()):
+                for packets in of_file.values():  # nobody knows whose packets come then
+                    packets[-1].cut = True
             for key, packets in of_file.items():
                 files.setdefault(key, []).append(packets)
         found = []
@@ -187,7 +224,7 @@ class Packets:
                 continue
             parts.sort(key=lambda p: p[0].begin or 0)
             packets = [p for part in parts for p in part]
-            known = instance if isinstance(instance, int) else None
+            known = instance.instance if isinstance(instance, _Id) and not instance.other else None
             found.append(Stream(self, decoder, self._clock(decoder), packets, known))
         return found
 
@@ -203,12 +240,15 @@ class Packets:
 
     def _of_file(self, file: Path) -> Iterator[tuple[Key, Packet]]:
         at, before = 0, 0
+        packet: Packet | None = None
         with open(file, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             while at < len(mapped):
                 try:
                     key, packet = self._packet(file, mapped, at, before)
                 except DAMAGED as e:
                     self.builder.bad(0, f"byte {at}: {complaint(e)}", file)
+                    if packet is not None:
+                        packet.cut = True
                     return
                 self.count += 1
                 if self.count > MOST_PACKETS:
@@ -219,63 +259,63 @@ class Packets:
 
     def _packet(self, file: Path, mapped: mmap.mmap, at: int, before: int) -> tuple[Key, Packet]:
         try:
-            decoder, heads, instance, body, values = self.head(mapped[at : at + HEAD])
+            decoder, heads, whose, body, values = self.head(mapped[at : at + HEAD])
         except DAMAGED:
-            decoder, heads, instance, body, values = self.head(mapped[at : at + LARGEST_HEAD])
+            decoder, heads, whose, body, values = self.head(mapped[at : at + LARGEST_HEAD])
         left = len(mapped) - at
+        if any(v is not None and v.bit_length() > MOST_BITS for v in values):
+            raise Damage("a packet's context with a number that can't be")
         size, content, begin, end, sequence, discarded, cpu = values
-        size = left * 8 if size is None else size
+        size = left * 8 if size is None and content is None else -(-content // 8) * 8 if size is None else size
         content = size if content is None else content
         if size % 8 or not size or not body <= content <= size:
             raise Damage(f"a packet of {size} bits with {content} bits of content")
-        if size > left * 8:
+        cut = size > left * 8
+        if cut:
             self.builder.bad(0, f"byte {at}: a packet of {size >> 3} bytes where the file has {left}", file)
             size, content = left * 8, min(content, left * 8)
-        if cpu is not None and not 0 <= cpu < MOST_CPUS:
+        cpu = -1 if cpu is None or cpu in NO_CPU else cpu
+        if not -1 <= cpu < MOST_CPUS:
             raise Damage(f"a cpu with number {cpu}")
         if heads.short:
             begin = heads.moved(begin, "timestamp_begin", before)
             end = heads.moved(end, "timestamp_end", before if begin is None else begin)
-        packet = Packet(file, at, size >> 3, content, begin, end, sequence, discarded, -1 if cpu is None else cpu)
-        return (decoder.stream.id, file if instance is None else instance), packet
+        if whose.other:
+            self.first_foreign = self.first_foreign or f"{file.name}, byte {at}"
+            self.foreign += 1
+        packet = Packet(file, at, size >> 3, content, begin, end, sequence, discarded, cpu, body, cut)
+        return (decoder.stream.id, (file, whose.other) if whose.instance is None else whose), packet
 
     def losses(self, stream: Stream) -> list[Lost]:
         """What the tracer says that this stream lost, in order; raises TraceError where a count can't be true.
 
         The counter of discarded events is what it was when the packet was closed, so what it grew by was lost behind
-        that packet's last event, before the packet's end. At times a packet has an older count than the one before it:
-        then the one before had counted ahead, and all counts from the end back are no larger than their followers.
+        that packet's last event, before the packet's end. Where packets have no count it was behind one of them: while
+        nothing finds room a packet stays open, so behind the one that lasted longest.
         """
         _, heads = self.kind(stream.decoder.stream.id)
         size = heads.sizes.get("packet_seq_num", 64)
-        found = [
+        following = [*(p.begin for p in stream.packets[1:]), None]
+        found = [Lost(k, None, None, following[k], unread=True) for k, p in enumerate(stream.packets) if p.cut]
+        found += [
             Lost(k, None, p.end, q.begin)
             for k, (p, q) in enumerate(pairwise(stream.packets))
             if step(p.sequence, q.sequence, size) > 1
         ]
-        first = stream.packets[0]
-        whole = not first.sequence
-        totals = [0 if whole else first.discarded or 0]
-        last = totals[0]
+        counters = [p.discarded for p in stream.packets]
         size = heads.sizes.get("events_discarded", 64)
-        for p in stream.packets:
-            totals.append(totals[-1] + step(last, p.discarded, size))
-            last = last if p.discarded is None else p.discarded
-        for k in range(len(totals) - 2, -1, -1):
-            totals[k] = min(totals[k], totals[k + 1])
-        for k, p in enumerate(stream.packets):
-            count: int | None = totals[k + 1] - totals[k]
-            if count is not None and count >= MOST_LOST:
-                self.builder.bad(0, f"byte {p.at}: a loss of {count} events can't be true", p.file)
-                count = None
-            if count != 0:
-                found.append(Lost(k, count, None, p.end))
+        for packets, grown in growth(counters, size, whole=not stream.packets[0].sequence):
+            k = max(packets, key=lambda k: (stream.lasted(k), k))
+            p = stream.packets[k]
+            if grown >= MOST_LOST:
+                self.builder.bad(0, f"byte {p.at}: a loss of {grown} events can't be true", p.file)
+            found.append(Lost(k, None if grown >= MOST_LOST else grown, None, p.end))
         return sorted(found, key=lambda lost: lost.after)
 
 
-def step(before: int | None, after: int | None, size: int) -> int:
-    """From one counter of ``size`` bits to the next, signed; 0 where one is missing."""
-    if before is None or after is None or before == after:
-        return 0
-    half = 1 << (size - 1)
-    return (after - before + half) % (2 * half) - half
+def _members(structure: Structure | None, deep: bool) -> Iterator[tuple[str, Type]]:
+    """A structure's fields; ``deep``: with those of the structures in it."""
+    for name, kind in structure.members if structure else ():
+        yield name, kind
+        if deep and isinstance(kind, Structure):
+            yield from _members(kind, deep)

@@ -15,7 +15,7 @@ from tracemend.formats.ctf.event_names import OLD_EXIT, Kinds
 from tracemend.formats.ctf.folders import folder_of
 from tracemend.formats.ctf.packets import Lost
 from tracemend.formats.ctf.stream_events import Comms, Events, Maps
-from tracemend.formats.ctf.streams import all_streams, copies, late_streams, open_traces, shared_cpus
+from tracemend.formats.ctf.streams import all_streams, doubts, open_traces, tracer, warnings
 from tracemend.formats.ctf.windows import select
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Partial, Trace
 from tracemend.trace.syscalls import NO_NUMBER
@@ -31,7 +31,6 @@ class _Reader:
         self.streams = all_streams(self.traces)
         self.numbers = np.array([s.number for s in self.streams], np.int32)
         self.open_calls: dict[tuple[int, int], int] = {}
-        self.losses = [s.trace.losses(s) for s in self.streams]
 
     def trace(self, context: int | None = None) -> Trace:
         """The whole trace, or of its packets those that the ``context`` events around each loss need."""
@@ -44,20 +43,24 @@ class _Reader:
                 if any(e.name == OLD_EXIT for e in kinds):
                     why = f"only read whole, {OLD_EXIT} tells which call it ends"
                     raise TraceError(self.builder.path, 0, why)
-                spans = select(events, self.losses, context)
+                spans = select(events, context)
             self._events(events)
         finally:
             maps.close()
-        trace = self._finish()
+        trace = self._finish(events)
         if context is None:
             return trace
         packets, read = sum(len(s.packets) for s in self.streams), sum(len(e.wanted or ()) for e in events)
         cuts = {s.number: tuple(e.cuts) for s, e in zip(self.streams, events, strict=True) if e.cuts}
         return replace(trace, partial=Partial(tuple(spans), cuts, packets, read))
 
-    def _finish(self) -> Trace:
+    def _finish(self, events: list[Events]) -> Trace:
         builder = self.builder
-        builder.warnings += late_streams(self.streams) + copies(self.streams) + shared_cpus(self.streams)
+        builder.warnings += warnings(self.traces, self.streams)
+        builder.tracer, builder.doubts = tracer(self.traces), doubts(self.streams)
+        if not builder.rows and all(lost.unread for e in events for lost in e.lost):
+            builder.marks.clear()  # nothing is left that could be missing something
+        builder.stored = {e.stream.number: e.stored for e in events}
         builder.provenance["streams"] = [
             {"number": s.number, "cpu": s.cpu, "file": str(s.file.relative_to(folder_of(builder.path)))}
             for s in self.streams
@@ -65,8 +68,8 @@ class _Reader:
         return builder.finish("ns" if any(s.decoder.timed for s in self.streams) else "index")
 
     def _events(self, events: list[Events]) -> None:
-        losses = [lost[::-1] for lost in self.losses]
         seen = [0] * len(events)
+        told = [0] * len(events)
         for parts in merge([e.batches() for e in events]):
             base = self.builder.rows
             rank = self._add(parts)
@@ -75,13 +78,15 @@ class _Reader:
                 i = part.stream
                 begin, seen[i] = seen[i], seen[i] + len(part)
                 until = events[i].until
-                while losses[i] and losses[i][-1].after < len(until) and until[losses[i][-1].after] < seen[i]:
-                    lost = losses[i].pop()
+                for lost in events[i].lost[told[i] :]:
+                    if lost.after >= len(until) or until[lost.after] >= seen[i]:
+                        break
+                    told[i] += 1
                     self._mark(i, lost, base + int(rank[at + until[lost.after] - begin]), until[lost.after])
                 at += len(part)
-        for i, rest in enumerate(losses):
-            for lost in reversed(rest):
-                self._mark(i, lost, self.builder.rows, events[i].until[lost.after])
+        for i, e in enumerate(events):
+            for lost in e.lost[told[i] :]:
+                self._mark(i, lost, self.builder.rows, e.until[lost.after])
 
     def _mark(self, i: int, lost: Lost, row: int, survived: int) -> None:
         """A loss before a row of the table; ``survived``: events of the stream before it."""

@@ -21,6 +21,7 @@ from tracemend.formats.ctf.types import Refused
 #: Source of more lines than this is refused.
 MOST_LINES = 50_000
 CODES = {1: "b", 2: "h", 4: "i", 8: "q"}
+FLOATING = ("e", "f", "d")
 
 
 class Source:
@@ -158,7 +159,7 @@ class Source:
         where = f"at + {chunks[0].low}" if chunks[0].low else "at"
         self.emit(f"{names}= {unpack}(data, {where})")
         for c in foreign:
-            if c.code in ("f", "d"):
+            if c.code in FLOATING:
                 self.emit(f"{c.name}, = {self.constant(struct.Struct('<>'[not c.little] + c.code).unpack)}({c.name})")
             else:
                 how = "'little'" if c.little else "'big'"
@@ -166,12 +167,12 @@ class Source:
         for c in chunks:
             for p in c.fields:
                 shift = p.off - c.low * 8 if p.little else c.high * 8 - p.off - p.size
-                self.emit(f"{p.name} = {c.name} >> {shift} & {(1 << p.size) - 1}")
+                self.emit(f"{p.name} = {c.name} >> {shift} & {(1 << p.size) - 1:#x}")
                 self._sign(p)
 
     def _sign(self, p: Pending) -> None:
-        if p.code in ("f", "d"):
+        if p.code in FLOATING:
             number = self.constant(struct.Struct(f"<{p.code}").unpack)
             self.emit(f"{p.name}, = {number}({p.name}.to_bytes({p.size >> 3}, 'little'))")
         elif p.signed:
-            self.emit(f"{p.name} = ({p.name} ^ {1 << (p.size - 1)}) - {1 << (p.size - 1)}")
+            self.emit(f"{p.name} = ({p.name} ^ {1 << (p.size - 1):#x}) - {1 << (p.size - 1):#x}")

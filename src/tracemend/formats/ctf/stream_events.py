@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import mmap
+from bisect import insort
 from collections import OrderedDict
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tracemend.formats.base import Builder
 from tracemend.formats.ctf.batches import Batch
 from tracemend.formats.ctf.decode import Env
 from tracemend.formats.ctf.metadata import NS
-from tracemend.formats.ctf.packets import Packet, Stream
+from tracemend.formats.ctf.packets import Lost, Stream
 from tracemend.formats.ctf.values import DAMAGED, complaint
 from tracemend.formats.text import decode
 
@@ -84,6 +86,8 @@ class Events:
     """Decodes one stream, batch by batch, and knows how many events stand before the end of each of its packets.
 
     ``wanted``: the packets to decode, all if None; ``cuts`` then are the events in front of which others were not.
+    ``lost``: what the tracer says that it lost, and what is lost because it can't be decoded, by their packets.
+    ``stored``: bytes of what was decoded.
     """
 
     def __init__(self, stream: Stream, index: int, builder: Builder, maps: Maps, comms: Comms) -> None:
@@ -93,6 +97,8 @@ class Events:
         self.held: dict[int, Rows] = {}  # rows of packets that were decoded ahead
         self.until: list[int] = []  # events up to and with each packet
         self.cuts: list[int] = []
+        self.lost: list[Lost] = stream.trace.losses(stream)
+        self.stored = 0
         self.count = 0
         self.latest = 0  # the clock at the last event
 
@@ -104,7 +110,8 @@ class Events:
                 if passed and (rows or self.count):
                     self.cuts.append(self.count + rows.events)
                 passed = False
-                for _ in self._ahead(k, rows) if k in self.held else self._packet(packet, rows):
+                self.stored += packet.content - packet.body >> 3
+                for _ in self._ahead(k, rows) if k in self.held else self._packet(k, rows):
                     if rows.events >= BATCH:
                         yield self._batch(rows)
                         rows.clear()
@@ -118,7 +125,7 @@ class Events:
         """The rows of packet ``k``, decoded out of turn."""
         rows = Rows()
         self.latest = 0
-        for _ in self._packet(self.stream.packets[k], rows):
+        for _ in self._packet(k, rows):
             pass
         self.latest = 0
         return rows
@@ -128,8 +135,9 @@ class Events:
         self.latest = rows[-WIDTH] if rows else self.latest
         yield
 
-    def _packet(self, packet: Packet, rows: Rows) -> Iterator[None]:
+    def _packet(self, k: int, rows: Rows) -> Iterator[None]:
         """Decode a packet in pieces, pausing after each of them."""
+        packet = self.stream.packets[k]
         data = self.maps(packet.file)[packet.at : packet.at + (packet.content + 7 >> 3)]
         env: Env = {}
         try:
@@ -145,12 +153,20 @@ class Events:
             decoded = rows.events - before
             yield
             if error is not None:
-                self.builder.bad(
-                    0, f"byte {packet.at + (bit >> 3)}: an event is damaged: {complaint(error)}", packet.file
-                )
+                self._damaged(k, bit, complaint(error))
                 return
             if decoded < BATCH:
                 return
+
+    def _damaged(self, k: int, bit: int, why: str) -> None:
+        """An event of packet ``k`` can't be decoded, so what follows it there is lost. Told once: the packet may be
+        decoded anew, or is known to be cut short."""
+        packet = self.stream.packets[k]
+        lost = Lost(k, None, None, packet.end, unread=True)
+        if packet.cut or lost in self.lost:
+            return
+        self.builder.bad(0, f"byte {packet.at + (bit >> 3)}: an event is damaged: {why}", packet.file)
+        insort(self.lost, lost, key=attrgetter("after"))
 
     def _batch(self, rows: Rows) -> Batch:
         now, kind, tid, comm, args, ret = map(rows.column, range(WIDTH))

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
+from tracemend.formats.ctf.counters import step
 from tracemend.formats.ctf.event_names import Kinds
 from tracemend.formats.ctf.folders import METADATA, folder_of, folders
-from tracemend.formats.ctf.packets import Key, Packets, Stream, step
+from tracemend.formats.ctf.packets import Key, Packets, Stream
+from tracemend.trace.evidence import Doubt, Unplaced
 
 
 def open_traces(path: Path, builder: Builder, kinds: Kinds) -> list[Packets]:
@@ -41,7 +43,16 @@ def all_streams(traces: list[Packets]) -> list[Stream]:
                 parts.setdefault((number, id(s) if s.instance is None else s.instance), []).append(s)
         found += (s for of_one in parts.values() for s in _joined(of_one))
     number_streams(found)
+    unread = [file for trace in traces for file in trace.unread]
+    if found and unread:
+        more = f" (and {len(unread) - 1} more files)" if len(unread) > 1 else ""
+        traces[0].builder.unplaced.append(Unplaced(f"nothing of {unread[0].name}{more} can be read", None))
     return found
+
+
+def warnings(traces: list[Packets], streams: list[Stream]) -> list[str]:
+    """What is odd about the streams."""
+    return late_streams(streams) + copies(streams) + shared_cpus(streams) + foreign(traces)
 
 
 def _grown(traces: list[Packets]) -> list[tuple[Packets, list[Packets]]]:
@@ -85,6 +96,37 @@ def _joined(parts: list[Stream]) -> list[Stream]:
     return result
 
 
+#: Tracers by what they call themselves in the environment, where that isn't what people call them.
+TRACERS = {"lttng-modules": "lttng", "lttng-ust": "lttng"}
+
+
+def tracer(traces: list[Packets]) -> str:
+    """Who wrote the traces, if all of them say the same."""
+    names = set()
+    for trace in traces:
+        env = trace.metadata.env
+        name = str(env.get("tracer_name", "lttng-ust" if env.get("domain") == "ust" else ""))
+        names.add(TRACERS.get(name, name))
+    return names.pop() if len(names) == 1 else ""
+
+
+def doubts(streams: list[Stream]) -> list[Doubt]:
+    """Why streams that have events may have lost some without a word."""
+    held = [s for s in streams if any(p.content > p.body for p in s.packets)]
+    found = []
+    if any(tracer([s.trace]) == "perf" for s in held):
+        why = "perf data convert --to-ctf writes none of the losses that perf.data tells of"
+        found.append(Doubt(why, "Scan the perf.data that it was made from."))
+    silent = [s for s in held if tracer([s.trace]) != "perf" and not s.counts]
+    if silent:
+        some = "its" if len(silent) == len(held) else f"the {silent[0].file.name} stream's"
+        remedy = "Record with a tracer that counts what it discards (events_discarded in each packet, as LTTng does)."
+        found.append(Doubt(f"{some} packets count no discarded events", remedy))
+    for late in late_streams(streams):
+        found.append(Doubt(late, "Read a rotated trace with all its chunks; a snapshot holds the latest events alone."))
+    return found
+
+
 def late_streams(streams: list[Stream]) -> list[str]:
     """A warning where the first packet isn't the first that the tracer had: it was overwritten, or is elsewhere.
 
@@ -112,6 +154,15 @@ def shared_cpus(streams: list[Stream]) -> list[str]:
         return []
     s = other[0]
     return [f"several streams on one cpu: {s.number} stands for {s.file.name} on cpu {s.cpu}"]
+
+
+def foreign(traces: list[Packets]) -> list[str]:
+    """A warning where packets have another trace's UUID."""
+    count, first = sum(t.foreign for t in traces), next((t.first_foreign for t in traces if t.foreign), "")
+    if not count:
+        return []
+    packets = "1 packet has" if count == 1 else f"{count} packets have"
+    return [f"{packets} another UUID than the metadata ({first}): read all the same, as streams of their own"]
 
 
 def number_streams(streams: list[Stream]) -> None:

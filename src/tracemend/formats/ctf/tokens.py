@@ -21,12 +21,15 @@ class Token:
 
 TOKEN = re.compile(
     r"(?P<blank>\s+|//[^\n]*|/\*.*?\*/)"
-    r"|(?P<word>[A-Za-z_]\w*)"
+    r"|(?P<word>(?!L['\"])[A-Za-z_]\w*)"
     r"|(?P<number>0[xX][0-9a-fA-F]+|\d+)(?:[uUlL]*)\b"
-    r'|"(?P<string>(?:[^"\\\n]|\\.)*)"'
+    r'|L?"(?P<string>(?:[^"\\\n]|\\.)*)"'
+    r"|L?'(?P<character>(?:[^'\\\n]|\\.){1,64})'"
     r"|(?P<sign>\.\.\.|:=|[{}()\[\]<>;:,.=*+-])",
     re.DOTALL | re.ASCII,
 )
+#: Digits of the longest number.
+LONGEST_NUMBER = 1300
 ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
@@ -39,7 +42,9 @@ def tokens(path: Path, text: str) -> list[Token]:
         if match is None:
             raise TraceError(path, line, f"no TSDL: {text[at : at + 40]!r}")
         kind = match.lastgroup or ""
-        if kind != "blank":
+        if kind == "character":  # a number, as in C: of several characters their bytes
+            found.append(Token("number", str(int.from_bytes(unescape(match[kind]).encode())), line))
+        elif kind != "blank":
             found.append(Token(kind, match[kind], line))
         line += text.count("\n", at, match.end())
         at = match.end()
@@ -102,13 +107,13 @@ class TokenReader:
         if self.token.kind != "number":
             self.fail(f"a number expected, not {self.token.text[:40]!r}")
         text = self.next().text
-        if len(text) > 40:
+        if len(text) > LONGEST_NUMBER:
             self.fail("a number that no integer holds")
         octal = len(text) > 1 and text.isdigit() and text[0] == "0"
         try:
             return sign * int(text, 8 if octal else 0)
         except ValueError:
-            self.fail(f"no number: {text!r}")
+            self.fail(f"no number: {text[:40]!r}")
 
     def dotted(self) -> tuple[str, ...]:
         """A path: names with dots between them."""

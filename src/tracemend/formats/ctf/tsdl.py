@@ -7,9 +7,10 @@ from pathlib import Path
 from uuid import UUID
 
 from tracemend.errors import TraceError
+from tracemend.formats.ctf import json_metadata
 from tracemend.formats.ctf.declarations import Attributes, Scope, TypeParser
 from tracemend.formats.ctf.metadata import NS, Clock, EventClass, Metadata, StreamClass
-from tracemend.formats.ctf.metadata_file import JSON_MAGIC, NO_CTF_2, unpack
+from tracemend.formats.ctf.metadata_file import JSON_MAGIC, unpack
 from tracemend.formats.ctf.tokens import tokens
 from tracemend.formats.ctf.types import Structure, Type
 from tracemend.formats.text import decode
@@ -24,7 +25,7 @@ def read_metadata(path: Path) -> Metadata:
         raise TraceError(path, 0, f"metadata of more than {MOST_BYTES >> 20} MiB")
     text = unpack(path, path.read_bytes())
     if text.startswith(JSON_MAGIC):
-        raise TraceError(path, 0, NO_CTF_2)
+        return json_metadata.parsed(path, text)
     return _Parser(path, tokens(path, decode(text))).metadata()
 
 
@@ -51,7 +52,7 @@ class _Parser(TypeParser):
                 continue
             if self.token.text in ("struct", "variant", "enum"):
                 self.type(scope, whole=True)
-                self.expect(";")
+                self.accept(";")
                 continue
             name = ".".join(self.dotted())
             if self.accept(":="):
@@ -73,7 +74,7 @@ class _Parser(TypeParser):
                 continue
             if self.token.text in ("struct", "variant", "enum"):
                 self.type(root, whole=True)
-                self.expect(";")
+                self.accept(";")
                 continue
             sort = self.word("a block")
             if sort not in ("trace", "env", "clock", "stream", "event", "callsite"):

@@ -14,12 +14,23 @@ MOST_NESTED, MOST_BLOCKS = 32, 12
 MOST_FIELDS = 10_000
 #: An enumeration has no more labels that stand for a range (every value is compared with them).
 MOST_RANGES = 4096
-#: No fixed size is larger than this many bits (a tebibyte).
-MOST_BITS = 1 << 43
+#: No fixed size is larger than this many bits (a tebibyte), no integer larger than the second.
+MOST_BITS, MOST_INTEGER = 1 << 43, 1 << 16
+#: A larger integer is shown in hexadecimal: Python makes no decimal number of it.
+MOST_DECIMAL = 1 << 12
 
 
 class Refused(Exception):  # noqa: N818 - not an error until the metadata's reader knows the line
     """A type that can't be, or that nobody should have to read."""
+
+
+class Place:
+    """Where a structure stands in the metadata. A path that begins with it is looked for in the structure of that place
+    that is being read, whatever else has the same names."""
+
+
+#: Names one within the other that lead to a field.
+FieldPath = tuple[str | Place, ...]
 
 
 @dataclass(eq=False, slots=True)
@@ -65,7 +76,7 @@ def _check_align(align: int) -> int:
 
 @dataclass(eq=False, slots=True)
 class Integer(Type):
-    """``text``: it has an encoding, so that an array of it is text. ``clock``: the clock whose value it is."""
+    """``text``: it has an encoding (``codec``), so that an array of it is text. ``clock``: whose value it is."""
 
     size: int
     signed: bool
@@ -74,10 +85,13 @@ class Integer(Type):
     text: bool = False
     clock: str | None = None
     alignment: int = 0
+    codec: str = "utf-8"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= 64:
+        if not 1 <= self.size <= MOST_INTEGER:
             raise Refused(f"an integer of {self.size} bits")
+        if self.size > MOST_DECIMAL and self.base == 10:
+            self.base = 16
         self.align = _check_align(self.alignment or (8 if self.size % 8 == 0 else 1))
         self.least = self.size
         self.ends = _ends_of_fixed(self.align, self.size)
@@ -88,15 +102,28 @@ class Integer(Type):
 
 
 @dataclass(eq=False, slots=True)
+class Varint(Type):
+    """An integer of as many bytes as it takes, 7 bits in each (LEB128)."""
+
+    signed: bool
+    base: int = 10
+    clock: str | None = None
+
+    def __post_init__(self) -> None:
+        self.align = self.least = 8
+        self.ends = _ends_of_fixed(8, 8)
+
+
+@dataclass(eq=False, slots=True)
 class Float(Type):
-    """IEEE 754 of 32 or 64 bits."""
+    """IEEE 754 of 16, 32 or 64 bits."""
 
     size: int
     little: bool
     alignment: int = 0
 
     def __post_init__(self) -> None:
-        if self.size not in (32, 64):
+        if self.size not in (16, 32, 64):
             raise Refused(f"a floating-point number of {self.size} bits")
         self.align = _check_align(self.alignment or 8)
         self.least = self.size
@@ -105,10 +132,13 @@ class Float(Type):
 
 @dataclass(eq=False, slots=True)
 class String(Type):
-    """Bytes up to a zero."""
+    """Text up to a zero: ``unit`` bytes in a row of an encoding whose characters take so many, or some of them."""
+
+    codec: str = "utf-8"
+    unit: int = 1
 
     def __post_init__(self) -> None:
-        self.align = self.least = 8
+        self.align, self.least = 8, 8 * self.unit
         self.ends = _ends_of_fixed(8, 8)
 
 
@@ -116,7 +146,7 @@ class String(Type):
 class Enumeration(Type):
     """An integer whose values have labels: (label, lowest, highest)."""
 
-    container: Integer
+    container: Integer | Varint
     labels: tuple[tuple[str, int, int], ...]
     single: dict[int, str] = field(default_factory=dict, init=False)
     ranges: list[tuple[str, int, int]] = field(default_factory=list, init=False)
@@ -143,6 +173,7 @@ class Structure(Type):
 
     members: tuple[tuple[str, Type], ...]
     alignment: int = 1
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         self.align = max([_check_align(self.alignment), *(t.align for _, t in self.members)])
@@ -156,15 +187,22 @@ class Structure(Type):
 
 @dataclass(eq=False, slots=True)
 class Variant(Type):
-    """One of several types, chosen by the label that the enumeration at ``tag`` shows."""
+    """One of several types, chosen by the label that the enumeration at ``tag`` shows.
 
-    tag: tuple[str, ...]
+    ranges: where the number itself chooses, those of each option, lowest and highest. optional: it may be none of them,
+    and then there is nothing. keys: lengths and tags in whatever is chosen, by their names there, "" for itself.
+    """
+
+    tag: FieldPath
     options: tuple[tuple[str, Type], ...]
+    ranges: tuple[tuple[tuple[int, int], ...], ...] = ()
+    optional: bool = False
+    keys: set[str] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self.least = min((t.least for _, t in self.options), default=0)
+        self.least = 0 if self.optional else min((t.least for _, t in self.options), default=0)
         self._hold([t for _, t in self.options], blocks=1)
-        either = [{t.ends[at] for _, t in self.options} for at in range(8)]
+        either = [{t.ends[at] for _, t in self.options} | ({at} if self.optional else set()) for at in range(8)]
         self.ends = tuple(next(iter(e)) if len(e) == 1 else None for e in either)
 
 
@@ -173,10 +211,11 @@ class Array(Type):
     """``length`` elements; a path of names where the length is another field's value (a sequence)."""
 
     element: Type
-    length: int | tuple[str, ...]
+    length: int | FieldPath
+    alignment: int = 1
 
     def __post_init__(self) -> None:
-        self.align = self.element.align
+        self.align = max(self.element.align, _check_align(self.alignment))
         self.least = self.length * self.element.least if isinstance(self.length, int) else 0
         self._hold([self.element], blocks=1)
         self.ends = tuple(self._end(_up(at, min(self.align, 8)) % 8) for at in range(8))
@@ -195,3 +234,7 @@ class Array(Type):
     @property
     def is_text(self) -> bool:
         return isinstance(self.element, Integer) and self.element.is_character
+
+    @property
+    def codec(self) -> str:
+        return self.element.codec if isinstance(self.element, Integer) else "utf-8"

@@ -6,9 +6,10 @@ import re
 import struct
 from collections.abc import Callable
 from functools import partial
+from itertools import repeat
 from typing import Any
 
-from tracemend.formats.ctf.types import Enumeration
+from tracemend.formats.ctf.types import MOST_INTEGER, Enumeration
 from tracemend.formats.text import decode
 
 #: Elements of an array that its text shows.
@@ -57,6 +58,37 @@ def need(count: int, bits: int, data: bytes, at: int) -> None:
         raise Damage(f"{count} elements run over the end of its packet")
 
 
+def varint(data: bytes, at: int, signed: bool) -> tuple[int, int, int]:
+    """The integer in LEB128 from byte ``at`` on, the bits that it takes there, and the byte behind it."""
+    value = bits = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 127) << bits
+        bits += 7
+        if byte < 128:
+            return value - (1 << bits if signed and byte & 64 else 0), bits, at
+        if bits > MOST_INTEGER:
+            raise Damage(f"an integer of more than {MOST_INTEGER} bits")
+
+
+def wide_zero(data: bytes, at: int, unit: int) -> int:
+    """Where the first zero of ``unit`` bytes begins, a whole number of them behind ``at``."""
+    end = at
+    while True:
+        end = data.index(bytes(unit), end)
+        if (end - at) % unit == 0:
+            return end
+        end += 1
+
+
+#: What generated code that reads may call, by its name there.
+READING: dict[str, Any] = {
+    **{f.__name__: f for f in (repeat, read_bits, need, varint, wide_zero, Damage)},
+    "ZERO": b"\0",
+}
+
+
 class Bulk(dict[int, Callable[[bytes, int], tuple[Any, ...]]]):
     """How many numbers of one kind that lie one behind the other to what reads so many, no more than are shown (and one
     to tell)."""
@@ -87,10 +119,14 @@ class Budget:
 
 
 class Quotes(dict[bytes, str]):
-    """Text in quotes, as C writes it, up to its first zero; short ones are kept."""
+    """Text of an encoding in quotes, as C writes it, up to its first zero; short ones are kept."""
+
+    def __init__(self, codec: str = "utf-8") -> None:
+        self.codec = codec
 
     def __missing__(self, raw: bytes) -> str:
-        text = decode(raw.partition(b"\0")[0])
+        wide = self.codec != "utf-8"
+        text = raw.decode(self.codec, "replace").partition("\0")[0] if wide else decode(raw.partition(b"\0")[0])
         text = AWKWARD.sub(lambda m: ESCAPES.get(m[0], f"\\x{ord(m[0]):02x}"), text)
         if len(raw) <= LONGEST_KEPT and len(self) < MOST_KEPT:
             self[raw] = f'"{text}"'

@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.ctf.packets import Lost, Stream
+from tracemend.formats.ctf.packets import Stream
 from tracemend.formats.ctf.stream_events import Events
 
 #: Events that are kept from looking for windows, to be decoded only once.
 MOST_HELD = 1 << 19
 
 
-def select(events: list[Events], losses: list[list[Lost]], context: int) -> list[tuple[int, int]]:
+def select(events: list[Events], context: int) -> list[tuple[int, int]]:
     """Choose the packets that the surroundings of all losses need; returns the spans of time that they cover whole.
 
     A span reaches from the ``context``-th event before a loss to the one after it, on the stream that lost, or as far
@@ -23,8 +23,8 @@ def select(events: list[Events], losses: list[list[Lost]], context: int) -> list
     edges = [_edges(e.stream) for e in events]
     reaches = _Reaches(context)
     spans: list[tuple[int, int]] = []
-    for e, lost in zip(events, losses, strict=True):
-        for one in lost:
+    for e in events:
+        for one in list(e.lost):
             before, after = reaches(e, one.after, -1), reaches(e, one.after + 1, 1)
             low = e.stream.span(0)[0] if before is None else before
             ends = [e.stream.span(one.after)[1], *([] if one.end is None else [e.stream.ns(one.end)])]

@@ -35,6 +35,10 @@ from tracemend.untrusted import json_of
 
 #: Where babeltrace2 finds the plug-in that shows inferred events.
 PLUGIN_FOLDER = Path(__file__).parent / "babeltrace"
+NOT_INTO_CTF_2 = (
+    "CTF 2, into which nothing is merged; babeltrace2 from 2.1 on makes CTF 1.8 of it: "
+    'babeltrace2 TRACE --component=sink.ctf.fs --params=\'path="OUT",ctf-version="1"\''
+)
 #: Bytes of a packet of metadata, at most.
 PACKET = 4096
 
@@ -71,6 +75,8 @@ def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
     """The directories that lost events, each with the stream that goes into it."""
     arch = str((mended.provenance.get("options") or {}).get("arch", Options().arch))
     traces, streams = _open(source, arch)
+    if any(t.metadata.version > 1 for t in traces):
+        raise OutputError(f"{source}: {NOT_INTO_CTF_2}")
     if any(kind.inferred for t in traces for kind in t.metadata.streams.values()):
         raise OutputError(f"{source}: holds inferred events already: strip it first")
     order = mended.order - len(mended.trace)

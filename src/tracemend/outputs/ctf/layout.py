@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from tracemend.formats.ctf.names import shown_name
+from tracemend.formats.ctf.names import dotted, shown_name
 from tracemend.formats.ctf.types import (
     MOST_FIELDS,
     Array,
     Enumeration,
+    FieldPath,
     Float,
     Integer,
     String,
@@ -43,9 +44,9 @@ def declaration(kind: Type, name: str) -> str:
             return f"floating_point {{ {_DIGITS[kind.size]} align = {kind.align}; {_order(kind.little)} }} {name};"
         case String():
             return f"string {name};"
-        case Enumeration():
+        case Enumeration(container=Integer() as box):
             labels = ", ".join(f"{quoted(label)} = {low} ... {high}" for label, low, high in kind.labels)
-            return f"enum : {_integer(kind.container)} {{ {labels} }} {name};"
+            return f"enum : {_integer(box)} {{ {labels} }} {name};"
         case Array():
             length = kind.length if isinstance(kind.length, int) else _beside(kind.length)
             return declaration(kind.element, f"{name}[{length}]")
@@ -76,11 +77,12 @@ def _order(little: bool) -> str:
     return f"byte_order = {'le' if little else 'be'};"
 
 
-def _beside(path: tuple[str, ...]) -> str:
+def _beside(path: FieldPath) -> str:
     """The name of a length or tag that is a field in front of its user; raises Unfit for one that lies elsewhere."""
-    if len(path) != 1:
-        raise Unfit(".".join(path))
-    return path[0]
+    names = [name for name in path if isinstance(name, str)]
+    if len(names) != 1:
+        raise Unfit(dotted(path))
+    return names[0]
 
 
 class Bits:
@@ -135,8 +137,7 @@ class Bits:
                 self.number(0, kind.size, kind.align, kind.little)
             case String():
                 self.number(0, 8, 8, True)
-            case Enumeration():
-                box = kind.container
+            case Enumeration(container=Integer() as box):
                 self.number(_neutral(kind), box.size, box.align, box.little)
             case Structure():
                 self._structure(kind, scope, {})
@@ -158,7 +159,7 @@ def _length(kind: Array, scope: Mapping[str, Type]) -> int:
     if isinstance(kind.length, int):
         return kind.length
     if not isinstance(scope.get(_beside(kind.length)), Integer):
-        raise Unfit(".".join(kind.length))
+        raise Unfit(dotted(kind.length))
     return 0
 
 
@@ -168,5 +169,5 @@ def _chosen(kind: Variant, scope: Mapping[str, Type]) -> Type:
     label = tag.label(_neutral(tag)) if isinstance(tag, Enumeration) else None
     options = dict(kind.options) | {shown_name(name): option for name, option in kind.options}
     if label is None or (label not in options and shown_name(label) not in options):
-        raise Unfit(".".join(kind.tag))
+        raise Unfit(dotted(kind.tag))
     return options.get(label) or options[shown_name(label)]
