@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tracemend.formats.base import Builder, Evidence, Format, Options
+from tracemend.formats.base import Builder, Clock, Evidence, Format, Options
 from tracemend.formats.ftrace import parse_count
 from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
 from tracemend.formats.text import Ints, chunks, decode
@@ -246,7 +246,7 @@ def _date_ns(text: str) -> int | None:
     return time if found and 0 <= time <= LATEST_NS else None
 
 
-def _settle(numbers: Ints) -> str:
+def _settle(numbers: Ints) -> Clock:
     """What numbers of seconds are: dates or distances from the beginning (``-t a``, ``-t r``), which run on; distances
     from the event before (``-t D``), which add up; or how long calls took (``-t d``, 0 at each enter), which are no
     times at all. Puts the times in, and returns the clock."""

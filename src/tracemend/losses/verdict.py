@@ -126,7 +126,7 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
     if open_doubts:
         conditions = " or ".join(dict.fromkeys(d.unless for d in open_doubts))
         return Verdict(COMPLETE, f"no loss is marked and all events fit together, {conditions}")
-    if not isinstance(trace, Glance) and not len(trace):
+    if isinstance(trace, Trace) and not len(trace) and trace.partial is None:
         return Verdict(COMPLETE, "nothing was recorded, and no loss is marked")
     known = FORMATS.get(trace.format)
     return Verdict(COMPLETE, f"no loss is marked ({known.evidence.complete})" if known else "no loss is marked")
