@@ -14,6 +14,7 @@ from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
 from tracemend.cli.terminal import CANT_TELL, GAPS_FOUND, complain, duration, print_json, print_table, say
 from tracemend.errors import TracemendError
+from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
     from tracemend.formats.base import Options
@@ -180,8 +181,8 @@ def _print_scan(findings: Scan, path: Path, most: int) -> None:
     trace = findings.trace
     timed = trace.clock != "index"
     span = int(trace.time_ns.max() - trace.time_ns.min()) if len(trace) else 0
-    length = duration(span) if timed else f"{span} positions"
-    say(f"{path}: {trace.format}, {len(trace):,} events in {length}")
+    length = duration(span) if timed else plural(span, "position")
+    say(f"{path}: {trace.format}, {plural(len(trace), 'event')} in {length}")
     _print_verdict(findings, f" ({findings.share_lost:.1%} of all events)" if findings.lost else "")
     if not findings.gaps:
         return
@@ -261,8 +262,4 @@ def _commands(trace: Trace, tids: Sequence[int]) -> str:
     codes, comms = trace.comms
     last = [codes[trace.threads[t][-1]] for t in tids]
     names = list(dict.fromkeys(comms[c] for c in last if c >= 0))
-    return (
-        ", ".join(names[:3])
-        + (" ..." if len(names) > 3 else "")
-        + f" ({len(tids)} thread{'' if len(tids) == 1 else 's'})"
-    )
+    return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "") + f" ({plural(len(tids), 'thread')})"

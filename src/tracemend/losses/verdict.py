@@ -13,7 +13,7 @@ from typing import Literal
 
 from tracemend.formats import FORMATS
 from tracemend.trace.events import Gap, Glance, Trace
-from tracemend.trace.evidence import Doubt, Unplaced
+from tracemend.trace.evidence import Doubt, Unplaced, plural
 
 Word = Literal["complete", "lost", "can't tell"]
 COMPLETE: Word = "complete"
@@ -74,12 +74,12 @@ class Losses:
         if self.gaps:
             counted = sum(g.count or 0 for g in self.gaps)
             uncounted = sum(g.count is None for g in self.gaps)
-            gaps = _number(len(self.gaps), "gap")
+            gaps = plural(len(self.gaps), "gap")
             if uncounted == len(self.gaps):
                 found.append(f"{gaps}, the tracer doesn't say of how many events")
             else:
                 rest = f", {uncounted:,} of them without a count" if uncounted else ""
-                found.append(f"{_number(counted, 'event')} in {gaps}{rest}")
+                found.append(f"{plural(counted, 'event')} in {gaps}{rest}")
         named = [u.said for u in self.unplaced]
         found += named[:NAMED] + ([f"{len(named) - NAMED:,} more such losses"] if len(named) > NAMED else [])
         return "; ".join(found)
@@ -115,9 +115,9 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
         why = "nothing is marked" if doubt is None else doubt.why
         return Verdict(
             UNKNOWN,
-            f"{why}; and at {_number(len(suspected), 'place')} events don't fit together, as if others were missing "
+            f"{why}; and at {plural(len(suspected), 'place')} events don't fit together, as if others were missing "
             f"between them: {_places(suspected)}",
-            "" if doubt is None else doubt.remedy,
+            "Look at these places." if doubt is None else doubt.remedy,
         )
     unsettled = [d for d in open_doubts if not d.unless or suspected is None]
     if unsettled:
@@ -128,12 +128,7 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
         return Verdict(COMPLETE, f"no loss is marked and all events fit together, {conditions}")
     if isinstance(trace, Trace) and not len(trace) and trace.partial is None:
         return Verdict(COMPLETE, "nothing was recorded, and no loss is marked")
-    known = FORMATS.get(trace.format)
-    return Verdict(COMPLETE, f"no loss is marked ({known.evidence.complete})" if known else "no loss is marked")
-
-
-def _number(n: int, what: str) -> str:
-    return f"{n:,} {what}" + ("" if n == 1 else "s")
+    return Verdict(COMPLETE, "no loss is marked, and none can have gone unseen")
 
 
 def _places(gaps: Sequence[Gap]) -> str:

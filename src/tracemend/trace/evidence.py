@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 
+def plural(n: int, what: str) -> str:
+    """So many of something."""
+    return f"{n:,} {what}" + ("" if n == 1 else "s")
+
+
 @dataclass(frozen=True, slots=True)
 class Unplaced:
     """Losses that the tracer tells of without saying where among the events they were.
@@ -48,11 +53,9 @@ class PassedOver:
     why: str
 
     def sentence(self) -> str:
-        one = self.number == 1
-        pieces = self.pieces.removesuffix("s") if one else self.pieces
         where = f"line {self.line}: " if self.line else ""
-        first = "" if one else "; the first: "
-        return f"{self.number:,} {pieces} passed over{first or ': '}{where}{self.why}"
+        first = ": " if self.number == 1 else "; the first: "
+        return f"{plural(self.number, self.pieces.removesuffix('s'))} passed over{first}{where}{self.why}"
 
     def as_dict(self) -> dict[str, Any]:
         return {"number": self.number, "pieces": self.pieces, "first_line": self.line, "why": self.why}
