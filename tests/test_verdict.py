@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -284,45 +282,3 @@ def test_what_cant_be_done_is_said_before_the_work(
     assert done.returncode == 1
     assert why in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["there", "trace.txt.gz"]
-
-
-def test_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "recordings" / "deploy" / "lossy.txt", tmp_path / "trace.txt")
-    command = [sys.executable, "-m", "tracemend", "mend", "trace.txt", "-o", "out", "--perfetto", "--merged"]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as mending:
-        deadline = time.monotonic() + 120
-        while mending.poll() is None and not any(p.name.startswith(".out.") for p in tmp_path.iterdir()):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
-        mending.terminate()
-    assert {p.name for p in tmp_path.iterdir()} <= {"trace.txt", "out"}
-
-
-def test_what_a_killed_process_left_goes_with_the_next_one(tmp_path: Path) -> None:
-    import platform
-
-    from tracemend.whole import whole_folder
-
-    with subprocess.Popen(["true"]) as gone:
-        pass
-    left = tmp_path / f".out.{platform.node()}.{gone.pid}.01234567"
-    others = tmp_path / f".out.{platform.node()}.{os.getpid()}.01234567"
-    left.mkdir(), others.mkdir()
-    with whole_folder(tmp_path / "out") as work:
-        (work / "file").write_text("x")
-    assert {p.name for p in tmp_path.iterdir()} == {"out", others.name}
-
-
-def test_a_folder_that_turns_up_meanwhile_stays(tmp_path: Path) -> None:
-    from tracemend.whole import whole_folder
-
-    def written() -> None:
-        with whole_folder(tmp_path / "out", replace=False) as work:
-            (work / "file").write_text("ours")
-            (tmp_path / "out").mkdir()
-            (tmp_path / "out" / "file").write_text("theirs")
-
-    with pytest.raises(OSError, match="not empty"):
-        written()
-    assert (tmp_path / "out" / "file").read_text() == "theirs"
-    assert [p.name for p in tmp_path.iterdir()] == ["out"]

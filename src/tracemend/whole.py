@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import glob
+import itertools
 import os
 import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+#: Of renameat2(2).
+AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2
 
 
 @contextmanager
@@ -33,19 +40,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_folder(path: Path, *, replace: bool = True) -> Iterator[Path]:
+def whole_folder(path: Path, *, may_go: Callable[[], bool] = lambda: True) -> Iterator[Path]:
     """A folder to fill that takes the place of ``path`` once the block ends; what is there goes only then.
 
-    replace: False where nothing is there, and nothing that turns up meanwhile may go. Raises OSError.
+    may_go: asked at the end whether what is there may go; if not it stays, and the folder lies beside it, which the
+    error says. Raises OSError.
     """
     target = path.resolve()
     work = _beside(target)
-    work.mkdir()
     try:
+        work.mkdir()
         yield work
         for inner in [*work.rglob("*"), work]:
             _sync(inner)
-        _put(work, target, replace)
+        _put(work, target, may_go)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
@@ -72,18 +80,54 @@ def _lives(process: int) -> bool:
     return True
 
 
-def _put(work: Path, target: Path, replace: bool) -> None:
-    if not replace or not target.exists():
-        work.rename(target)
-        return
-    old = work.with_name(f"{work.name}.old")
-    target.rename(old)
+def _put(work: Path, target: Path, may_go: Callable[[], bool]) -> None:
+    """Give the folder its name at one stroke. Raises OSError."""
     try:
-        work.rename(target)
+        _rename(work, target, NOREPLACE)
+        return
+    except FileExistsError:
+        if not may_go():
+            raise FileExistsError(
+                errno.EEXIST, f"exists by now; what was written lies in {_aside(work, target)}"
+            ) from None
+    _rename(work, target, EXCHANGE)
+    shutil.rmtree(work)  # what was there before
+
+
+def _aside(work: Path, target: Path) -> Path:
+    for n in itertools.count(1):
+        beside = target.with_name(f"{target.name}-{n}")
+        with suppress(FileExistsError):
+            _rename(work, beside, NOREPLACE)
+            break
+    return beside
+
+
+def _rename(old: Path, new: Path, how: int) -> None:
+    """Rename at one stroke: NOREPLACE raises FileExistsError where the new name is taken, EXCHANGE swaps the two.
+
+    Linux's renameat2; where that is missing (other systems, some file systems) in two steps. Raises OSError.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is not None:
+        if not renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD, os.fsencode(new), how):
+            return
+        number = ctypes.get_errno()
+        if number not in (errno.ENOSYS, errno.EINVAL):
+            raise OSError(number, os.strerror(number), str(new))
+    if how == NOREPLACE:
+        if os.path.lexists(new):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(new))
+        old.rename(new)
+        return
+    away = old.with_name(f"{old.name}.old")
+    new.rename(away)
+    try:
+        old.rename(new)
     except BaseException:
-        old.rename(target)
+        away.rename(new)
         raise
-    shutil.rmtree(old)
+    away.rename(old)
 
 
 def _sync(path: Path) -> None:

@@ -189,6 +189,7 @@ def test_a_failing_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: 
         return real(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr("tracemend.whole.sys.platform", "another system")  # without a call that exchanges two folders
     with pytest.raises(OutputError, match="Input/output error"):
         write(mended(seed=2), out, force=True)
     assert names(tmp_path) == ["out"]

@@ -99,6 +99,8 @@ class Builder:
     overwritten: int = 0
     tracer: str = ""
     nested: bool = False
+    #: Whether lines of somebody else's may lie in between, which say nothing of the trace.
+    mixed: bool = False
     unplaced: list[Unplaced] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
@@ -204,7 +206,7 @@ class Builder:
         if not self.rows and not self.marks and not self.unplaced and self.malformed:
             line, message = self._first_bad
             raise TraceError(self.path, line, f"{message} (read as {self.format}, in which no event was found)")
-        if self.malformed > self.rows:
+        if self.malformed > self.rows and not self.mixed:
             self.doubts.append(
                 Doubt(
                     f"more {self.pieces} of it can't be read than can",

@@ -287,7 +287,7 @@ class _Reader:
 
 def read(path: Path, options: Options) -> Trace:
     """Read strace's text; raises TraceError."""
-    builder = Builder(path, "strace", options)
+    builder = Builder(path, "strace", options, mixed=True)
     main = main_thread(path)
     reader = _Reader(builder, main, main, {main})
     cut = False

@@ -47,10 +47,9 @@ def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bo
         source = trace.path or mended.provenance.get("input")
         check(None if source is None else Path(source), trace.format, out, outputs, force)
         target = out.resolve()
-        with whole_folder(target, replace=force) as work:
+        with whole_folder(target, may_go=lambda: _may_go(out, target, force)) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
             paths = [path for name in chosen for path in OUTPUTS[name](mended, work)]
-            _refuse_existing(out, target, force)  # it may have turned up meanwhile
     except OSError as e:
         raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
     return [out / path.name for path in paths]
@@ -78,6 +77,15 @@ def check(source: Path | None, format: str, out: Path, outputs: Sequence[str] = 
 def _refuse_input(source: Path, out: Path, target: Path) -> None:
     if target == source or target in source.parents or source in target.parents:
         raise OutputError(f"{out}: is, holds or lies in the input {source.name}; choose another folder")
+
+
+def _may_go(out: Path, target: Path, force: bool) -> bool:
+    """Whether what turned up at the output's place while it was written may be replaced."""
+    try:
+        _refuse_existing(out, target, force)
+    except OutputError:
+        return False
+    return True
 
 
 def _refuse_existing(out: Path, target: Path, force: bool) -> None:
