@@ -1,5 +1,38 @@
-"""``python -m tracemend``: the command line."""
+"""``tracemend`` and ``python -m tracemend``: the command line, whatever it is started with."""
 
-from tracemend.cli.app import main
+from __future__ import annotations
 
-main()
+import os
+import sys
+
+#: The descriptors that a process has from the beginning, and how each is used.
+STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+
+
+def main() -> None:
+    """Run the command line. An interrupt ends it without a traceback, also while it is still being loaded."""
+    open_streams()
+    try:
+        from tracemend.cli.app import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def open_streams() -> None:
+    """Give back what was closed, so that no file that is opened later takes its descriptor and is written to by
+    mistake; and have characters that a stream can't say spelt out."""
+    for number, (name, mode) in enumerate(STREAMS):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, open(number, mode, encoding="utf-8"))  # noqa: SIM115 (as long as the process lives)
+        elif mode == "w":
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
+if __name__ == "__main__":
+    main()
