@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import shutil
 import subprocess
@@ -16,11 +17,14 @@ from commands import Done, run
 from conftest import ROOT
 
 from tracemend.formats import FORMATS, read
-from tracemend.formats.base import Evidence
+from tracemend.formats.base import Builder, Evidence, Options
+from tracemend.losses.following import Following
 from tracemend.losses.scanning import scan
 from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN, verdict
 from tracemend.trace.events import Trace
 from tracemend.trace.evidence import Doubt, Unplaced
+
+DATA = ROOT / "tests" / "data"
 
 PAIR = """\
   cat-7 [000] ..... 1.000000: sys_enter: NR 0 (3, 0, 0, 0, 0, 0)
@@ -232,6 +236,35 @@ def test_following_keeps_pairs_that_pieces_divide() -> None:
         out, _ = live.communicate(timeout=60)
     assert json.loads(out)["verdict"] == UNKNOWN
     assert live.returncode == 4
+
+
+DROPPED = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes()).splitlines(keepends=True)[:700]
+#: A cpu goes on with another thread than its last switch brought in.
+SWITCHED = [
+    f"  x-{a} [000] d.... {i}.0: sched_switch: prev_comm=x prev_pid={a} ==> next_comm=x next_pid={b}\n".encode()
+    for i, (a, b) in enumerate([(1, 2), (2, 1)] * 6 + [(2, 1)], 1)
+]
+
+
+@pytest.mark.parametrize("lines", [DROPPED, SWITCHED, PAIR.encode().splitlines(keepends=True)])
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_following_finds_what_a_scan_finds_however_small_the_pieces_are(
+    tmp_path: Path, lines: list[bytes], at_once: int
+) -> None:
+    path = tmp_path / "trace.txt"
+    path.write_bytes(b"".join(lines))
+    following = Following(Builder(path, "ftrace", Options()), lambda loss: None)
+    pieces = ((b"".join(lines[i : i + at_once]), i + 1) for i in range(0, len(lines), at_once))
+    following.run(FORMATS["ftrace"], pieces)
+    assert following.verdict.word == scan(read(path)).verdict.word
+
+
+def test_pieces_of_a_call_graph_are_not_said_to_fit_together(tmp_path: Path) -> None:
+    text = b"# tracer: function_graph\n 0)               |  a() {\n 0)   1.0 us    |    b();\n 0)   2.0 us    |  }\n"
+    following = Following(Builder(tmp_path / "trace.txt", "ftrace", Options()), lambda loss: None)
+    following.run(FORMATS["ftrace"], [(text, 1)])
+    assert following.verdict.word == UNKNOWN
+    assert "don't fit" not in following.verdict.reason
 
 
 def test_only_a_pipe_can_be_followed(tmp_path: Path) -> None:
