@@ -321,7 +321,7 @@ def test_what_cant_be_done_is_said_before_the_work(
 
 def test_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
     shutil.copy(ROOT / "recordings" / "deploy" / "lossy.txt", tmp_path / "trace.txt")
-    command = [sys.executable, "-m", "tracemend", "mend", "trace.txt", "-o", "out", "--perfetto", "--merged"]
+    command = [sys.executable, "-m", "tracemend", "mend", "trace.txt", "-o", "out", "--alone", "--perfetto", "--merged"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as mending:
         deadline = time.monotonic() + 120
         while mending.poll() is None and not any(p.name.startswith(".out.") for p in tmp_path.iterdir()):

@@ -220,9 +220,10 @@ class _Reader:
         clock = _settle(numbers) if self.seconds else "ns"
         self.rows.finish(numbers, self.marks)
         builder = self.builder
-        if self.metrics:
-            said = f"Falco's metrics count {self.metrics:,} drops of the driver since it began"
-            builder.unplaced.append(Unplaced(said, self.metrics))
+        beyond = self.metrics - sum(m.count or 0 for m in self.marks)
+        if beyond > 0:
+            said = f"Falco's metrics count {beyond:,} drops of the driver beyond those that it tells of one by one"
+            builder.unplaced.append(Unplaced(said, beyond))
         builder.tracer = "falco" if self.falco else "sysdig"
         if self.falco:
             builder.doubts.append(FALCO)
