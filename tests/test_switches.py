@@ -23,7 +23,7 @@ SPELLINGS = {
 def switches(n: int, spelling: str, wrong: float = 0.0) -> list[str]:
     """Made up: n switches on each of two cpus, some of them leaving out the one before."""
     draw = rng(5)
-    lines, now = [], [0, 0]
+    lines, now = [of_all(spelling)], [0, 0]
     for i in range(n):
         cpu = i % 2
         new = int(draw.integers(1, 40))
@@ -33,6 +33,18 @@ def switches(n: int, spelling: str, wrong: float = 0.0) -> list[str]:
         lines.append(f"  t-{now[cpu]} [00{cpu}] d..2. {1 + i / 1e4:.6f}: sched_switch: {detail}\n")
         now[cpu] = new
     return lines
+
+
+#: The idle thread goes to one of the kernel's and comes back: so all threads were recorded.
+OF_ALL = {
+    "the kernel's": ("prev_comm=swapper/7 prev_pid=0 {}==> next_comm=kworker/7:1 next_pid=9 {}", 7),
+    "trace-cmd's": ("swapper/7:0 [120] R ==> kworker/7:1:9 [120]", 7),
+}
+
+
+def of_all(spelling: str) -> str:
+    detail, cpu = OF_ALL[spelling]
+    return f"  <idle>-0 [00{cpu}] d..2. 0.500000: sched_switch: {detail}\n"
 
 
 def trace_of(folder: Path, lines: list[str]) -> Path:
@@ -46,7 +58,7 @@ def test_a_whole_chain_has_no_break_and_a_cut_one_has(tmp_path: Path, spelling: 
     lines = switches(2000, spelling)
     whole = scan(read(trace_of(tmp_path, lines)))
     assert (whole.verdict.word, whole.gaps) == (COMPLETE, ())
-    gone = [*range(400, 460), *range(1300, 1301)]
+    gone = [*range(401, 461), 1301]
     broken = scan(read(trace_of(tmp_path, [line for i, line in enumerate(lines) if i not in gone])))
     assert broken.verdict.word == UNKNOWN
     assert [(g.cpu, g.known, g.count) for g in broken.gaps] == [
@@ -54,11 +66,18 @@ def test_a_whole_chain_has_no_break_and_a_cut_one_has(tmp_path: Path, spelling: 
         (1, "suspected", None),
         (0, "suspected", None),
     ]
-    assert broken.gaps[0].begin_ns == read(trace_of(tmp_path, lines)).time_ns[398]
+    assert broken.gaps[0].begin_ns == read(trace_of(tmp_path, lines)).time_ns[399]
 
 
 def test_a_filtered_trace_proves_nothing(tmp_path: Path) -> None:
     trace = read(trace_of(tmp_path, switches(2000, "the kernel's", wrong=2 * FILTERED)))
+    assert not len(unchained(trace)[0])
+    assert scan(trace).verdict.word == COMPLETE
+
+
+def test_a_filter_by_process_that_few_switches_contradict(tmp_path: Path) -> None:
+    _, *lines = switches(2000, "the kernel's", wrong=FILTERED / 3)
+    trace = read(trace_of(tmp_path, lines))
     assert not len(unchained(trace)[0])
     assert scan(trace).verdict.word == COMPLETE
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tracemend.errors import TraceError
 from tracemend.formats import FORMATS, read
 from tracemend.formats.lookalikes import looks_like, rival
+from tracemend.formats.perf import WITHOUT_TIMES
 
 DATA = Path(__file__).parents[1] / "data"
 LIKE = [
@@ -25,7 +26,6 @@ LIKE = [
     (b'{"traceEvents": [{"ph": "X", "ts": 1}]}', "a trace of Chrome or Perfetto in JSON"),
     (b'[{"name": "a", "ph": "X", "ts": 1}]', "a trace of Chrome or Perfetto in JSON"),
     (b'{"ids": [1, 2, 3]}\n', "JSON"),
-    (b"<!DOCTYPE html>\n<html><head>", "a web page (HTML)"),
     (b'<?xml version="1.0"?>\n<a/>', "XML"),
     (b"name,value\nread,1\nwrite,2\n", "a table (CSV)"),
     (b"[    0.000000] Linux version 6.18.0 (gcc 12)\n", "the kernel's log (dmesg)"),
@@ -36,11 +36,7 @@ LIKE = [
         b"% time     seconds  usecs/call     calls    errors syscall\n------ ----------- ----------- ---------\n",
         "the summary of strace -c: counts of calls, no calls",
     ),
-    (
-        b"  cat   17 [001] raw_syscalls:sys_enter: NR 0 (3, 7f)\n  cat   17 [001] raw_syscalls:sys_exit: NR 0 = 1\n",
-        "perf script without times: record with perf record -T, or print them with -F +time",
-    ),
-    (b"perf 17 250000 cycles:u: ffffffff a ([kernel])\n", "perf script without times: record with perf record -T"),
+    (b"perf 17 250000 cycles:u: ffffffff a ([kernel])\n", WITHOUT_TIMES),
     (b'puts("a")  = 2\nfree(0x1)  = <void>\n', "ltrace output: library calls, no system calls"),
     (b'read(3, "a", 1)  = 1\n+++ exited (status 0) +++\n', "ltrace output: library calls, no system calls"),
     (b'[pid 7] libc.so.6->read(3, "a", 1)  = 1\n', "ltrace output: library calls, no system calls"),
@@ -62,6 +58,24 @@ def test_refusals_say_what_a_file_looks_like(tmp_path: Path, data: bytes, what: 
     assert f"no known trace format ({what}" in str(e.value)
     assert all(name in str(e.value) for name in FORMATS)
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"<!DOCTYPE html>\n<html><head>", "a web page (HTML) without ftrace's text in it"),
+        (
+            b"  cat   17 [001] raw_syscalls:sys_enter: NR 0 (3, 7f)\n  cat   17 [001] raw_syscalls:sys_exit: NR 0 = 1\n",
+            WITHOUT_TIMES,
+        ),
+    ],
+)
+def test_what_a_format_knows_as_its_own_it_refuses_itself(tmp_path: Path, data: bytes, what: str) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(TraceError) as e:
+        read(path)
+    assert str(e.value).endswith(what)
 
 
 @pytest.mark.parametrize("name", sorted(p.name for p in DATA.glob("strace_*")))

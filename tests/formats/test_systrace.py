@@ -121,7 +121,7 @@ def test_lines_that_cannot_be_read_have_the_page_s_numbers(tmp_path: Path) -> No
 def test_a_page_without_a_trace_is_refused(tmp_path: Path, page: bytes) -> None:
     path = tmp_path / "page.html"
     path.write_bytes(page)
-    with pytest.raises(TraceError, match="no ftrace text is in this page"):
+    with pytest.raises(TraceError, match="without ftrace's text in it"):
         read(path)
 
 

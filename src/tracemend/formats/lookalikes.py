@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from tracemend.formats.perf import WITHOUT_TIMES
+
 MAGIC = {
     b"\x7fELF": "a program or a library (ELF)",
     b"\xff\xfe": "text in UTF-16: save it as UTF-8",
@@ -43,7 +45,7 @@ LINES = {
     ),
     "a histogram of ftrace: counts of events, no events": re.compile(rb"^# event histogram", re.MULTILINE),
     "perf report: shares of samples, no samples": re.compile(rb"^# Overhead  |^# Samples: \S+ +of event", re.MULTILINE),
-    "perf script without times: record with perf record -T, or print them with -F +time": re.compile(
+    WITHOUT_TIMES: re.compile(
         rb"^ *[^\s#:][^:]{0,40} +\d+(?:/\d+)? +"
         rb"(?:(?:\[\d{3}\] +(?:\d+ +)?|\d+ +)[a-z][\w-]*(?::[\w-]+)*|[a-z]\w*:\w+): ",
         re.MULTILINE,
@@ -51,7 +53,6 @@ LINES = {
     "a trace of Chrome or Perfetto in JSON": re.compile(rb"\A\s*[\[{].*\"(?:traceEvents|ph)\" ?:", re.DOTALL),
     "the kernel's log (dmesg)": re.compile(rb"\A\[ *\d+\.\d{6}\] "),
     "JSON": re.compile(rb"\A\s*[\[{]\s*[\"\[{\d]"),
-    "a web page (HTML)": re.compile(rb"\A\s*<(?:!doctype html|html)", re.IGNORECASE),
     "XML": re.compile(rb"\A\s*<\?xml"),
     "folded stacks: counts of samples, no samples": re.compile(rb"\A(?:[^\n;]+;)+[^\n;]+ \d+\n"),
     "a table (CSV)": re.compile(rb"\A(?:[^\n,]+,)+[^\n,]+\n(?:[^\n,]*,)+[^\n,]*\n"),

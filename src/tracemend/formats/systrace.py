@@ -59,7 +59,7 @@ def read(path: Path, options: Options) -> Trace:
                     out.write(b"\n" * page.read(packed.end()).count(b"\n"))
                     _unpack(page, out, builder)
                 elif not _extract(page, out):
-                    raise TraceError(path, 0, "no ftrace text is in this page")
+                    raise TraceError(path, 0, "a web page (HTML) without ftrace's text in it")
             clock = ftrace.fill(builder, chunks(text))
         except UNPACKING as e:
             raise TraceError(path, 0, f"can't unpack it: {e}") from e

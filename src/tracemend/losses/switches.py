@@ -24,8 +24,10 @@ SPELLINGS = tuple(
         r"^.*?:(?P<prev>\d{1,9}) \[.*==> .*:(?P<next>\d{1,9}) \[",
     )
 )
-#: In a whole trace no switch contradicts the one before, and where buffers overflow few do. If more of them do, not all
-#: switches were recorded at all (a filter by thread), and they prove nothing.
+#: From the idle thread to one of the kernel's: what every system does all the time, and what is never recorded where a
+#: filter lets only the switches of some processes through. Of such switches a chain can't be asked.
+OF_ALL = r"(?s)swapper/\d+.*(?:==>|next_comm).*\b(?:kworker/|rcu|ksoftirqd/|migration/|kcompactd|kswapd|irq/)"
+#: Even then: where buffers overflow few switches contradict the one before. If more of them do, not all were recorded.
 FILTERED = 0.1
 
 
@@ -37,7 +39,10 @@ def unchained(trace: Trace) -> tuple[Ints, Ints]:
     if SWITCH not in names:
         return none, none
     rows = np.flatnonzero(codes == names.index(SWITCH))
-    prev, following = _threads(trace.table["args"].take(pa.array(rows)))
+    texts = trace.table["args"].take(pa.array(rows))
+    if not pc.any(pc.match_substring_regex(texts, OF_ALL)).as_py():
+        return none, none
+    prev, following = _threads(texts)
     told = (prev >= 0) & (following >= 0)
     rows, prev, following = rows[told], prev[told], following[told]
     order = np.argsort(trace.cpu[rows], kind="stable")
