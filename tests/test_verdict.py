@@ -238,25 +238,30 @@ def test_following_keeps_pairs_that_pieces_divide() -> None:
     assert live.returncode == 4
 
 
-DROPPED = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes()).splitlines(keepends=True)[:700]
+DROPPED = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes())[:60_000].decode().rpartition("\n")[0]
+NAMES = {0: "swapper/0", 9: "kworker/0:1"}
 #: A cpu goes on with another thread than its last switch brought in.
 SWITCHED = [
-    f"  x-{a} [000] d.... {i}.0: sched_switch: prev_comm=x prev_pid={a} ==> next_comm=x next_pid={b}\n".encode()
-    for i, (a, b) in enumerate([(1, 2), (2, 1)] * 6 + [(2, 1)], 1)
+    f"  x-{a} [000] d.... {i}.0: sched_switch: {NAMES[a]}:{a} [120] R ==> {NAMES[b]}:{b} [120]\n"
+    for i, (a, b) in enumerate([(0, 9), (9, 0)] * 6 + [(9, 0)], 1)
 ]
 
 
-@pytest.mark.parametrize("lines", [DROPPED, SWITCHED, PAIR.encode().splitlines(keepends=True)])
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [(DROPPED, UNKNOWN), ("".join(SWITCHED), UNKNOWN), (PAIR, COMPLETE)],
+    ids=["drop", "switch", "pair"],
+)
 @pytest.mark.parametrize("at_once", [1, 7])
 def test_following_finds_what_a_scan_finds_however_small_the_pieces_are(
-    tmp_path: Path, lines: list[bytes], at_once: int
+    tmp_path: Path, text: str, word: str, at_once: int
 ) -> None:
-    path = tmp_path / "trace.txt"
-    path.write_bytes(b"".join(lines))
+    path = written(tmp_path, text)
+    lines = text.encode().splitlines(keepends=True)
     following = Following(Builder(path, "ftrace", Options()), lambda loss: None)
     pieces = ((b"".join(lines[i : i + at_once]), i + 1) for i in range(0, len(lines), at_once))
     following.run(FORMATS["ftrace"], pieces)
-    assert following.verdict.word == scan(read(path)).verdict.word
+    assert following.verdict.word == scan(read(path)).verdict.word == word
 
 
 def test_pieces_of_a_call_graph_are_not_said_to_fit_together(tmp_path: Path) -> None:

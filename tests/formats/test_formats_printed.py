@@ -40,6 +40,7 @@ from tracemend.formats import FORMATS, read, recognise
 from tracemend.formats.text import chunks
 from tracemend.losses.scanning import scan
 from tracemend.losses.suspect import suspect
+from tracemend.losses.verdict import Losses
 from tracemend.trace.events import Trace
 
 DAY_NS = 86_400 * 1_000_000_000
@@ -305,6 +306,13 @@ def test_falco_says_each_drop_twice(tmp_path: Path, said: str) -> None:
     assert gaps(trace) == [(-1, 0, 1, 7)]
     assert trace.tracer == "falco"
     assert [d.unless for d in trace.doubts] == [""]
+
+
+def test_what_falco_tells_one_by_one_is_in_its_metrics(tmp_path: Path) -> None:
+    """Two drops were told by an alert; of seven that the metrics count, five were not."""
+    some, all_ = (Losses.of(read(text(tmp_path, FALCO_JSON + FALCO_METRICS % n))) for n in (2, 7))
+    assert (some.events, all_.events) == (2, 7)
+    assert len(some.unplaced) == 0
 
 
 def test_falcos_json(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ class Graph:
             name = self.builder.names(decode(call["name"]))
             self._put(found, who, (name, ENTER, line), (decode(call["args"]) or None, None))
             if call["leaf"] == b";":
-                self._put(found, who, (name, EXIT, line), (None, _result(call["said"])), nanoseconds(found["us"] or b"0", 3))
+                self._put(
+                    found, who, (name, EXIT, line), (None, _result(call["said"])), nanoseconds(found["us"] or b"0", 3)
+                )
             elif len(calls) < DEEPEST:
                 calls.append((depth, name))
         elif back:
