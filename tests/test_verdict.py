@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import subprocess
 import sys
 import time
@@ -14,11 +15,14 @@ from commands import Done, run
 from conftest import ROOT
 
 from tracemend.formats import FORMATS, read
-from tracemend.formats.base import Evidence
+from tracemend.formats.base import Builder, Evidence, Options
+from tracemend.losses.following import Following
 from tracemend.losses.scanning import scan
 from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN, verdict
 from tracemend.trace.events import Trace
 from tracemend.trace.evidence import Doubt, Unplaced
+
+DATA = ROOT / "tests" / "data"
 
 PAIR = """\
   cat-7 [000] ..... 1.000000: sys_enter: NR 0 (3, 0, 0, 0, 0, 0)
@@ -230,6 +234,40 @@ def test_following_keeps_pairs_that_pieces_divide() -> None:
         out, _ = live.communicate(timeout=60)
     assert json.loads(out)["verdict"] == UNKNOWN
     assert live.returncode == 4
+
+
+DROPPED = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes())[:60_000].decode().rpartition("\n")[0]
+NAMES = {0: "swapper/0", 9: "kworker/0:1"}
+#: A cpu goes on with another thread than its last switch brought in.
+SWITCHED = [
+    f"  x-{a} [000] d.... {i}.0: sched_switch: {NAMES[a]}:{a} [120] R ==> {NAMES[b]}:{b} [120]\n"
+    for i, (a, b) in enumerate([(0, 9), (9, 0)] * 6 + [(9, 0)], 1)
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [(DROPPED, UNKNOWN), ("".join(SWITCHED), UNKNOWN), (PAIR, COMPLETE)],
+    ids=["drop", "switch", "pair"],
+)
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_following_finds_what_a_scan_finds_however_small_the_pieces_are(
+    tmp_path: Path, text: str, word: str, at_once: int
+) -> None:
+    path = written(tmp_path, text)
+    lines = text.encode().splitlines(keepends=True)
+    following = Following(Builder(path, "ftrace", Options()), lambda loss: None)
+    pieces = ((b"".join(lines[i : i + at_once]), i + 1) for i in range(0, len(lines), at_once))
+    following.run(FORMATS["ftrace"], pieces)
+    assert following.verdict.word == scan(read(path)).verdict.word == word
+
+
+def test_pieces_of_a_call_graph_are_not_said_to_fit_together(tmp_path: Path) -> None:
+    text = b"# tracer: function_graph\n 0)               |  a() {\n 0)   1.0 us    |    b();\n 0)   2.0 us    |  }\n"
+    following = Following(Builder(tmp_path / "trace.txt", "ftrace", Options()), lambda loss: None)
+    following.run(FORMATS["ftrace"], [(text, 1)])
+    assert following.verdict.word == UNKNOWN
+    assert "don't fit" not in following.verdict.reason
 
 
 def test_only_a_pipe_can_be_followed(tmp_path: Path) -> None:

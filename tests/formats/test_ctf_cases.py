@@ -17,6 +17,7 @@ from tracemend.cli.app import app
 from tracemend.errors import TraceError
 from tracemend.formats import glance, read, read_windows
 from tracemend.formats.ctf.counters import growth
+from tracemend.losses.verdict import LOST, verdict
 
 CASES = ROOT.parent / "shared" / "cases" / "ctf"
 #: The fields of the events of each case.
@@ -220,7 +221,8 @@ def test_a_file_that_can_not_be_read_is_a_loss_without_a_place(tmp_path: Path) -
     folder = trace.write(tmp_path, [packets, [b"x" * 64]])
     found, seen = read(folder), glance(folder)
     assert [(u.said, u.count) for u in found.unplaced] == [("nothing of stream_1 can be read", None)]
-    assert "nothing of stream_1 can be read" in seen.warnings
+    assert seen.unplaced == found.unplaced
+    assert verdict(seen).word == LOST
     assert found.passed_over is not None
     with pytest.raises(TraceError, match="stream_1: byte 0: no packet begins here"):
         read(folder, strict=True)

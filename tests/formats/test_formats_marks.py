@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from tracemend.errors import TraceError
-from tracemend.formats import perf, read
+from tracemend.formats import parquet, perf, read
 from tracemend.formats.text import open_binary
 from tracemend.trace.events import Trace
 
@@ -194,3 +194,12 @@ def test_perf_without_a_cpu(tmp_path: Path) -> None:
     trace = read(tmp_path / "trace")
     assert [(g.cpu, g.before, g.after, g.count) for g in trace.gaps] == [(-1, 0, 1, 5)]
     assert trace.cpu.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("name", ["opensnoop_lost.txt", "perf_trace_lost.txt"])
+def test_a_recording_of_a_trace_whose_losses_name_no_cpu(tmp_path: Path, name: str) -> None:
+    trace = read(DATA / name)
+    parquet.write(trace, tmp_path / "copy.parquet")
+    again = read(tmp_path / "copy.parquet")
+    assert [(g.cpu, g.before, g.count) for g in again.gaps] == [(g.cpu, g.before, g.count) for g in trace.gaps]
+    assert again.doubts == trace.doubts

@@ -65,7 +65,7 @@ def test_refusals_say_what_a_file_looks_like(tmp_path: Path, data: bytes, what: 
     [
         (b"<!DOCTYPE html>\n<html><head>", "a web page (HTML) without ftrace's text in it"),
         (
-            b" cat 17 [001] raw_syscalls:sys_enter: NR 0 (3, 7f)\n cat 17 [001] raw_syscalls:sys_exit: NR 0 = 1\n",
+            b"  cat   17 [001] raw_syscalls:sys_enter: NR 0 (3)\n  cat   17 [001] raw_syscalls:sys_exit: NR 0 = 1\n",
             WITHOUT_TIMES,
         ),
     ],

@@ -281,6 +281,16 @@ def test_other_losses_and_doubts(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_perf")
+def test_samples_too_short_for_their_event_have_no_name(tmp_path: Path) -> None:
+    made = lossy()
+    made.records = [made.record(9, bytes(8))]
+    (tmp_path / "perf.data").write_bytes(made.file())
+    trace = read(tmp_path / "perf.data")
+    assert trace.names[1] == ["unknown"]
+    assert "a sample that is shorter than its event says" in trace.unplaced[0].said
+
+
+@pytest.mark.usefixtures("no_perf")
 def test_damage_is_told_and_what_was_read_is_kept(tmp_path: Path) -> None:
     path, whole = tmp_path / "perf.data", lossy().file()
     for data, words in (

@@ -15,7 +15,7 @@ from tracemend.formats.base import Builder, Options
 from tracemend.formats.text import LONGEST_LINE
 from tracemend.losses.following import HEAD, Following
 from tracemend.trace.events import Gap
-from tracemend.trace.evidence import Unplaced
+from tracemend.trace.evidence import Unplaced, plural
 
 
 def follow(path: Path, format: str | None, options: Options, json_: bool) -> Following:
@@ -27,7 +27,7 @@ def follow(path: Path, format: str | None, options: Options, json_: bool) -> Fol
         elif isinstance(loss, Unplaced):
             say(f"lost: {loss.said}")
         else:
-            count = "an unknown number of events" if loss.count is None else f"{loss.count:,} events"
+            count = "an unknown number of events" if loss.count is None else plural(loss.count, "event")
             cpu = f" on cpu {loss.cpu}" if loss.cpu >= 0 else ""
             say(f"lost: {count}{cpu} before line {loss.line:,}, {loss.begin_ns / 1e9:.6f} s")
 
@@ -51,7 +51,7 @@ def follow(path: Path, format: str | None, options: Options, json_: bool) -> Fol
     if json_:
         print_json({"input": str(path), **said.as_dict(), "events": following.builder.rows})
     else:
-        say(f"{path}: {found.name}, {following.builder.rows:,} events")
+        say(f"{path}: {found.name}, {plural(following.builder.rows, 'event')}")
         say(f"{said.word.capitalize()}: {said.reason}.")
     return following
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
-from tracemend.formats.text import LONGEST_LINE, Ints, chunks, decode
+from tracemend.formats.text import LONGEST_LINE, LOOKED_AT, Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 from tracemend.trace.syscalls import call_name, canonical
@@ -60,7 +60,6 @@ CPU, TID, COMM = (
 )
 PERF_TID, PERF_COMM = re.compile(rb"\bperf_tid = (-?\d{1,9})\b"), re.compile(rb"\bperf_comm = \"([^\"]*)")
 NUMBER, RET = re.compile(rb"\bid = (\d{1,9})\b"), re.compile(rb"\bret = (-?\w+)")
-LOOKED_AT = 50
 #: So many contexts are kept, to be read once.
 MOST_KEPT = 1 << 16
 
@@ -275,7 +274,7 @@ UNHEARD = Doubt(
     "Scan the CTF folder itself, whose packets count what was lost.",
 )
 EVIDENCE = Evidence(
-    marks="Tracer discarded N events between [t] and [u], Tracer discarded (or lost) N packets",
+    marks="Tracer discarded n events between [t] and [u], Tracer discarded (or lost) n packets",
     complete="",
     blind="everything, if only stdout was kept, and nothing tells whether it was; at times lost packets (babeltrace 1)",
 )

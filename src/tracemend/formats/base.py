@@ -12,6 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
+from tracemend.formats.text import decode
 from tracemend.trace.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.syscalls import DEFAULT_ARCH
@@ -20,6 +21,10 @@ from tracemend.trace.syscalls import DEFAULT_ARCH
 Pieces = Iterable[tuple[bytes, int]]
 #: What times are: nanoseconds, or numbers that tell an order alone.
 Clock = Literal["ns", "index"]
+
+
+#: More lost events than this in one mark is damage, not a loss: no buffer runs over by 2^40 events.
+MOST_LOST = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,14 @@ class Builder:
         if not self.malformed:
             self._first_bad = line, message if path is None else f"{path.name}: {message}"
         self.malformed += 1
+
+    def count(self, line: int, text: bytes) -> int | None:
+        """A mark's number of lost events; None, once reported as a bad line, when no buffer can have lost so many."""
+        count = int(text) if len(text) < 20 else MOST_LOST
+        if count < MOST_LOST:
+            return count
+        self.bad(line, f"a loss of {decode(text[:40])} events can't be true")
+        return None
 
     def add(
         self,

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from tracemend.formats.base import Builder, Evidence, Format, Options
-from tracemend.formats.ftrace import parse_count
 from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
-from tracemend.formats.text import LONGEST_LINE, chunks, decode, read_head
+from tracemend.formats.text import LONGEST_LINE, LOOKED_AT, decode, read_head
 from tracemend.trace.events import INSTANT, Mark, Trace
 from tracemend.trace.evidence import Doubt
 from tracemend.untrusted import json_of
@@ -48,7 +47,6 @@ COLUMN = re.compile(r"[A-Z][A-Z0-9_#%/]*(?:\([A-Za-z%/]{1,4}\))?|\|?LAT\(ms\)|-"
 TRACED = {"PATH": "open", "FNAME": "open", "PCOMM": "exec", "DPORT": "connect", "SECTOR": "io", "SIG": "signal"}
 NAMES = ("FUNC", "FUNCTION", "SYSCALL", "EVENT", "CAP", "NAME")
 OUTPUT = ("printf", "time", "cat", "join", "syscall", "value")
-LOOKED_AT = 50
 
 
 def recognise(head: bytes) -> bool:
@@ -103,7 +101,7 @@ class _Reader:
     def line(self, line: int, text: bytes) -> None:
         lost = LOST.search(text) if b"ost " in text or b"dropped " in text else None
         if lost and not text.startswith(b'{"type"'):
-            count = parse_count(self.builder, line, lost["count"])
+            count = self.builder.count(line, lost["count"])
             self.lost(count, int(lost["cpu"]) if lost["cpu"] else -1, line)
             if len(self.begun) < LONGEST_LINE and not text[: lost.start()].endswith((b": ", b", ", b'"')):
                 self.begun += text[: lost.start()]
@@ -140,7 +138,7 @@ class _Reader:
             return
         self.attached |= kind == "attached_probes"
         if kind == "lost_events":
-            self.lost(parse_count(self.builder, line, b"%d" % max(0, count)), -1, line)
+            self.lost(self.builder.count(line, b"%d" % max(0, count)), -1, line)
         elif kind in OUTPUT:
             self.add(None, kind, data if isinstance(data, str) else json.dumps(data), line)
 
@@ -197,11 +195,8 @@ def _number(word: str, most: int) -> int:
 def read(path: Path, options: Options) -> Trace:
     """Read what an eBPF tool printed; raises TraceError."""
     reader = _Reader(Builder(path, "bpf", options))
-    for chunk, first in chunks(path):
-        for line, text in enumerate(chunk.split(b"\n"), first):
-            if text:
-                reader.line(line, text.rstrip(b"\r"))
-        reader.rows.pack()
+    for line, text in reader.rows.lines():
+        reader.line(line, text)
     if reader.begun:
         reader.line(line, b"")
     return reader.finish()

@@ -16,7 +16,7 @@ from pathlib import Path
 from tracemend.formats import funcgraph
 from tracemend.formats.base import Builder, Clock, Evidence, Format, Options, Pieces
 from tracemend.formats.kernel import Layout, read_chunk
-from tracemend.formats.text import Lines, chunks, decode
+from tracemend.formats.text import LOOKED_AT, Lines, chunks, decode
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
@@ -38,11 +38,6 @@ STATISTIC = re.compile(
     rb"(?:(?P<cpu>CPU)|(?P<lost>overrun|dropped events)|commit overrun|entries|bytes|oldest event ts|now ts"
     rb"|read events): +(?P<number>\d{1,18})(?:\.\d+)?\s*$"
 )
-#: More lost events than this in one mark is damage, not a loss: no buffer runs over by 2^40 events.
-MOST_LOST = 1 << 40
-#: A file may begin with the rest of a line that was cut off: so many lines are looked at for the first event.
-LOOKED_AT = 50
-
 LAYOUT = Layout(re.compile(USUAL + SECONDS))
 #: The other ways in which a line may be laid out; all lines of a file are laid out alike.
 LAYOUTS = (
@@ -93,15 +88,6 @@ def _layout(chunk: bytes) -> Layout | None:
     return None
 
 
-def parse_count(builder: Builder, line: int, text: bytes) -> int | None:
-    """A mark's number of lost events; None, once reported as a bad line, when no buffer can have lost so many."""
-    count = int(text) if len(text) < 20 else MOST_LOST
-    if count < MOST_LOST:
-        return count
-    builder.bad(line, f"a loss of {decode(text[:40])} events can't be true")
-    return None
-
-
 @dataclass(slots=True)
 class _Remarks:
     """What the lines that are no events say of losses."""
@@ -116,7 +102,7 @@ class _Remarks:
     def __call__(self, row: int, line: int, text: bytes) -> None:
         mark = MARK.match(text)
         if mark:
-            count = parse_count(self.builder, line, mark["count"]) if mark["count"] else None
+            count = self.builder.count(line, mark["count"]) if mark["count"] else None
             self.builder.marks.append(Mark(int(mark["cpu"]), row, count, line))
         elif written := WRITTEN.match(text):
             self.headed = True

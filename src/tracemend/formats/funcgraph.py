@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracemend.formats.base import Builder
+from tracemend.formats.rows import nanoseconds
 from tracemend.formats.text import Lines, decode
 from tracemend.trace.events import ENTER, EXIT, INSTANT
 
@@ -125,7 +126,9 @@ class Graph:
             name = self.builder.names(decode(call["name"]))
             self._put(found, who, (name, ENTER, line), (decode(call["args"]) or None, None))
             if call["leaf"] == b";":
-                self._put(found, who, (name, EXIT, line), (None, _result(call["said"])), _duration_ns(found["us"]))
+                self._put(
+                    found, who, (name, EXIT, line), (None, _result(call["said"])), nanoseconds(found["us"] or b"0", 3)
+                )
             elif len(calls) < DEEPEST:
                 calls.append((depth, name))
         elif back:
@@ -165,8 +168,3 @@ def _owner(tid: int, cpu: int) -> tuple[int, int]:
 def _result(said: bytes | None) -> str | None:
     found = RESULT.search(said) if said else None
     return decode(found[1]) if found else None
-
-
-def _duration_ns(us: bytes | None) -> int:
-    whole, _, fraction = (us or b"0").partition(b".")
-    return int(whole) * 1000 + int(fraction.ljust(3, b"0"))

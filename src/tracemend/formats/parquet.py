@@ -52,6 +52,7 @@ def write(
         "marks": [[g.cpu, len(trace) if g.after is None else g.after, g.count] for g in trace.gaps],
         "provenance": trace.provenance,
         "tracer": trace.tracer,
+        **({"nested": True} if trace.nested else {}),
         "unplaced": [u.as_dict() for u in trace.unplaced],
         "doubts": [asdict(d) for d in trace.doubts],
         **(about or {}),
@@ -121,7 +122,7 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
                 raise ValueError(f"column {name!r} has holes, or values that it can't have")
         events = pa.table(columns, schema=SCHEMA)
         marks = [
-            Mark(_int(c, rows), _int(r, rows), None if n is None else _int(n, 1 << 40), r)
+            Mark(_int(c, (1 << 31) - 1, -1), _int(r, rows), None if n is None else _int(n, 1 << 40), r)
             for c, r, n in about.get("marks", [])
         ]
         gaps = gaps_from_marks(events["cpu"].to_numpy(), events["time_ns"].to_numpy(), marks)
@@ -134,6 +135,7 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
             clock="index" if about.get("clock") == "index" else "ns",
             provenance=dict(about.get("provenance", {})),
             tracer=str(about.get("tracer", "")),
+            nested=about.get("nested") is True,
             unplaced=tuple(Unplaced(**u) for u in about.get("unplaced", [])),
             doubts=tuple(Doubt(**d) for d in about["doubts"]) if "doubts" in about else (SILENT,),
         )
@@ -141,8 +143,8 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
         raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e
 
 
-def _int(value: object, most: int) -> int:
-    if type(value) is not int or not 0 <= value <= most:
+def _int(value: object, most: int, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= most:
         raise ValueError(f"a mark of {value!r}")
     return value
 

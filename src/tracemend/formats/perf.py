@@ -18,9 +18,8 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Clock, Evidence, Format, Options, Pieces
-from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.kernel import Layout, read_chunk
-from tracemend.formats.text import Lines, chunks, decode
+from tracemend.formats.text import LOOKED_AT, Lines, chunks, decode
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
@@ -118,7 +117,7 @@ def fill(builder: Builder, pieces: Pieces) -> None:
         event = LAYOUT.match(text)
         lost = LOST.match(text, event.start("event") if event else len(text) - len(text.lstrip()))
         if lost:
-            count = parse_count(builder, line, lost["count"])
+            count = builder.count(line, lost["count"])
             if lost["samples"]:
                 samples += count or 0
             elif event:

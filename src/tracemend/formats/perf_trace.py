@@ -21,9 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracemend.formats.base import Builder, Evidence, Format, Options
-from tracemend.formats.ftrace import LOOKED_AT, parse_count
 from tracemend.formats.rows import LATEST_NS, Rows, nanoseconds
-from tracemend.formats.text import chunks, decode
+from tracemend.formats.text import LOOKED_AT, decode
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 from tracemend.trace.syscalls import call_name, canonical
@@ -144,7 +143,7 @@ class _Reader:
     def _other(self, line: int, text: bytes) -> None:
         lost, chunked = LOST.match(text), CHUNKS.match(text)
         if lost:
-            self.waiting.append((parse_count(self.builder, line, lost[1]), line))
+            self.waiting.append((self.builder.count(line, lost[1]), line))
         elif chunked:
             said = f"perf says that it lost {int(chunked[1]):,} chunks of events"
             self.builder.unplaced.append(Unplaced(said, int(chunked[1]), "chunks", line=line))
@@ -178,12 +177,8 @@ def read(path: Path, options: Options) -> Trace:
     """Read perf trace's text; raises TraceError."""
     builder = Builder(path, "perf-trace", options)
     reader = _Reader(builder)
-    for chunk, first in chunks(path):
-        text = COLOUR.sub(b"", chunk) if b"\x1b[" in chunk else chunk
-        for line, one in enumerate(text.split(b"\n"), first):
-            if one:
-                reader.line(line, one.rstrip(b"\r"))
-        reader.rows.pack()
+    for line, text in reader.rows.lines():
+        reader.line(line, COLOUR.sub(b"", text) if b"\x1b[" in text else text)
     reader.finish()
     builder.doubts.append(REPLAYED)
     return builder.finish()

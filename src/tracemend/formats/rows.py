@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracemend.formats.base import Builder
-from tracemend.formats.text import Bools, Ints, as_strings
+from tracemend.formats.text import Bools, Ints, as_strings, chunks
 from tracemend.trace.events import Mark
 
 #: Time, cpu, thread, command's code (-1: none), name's code, phase, arguments, result, line.
@@ -27,8 +27,7 @@ LATEST_NS = 1 << 62
 def nanoseconds(seconds: bytes, power: int = 9) -> int:
     """A decimal number as nanoseconds, if one of it is 10 to the ``power`` of them; what lies below is cut off."""
     whole, _, fraction = seconds.partition(b".")
-    unit: int = 10**power
-    return int(whole) * unit + int(fraction[:power].ljust(power, b"0"))
+    return int(whole + fraction[:power].ljust(power, b"0"))
 
 
 class DayClock:
@@ -60,6 +59,14 @@ class Rows:
 
     def __len__(self) -> int:
         return self.before + len(self.found)
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines of the builder's file that aren't empty, with their numbers; what was found is packed meanwhile."""
+        for chunk, first in chunks(self.builder.path):
+            for line, text in enumerate(chunk.split(b"\n"), first):
+                if text:
+                    yield line, text.rstrip(b"\r")
+            self.pack()
 
     def pack(self) -> None:
         """Keep what was found as arrays, which take less room."""

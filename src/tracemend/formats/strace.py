@@ -24,6 +24,7 @@ import pyarrow as pa
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.lookalikes import rival
+from tracemend.formats.rows import nanoseconds
 from tracemend.formats.stracelines import (
     CALL,
     HEAD,
@@ -35,15 +36,13 @@ from tracemend.formats.stracelines import (
     Clock,
     attached,
     known,
-    nanoseconds,
     over,
 )
-from tracemend.formats.text import Ints, chunks, decode
+from tracemend.formats.text import LOOKED_AT, Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.evidence import Doubt
 
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
-LOOKED_AT = 50
 #: Events that are added to a trace at once.
 BATCH = 1 << 18
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from tracemend.formats.rows import DAY_NS, nanoseconds
 from tracemend.trace.syscalls import all_names
 
 #: What stands in front of a call: the process and its command (``--decode-pids=comm``), its security context, the time,
@@ -41,9 +42,6 @@ NO_RESULT = (b"?", b"? <unavailable>")
 #: Seconds below this are no date (it was 1973): they are ``-r``'s distances.
 EARLIEST_DATE = 100_000_000
 LATEST_NS = (1 << 63) - 1 - 1_000_000_000 * 1_000_000_000  # a duration has nine digits of seconds
-#: Nanoseconds in one of the last of so many decimals.
-POWERS = (1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)
-DAY_NS = 86_400 * 1_000_000_000
 
 
 @cache
@@ -105,9 +103,3 @@ class Clock:
         else:
             return None
         return self.now
-
-
-def nanoseconds(text: bytes) -> int:
-    """Seconds with decimals, or without, in nanoseconds."""
-    seconds, _, fraction = text.partition(b".")
-    return int(seconds + fraction) * POWERS[len(fraction)]

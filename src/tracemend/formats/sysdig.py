@@ -17,9 +17,8 @@ from typing import Any
 import numpy as np
 
 from tracemend.formats.base import Builder, Clock, Evidence, Format, Options
-from tracemend.formats.ftrace import parse_count
 from tracemend.formats.rows import LATEST_NS, DayClock, Rows, nanoseconds
-from tracemend.formats.text import Ints, chunks, decode
+from tracemend.formats.text import LOOKED_AT, Ints, decode
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 from tracemend.untrusted import json_of
@@ -51,7 +50,6 @@ NO_CALLS = {
     *("switch", "procexit", "signaldeliver", "page_fault", "container", "notification"),
     *("infra", "tracer", "cpu_hotplug", "processinfo", "meta"),
 }
-LOOKED_AT = 50
 #: Seconds below this are no date (it was 1973).
 EARLIEST_DATE_NS = 100_000_000 * 1_000_000_000
 SECOND_NS = 1_000_000_000
@@ -187,7 +185,7 @@ class _Reader:
 
     def _dropped(self, number: bytes, alert: bool, time: int | None, line: int) -> None:
         """What Falco's log says it says again as an alert: of two that agree in a row, one."""
-        count = parse_count(self.builder, line, number)
+        count = self.builder.count(line, number)
         if self.told == (not alert, count):
             self.told = None
             return
@@ -220,9 +218,10 @@ class _Reader:
         clock = _settle(numbers) if self.seconds else "ns"
         self.rows.finish(numbers, self.marks)
         builder = self.builder
-        if self.metrics:
-            said = f"Falco's metrics count {self.metrics:,} drops of the driver since it began"
-            builder.unplaced.append(Unplaced(said, self.metrics))
+        beyond = self.metrics - sum(m.count or 0 for m in self.marks)
+        if beyond > 0:
+            said = f"Falco's metrics count {beyond:,} drops of the driver beyond those that it tells of one by one"
+            builder.unplaced.append(Unplaced(said, beyond))
         builder.tracer = "falco" if self.falco else "sysdig"
         if self.falco:
             builder.doubts.append(FALCO)
@@ -264,11 +263,8 @@ def _settle(numbers: Ints) -> Clock:
 def read(path: Path, options: Options) -> Trace:
     """Read what sysdig or Falco printed; raises TraceError."""
     reader = _Reader(Builder(path, "sysdig", options))
-    for chunk, first in chunks(path):
-        for line, text in enumerate(chunk.split(b"\n"), first):
-            if text:
-                reader.line(line, text.rstrip(b"\r"))
-        reader.rows.pack()
+    for line, text in reader.rows.lines():
+        reader.line(line, text)
     return reader.finish()
 
 
@@ -281,7 +277,7 @@ FALCO = Doubt(
     "Look at scap.n_drops in its metrics, or set syscall_event_drops to threshold 0 with a rate that is high enough.",
 )
 EVIDENCE = Evidence(
-    marks="events of type drop, Driver Drops:N (-v), Falco's N system calls dropped in last second, its scap.n_drops",
+    marks="events of type drop, Driver Drops:n (-v), Falco's n system calls dropped in last second, its scap.n_drops",
     complete="Driver Drops:0 of a driver that saw events (sysdig -v of a live system)",
     blind="all that the driver dropped, if sysdig ran without -v or stderr wasn't kept; what Falco doesn't tell",
 )

@@ -29,6 +29,8 @@ Bools = NDArray[np.bool_]
 
 CHUNK = 1 << 19
 LONGEST_LINE = 1 << 20
+#: A file may begin with the rest of a line that was cut off: so many lines are looked at for the first event.
+LOOKED_AT = 50
 _PAD = 64  # zero bytes behind a chunk, so that look-ahead never leaves the array
 
 #: How packed files begin.

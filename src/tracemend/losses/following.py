@@ -1,4 +1,4 @@
-"""A live trace, scanned as it comes: what is lost is told when it is read, and no event is kept."""
+"""A live trace, scanned as it comes: what is lost is told when it is read, and few events are kept."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ import pyarrow as pa
 from tracemend.errors import TraceError
 from tracemend.formats import FORMATS
 from tracemend.formats.base import Builder, Clock, Format, Pieces
-from tracemend.losses.suspect import unpaired
+from tracemend.losses.suspect import sides, unpaired
+from tracemend.losses.switches import SWITCH, unchained
 from tracemend.losses.verdict import Losses, Verdict, verdict
-from tracemend.trace.events import Gap, Known, Trace
+from tracemend.trace.events import INSTANT, Gap, Known, Trace, rows_by
 from tracemend.trace.evidence import Unplaced
 
 #: So much is looked at to recognise a format, as for a file.
 HEAD = 1 << 16
 #: Suspected places that are remembered.
 REMEMBERED = 1000
+#: So many events are searched for broken pairs at once: a search costs the same for a single one.
+SEARCHED = 1 << 14
 
 
 def followed() -> list[str]:
@@ -39,8 +42,10 @@ class Following:
     suspected: list[Gap] = field(default_factory=list)
     clock: Clock = "ns"
     _told: int = 0
-    #: The last event of each thread, for pairs that pieces divide.
-    _last: pa.Table | None = None
+    #: Events that wait to be searched, behind those that pairs may begin with which pieces divide.
+    _held: list[pa.Table] = field(default_factory=list)
+    _waiting: int = 0
+    _sides: set[tuple[str, int]] = field(default_factory=set)
 
     def run(self, format: Format, pieces: Pieces) -> None:
         """Read the pieces to their end. Raises TraceError, also for a format that can't be followed."""
@@ -49,6 +54,7 @@ class Following:
             raise TraceError(self.builder.path, 0, f"only texts can be followed ({able}), and this is {format.name}")
         self.clock = format.fill(self.builder, self._watched(pieces))
         self._look()
+        self._search()
 
     def _watched(self, pieces: Pieces) -> Iterator[tuple[bytes, int]]:
         for piece in pieces:
@@ -68,21 +74,29 @@ class Following:
             self.tell(loss)
         self._told = len(builder.unplaced)
         events = builder.take()
-        if events.num_rows:
-            self._search(events)
+        if len(events):
+            self._held.append(events)
+            self._waiting += len(events)
+        if self._waiting >= SEARCHED:
+            self._search()
 
-    def _search(self, events: pa.Table) -> None:
-        """Look for broken pairs in these events and between them and earlier ones."""
-        table = events if self._last is None else pa.concat_tables([self._last, events], promote_options="none")
-        trace = Trace(self.builder.path, self.builder.format, table.unify_dictionaries())
-        for p, q in zip(*(rows.tolist() for rows in unpaired(trace)), strict=True):
+    def _search(self) -> None:
+        """Look for broken pairs in the events that wait, and between them and earlier ones."""
+        if not self._waiting:
+            return
+        table = pa.concat_tables(self._held, promote_options="none").unify_dictionaries()
+        trace = Trace(self.builder.path, self.builder.format, table)
+        self._sides |= sides(trace)
+        broken = zip(unpaired(trace, self._sides), unchained(trace), strict=True)
+        before, after = (np.concatenate(rows).tolist() for rows in broken)
+        for q, p in sorted(zip(after, before, strict=True)):
             if len(self.suspected) < REMEMBERED:
                 line, number = int(trace.line[q]), len(self.suspected)
                 begin, end = int(trace.time_ns[p]), int(trace.time_ns[q])
                 self.suspected.append(
                     Gap(number, int(trace.cpu[q]), None, None, begin, max(begin, end), None, "suspected", line)
                 )
-        self._last = trace.table.take(pa.array(np.sort([rows[-1] for rows in trace.threads.values()])))
+        self._held, self._waiting = [_last(trace)], 0
 
     @cached_property
     def trace(self) -> Trace:
@@ -102,7 +116,8 @@ class Following:
 
     @cached_property
     def verdict(self) -> Verdict:
-        return verdict(self.trace, self.suspected)
+        """Calls within one another are not searched: which of them are open would have to be known for all threads."""
+        return verdict(self.trace, None if self.builder.nested else self.suspected)
 
     @property
     def losses(self) -> Losses:
@@ -115,3 +130,13 @@ class Following:
     @property
     def share_lost(self) -> float:
         return self.lost / max(1, self.lost + self.builder.rows)
+
+
+def _last(trace: Trace) -> pa.Table:
+    """What pairs with a later event: the last side of a call of each thread, the last switch of each cpu."""
+    codes, names = trace.names
+    calls = np.flatnonzero(trace.phase != INSTANT)
+    switches = np.flatnonzero(codes == names.index(SWITCH)) if SWITCH in names else calls[:0]
+    of = ((calls, trace.tid[calls]), (switches, trace.cpu[switches]))
+    last = [int(rows[group[-1]]) for rows, key in of for group in rows_by(key).values()]
+    return trace.table.take(pa.array(sorted(last), pa.int64()))

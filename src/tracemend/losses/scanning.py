@@ -155,7 +155,7 @@ class QuickScan:
 
     @property
     def lost(self) -> int:
-        return sum(g.count or 0 for g in self.seen.gaps)
+        return self.losses.events
 
     @property
     def span(self) -> tuple[int, int]:
@@ -188,6 +188,7 @@ class QuickScan:
             "events": None,
             "gaps": gaps,
             "lost": self.lost,
+            "unplaced": [u.as_dict() for u in self.losses.unplaced],
             "cpus": self.cpus(),
             "over_time": self.over_time(),
             "warnings": list(self.seen.warnings),

@@ -17,13 +17,14 @@ slot i lies between events i and i + 1.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.losses.switches import unchained
-from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace, rows_by
+from tracemend.trace.events import ENTER, EXIT, INSTANT, PHASES, Gap, Trace, rows_by
 from tracemend.trace.syscalls import FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 
 Ints = NDArray[np.int64]
@@ -160,7 +161,7 @@ def suspect(trace: Trace) -> tuple[Gap, ...]:
     Every gap is ``suspected``, without a count, and its ``line`` is that of the event after it.
     """
     pairs, chains = (_unexplained(trace, *found) for found in (unpaired(trace), unchained(trace)))
-    before, after = (np.concatenate(sides) for sides in zip(pairs, chains, strict=True))
+    before, after = (np.concatenate(rows) for rows in zip(pairs, chains, strict=True))
     if not len(before):
         return ()
     streams = {cpu: _Stream.of(trace, rows) for cpu, rows in trace.streams.items()}
@@ -182,16 +183,27 @@ def suspect(trace: Trace) -> tuple[Gap, ...]:
     return _gaps(trace, streams)
 
 
-def unpaired(trace: Trace) -> tuple[Ints, Ints]:
-    """Rows (B,) of the two events of each pair that can't follow each other in a thread."""
+def sides(trace: Trace) -> set[tuple[str, int]]:
+    """The calls by name, each with a side (ENTER or EXIT) of which there is an event."""
+    code, names = trace.names
+    found = np.unique(code.astype(np.int64) * len(PHASES) + trace.phase)
+    return {(names[c], p) for c, p in zip(*(x.tolist() for x in np.divmod(found, len(PHASES))), strict=True)}
+
+
+def unpaired(trace: Trace, earlier: Set[tuple[str, int]] = frozenset()) -> tuple[Ints, Ints]:
+    """Rows (B,) of the two events of each pair that can't follow each other in a thread.
+
+    earlier: ``sides`` that were there in front of this trace, where it is one piece of many.
+    """
     if trace.nested:
         return misnested(trace)
     phase, tid = trace.phase, trace.tid
     code, names = trace.names
-    entering, leaving = (np.bincount(code[phase == p], minlength=len(names)) > 0 for p in (ENTER, EXIT))
+    there = sides(trace) | earlier
+    both = np.array([{(n, ENTER), (n, EXIT)} <= there for n in names], bool)
     no_exit, no_enter = np.isin(names, WITHOUT_EXIT), np.isin(names, WITHOUT_ENTER)
     # a call of which only one side was recorded at all pairs with nothing
-    usable = (phase != INSTANT) & (tid >= 0) & ((entering & leaving) | no_exit | no_enter)[code]
+    usable = (phase != INSTANT) & (tid >= 0) & (both | no_exit | no_enter)[code]
     rows = np.flatnonzero(usable)
     rows = rows[np.argsort(tid[rows], kind="stable")]
     p, q = rows[:-1], rows[1:]

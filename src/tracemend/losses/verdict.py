@@ -48,9 +48,8 @@ class Losses:
 
     @classmethod
     def of(cls, trace: Trace | Glance) -> Losses:
-        if isinstance(trace, Glance):
-            return cls(trace.gaps, ())
-        begin = (overwritten(trace.overwritten),) if trace.overwritten else ()
+        before = 0 if isinstance(trace, Glance) else trace.overwritten
+        begin = (overwritten(before),) if before else ()
         return cls(trace.gaps, (*begin, *trace.unplaced))
 
     def __bool__(self) -> bool:

@@ -114,6 +114,7 @@ class Glance:
     streams: tuple[StreamHeads, ...]
     gaps: tuple[Gap, ...]
     warnings: tuple[str, ...] = ()
+    unplaced: tuple[Unplaced, ...] = ()
     doubts: tuple[Doubt, ...] = ()
 
 

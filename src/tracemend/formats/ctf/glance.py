@@ -29,5 +29,5 @@ def glance(path: Path, options: Options) -> Glance:
             end = end if lost.end is None else s.ns(lost.end)
             known: Known = "uncounted" if lost.count is None else "counted"
             gaps.append(Gap(len(gaps), s.number, None, None, begin, max(begin, end), lost.count, known, lost.after))
-    told = (*builder.warnings, *builder.passed_over(), *(u.said for u in builder.unplaced), *warnings(traces, streams))
-    return Glance(path, "ctf", tuple(heads), tuple(gaps), told, tuple(doubts(streams)))
+    told = (*builder.warnings, *builder.passed_over(), *warnings(traces, streams))
+    return Glance(path, "ctf", tuple(heads), tuple(gaps), told, tuple(builder.unplaced), tuple(doubts(streams)))

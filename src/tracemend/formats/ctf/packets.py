@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder
+from tracemend.formats.base import MOST_LOST, Builder
 from tracemend.formats.ctf.counters import growth, step
 from tracemend.formats.ctf.decode import Decoder, Env, Plan, packet_reader
 from tracemend.formats.ctf.folders import METADATA, stream_files
@@ -35,8 +35,6 @@ MOST_PACKETS = 1 << 22
 MOST_CPUS, NO_CPU = 1 << 16, (-1, (1 << 32) - 1, (1 << 64) - 1)
 #: No value of a packet's context has more bits.
 MOST_BITS = 72
-#: More lost events than this between two packets is damage: no buffer runs over by 2^40 events.
-MOST_LOST = 1 << 40
 
 Key = tuple[int, object]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tracemend.formats.base import Builder
+from tracemend.formats.base import MOST_LOST, Builder
 from tracemend.formats.etl.buffers import BUFFER_LOST, EVENTS_LOST, Buffer
 from tracemend.formats.etl.header import CIRCULAR, IN_MEMORY, NEW_FILE, ONE_STREAM, Header
-from tracemend.formats.ftrace import MOST_LOST
 from tracemend.trace.evidence import Doubt, Unplaced
 
 STOP = "Stop the session before its file is copied (logman stop NAME -ets, wpr -stop FILE)."

@@ -23,6 +23,8 @@ from tracemend.trace.events import INSTANT, Mark, rows_by
 
 #: Bits of read_format.
 ENABLED, RUNNING, WITH_ID, GROUP, WITH_LOST = 1, 2, 4, 8, 16
+#: Of a sample that is too short to tell its event.
+NAMELESS = -1
 #: Events that are added to the trace at once.
 BATCH = 1 << 20
 
@@ -58,7 +60,7 @@ class _Reader:
         late = samples.time > LATEST
         if late.any():
             builder.bad(0, f"a sample of cpu {samples.cpu[np.argmax(late)]} whose time can't be")
-        name = np.zeros(count, np.int32)
+        name = np.full(count, NAMELESS, np.int32)
         phase = np.full(count, INSTANT, np.int8)
         args, ret = np.full(count, None, object), np.full(count, None, object)
         begin, end = _raw(samples, attrs)
@@ -74,6 +76,8 @@ class _Reader:
             said = columns(stream, self.found.kinds, builder, self._say)
             name[described], phase[described] = said.name, said.phase
             args[described], ret[described] = said.args.to_pylist(), said.ret.to_pylist()
+        if (name == NAMELESS).any():
+            name[name == NAMELESS] = builder.names("unknown")
         self.time.append(np.where(late, -1, samples.time.astype(np.int64)))
         self.cpu.append(samples.cpu)
         self.tid.append(samples.tid)

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.formats.ftrace import MOST_LOST
+from tracemend.formats.base import MOST_LOST
 from tracemend.formats.perfdata.file import (
     CPU,
     EVENT_DESC,

@@ -21,8 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Options
-from tracemend.formats.ftrace import MOST_LOST
+from tracemend.formats.base import MOST_LOST, Builder, Options
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, columns, short, split, values
 from tracemend.formats.text import UNPACKING, open_binary
