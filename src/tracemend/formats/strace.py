@@ -175,8 +175,9 @@ class _Reader:
     """What is known of a file of strace's up to one of its lines.
 
     ``held``: a call without an end so far, and its line: strace was stopped in it, or something was written in between.
-    ``left``: the call that the line above left unfinished; with ``-z`` its end may follow without a head. ``open``: each
-    thread's call that didn't return yet, which nothing but its end can follow. ``over``: whether nothing need follow.
+    ``left``: the call that the line above left unfinished; with ``-z`` its end may follow without a head.
+    ``open``: each thread's call that didn't return yet, which nothing but its end can follow. ``over``: whether nothing
+    need follow.
     """
 
     builder: Builder
