@@ -98,6 +98,16 @@ def test_no_output_has_a_control_character_of_a_name(tmp_path: Path, name: str) 
         assert name.encode() not in (out / "trace.perfetto-trace").read_bytes()
 
 
+def test_a_line_end_in_a_path_begins_no_line(tmp_path: Path) -> None:
+    """Otherwise a file's name could say that other files are complete."""
+    path = tmp_path / "a\ncomplete    b"
+    path.write_text(trace_of("cat"))
+    for done in (run("scan", path), run("scan", path, path), run("scan", tmp_path / "a\nb")):
+        shown = done.stdout + done.stderr
+        assert "a\\x0a" in shown
+        assert not any(line.startswith(("complete", "b")) for line in shown.splitlines())
+
+
 @pytest.mark.parametrize("case", ["brackets", "markup_closing", "terminal_escape"])
 def test_the_cases(case: str) -> None:
     path = CASES / f"{case}.txt"

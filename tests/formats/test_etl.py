@@ -303,6 +303,13 @@ def test_a_file_that_was_cut(tmp_path: Path) -> None:
     assert [g.cpu for g in trace.gaps] == [1]
 
 
+def test_a_file_that_overwrites_its_oldest_buffers_was_cut(tmp_path: Path) -> None:
+    """Its numbers begin at 1: nothing was overwritten, and what is missing is missing at the end."""
+    raw = full(mode=2).bytes()
+    assert lost(trace_of(raw, tmp_path)) == []
+    assert lost(trace_of(raw[: len(raw) // 2 // SIZE * SIZE], tmp_path)) != []
+
+
 def test_space_that_was_never_written_is_no_damage(tmp_path: Path) -> None:
     trace = trace_of(full().bytes() + bytes(3 * SIZE), tmp_path)
     assert not trace.unplaced

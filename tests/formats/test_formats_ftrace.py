@@ -248,3 +248,16 @@ def test_a_call_that_never_returned_takes_no_return_of_another(tmp_path: Path) -
 def test_a_trace_may_have_no_event(tmp_path: Path, header: str) -> None:
     trace = made_up(tmp_path, header, strict=True)
     assert (len(trace), trace.gaps, trace.overwritten) == (0, (), 0)
+
+
+def test_a_trace_file_without_its_header_is_complete_on_a_condition(tmp_path: Path) -> None:
+    """It lost events with overwrite on, and nothing that is left of it says so."""
+    with open_binary(DATA / "ftrace_overrun.txt.xz") as f:
+        lines = f.readlines()
+    path = tmp_path / "trace.txt"
+    path.write_bytes(b"".join(line for line in lines if not line.startswith(b"#")))
+    trace = read(path)
+    assert not trace.overwritten
+    assert "unless it is a part of a trace file" in [d.unless for d in trace.doubts]
+    report = read(DATA / "trace_cmd_report.txt")
+    assert [d.unless for d in report.doubts] == ["unless it was recorded with overwrite off"]

@@ -129,6 +129,14 @@ def test_perf_trace_without_commands(tmp_path: Path) -> None:
     assert trace.table["ret"].to_pylist()[1] == "-1 ENOENT (No such file or directory)"
 
 
+@pytest.mark.parametrize("end", ["= ", "="])
+def test_perf_trace_prints_no_result_of_getppid(tmp_path: Path, end: str) -> None:
+    """Recorded: it takes the result for a thread, and knows no name of that one."""
+    trace = read(text(tmp_path, f"     0.534 ( 0.002 ms): sh/3216 getppid()           {end}\n"), strict=True)
+    assert trace.table["name"].to_pylist() == ["getppid"] * 2
+    assert trace.table["ret"].to_pylist() == [None, None]
+
+
 def test_a_recorded_loss_of_perf_trace() -> None:
     trace = read(DATA / "perf_trace_lost.txt")
     said = [int(n) for n in re.findall(r"LOST (\d+) events!", (DATA / "perf_trace_lost.txt").read_text())]

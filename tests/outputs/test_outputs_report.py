@@ -180,6 +180,16 @@ def test_a_trace_of_marks_only(tmp_path: Path) -> None:
     assert "nothing recorded before this gap" in page.text
 
 
+def test_a_short_trace_far_from_the_clock_s_beginning(tmp_path: Path) -> None:
+    """Times since 1970 within less than floating point can tell apart."""
+    path = tmp_path / "short.txt"
+    line = "sh-7 [000] ..... 1700000000.{:06}: sys_{}: NR 0 {}\n"
+    first, second = (line.format(t, "enter", "(3)") + line.format(t + 1, "exit", "= 0") for t in (1, 40))
+    path.write_text(f"{first}CPU:0 [LOST 2 EVENTS]\n{second}")
+    page = Page(report.render(made_up(read(path))))
+    assert "2 events were lost in 1 gap" in page.text
+
+
 def test_positions_stand_in_for_times(tmp_path: Path) -> None:
     (tmp_path / "trace.txt").write_text("openat read ? ? close\n? mmap\nread openat\n")
     page = Page(report.render(made_up(read(tmp_path / "trace.txt"))))

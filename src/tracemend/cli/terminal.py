@@ -42,8 +42,9 @@ def complain(text: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """Harmful characters spelt out; line ends of ours stay."""
-    return "\n".join(map(printable, text.split("\n")))
+    """Harmful characters spelt out; a line end stays in front alone, where it is ours: others may be a name's."""
+    rest = text.lstrip("\n")
+    return text[: len(text) - len(rest)] + printable(rest)
 
 
 def warn(path: Path, warnings: Sequence[str]) -> None:
@@ -84,7 +85,7 @@ class Update(Protocol):
 @contextmanager
 def progress(title: str) -> Iterator[Update]:
     """Show on stderr how far work is: a bar on a terminal; elsewhere a line now and then."""
-    shown = _bar(title) if sys.stderr.isatty() else _lines(title)
+    shown = (_bar if sys.stderr.isatty() else _lines)(printable(title))
     with shown as update:
         yield update
 
@@ -92,7 +93,7 @@ def progress(title: str) -> Iterator[Update]:
 @contextmanager
 def _bar(title: str) -> Iterator[Update]:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

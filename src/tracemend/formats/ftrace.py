@@ -59,6 +59,11 @@ DROP_MODE = Doubt(
     "Look at dropped events in /sys/kernel/tracing/per_cpu/cpu*/stats, or record with overwrite on.",
     "unless it was recorded with overwrite off",
 )
+NO_HEADER = Doubt(
+    "the trace file tells only in its header what was overwritten, and this text has none",
+    "Keep the header of the trace file, or read trace_pipe, which marks its losses.",
+    "unless it is a part of a trace file",
+)
 
 
 def recognise(head: bytes) -> bool:
@@ -94,6 +99,7 @@ class _Remarks:
 
     builder: Builder
     headed: bool = False
+    reported: bool = False
     started: int = 0
     cpu: int = -1
     #: By cpu, events lost by its statistics, and the line.
@@ -107,6 +113,8 @@ class _Remarks:
         elif written := WRITTEN.match(text):
             self.headed = True
             self.builder.overwritten += max(0, int(written[2]) - int(written[1]))
+        elif text.startswith(b"cpus="):
+            self.reported = True
         elif STARTED.match(text):
             self.started = self.started or line
         elif statistic := STATISTIC.match(text):
@@ -121,6 +129,8 @@ class _Remarks:
     def finish(self) -> None:
         """Add the losses that have no place."""
         builder = self.builder
+        if not self.headed and not self.reported:
+            builder.doubts.append(NO_HEADER)
         if self.started and not self.headed:
             said = "ftrace says where a cpu's buffer starts, which it does only after one was overwritten"
             builder.unplaced.append(Unplaced(said, None, "events", -1, self.started))
@@ -143,8 +153,8 @@ def fill(builder: Builder, pieces: Pieces) -> Clock:
             graph.read(Lines(chunk, first), remarks)
         else:
             read_chunk(Lines(chunk, first), layout or LAYOUT, builder, remarks)
-    remarks.finish()
     builder.doubts.append(DROP_MODE)
+    remarks.finish()
     builder.nested = layout is GRAPH
     if layout in (TICKING, TICKING_LATENCY):
         builder.warnings.append("the clock counts ticks: times are as it counted, and no seconds")
@@ -162,7 +172,8 @@ EVIDENCE = Evidence(
     marks="CPU:n [LOST k EVENTS] (trace_pipe), CPU:n [k EVENTS DROPPED] (trace-cmd report), and in the header of the "
     "trace file fewer entries in the buffer than were written",
     complete="no mark, and events that fit together",
-    blind="what a buffer in drop mode (overwrite off) lost: only per_cpu/cpuN/stats counts it",
+    blind="what a buffer in drop mode (overwrite off) lost: only per_cpu/cpuN/stats counts it; what was overwritten "
+    "before a trace file was read, if its header isn't kept",
 )
 TITLE = "ftrace text (trace_pipe, trace, trace-cmd report, atrace, perf-tools)"
 FORMAT = Format("ftrace", TITLE, recognise, read, EVIDENCE, "ftrace", fill=fill)

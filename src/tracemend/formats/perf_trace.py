@@ -32,9 +32,10 @@ HEAD = re.compile(
     rb"\s*+(?P<time>\?|\d{1,13}\.\d{3}) \(\s*(?:(?P<took>\d{1,13}\.\d{3}) ms)?\s*\): "
     rb"(?:(?:(?P<comm>[^(]{1,32}?)/)?(?P<tid>\d{1,9}) )?"
 )
-#: What a thread did: a call that is over, one that isn't yet, an exit alone, a page fault, any other event.
+#: What a thread did: a call that is over (perf prints no result of getppid), one that isn't yet, an exit alone, a page
+#: fault, any other event.
 CONTINUED = re.compile(rb" ?\.\.\. \[continued\]: (?P<name>\w+)\(\)\)?\s*(?:= (?P<ret>.*))?$")
-CALL = re.compile(rb"(?P<name>[a-z_]\w*)\((?P<args>.*)\)\s*= (?P<ret>\S.*)$")
+CALL = re.compile(rb"(?P<name>[a-z_]\w*)\((?P<args>.*)\)\s*= ?(?P<ret>\S.*)?$")
 UNFINISHED = re.compile(rb"(?P<name>[a-z_]\w*)\((?P<args>.*)\.\.\.$")
 FAULT = re.compile(rb"(?P<name>m(?:aj|in)fault) (?P<args>.*)")
 EVENT = re.compile(rb"(?:[\w-]+:)*(?P<name>[\w-]+)(?:\((?P<args>.*)\)|: ?(?P<text>.*))?$")

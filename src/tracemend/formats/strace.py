@@ -41,8 +41,12 @@ from tracemend.formats.stracelines import (
 from tracemend.formats.text import LOOKED_AT, Ints, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.evidence import Doubt
+from tracemend.trace.syscalls import LAST_CALLS
 
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
+#: The thread whose execve took over its process, and that process's number.
+HEIR = re.compile(rb"superseded by execve in pid (\d{1,9})")
+EXECS = (b"execve", b"execveat")
 #: Events that are added to a trace at once.
 BATCH = 1 << 18
 
@@ -53,6 +57,20 @@ BREAKS_OFF = Doubt(
 BY_HAND = Doubt(
     "strace attached to a process that ran already, and what that did before isn't in the trace",
     "Start the process under strace to have its calls from the first on.",
+)
+TORN = Doubt(
+    "a call is resumed that none left unfinished, or another begins within an unfinished one: lines are missing",
+    "Take the whole file as strace wrote it, with the lines of all its processes.",
+)
+HEADLESS = Doubt(
+    "it doesn't begin with execve, as it does for a process that strace starts",
+    "Take the whole file, and let -e trace= keep execve.",
+    "unless its beginning is missing",
+)
+ENDLESS = Doubt(
+    "it ends before all of its processes do",
+    "Let strace run to its end, and take the whole file.",
+    "unless its end is missing",
 )
 
 
@@ -157,6 +175,8 @@ class _Reader:
 
     ``held``: a call without an end so far, and its line: strace was stopped in it, or something was written in between.
     ``left``: the call that the line above left unfinished; with ``-z`` its end may follow without a head.
+    ``open``: each thread's call that didn't return yet, which nothing but its end can follow. ``over``: whether nothing
+    need follow.
     """
 
     builder: Builder
@@ -172,7 +192,11 @@ class _Reader:
     index: int = 0
     held: tuple[int, bytes] | None = None
     left: tuple[re.Match[bytes], bytes] | None = None
+    open: dict[int, bytes] = field(default_factory=dict)
     by_hand: bool = False
+    headless: bool = False
+    torn: bool = False
+    over: bool = False
 
     def read(self, line: int, text: bytes) -> bool:
         """Take one line; False if it is none of strace's."""
@@ -180,6 +204,7 @@ class _Reader:
         here = attached(text) if b"tached" in text else None
         if here:
             pid, new, broken = here
+            self.over = not new
             if new:
                 self.alive.add(pid)
                 self.by_hand |= self.index == 0 and not broken and self.held is None
@@ -202,7 +227,11 @@ class _Reader:
             return False
         self.clock.read(head)  # whatever the line tells: -r counts from line to line
         if text.endswith(b"+++"):
-            self.alive.discard(int(head["pid"] or head["column"] or self.alone))
+            gone = int(head["pid"] or head["column"] or self.alone)
+            heir = HEIR.search(text)
+            self.open.pop(gone, None)
+            self.alive.discard(int(heir[1]) if heir else gone)
+            self.over = self.seen.isdisjoint(self.alive)
             self.alone = next(iter(self.alive)) if len(self.alive) == 1 else self.main
         return True
 
@@ -221,6 +250,7 @@ class _Reader:
             self.left = head, entering or resumed
             rest = rest[: unfinished.start()]
         args, ret, took = ended or (rest, b"?", None)
+        self.over = decode(entering or resumed) in LAST_CALLS or bool(unfinished and b"detached" in unfinished[0])
         return self._add(line, head, entering or resumed, bool(resumed), (rest if unfinished else args, ret, took))
 
     def _add(
@@ -241,6 +271,12 @@ class _Reader:
         if tid not in self.seen:
             self.seen.add(tid)
             self.by_hand |= resumed or args.startswith(b"<... resuming interrupted")
+            self.headless |= self.index == 0 and name not in EXECS
+        else:
+            begun = self.open.pop(tid, None)
+            self.torn |= name not in EXECS and (begun != name if resumed else begun is not None)
+        if ret == b"?":
+            self.open[tid] = name
         command = own or other
         comm = -1 if command is None else self.builder.comms(decode(command))
         code = self.names.get(name)
@@ -300,14 +336,19 @@ def read(path: Path, options: Options) -> Trace:
         builder.doubts.append(BREAKS_OFF)
     if reader.by_hand:
         builder.doubts.append(BY_HAND)
+    elif reader.headless:
+        builder.doubts.append(HEADLESS)
+    if reader.torn:
+        builder.doubts.append(TORN)
+    elif reader.index and not reader.over:
+        builder.doubts.append(ENDLESS)
     reader.events.add_to(builder)
     return builder.finish("ns" if reader.timed else "index")
 
 
 EVIDENCE = Evidence(
     marks="none: strace stops the process at each call, so that nothing is lost",
-    complete="strace started the process and the file doesn't break off",
-    blind="what a process did before strace attached to it, and what came after the end of a file that breaks off at a "
-    "line's end",
+    complete="strace started the process, and the file goes on to the end of all its processes",
+    blind="what a process did before strace attached to it, and lines that were taken out of the file",
 )
 FORMAT = Format("strace", "strace text (-f, -ttt, -tt, -t, -r)", recognise, read, EVIDENCE, "strace")

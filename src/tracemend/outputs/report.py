@@ -149,8 +149,8 @@ def _timeline(mended: Mended, gaps: list[dict[str, Any]], clock: _Clock) -> dict
     cpus = sorted({g["cpu"] for g in gaps} | {int(c) for c in np.unique(trace.cpu)})
     shown = cpus[:MOST_CPUS]
     none = np.array([], np.int64)
-    bounds = (clock.begin, clock.begin + span)
-    density = [np.histogram(trace.time_ns[trace.streams.get(c, none)], COLUMNS, bounds)[0] for c in shown]
+    since = trace.time_ns - clock.begin  # times since 1970 have no nanoseconds left in floating point
+    density = [np.histogram(since[trace.streams.get(c, none)], COLUMNS, (0, span))[0] for c in shown]
     busiest = max([1, *(int(d.max()) for d in density)])
     lanes = [
         {"cpu": cpu, "area": _area(d / busiest), **_marks([g for g in gaps if g["cpu"] == cpu], clock.begin, span)}

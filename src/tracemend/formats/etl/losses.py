@@ -87,7 +87,7 @@ class Losses:
             count = unread if unread < MOST_LOST else None
             self._unplaced(f"{unread:,} of its buffers {why}", count, "buffers")
         absent = self.header.buffers_written - len(self.buffers) - max(missing, self.damaged)
-        if absent > 0 and not overwritten:
+        if absent > 0:
             self._unplaced(f"{absent:,} buffers that were written are not in the file", absent, "buffers")
         return behind if placed else []
 
