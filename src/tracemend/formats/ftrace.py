@@ -64,6 +64,8 @@ DROP_MODE = Doubt(
     "Look at dropped events in /sys/kernel/tracing/per_cpu/cpu*/stats, or record with overwrite on.",
     "unless it was recorded with overwrite off",
 )
+#: Lines that only ``trace-cmd report`` prints: the number of cpus, and its own spelling of a loss.
+TRACE_CMD = re.compile(rb"cpus=\d+$|CPU:\d+ \[.*EVENTS DROPPED\]")
 
 
 def recognise(head: bytes) -> bool:
@@ -114,6 +116,8 @@ class _Remarks:
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def __call__(self, row: int, line: int, text: bytes) -> None:
+        if TRACE_CMD.match(text):
+            self.builder.tracer = "trace-cmd"
         mark = MARK.match(text)
         if mark:
             count = parse_count(self.builder, line, mark["count"]) if mark["count"] else None
