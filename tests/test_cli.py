@@ -319,7 +319,7 @@ def test_commands_run_as_processes_and_warn_of_nothing(lossy: Path, tmp_path: Pa
 def test_a_line_now_and_then_says_that_work_goes_on(lossy: Path, tmp_path: Path) -> None:
     done = run("mend", lossy, "-o", tmp_path / "out", often=0.001)
     assert done.returncode == 0
-    assert re.search(r"^mending:.*, 0 s$", done.stderr, re.MULTILINE), done.stderr
+    assert re.search(r"^mending: (.*, )?0 s$", done.stderr, re.MULTILINE), done.stderr
 
 
 def test_work_that_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

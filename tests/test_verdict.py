@@ -157,7 +157,19 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     assert run("scan", str(inner / "1*")).returncode == 0
     assert run("scan", str(inner / "3*")).returncode == 1
     (tmp_path / "empty").mkdir()
-    assert run("scan", tmp_path / "empty").returncode == 1
+    assert "no trace in this folder" in run("scan", tmp_path / "empty").stderr
+
+
+def test_a_folder_of_perf_record_threads_is_one_trace(tmp_path: Path) -> None:
+    """Made up: the main file is recorded, the thread's is not."""
+    inner = tmp_path / "run"
+    inner.mkdir()
+    with lzma.open(ROOT / "tests" / "data" / "perf_lost.data.xz") as recorded:
+        (inner / "data").write_bytes(recorded.read())
+    (inner / "data.0").write_bytes(b"PERFFILE's thread")
+    done = run("scan", tmp_path)
+    assert f"{inner}: perf.data" in done.stdout
+    assert "passed over" not in done.stderr
 
 
 def test_what_cant_be_read_is_counted_and_told(tmp_path: Path) -> None:
@@ -213,7 +225,7 @@ def test_following_tells_a_loss_at_once() -> None:
         live.stdin.close()
         rest = live.stdout.read().decode()
     assert live.returncode == 3
-    assert rest.endswith("-: ftrace, 8 events\nLost: 4 events in 2 gaps.\n")
+    assert "-: ftrace, 8 events\nLost: 4 events in 2 gaps.\nRecord again" in rest
 
 
 @pytest.mark.parametrize(
@@ -277,7 +289,7 @@ def test_only_a_pipe_can_be_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (PAIR, "The buffer sufficed: no loss is marked and all events fit together, unless it was recorded with"),
+        (PAIR, "The buffer sufficed: no loss is marked and all events fit together; this holds unless it was"),
         (MARKED, "The buffer did not suffice: 2 events in 1 gap."),
         (OVERWRITTEN, "The buffer did not suffice: 6 events were overwritten"),
         (BROKEN, "Nobody can tell whether the buffer sufficed"),
@@ -293,9 +305,43 @@ def test_advice_never_says_more_than_it_knows(tmp_path: Path, text: str, sentenc
     assert document["sufficed"] is {COMPLETE: True, LOST: False, UNKNOWN: None}[document["verdict"]]
 
 
+def test_losses_without_a_count_have_no_number_in_advice_or_table(tmp_path: Path) -> None:
+    path = written(tmp_path, MARKED.replace("LOST 2 EVENTS", "LOST EVENTS"))
+    said = run("advise", path).stdout
+    assert "Nothing tells how much larger" in said
+    document = json.loads(run("advise", path, "--json", "--buffer-kb", "64").stdout)
+    assert (document["add_kb"], document["sufficient_kb"]) == (None, None)
+    assert document["larger"] == "echo 128 > /sys/kernel/tracing/buffer_size_kb"
+    (row,) = [line.split() for line in run("scan", path).stdout.splitlines() if line.split()[:1] == ["0"]][:1]
+    assert row[3:6] == ["?", "?", "?"]
+
+
+def test_a_buffer_of_unknown_size_is_never_made_smaller(tmp_path: Path) -> None:
+    path = written(tmp_path, MARKED)
+    document = json.loads(run("advise", path, "--json").stdout)
+    assert (document["add_kb"], document["sufficient_kb"]) == (4, None)
+    assert "<SIZE>" in document["larger"]
+    assert "the old size and 4 more" in run("advise", path).stdout
+    assert "echo 2048 >" in run("advise", path, "--buffer-kb", "1408").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        ("trace_cmd_report.txt", "trace-cmd record -b 128 "),
+        ("perf_trace_lost.txt", "perf trace -m 256K "),
+        ("perf_lost.txt.xz", "perf record -m 256K "),
+        ("bpftrace_lost.txt", "BPFTRACE_PERF_RB_PAGES=32 "),
+    ],
+)
+def test_the_way_to_a_larger_buffer_is_the_tracers_own(name: str, way: str) -> None:
+    assert f"  {way}" in run("advise", ROOT / "tests" / "data" / name, "--buffer-kb", "100").stdout
+
+
 def test_overwritten_events_tell_how_much_larger_the_buffer_must_be(tmp_path: Path) -> None:
     path = written(tmp_path, OVERWRITTEN)
-    assert "doubling it" in run("advise", path).stdout
+    assert "Double it" in run("advise", path).stdout
+    assert "echo <SIZE> > /sys" in run("advise", path).stdout
     assert "echo 256 > /sys/kernel/tracing/buffer_size_kb" in run("advise", path, "--buffer-kb", "64").stdout
 
 
@@ -304,7 +350,7 @@ def test_overwritten_events_tell_how_much_larger_the_buffer_must_be(tmp_path: Pa
     [
         (["-o", "missing/out"], "there is no folder"),
         (["-o", "there"], "exists already"),
-        (["-o", "out", "--merged"], "only uncompressed text"),
+        (["-o", "out", "--merged"], "uncompressed text (ftrace"),
     ],
 )
 def test_what_cant_be_done_is_said_before_the_work(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import etl_made as made
 import numpy as np
+import pyarrow as pa
 import pytest
 from conftest import ROOT
 from etl_made import ORIGIN, SIZE, START, START_NS, Log
@@ -416,3 +417,14 @@ def test_damage_never_raises_anything_else(tmp_path: Path, data: st.DataObject) 
     path = tmp_path / "damaged"
     path.write_bytes(bytes(raw) or b"\0")
     attempt(path, format="etl", strict=data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+def test_a_compressed_log_is_unpacked(tmp_path: Path, codec: str) -> None:
+    log = ROOT.parent / "shared" / "data" / "etw" / "AMSITrace.etl"
+    if not log.exists():
+        pytest.skip(f"{log} is absent")
+    path = tmp_path / "log"
+    with pa.output_stream(str(path), compression=codec) as out:
+        out.write(log.read_bytes())
+    assert len(read(path)) == len(read(log))

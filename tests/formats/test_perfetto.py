@@ -168,7 +168,7 @@ def test_what_the_kernel_overran_is_told_by_cpu() -> None:
     wanted = {c.cpu: c.overrun for c in stats[2].cpu_stats}
     assert {u.cpu: u.count for u in trace.unplaced} == wanted
     assert all(n > 1000 for n in wanted.values())
-    assert all("overrun in the kernel's buffer, those of its gaps among them" in u.said for u in trace.unplaced)
+    assert all("overwritten in the kernel's buffer, those of its gaps among them" in u.said for u in trace.unplaced)
     assert not trace.doubts
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, TraceArgument, read_trace
-from tracemend.cli.terminal import print_json, print_table, say
+from tracemend.cli.terminal import cpu_name, print_json, print_table, say
 
 if TYPE_CHECKING:
     from tracemend.losses.advice import Advice
@@ -35,22 +35,28 @@ def advise(
 ) -> None:
     """Say whether the buffer sufficed, and how large a one would have held all events."""
     from tracemend.losses.advice import advise as ask
-    from tracemend.losses.larger import larger
+    from tracemend.losses.larger import SIZE, larger
     from tracemend.losses.scanning import scan
     from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN
 
     read = read_trace(trace, format, arch, strict)
-    said, advice = scan(read).verdict, ask(read)
-    kb = max((a.sufficient_kb(buffer_kb) for a in advice), default=_all_kb(read, buffer_kb))
+    found, advice = scan(read), ask(read)
+    said = found.verdict
+    kb = max((a.sufficient_kb(buffer_kb) for a in advice if a.missing_bytes), default=_all_kb(read, buffer_kb))
+    add_kb = max((a.sufficient_kb(0) for a in advice if a.missing_bytes), default=None)
+    doubled_kb = int(2 ** math.ceil(math.log2(2 * buffer_kb))) if buffer_kb else 0
+    size_kb = (kb or doubled_kb) if buffer_kb else None
+    way = larger(read.tracer, size_kb) if (size_kb or 0) <= LARGEST_KB else None
     if json_:
         document = {
             "input": str(trace),
             **said.as_dict(),
             "sufficed": {COMPLETE: True, LOST: False}.get(said.word),
             "tracer": read.tracer,
-            "buffer_kb": buffer_kb,
-            "sufficient_kb": kb or None,
-            "larger": larger(read.tracer, kb) if 0 < kb <= LARGEST_KB else None,
+            "buffer_kb": buffer_kb or None,
+            "add_kb": add_kb,
+            "sufficient_kb": kb if kb and buffer_kb else None,
+            "larger": way if said.word == LOST else None,
             "cpus": [a.as_dict(buffer_kb) for a in advice],
         }
         print_json(document)
@@ -63,15 +69,21 @@ def advise(
         return
     if advice:
         _print_cpus(advice, buffer_kb)
-    if kb > LARGEST_KB:
-        say(f"All of it would take {kb:,} KiB a cpu, more than a buffer can have: read the trace while it is recorded.")
-    elif kb:
-        unknown = "" if buffer_kb else " (on top of the size it had: give it with --buffer-kb)"
-        held = "the largest backlog" if advice else "all events that were written"
-        say(f"\nA per-cpu buffer of {kb:,} KiB would have held {held}{unknown}:")
-        say(f"  {larger(read.tracer, kb) or 'see how its tracer sets the size of its buffers'}")
+    least = "at least " if found.losses.uncounted else ""
+    held = "the largest backlog" if add_kb else "all events that were written"
+    if (size_kb or 0) > LARGEST_KB:
+        say(f"It would take {size_kb:,} KiB a cpu, more than a buffer can have: read the trace while it is recorded.")
     else:
-        say("Nothing tells how much larger it must be; doubling it and looking again is a way to find out.")
+        if kb and buffer_kb:
+            say(f"\nIt takes a buffer of {least}{kb:,} KiB a cpu to hold {held}:")
+        elif add_kb:
+            say(f"\nThe buffer of each cpu must be larger by {least}{add_kb:,} KiB to hold {held}:")
+        else:
+            say("\nNothing tells how much larger the buffer must be. Double it, record again and look again:")
+        say(f"  {way or 'see how its tracer, which the trace does not name, sets the size of its buffers'}")
+        if way and not size_kb:
+            meant = f"the old size and {add_kb:,} more" if add_kb else "twice the old size"
+            say(f"  ({SIZE}: {meant}, in KiB a cpu; --buffer-kb with the old size fills it in)")
     say("Or lose less by tracing fewer events: name the system calls or the process.")
 
 
@@ -88,8 +100,12 @@ def _print_cpus(advice: Sequence[Advice], buffer_kb: int) -> None:
     for a in advice:
         row = a.as_dict(buffer_kb)
         least = "" if a.complete else "at least "
-        missing, sufficient = (f"{least}{row[k]:,}" for k in ("missing_kb", "sufficient_kb"))
+        missing, larger = (
+            f"{least}{size:,}" if a.missing_bytes and size else "unknown"
+            for size in (row["missing_kb"], row["sufficient_kb" if buffer_kb else "add_kb"])
+        )
         rate = "unknown" if a.rate is None else f"{a.rate:,.0f}"
-        size = str(row["bytes_per_event"])
-        rows.append((str(a.cpu), f"{a.lost:,}", rate, size, missing, sufficient))
-    print_table(("cpu", "lost", "events/s in gaps", "bytes an event", "missing KiB", "sufficient KiB"), rows)
+        lost = f"{least}{a.lost:,}" if a.lost else "unknown"
+        rows.append((cpu_name(a.cpu), lost, rate, str(row["bytes_per_event"]), missing, larger))
+    size = "sufficient KiB" if buffer_kb else "KiB to add"
+    print_table(("cpu", "lost", "events/s in gaps", "bytes an event", "missing KiB", size), rows)

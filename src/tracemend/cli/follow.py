@@ -49,10 +49,13 @@ def follow(path: Path, format: str | None, options: Options, json_: bool) -> Fol
     trace, said = following.trace, following.verdict
     warn(path, trace.warnings)
     if json_:
-        print_json({"input": str(path), **said.as_dict(), "events": following.builder.rows})
+        counts = {"format": found.name, "events": following.builder.rows, "lost": following.lost}
+        print_json({"input": str(path), **said.as_dict(), **counts})
     else:
         say(f"{path}: {found.name}, {plural(following.builder.rows, 'event')}")
         say(f"{said.word.capitalize()}: {said.reason}.")
+        if said.advice:
+            say(said.advice)
     return following
 
 

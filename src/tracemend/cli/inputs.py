@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -75,25 +76,38 @@ def traces(paths: list[Path], chosen: str | None = None) -> Iterator[Path]:
 
 
 def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
-    from tracemend.formats import recognise
+    from tracemend.formats import CHOICE, recognise
 
     metadata = {f.parent for f in folder.rglob("metadata") if f.is_file()}
-    loose = [f for f in sorted(folder.rglob("*")) if f.is_file() and not metadata.intersection(f.parents)]
-    if not loose or folder in metadata:  # one trace, in one folder or in several below
+    perf = {f.parent for f in folder.rglob("data") if f.is_file() and _is_trace(f.parent)} - metadata
+    whole = metadata | perf
+    loose = [f for f in sorted(folder.rglob("*")) if f.is_file() and not whole.intersection(f.parents)]
+    if not loose and not whole:
+        raise TraceError(folder, 0, "no trace in this folder")
+    if folder in whole or not (loose or perf):  # one trace, in one folder or in several below
         yield folder
         return
     found = 0
-    for path in sorted({*loose, *(m for m in metadata if not metadata.intersection(m.parents))}):
+    for path in sorted({*loose, *(m for m in whole if not whole.intersection(m.parents))}):
         try:
             if chosen is None:
                 recognise(path)
         except TraceError as e:
-            complain(f"{e} (passed over)")
+            complain(f"{str(e).removesuffix(CHOICE)} (passed over)")
             continue
         found += 1
         yield path
     if not found:
         raise TraceError(folder, 0, "no trace in this folder")
+
+
+def _is_trace(folder: Path) -> bool:
+    """Whether a folder is a trace as a whole: perf record --threads writes one with a file ``data``."""
+    from tracemend.formats import recognise
+
+    with suppress(TraceError):
+        return bool(recognise(folder))
+    return False
 
 
 def live(pipe: BinaryIO, longest: int) -> Iterator[bytes]:

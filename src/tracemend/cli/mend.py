@@ -19,6 +19,7 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import print_json, progress, say
+from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
     from tracemend.mending.mended import Mended
@@ -74,7 +75,9 @@ def mend(
     merged: Annotated[
         bool,
         typer.Option(
-            "--merged", help="Also write a copy of the trace with the inferred events in it, marked (texts, CTF)."
+            "--merged",
+            help="Also write a copy of the trace with the inferred events in it, marked (CTF; text of ftrace, perf "
+            "script, sequences).",
         ),
     ] = False,
     perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for ui.perfetto.dev.")] = False,
@@ -141,7 +144,8 @@ def _print_fills(mended: Mended, hypotheses: int) -> None:
         return
     counts = mended.counts
     say(
-        f"{len(mended.fills):,} gaps: {counts['filled']:,} filled with {mended.inferred.num_rows:,} inferred events, "
+        f"{plural(len(mended.fills), 'gap')}: {counts['filled']:,} filled with "
+        f"{plural(mended.inferred.num_rows, 'inferred event')}, "
         f"{counts['refused']:,} refused, {counts['left']:,} left"
     )
     for f in [f for f in mended.fills if f.status != "filled"][:10]:

@@ -12,7 +12,7 @@ import typer
 from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, checked, glance, read_trace
 from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
-from tracemend.cli.terminal import CANT_TELL, GAPS_FOUND, complain, duration, print_json, print_table, say
+from tracemend.cli.terminal import CANT_TELL, GAPS_FOUND, complain, cpu_name, duration, print_json, print_table, say
 from tracemend.errors import TracemendError
 from tracemend.trace.evidence import plural
 
@@ -53,7 +53,9 @@ def scan(
     ] = False,
     max_lost: Annotated[
         str | None,
-        typer.Option(metavar="N|N%", help="Exit with 0 if no more was lost: a number of events, or a share (1%)."),
+        typer.Option(
+            metavar="N|N%", help="Exit with 0 if no trace lost more than this: a number of events, or a share (1%)."
+        ),
     ] = None,
     accept_unknown: Annotated[
         bool, typer.Option("--accept-unknown", help="Exit with 0 where nobody can tell whether something was lost.")
@@ -61,7 +63,7 @@ def scan(
     json_: JsonOption = False,
     most: Annotated[int, typer.Option(min=0, help="How many gaps and unfinished calls to list.")] = 10,
 ) -> None:
-    """Say whether a trace is complete, has lost events (where, how many, whose), or can't tell.
+    """Say whether a trace is complete or has lost events (where, how many, whose), or that nobody can tell.
 
     Exit code 0: complete, 3: lost, 4: can't tell. Of several traces the worst counts, and one that can't be read (1) is
     worse than one that lost events.
@@ -91,12 +93,10 @@ def scan(
         try:
             findings = judged(path)
         except TracemendError as e:
-            if len(paths) == 1:
-                raise
             complain(str(e))
             if json_:
                 print_json({"input": str(path), "error": str(e)})
-            else:
+            elif len(paths) > 1:
                 say(f"{'unreadable':10}  {path}")
             codes.append(1)
             continue
@@ -183,7 +183,7 @@ def _print_scan(findings: Scan, path: Path, most: int) -> None:
     span = int(trace.time_ns.max() - trace.time_ns.min()) if len(trace) else 0
     length = duration(span) if timed else plural(span, "position")
     say(f"{path}: {trace.format}, {plural(len(trace), 'event')} in {length}")
-    _print_verdict(findings, f" ({findings.share_lost:.1%} of all events)" if findings.lost else "")
+    _print_verdict(findings, _share(findings) if findings.lost else "")
     if not findings.gaps:
         return
     lasting = duration if timed else (lambda ns: "-")
@@ -198,6 +198,12 @@ def _print_scan(findings: Scan, path: Path, most: int) -> None:
         print_table(("gap", "thread", "command", "call", "side"), rows, title)
 
 
+def _share(findings: Scan) -> str:
+    least = "at least " if findings.losses.uncounted else ""
+    share = f"{least}{findings.share_lost:.1%} of all events"
+    return f"; altogether {share}" if findings.losses.unplaced else f" ({share})"
+
+
 def _seconds(ns: int) -> str:
     return f"{ns / 1e9:.6f} s"
 
@@ -206,15 +212,20 @@ def _print_cpus(rows: Sequence[dict[str, Any]], counts: Sequence[str], lasting: 
     """A row a cpu: what is counted, the largest gap, the longest, and all of them together."""
 
     def cell(row: dict[str, Any], name: str) -> str:
-        return f"{row['share_lost']:.1%}" if name == "share lost" else f"{row[name]:,}"
+        if name not in ("lost", "share lost", "largest"):
+            return f"{row[name]:,}"
+        if row["uncounted"] and not row["lost"]:
+            return "?"
+        least = "at least " if row["uncounted"] else ""
+        return f"{least}{row['share_lost']:.1%}" if name == "share lost" else f"{least}{row[name]:,}"
 
     print_table(
         ("cpu", *counts, "largest gap", "longest", "time lost"),
         [
             (
-                str(row["cpu"]),
+                cpu_name(row["cpu"]),
                 *(cell(row, name) for name in counts),
-                f"{row['largest']:,}",
+                cell(row, "largest"),
                 lasting(row["longest_ns"]),
                 lasting(row["lost_ns"]),
             )
@@ -243,7 +254,7 @@ def _print_largest(
     rows = [
         (
             str(g.number),
-            str(g.cpu),
+            cpu_name(g.cpu),
             "?" if g.count is None else f"{g.count:,}",
             g.known,
             lasting(g.duration_ns),

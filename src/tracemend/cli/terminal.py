@@ -66,6 +66,11 @@ def duration(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
+def cpu_name(cpu: int) -> str:
+    """A cpu's number; a dash where the trace doesn't say which one it was."""
+    return str(cpu) if cpu >= 0 else "-"
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """A table of plain text; numbers (all columns but TEXT) stand on the right."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -121,8 +126,9 @@ def _lines(title: str) -> Iterator[Update]:
     def tell() -> None:
         while not ended.wait(OFTEN if time.monotonic() - begun < FIRST else SELDOM):
             done, total, note = state
-            far = f" {done:,} of {total:,}" if total else ""
-            sys.stderr.write(f"{title}:{far} {printable(note)}".rstrip() + f", {time.monotonic() - begun:.0f} s\n")
+            far = f"{done:,} of {total:,}" if total else ""
+            words = (*filter(None, (far, printable(note))), f"{time.monotonic() - begun:.0f} s")
+            sys.stderr.write(f"{title}: {', '.join(words)}\n")
             sys.stderr.flush()
 
     teller = threading.Thread(target=tell, daemon=True)

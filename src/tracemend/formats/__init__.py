@@ -59,6 +59,9 @@ FORMATS: dict[str, Format] = {
     )
 }
 
+#: The end of what is said of a file that is no trace.
+CHOICE = f"; --format takes one of {', '.join(FORMATS)}"
+
 
 def recognise(path: Path) -> Format:
     """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
@@ -76,7 +79,7 @@ def recognise(path: Path) -> Format:
         return found
     what = looks_like(head)
     seems = f" ({what})" if what else ""
-    raise TraceError(path, 1, f"no known trace format{seems}; --format takes one of {', '.join(FORMATS)}")
+    raise TraceError(path, 1, f"no known trace format{seems}{CHOICE}")
 
 
 def known(head: bytes) -> Format | None:

@@ -64,6 +64,8 @@ NO_HEADER = Doubt(
     "Keep the header of the trace file, or read trace_pipe, which marks its losses.",
     "unless it is a part of a trace file",
 )
+#: Lines that only ``trace-cmd report`` prints: the number of cpus, and its own spelling of a loss.
+TRACE_CMD = re.compile(rb"cpus=\d+$|CPU:\d+ \[.*EVENTS DROPPED\]")
 
 
 def recognise(head: bytes) -> bool:
@@ -106,6 +108,8 @@ class _Remarks:
     lost: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def __call__(self, row: int, line: int, text: bytes) -> None:
+        if TRACE_CMD.match(text):
+            self.builder.tracer = "trace-cmd"
         mark = MARK.match(text)
         if mark:
             count = self.builder.count(line, mark["count"]) if mark["count"] else None

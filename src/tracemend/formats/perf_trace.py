@@ -195,4 +195,4 @@ EVIDENCE = Evidence(
     complete="no mark, and no thread whose calls and returns don't pair",
     blind="what perf trace -i leaves out, and what was lost behind the last event",
 )
-FORMAT = Format("perf-trace", "perf trace text (-a, -T, -e, -F, -S)", recognise, read, EVIDENCE, "perf")
+FORMAT = Format("perf-trace", "perf trace text (-a, -T, -e, -F, -S)", recognise, read, EVIDENCE, "perf trace")

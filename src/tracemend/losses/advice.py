@@ -13,6 +13,8 @@ from tracemend.trace.events import ENTER, EXIT, Gap, Trace
 
 #: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
 OTHER_BYTES = 48
+#: perf's records hold so many bytes more an event: their header, time, thread, cpu and period.
+PERF_BYTES = 60
 #: No tracer takes less than this for an event, ns: a gap that is shorter isn't where its events were lost.
 SHORTEST_NS = 20
 
@@ -33,7 +35,8 @@ class Advice:
     complete: bool
 
     def sufficient_kb(self, current_kb: int) -> int:
-        """A buffer of ``current_kb`` grown by what was missing and a quarter more, as a power of two of KiB."""
+        """A buffer of ``current_kb`` grown by what was missing and a quarter more, as a power of two of KiB; with 0 so
+        much is to be added to whatever it had."""
         need = current_kb + self.missing_bytes * 1.25 / 1024
         return int(2 ** math.ceil(math.log2(max(need, 4))))
 
@@ -44,7 +47,8 @@ class Advice:
             "events_per_second": None if self.rate is None else round(self.rate),
             "bytes_per_event": round(self.event_bytes, 1),
             "missing_kb": math.ceil(self.missing_bytes / 1024),
-            "sufficient_kb": self.sufficient_kb(current_kb),
+            "add_kb": self.sufficient_kb(0) if self.missing_bytes else None,
+            "sufficient_kb": self.sufficient_kb(current_kb) if self.missing_bytes and current_kb else None,
             "complete": self.complete,
         }
 
@@ -58,6 +62,7 @@ def advise(trace: Trace) -> list[Advice]:
     """
     result = []
     size = np.where(trace.phase == ENTER, ENTER_BYTES, np.where(trace.phase == EXIT, EXIT_BYTES, OTHER_BYTES))
+    size = size + (PERF_BYTES if trace.tracer in ("perf", "perf trace") else 0)
     for cpu in sorted({g.cpu for g in trace.gaps}):
         rows = trace.streams.get(cpu, np.empty(0, np.int64))
         gaps = sorted((g for g in trace.gaps if g.cpu == cpu), key=lambda g: g.end_ns)

@@ -21,8 +21,8 @@ LOST: Word = "lost"
 UNKNOWN: Word = "can't tell"
 
 #: What to do where a loss is certain.
-ENLARGE = "Record again with a larger buffer (tracemend advise says how large), or mend the gaps."
-RECORD_AGAIN = "Record again with a larger buffer (tracemend advise says what is known of it)."
+ENLARGE = "Record again with a larger buffer (see tracemend advise), or mend the gaps."
+RECORD_AGAIN = "Record again with a larger buffer (see tracemend advise)."
 #: So many places are named in a sentence.
 NAMED = 3
 
@@ -124,12 +124,12 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
         return Verdict(UNKNOWN, "; ".join(d.why for d in unsettled), " ".join(remedies))
     if open_doubts:
         conditions = " or ".join(dict.fromkeys(d.unless for d in open_doubts))
-        return Verdict(COMPLETE, f"no loss is marked and all events fit together, {conditions}")
+        return Verdict(COMPLETE, f"no loss is marked and all events fit together; this holds {conditions}")
     if isinstance(trace, Trace) and not len(trace) and trace.partial is None:
         return Verdict(COMPLETE, "nothing was recorded, and no loss is marked")
     return Verdict(COMPLETE, "no loss is marked, and none can have gone unseen")
 
 
 def _places(gaps: Sequence[Gap]) -> str:
-    places = [f"line {g.line} (cpu {g.cpu})" for g in gaps[:NAMED]]
+    places = [f"line {g.line}" + (f" (cpu {g.cpu})" if g.cpu >= 0 else "") for g in gaps[:NAMED]]
     return ", ".join(places) + (f" and {len(gaps) - NAMED:,} more" if len(gaps) > NAMED else "")

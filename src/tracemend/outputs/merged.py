@@ -87,7 +87,7 @@ def refuse(path: Path, format: str) -> None:
     if format != "ctf" and not (format in _MERGERS and path.is_file() and _is_text(path)):
         known = ", ".join(_MERGERS)
         raise OutputError(
-            f"{path}: only uncompressed text of the formats {known} and CTF can be merged; use the overlay"
+            f"{path}: only CTF and uncompressed text ({known}) can be merged; the overlay has the inferred events"
         )
 
 

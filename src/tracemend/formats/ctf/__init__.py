@@ -45,6 +45,6 @@ TITLE = "CTF 1.8 and 2 (LTTng, perf data convert --to-ctf, ...), a folder"
 EVIDENCE = Evidence(
     marks="each packet's counter of discarded events, and missing numbers of packets",
     complete="every stream's packets count discarded events, and none was",
-    blind="what a tracer loses that writes no such counter, as perf data convert --to-ctf",
+    blind="all losses, if the tracer writes no such counter (perf data convert --to-ctf writes none)",
 )
 FORMAT = Format("ctf", TITLE, recognise, _read, EVIDENCE, folder=True, glance=_glance, windows=_windows)

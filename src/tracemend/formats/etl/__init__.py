@@ -37,7 +37,7 @@ def _read(path: Path, options: Options) -> Trace:
 EVIDENCE = Evidence(
     marks="the header's counters EventsLost and BuffersLost, missing numbers of buffers, fewer buffers than were "
     "written, RT_LostEvent records and flags of buffers; with several processors none of them tells where",
-    complete="a file that was closed, whose counters are zero and that has every buffer by number",
-    blind="of a file merged from several sessions, what those lost whose headers are gone",
+    complete="the file was closed, its counters are zero, and no number of a buffer is missing",
+    blind="in a file merged from several sessions, what those sessions lost whose headers are gone",
 )
 FORMAT = Format("etl", "Windows event trace log (ETW, .etl)", recognise, _read, EVIDENCE, "etw")

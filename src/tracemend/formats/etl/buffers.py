@@ -16,7 +16,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, FileIO
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
@@ -79,7 +79,7 @@ class Buffer:
 def mapped(path: Path) -> Iterator[Words]:
     """The file's words, a compressed one's unpacked into a temporary file. Raises TraceError."""
     with open_binary(path) as f:
-        if isinstance(f, BufferedReader):
+        if isinstance(f, BufferedReader) and isinstance(f.raw, FileIO):
             yield _map(f)
             return
         with TemporaryFile() as copy:

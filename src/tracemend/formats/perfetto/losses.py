@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from tracemend.formats.base import Builder
 from tracemend.formats.perfetto.wire import Message, message, number, repeated, within
 from tracemend.formats.text import decode
-from tracemend.trace.evidence import Doubt, Unplaced
+from tracemend.trace.evidence import Doubt, Unplaced, plural
 
 _START, _END = 1, 2  # FtraceStats.Phase
 _FAILED = 2  # TraceStats.FinalFlushOutcome
 #: FtraceCpuStats: what each counter counts.
 COUNTERS = {
-    3: "overrun in the kernel's buffer",
+    3: "overwritten in the kernel's buffer",
     4: "that the kernel's buffer could not commit",
     8: "dropped by the kernel's buffer, which was full",
 }
@@ -90,7 +90,7 @@ class Statistics:
                     lost = now - then if now >= then else now  # less: the buffer was set up anew meanwhile
                     if lost:
                         within_gaps = ", those of its gaps among them" if stream in gaps else ""
-                        said = f"cpu {cpu}: {lost:,} events {what}{within_gaps}"
+                        said = f"cpu {cpu}: {plural(lost, 'event')} {what}{within_gaps}"
                         yield Unplaced(said, lost, cpu=stream)
         if self.unparsed:
             yield Unplaced("Perfetto could not make sense of a part of the kernel's buffers", None)

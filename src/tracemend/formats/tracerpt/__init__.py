@@ -57,7 +57,7 @@ def _read(path: Path, options: Options) -> Trace:
 EVIDENCE = Evidence(
     marks="the counters EventsLost and BuffersLost in the row that describes the log, and RT_LostEvent records; none "
     "tells where",
-    complete="that row, of a log that was closed, with counters that are zero",
+    complete="that row is there, the log was closed, and both counters are zero",
     blind="buffers that are missing from the .etl file",
 )
 FORMAT = Format("tracerpt", "Windows' tracerpt (CSV, XML)", recognise, _read, EVIDENCE, "etw")
