@@ -86,6 +86,7 @@ def test_streams_choose_how_readily_the_copy_jumps() -> None:
     assert adapt(Mosaic([]), [6]).trials == 0
 
 
+@pytest.mark.long
 def test_it_adapts_once_for_each_length() -> None:
     words = rng(3).integers(3, 30, (12, 4))
     lines = [stream(words[rng(k).integers(0, 12, 60)].ravel()) for k in range(3)]
@@ -100,6 +101,7 @@ def test_it_adapts_once_for_each_length() -> None:
     assert mender.factors[4,] > 1
 
 
+@pytest.mark.long
 def test_mending_says_how_it_adapted() -> None:
     complete = threads_on_cpus(rng(5), 2000)
     lossy, _ = lose(complete, rng(6), longest=30)

@@ -195,6 +195,7 @@ def reported(grid: Path, folder: Path, iterations: int, *more: str) -> None:
 
 
 @needs_data
+@pytest.mark.long
 def test_a_little_smoke_grid_runs_and_is_reported(tmp_path: Path) -> None:
     grid = tmp_path / "smoke.toml"
     grid.write_text(LITTLE_SMOKE)
@@ -208,6 +209,7 @@ def test_the_smoke_grid_runs_and_is_reported(tmp_path: Path) -> None:
 
 
 @needs_data
+@pytest.mark.long
 def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     results = tmp_path / "r.jsonl"
     options = ["-o", str(results), "--from", str(SHARED), "--models", str(tmp_path / "m")]

@@ -212,6 +212,7 @@ def shared() -> Training:
     return training
 
 
+@pytest.mark.long
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """torchrun with two processes on the CPU: both end with the same weights, those of one process with all windows."""
     script = tmp_path / "run.py"

@@ -520,7 +520,7 @@ def test_nothing_is_merged_into_ctf_2(tmp_path: Path) -> None:
     words = ["mend", str(folder), "-o", str(tmp_path / "out"), "--model", "lookup"]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(app, [*words[:3], str(tmp_path / "other"), *words[4:], "--output", "merged"])
+    done = CliRunner().invoke(app, [*words[:3], str(tmp_path / "other"), *words[4:], "--merged"])
     assert done.exit_code != 0
     assert not (tmp_path / "other").exists()
 

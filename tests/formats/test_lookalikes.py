@@ -26,6 +26,7 @@ LIKE = [
     (b'{"traceEvents": [{"ph": "X", "ts": 1}]}', "a trace of Chrome or Perfetto in JSON"),
     (b'[{"name": "a", "ph": "X", "ts": 1}]', "a trace of Chrome or Perfetto in JSON"),
     (b'{"ids": [1, 2, 3]}\n', "JSON"),
+    (b"<!DOCTYPE html>\n<html><head>", "a web page (HTML)"),
     (b'<?xml version="1.0"?>\n<a/>', "XML"),
     (b"name,value\nread,1\nwrite,2\n", "a table (CSV)"),
     (b"[    0.000000] Linux version 6.18.0 (gcc 12)\n", "the kernel's log (dmesg)"),
@@ -63,7 +64,7 @@ def test_refusals_say_what_a_file_looks_like(tmp_path: Path, data: bytes, what: 
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (b"<!DOCTYPE html>\n<html><head>", "a web page (HTML) without ftrace's text in it"),
+        (b"<!DOCTYPE html>\n<html><head><title>systrace", "a web page (HTML) without ftrace's text in it"),
         (
             b"  cat   17 [001] raw_syscalls:sys_enter: NR 0 (3)\n  cat   17 [001] raw_syscalls:sys_exit: NR 0 = 1\n",
             WITHOUT_TIMES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import shutil
 import struct
@@ -573,3 +574,13 @@ def test_made_formats_are_those_of_the_kernel() -> None:
         kinds = [ringbuffer.parse_format(t.decode()) for texts in tracedat_made.formats(long).values() for t in texts]
         assert [k.name for k in kinds] == ["sys_enter", "sys_exit", "note", "odd"]
         assert kinds[0].least == 8 + 7 * long
+
+
+def test_a_second_trace_behind_the_first_is_a_doubt(tmp_path: Path) -> None:
+    whole = lzma.decompress((DATA / "trace_cmd.dat.xz").read_bytes())
+    (tmp_path / "two.dat").write_bytes(whole + whole)
+    one, two = read(DATA / "trace_cmd.dat.xz"), read(tmp_path / "two.dat")
+    assert len(one) == len(two)
+    (doubt,) = set(two.doubts) - set(one.doubts)
+    assert f"from byte {len(whole):,} on" in doubt.why
+    assert not doubt.unless

@@ -282,19 +282,19 @@ def test_a_sequence_of_numbers_stays_one(tmp_path: Path) -> None:
 def test_a_compressed_trace_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.txt.gz"
     path.write_bytes(gzip.compress(RAW.read_bytes()))
-    with pytest.raises(OutputError, match=r"trace\.txt\.gz: only uncompressed text"):
+    with pytest.raises(OutputError, match=r"trace\.txt\.gz: only CTF and uncompressed text"):
         merge(mended(path), tmp_path)
 
 
 def test_arrays_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "trace.npy"
     np.save(path, np.array([1, 2, -1, 2, 1]))
-    with pytest.raises(OutputError, match="only uncompressed text"):
+    with pytest.raises(OutputError, match="only CTF and uncompressed text"):
         merge(mended(path), tmp_path)
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="only uncompressed text of the formats ftrace, perf, sequence"):
+    with pytest.raises(OutputError, match=r"only CTF and uncompressed text \(ftrace, perf, sequence\)"):
         merge(made_up(replace(read(RAW), format="strace")), tmp_path)
 
 

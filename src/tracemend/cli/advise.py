@@ -61,7 +61,8 @@ def advise(
         }
         print_json(document)
         return
-    sentences = {COMPLETE: "The buffer sufficed", LOST: "The buffer did not suffice"}
+    kept = "The buffer sufficed" if larger(read.tracer, 1) else "Nothing was lost"  # strace has none
+    sentences = {COMPLETE: kept, LOST: "The buffer did not suffice"}
     say(f"{sentences.get(said.word, 'Nobody can tell whether the buffer sufficed')}: {said.reason}.")
     if said.word == UNKNOWN:
         say(said.advice)

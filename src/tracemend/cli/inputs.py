@@ -66,8 +66,7 @@ def traces(paths: list[Path], chosen: str | None = None) -> Iterator[Path]:
         matching = [path]
         if not is_pipe(path) and not path.exists() and any(c in str(path) for c in "*?["):
             matching = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (it may be absolute)
-            if not matching:
-                raise TraceError(path, 0, "no file matches")
+            matching = matching or [path]  # told as a file that isn't there, beside what is
         for one in matching:
             if one.is_dir():
                 yield from _in_folder(one, chosen)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +71,16 @@ class Format:
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
     fill: Callable[[Builder, Pieces], Clock] | None = None
+
+
+def another(file: IO[bytes], beginning: int) -> Doubt | None:
+    """A doubt where a second trace, which no reader reads, lies behind the first, as ``cat a b`` makes it: the first
+    ``beginning`` bytes of the file, which are one of a kind, stand in it once more."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        at = whole.find(whole[:beginning], 1)
+    if at < 0:
+        return None
+    return Doubt(f"another trace, which was not read, lies behind it from byte {at:,} on", "Scan the two apart.")
 
 
 class Interner:

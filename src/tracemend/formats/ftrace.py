@@ -110,6 +110,8 @@ class _Remarks:
     def __call__(self, row: int, line: int, text: bytes) -> None:
         if TRACE_CMD.match(text):
             self.builder.tracer = "trace-cmd"
+        elif text.startswith(b"TRACE:"):
+            self.builder.tracer = "atrace"
         mark = MARK.match(text)
         if mark:
             count = self.builder.count(line, mark["count"]) if mark["count"] else None

@@ -53,6 +53,7 @@ LINES = {
     "a trace of Chrome or Perfetto in JSON": re.compile(rb"\A\s*[\[{].*\"(?:traceEvents|ph)\" ?:", re.DOTALL),
     "the kernel's log (dmesg)": re.compile(rb"\A\[ *\d+\.\d{6}\] "),
     "JSON": re.compile(rb"\A\s*[\[{]\s*[\"\[{\d]"),
+    "a web page (HTML)": re.compile(rb"\A\s*<(?:!doctype html|html)", re.IGNORECASE),
     "XML": re.compile(rb"\A\s*<\?xml"),
     "folded stacks: counts of samples, no samples": re.compile(rb"\A(?:[^\n;]+;)+[^\n;]+ \d+\n"),
     "a table (CSV)": re.compile(rb"\A(?:[^\n,]+,)+[^\n,]+\n(?:[^\n,]*,)+[^\n,]*\n"),

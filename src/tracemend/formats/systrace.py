@@ -23,6 +23,8 @@ from tracemend.formats.text import CHUNK, UNPACKING, chunks, open_binary, read_h
 from tracemend.trace.events import Trace
 
 PAGE = re.compile(rb"(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html)\b", re.I)
+#: What pages of systrace say of themselves at their beginning; a page without it is somebody else's.
+VIEWER = re.compile(rb"trace-viewer|trace_viewer|systrace|catapult|trace-data|linuxPerfData|Android System Trace", re.I)
 PACKED = re.compile(rb"(?:^|\n)TRACE:\r?\n(?=\x78[\x01\x5e\x9c\xda])")
 #: So many bytes may stand in front of packed text.
 PREAMBLE = 1 << 12
@@ -42,8 +44,10 @@ LOOKED_AT = 1 << 14
 
 
 def recognise(head: bytes) -> bool:
-    """Whether it is a page, or packed text of atrace."""
-    return PAGE.match(head) is not None or PACKED.search(head, 0, PREAMBLE) is not None
+    """Whether it is a page of systrace, or packed text of atrace."""
+    if PAGE.match(head):
+        return VIEWER.search(head) is not None
+    return PACKED.search(head, 0, PREAMBLE) is not None
 
 
 def read(path: Path, options: Options) -> Trace:

@@ -122,11 +122,13 @@ def verdict(trace: Trace | Glance, suspected: Sequence[Gap] | None = None) -> Ve
     if unsettled:
         remedies = dict.fromkeys(d.remedy for d in unsettled)
         return Verdict(UNKNOWN, "; ".join(d.why for d in unsettled), " ".join(remedies))
+    empty = isinstance(trace, Trace) and not len(trace) and trace.partial is None
     if open_doubts:
         conditions = " or ".join(dict.fromkeys(d.unless for d in open_doubts))
-        return Verdict(COMPLETE, f"no loss is marked and all events fit together; this holds {conditions}")
-    if isinstance(trace, Trace) and not len(trace) and trace.partial is None:
-        return Verdict(COMPLETE, "nothing was recorded, and no loss is marked")
+        seen = "nothing was recorded" if empty else "all events fit together"
+        return Verdict(COMPLETE, f"no loss is marked and {seen}; this holds {conditions}")
+    if empty:
+        return Verdict(COMPLETE, "no loss is marked, and nothing was recorded")
     return Verdict(COMPLETE, "no loss is marked, and none can have gone unseen")
 
 

@@ -84,7 +84,9 @@ def write(mended: Mended, folder: Path) -> list[Path]:
 
 def refuse(path: Path, format: str) -> None:
     """Raises OutputError for a trace into which inferred events can't be merged."""
-    if format != "ctf" and not (format in _MERGERS and path.is_file() and _is_text(path)):
+    if format == "ctf":
+        ctf.refuse(path)
+    elif not (format in _MERGERS and path.is_file() and _is_text(path)):
         known = ", ".join(_MERGERS)
         raise OutputError(
             f"{path}: only CTF and uncompressed text ({known}) can be merged; the overlay has the inferred events"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats import perf
-from tracemend.formats.base import Builder, Options
+from tracemend.formats.base import Builder, Options, another
 from tracemend.formats.perfdata import MAGIC, events, tool
 from tracemend.formats.perfdata.file import FORMAT_LOST, WRITE_BACKWARD, Described, describe
 from tracemend.formats.perfdata.records import Told, parts, walk
@@ -50,12 +50,14 @@ def read(path: Path, options: Options) -> Trace:
         try:
             with open(plain, "rb") as file:
                 found = describe(file, size)
+                second = another(file, 16)  # magic number and size of the header
         except DamageError as e:
             raise TraceError(path, 0, f"byte {e.at}: {e.message}") from None
         if found.split and not parts(plain):
             raise TraceError(path, 0, "its events lie in files data.0, data.1 and so on, which are not beside it")
         told = walk(plain, size, found)
         builder = _events(builder, plain, size, found, Path(name))
+    builder.doubts += [second] if second else []
     _tell(builder, found, told)
     return builder.finish()
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import MOST_LOST, Builder, Options
+from tracemend.formats.base import MOST_LOST, Builder, Options, another
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, columns, short, split, values
 from tracemend.formats.text import UNPACKING, open_binary
@@ -68,6 +68,8 @@ def read(path: Path, options: Options) -> Trace:
             raise TraceError(path, 0, f"byte {e.at}: {e.message}") from None
         reader = _Reader(builder, found, file, size)
         streams = reader.streams()
+        second = another(file, len(MAGIC))
+    builder.doubts += [second] if second else []
     _merge(streams, found, builder)
     tell(builder, parse(found.statistics), reader.numbers)
     return builder.finish()

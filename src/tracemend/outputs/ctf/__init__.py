@@ -25,7 +25,7 @@ from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.event_names import Kinds
 from tracemend.formats.ctf.folders import METADATA
 from tracemend.formats.ctf.metadata import INFERRED_EVENTS
-from tracemend.formats.ctf.metadata_file import MERGED, PACKET_HEADER, PACKET_MAGIC
+from tracemend.formats.ctf.metadata_file import JSON_MAGIC, MERGED, PACKET_HEADER, PACKET_MAGIC
 from tracemend.formats.ctf.packets import Packets, Stream
 from tracemend.formats.ctf.streams import all_streams, open_traces
 from tracemend.mending.mended import Mended
@@ -57,8 +57,7 @@ def write(mended: Mended, source: Path, folder: Path) -> None:
     Raises OutputError for a trace that has changed since it was read, that holds inferred events already, or that has
     no room for them (no clock, streams without ids); OSError.
     """
-    if not source.is_dir():
-        raise OutputError(f"{source}: only a CTF trace's whole folder can be merged, not its metadata alone")
+    refuse(source)
     _copy(source, folder)
     if sha256(folder) != mended.provenance["input_sha256"]:
         raise OutputError(f"{source}: changed since it was read; not merged")
@@ -69,6 +68,14 @@ def write(mended: Mended, source: Path, folder: Path) -> None:
         with open(place / NAME, "xb") as f:
             f.writelines(extra.packets())
         _append(place / METADATA, extra, mended)
+
+
+def refuse(source: Path) -> None:
+    """Raises OutputError for a trace into which nothing can be merged, as far as its files alone tell."""
+    if not source.is_dir():
+        raise OutputError(f"{source}: only a CTF trace's whole folder can be merged, not its metadata alone")
+    if any(file.read_bytes()[:1] == JSON_MAGIC for file in source.rglob(METADATA) if file.is_file()):
+        raise OutputError(f"{source}: {NOT_INTO_CTF_2}")
 
 
 def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
