@@ -36,7 +36,8 @@ def test_what_a_killed_process_left_goes_with_the_next_one(tmp_path: Path) -> No
         pass
     left = tmp_path / f".out.{platform.node()}.{gone.pid}.01234567"
     others = tmp_path / f".out.{platform.node()}.{os.getpid()}.01234567"
-    left.mkdir(), others.mkdir()
+    left.mkdir()
+    others.mkdir()
     with whole_folder(tmp_path / "out") as work:
         (work / "file").write_text("x")
     assert {p.name for p in tmp_path.iterdir()} == {"out", others.name}
@@ -51,7 +52,7 @@ def fill(folder: Path, words: str) -> None:
 def renaming(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the system's call that renames at one stroke, and as where it is missing."""
     if not request.param:
-        monkeypatch.setattr(whole.sys, "platform", "other")
+        monkeypatch.setattr("tracemend.whole.sys.platform", "another system")
 
 
 @pytest.mark.usefixtures("renaming")

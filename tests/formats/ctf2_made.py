@@ -31,7 +31,7 @@ from tracemend.formats.ctf.types import (
 )
 
 Object = dict[str, Any]
-ROLES = {
+ROLES: dict[tuple[str, ...], dict[str, Any]] = {
     PACKET_HEADER: {
         "magic": "packet-magic-number",
         "uuid": "metadata-stream-uuid",

@@ -68,7 +68,7 @@ def main() -> None:
 
         def one(data: bytes) -> None:
             unpack(data, trace)
-            attempt(trace, skip=bool(len(data) & 1))
+            attempt(trace, strict=not len(data) & 1)
 
         options = [f"-dict={words}", "-timeout=10", "-rss_limit_mb=1024", "-max_len=8192"]
         # libFuzzer calls itself by the first word for -merge=1

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 from conftest import CHANNELS
 from ctf2_made import Object, convert, sequence
+from ctf_made import MAGIC, UUID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_ctf import MAGIC, UUID, damage, index_counters, kernel, made
+from test_ctf import damage, index_counters, kernel, made
 from typer.testing import CliRunner
 
 from tracemend.cli.app import app

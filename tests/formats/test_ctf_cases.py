@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from ctf_made import Int, Made, Struct
-from test_ctf import UUID, counting, losing
+from ctf_made import UUID, Int, Made, Struct
+from test_ctf import counting, losing
 from typer.testing import CliRunner
 
 from tracemend.cli.app import app
@@ -53,7 +53,8 @@ def one_event(folder: Path, metadata: str, *streams: bytes) -> list[Any]:
     (folder / "metadata").write_text(text + metadata)
     for i, data in enumerate(streams):
         (folder / f"s{i}").write_bytes(data)
-    return read(folder, strict=True).table["args"].to_pylist()
+    found: list[Any] = read(folder, strict=True).table["args"].to_pylist()
+    return found
 
 
 @pytest.mark.parametrize("size", [65, 100, 128, 1024, 4096, 5000, 65536])

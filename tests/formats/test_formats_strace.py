@@ -404,7 +404,7 @@ def test_any_order_of_threads_keeps_each_ones_own(
 ) -> None:
     """Made-up -z lines: whatever the order between threads, all calls are there and by time."""
     clock = dict.fromkeys((1, 2, 3), 1_700_000_000)
-    lines = []
+    lines: list[str] = []
     for tid, step in zip(order, shift, strict=False):
         clock[tid] += step
         lines.append(f"{tid} {clock[tid]}.0 getpid() = {len(lines)} <1.5>\n")

@@ -206,8 +206,8 @@ def test_records_of_losses(tmp_path: Path, name: str) -> None:
     ]
     guid = "{6a399ae0-4bc6-4de9-870b-3657f8947e7e}"
     lost = element("2024-10-01T00:00:01Z", opcode=34, guid=guid)
-    (found,) = trace_of(document(xml_log(), *ELEMENTS, lost), tmp_path).unplaced
-    assert found.said == "1 records say RTLostFile"
+    (file,) = trace_of(document(xml_log(), *ELEMENTS, lost), tmp_path).unplaced
+    assert file.said == "1 records say RTLostFile"
 
 
 def test_a_string_with_a_line_end_is_one_row(tmp_path: Path) -> None:
