@@ -13,6 +13,9 @@ from tracemend.diffusion.gaps import GAPS, Blackout, Gaps, Overflow, Points
 from tracemend.errors import ModelError, one_of
 from tracemend.untrusted import json_of
 
+#: No recipe needs more: what asks for more asks for memory or time without end.
+MOST = {"width": 1 << 14, "length": 1 << 16, "steps": 10_000, "samples": 1000, "batch": 1 << 16, "layers": 1000}
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -55,6 +58,10 @@ class Recipe:
             raise ModelError(
                 f"{self.name}: width, length, steps, samples, batch, iterations and layers must be positive"
             )
+        for what, most in MOST.items():
+            asked = self.options.get(what, 1) if what == "layers" else getattr(self, what)
+            if asked > most:
+                raise ModelError(f"{self.name}: {what} of {asked:,} can't be meant (at most {most:,})")
 
     def changed(self, settings: Sequence[str]) -> Recipe:
         """The recipe with some fields set: "steps=50", "how.codec=onehot", "gaps.shared=true" (values are JSON, else

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats.base import Evidence, Format, Options
@@ -21,10 +22,17 @@ from tracemend.trace.evidence import Doubt, Unplaced
 from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
 
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
 MAGIC = b"PAR1"
 KEY = b"tracemend"
 #: What a file must hold; the other columns of the schema are filled in.
 REQUIRED = ("time_ns", "cpu", "tid", "comm", "name", "phase")
+#: Columns of texts, of which one value can stand in very many rows.
+TEXTS = ("name", "comm", "args", "ret")
+#: A file with more rows than this has at most so many of them a byte; and its texts, written out, so many bytes.
+MANY_ROWS, ROWS_A_BYTE, MOST_BYTES = 1_000_000, 20, 1 << 31
 ENCODED = ("cpu", "tid", "comm", "name", "phase")
 
 
@@ -80,7 +88,14 @@ def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     import pyarrow.parquet as pq  # every command lists the formats, few read this one
 
     try:
-        table = pq.read_table(path)
+        schema = pq.read_schema(path)
+        texts = [c for c in TEXTS if c in schema.names and _is_text(schema.field(c).type)]
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            _refuse_bomb(file, path)
+            table = file.read()
+            grown = sum(_text_bytes(table[c]) for c in texts)
+            if grown > MOST_BYTES:
+                raise TraceError(path, 0, f"its texts take {grown:,} bytes, more than can be read")
     except FileNotFoundError as e:
         raise TraceError(path, 0, "no such file") from e
     except (OSError, pa.ArrowException) as e:
@@ -95,6 +110,30 @@ def read_columns(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     except ValueError as e:
         raise TraceError(path, 0, f"its metadata can't be read: {e}") from e
     return table, about
+
+
+def _refuse_bomb(file: pq.ParquetFile, path: Path) -> None:
+    """Raises TraceError for more rows than a file of this size can have in truth: equal values take no room."""
+    rows, size = file.metadata.num_rows, path.stat().st_size
+    if rows > MANY_ROWS and rows > ROWS_A_BYTE * size:
+        raise TraceError(path, 0, f"{rows:,} rows in {size:,} bytes are no recording")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(value) or pa.types.is_large_string(value) or pa.types.is_binary(value))
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """Bytes of the values of a column of texts, each value counted as often as it stands there."""
+    import pyarrow.compute as pc
+
+    total = 0
+    for chunk in column.chunks:
+        if isinstance(chunk, pa.DictionaryArray):
+            lengths = pc.binary_length(chunk.dictionary.cast(pa.large_binary()))
+            total += pc.sum(lengths.take(chunk.indices)).as_py() or 0
+    return int(total)
 
 
 def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
@@ -120,6 +159,7 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
         for name in ("time_ns", "cpu", "tid", "name", "phase"):
             if columns[name].null_count:
                 raise ValueError(f"column {name!r} has holes, or values that it can't have")
+        _check_rows(*(np.asarray(columns[name]) for name in ("time_ns", "cpu", "tid")))
         events = pa.table(columns, schema=SCHEMA)
         marks = [
             Mark(_int(c, (1 << 31) - 1, -1), _int(r, rows), None if n is None else _int(n, 1 << 40), r)
@@ -141,6 +181,19 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
         )
     except (pa.ArrowException, ValueError, TypeError) as e:
         raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e
+
+
+def _check_rows(time_ns: NDArray[np.int64], cpu: NDArray[np.int32], tid: NDArray[np.int32]) -> None:
+    """Raises ValueError for rows (E,) that no reader of another format would let pass: times below 0 or that run
+    backwards on one cpu, numbers of cpus and threads below -1."""
+    for name, column, least in (("time_ns", time_ns, 0), ("cpu", cpu, -1), ("tid", tid, -1)):
+        low = np.flatnonzero(column < least)
+        if len(low):
+            raise ValueError(f"row {low[0]} has {name} {column[low[0]]}")
+    order = np.argsort(cpu, kind="stable")
+    back = np.flatnonzero((np.diff(time_ns[order]) < 0) & (np.diff(cpu[order]) == 0))
+    if len(back):
+        raise ValueError(f"row {order[back[0] + 1]}: time goes backwards on cpu {cpu[order[back[0]]]}")
 
 
 def _int(value: object, most: int, least: int = 0) -> int:

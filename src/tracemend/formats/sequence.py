@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ from tracemend.trace.events import INSTANT, PHASES, Mark, Trace
 from tracemend.trace.evidence import Doubt
 from tracemend.trace.syscalls import all_names
 
+#: More ids than this, or more bytes of arrays, are not read: a small file can hold very many.
+MOST_IDS, MOST_BYTES = 1 << 25, 1 << 29
+#: The arrays of a sequence; others may lie beside them.
+KEPT = ("ids", "vocab", "offsets")
 NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
 NAME = re.compile(rb"(?:[A-Za-z_](?:(?:::|[\w.$@/-])*\w)?|\d{1,9})(?::(?:enter|exit|instant))?")
 LOST, LOST_ID, LOST_UNKNOWN, INFERRED = b"?", b"-1", b"...", b"~"
@@ -147,18 +152,37 @@ def _read_arrays(builder: Builder) -> None:
     )
 
 
+def _arrays(raw: io.BytesIO) -> dict[str, NDArray[Any]]:
+    """The arrays that make up a sequence, by name. Raises whatever numpy raises, and ValueError for larger ones."""
+    if raw.getbuffer()[: len(ZIP)] != ZIP:
+        return {"": np.load(raw, allow_pickle=False)}
+    with zipfile.ZipFile(raw) as packed:
+        sizes = {Path(i.filename).stem: i.file_size for i in packed.infolist()}
+    wanted = {name: size for name, size in sizes.items() if name in KEPT} if "ids" in sizes else sizes
+    if len(sizes) > 1 and "ids" not in sizes:
+        return dict.fromkeys(sizes, np.empty(0))  # they are named, not used
+    if sum(wanted.values()) > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES >> 20} MiB of them")
+    loaded = np.load(raw, allow_pickle=False)
+    return {name: loaded[name] for name in wanted}
+
+
 def _load(path: Path) -> tuple[Ints, NDArray[Any] | None, Ints]:
     """Ids (T,), names of the ids, and the traces' bounds (S + 1,); raises TraceError."""
     try:
         with open_binary(path) as f, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy tells of headers that Python 2 wrote
-            loaded = np.load(io.BytesIO(f.read()), allow_pickle=False)
-            arrays = {k: loaded[k] for k in loaded.files} if isinstance(loaded, np.lib.npyio.NpzFile) else {"": loaded}
+            raw = io.BytesIO(f.read(MOST_BYTES + 1))
+            if raw.getbuffer().nbytes > MOST_BYTES:
+                raise ValueError(f"more than {MOST_BYTES >> 20} MiB of them")
+            arrays = _arrays(raw)
     except Exception as e:  # a damaged file makes numpy raise a dozen kinds of errors
         raise TraceError(path, 0, f"can't read the arrays: {e}") from e
     ids = arrays["ids"] if "ids" in arrays else next(iter(arrays.values())) if len(arrays) == 1 else None
     if ids is None:
         raise TraceError(path, 0, f"no array named ids, but {', '.join(arrays) or 'none at all'}")
+    if ids.size > MOST_IDS:
+        raise TraceError(path, 0, f"{ids.size:,} ids are more than can be read at once ({MOST_IDS:,}): cut the file up")
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise TraceError(path, 0, f"the ids are no single row of integers, but {ids.dtype} of shape {ids.shape}")
     if ids.dtype.kind == "u" and len(ids) and int(ids.max()) >= 1 << 31:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracemend.losses.suspect import ENTER_BYTES, EXIT_BYTES
-from tracemend.trace.events import ENTER, EXIT, Gap, Trace
+from tracemend.trace.events import ENTER, EXIT, Gap, Trace, by_cpu
 
 #: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
 OTHER_BYTES = 48
@@ -63,9 +63,9 @@ def advise(trace: Trace) -> list[Advice]:
     result = []
     size = np.where(trace.phase == ENTER, ENTER_BYTES, np.where(trace.phase == EXIT, EXIT_BYTES, OTHER_BYTES))
     size = size + (PERF_BYTES if trace.tracer in ("perf", "perf trace") else 0)
-    for cpu in sorted({g.cpu for g in trace.gaps}):
+    for cpu, held in sorted(by_cpu(trace.gaps).items()):
         rows = trace.streams.get(cpu, np.empty(0, np.int64))
-        gaps = sorted((g for g in trace.gaps if g.cpu == cpu), key=lambda g: g.end_ns)
+        gaps = sorted(held, key=lambda g: g.end_ns)
         stored = trace.stored.get(cpu, 0)
         if stored and len(rows):
             mean = stored / len(rows)

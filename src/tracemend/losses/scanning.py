@@ -5,15 +5,15 @@ Axis legend: E events, G gaps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracemend.losses.suspect import suspect, unpaired
 from tracemend.losses.verdict import LOST, Losses, Verdict, doubts, verdict
-from tracemend.trace.events import ENTER, EXIT, Gap, Glance, Trace
+from tracemend.trace.events import ENTER, EXIT, Gap, Glance, Trace, by_cpu
 
 #: Slices of the trace's time in which losses are counted for the view over time.
 SLICES = 60
@@ -67,8 +67,9 @@ class Scan:
         """One dictionary a cpu, in order."""
         streams = self.trace.streams
         rows = []
-        for cpu in sorted({*streams, *(g.cpu for g in self.gaps)}):
-            sums = _sums([g for g in self.gaps if g.cpu == cpu])
+        gaps = by_cpu(self.gaps)
+        for cpu in sorted({*streams, *gaps}):
+            sums = _sums(gaps.get(cpu, []))
             events = len(streams.get(cpu, ()))
             share = sums["lost"] / max(1, events + sums["lost"])
             rows.append({"cpu": cpu, "events": events, **sums, "share_lost": share})
@@ -166,9 +167,10 @@ class QuickScan:
     def cpus(self) -> list[dict[str, Any]]:
         """One dictionary a stream, in order."""
         rows = []
+        gaps = by_cpu(self.seen.gaps)
         for s in self.seen.streams:
-            gaps = [g for g in self.seen.gaps if g.cpu == s.number]
-            rows.append({"cpu": s.number, "packets": s.packets, "bytes": s.bytes, **_sums(gaps)})
+            own = _sums(gaps.get(s.number, []))
+            rows.append({"cpu": s.number, "packets": s.packets, "bytes": s.bytes, **own})
         return rows
 
     def over_time(self) -> list[int]:
@@ -213,14 +215,14 @@ def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:
     """Calls with one side missing where a gap lies between the two events that should have been neighbours."""
     if not gaps:
         return ()
-    by_cpu: dict[int, list[Gap]] = {}
-    for g in sorted(gaps, key=lambda g: g.begin_ns):
-        by_cpu.setdefault(g.cpu, []).append(g)
-    begins = {cpu: np.array([g.begin_ns for g in held]) for cpu, held in by_cpu.items()}
+    any_cpu = _InTime(gaps)
+    own = {cpu: _InTime(held) for cpu, held in by_cpu(gaps).items()}
     (codes, names), (comm_codes, comms) = trace.names, trace.comms
     found = []
     for p, q in zip(*(rows.tolist() for rows in unpaired(trace)), strict=True):
-        held = _between(by_cpu, begins, trace, p, q)
+        span = int(trace.time_ns[p]), int(trace.time_ns[q])
+        near = [own[c] for c in dict.fromkeys([int(trace.cpu[p]), int(trace.cpu[q])]) if c in own]
+        held = next(filter(None, (those.first(*span) for those in [*near, any_cpu])), None)
         if held is None:
             continue
         for row, phase, lost in ((p, ENTER, "exit"), (q, EXIT, "enter")):
@@ -230,19 +232,15 @@ def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:
     return tuple(sorted(found, key=lambda c: (c.gap, c.tid)))
 
 
-def _between(
-    by_cpu: dict[int, list[Gap]], begins: dict[int, NDArray[np.int64]], trace: Trace, p: int, q: int
-) -> Gap | None:
-    """The first gap that overlaps the time between rows p and q, on their cpus first, then on any."""
-    low, high = int(trace.time_ns[p]), int(trace.time_ns[q])
-    own = [int(trace.cpu[p]), int(trace.cpu[q])]
-    for cpu in dict.fromkeys([*own, *by_cpu]):
-        if cpu not in by_cpu:
-            continue
-        for at in range(max(0, int(np.searchsorted(begins[cpu], low, "right")) - 1), len(by_cpu[cpu])):
-            gap = by_cpu[cpu][at]
-            if gap.begin_ns > high:
-                break
-            if gap.end_ns >= low:
-                return gap
-    return None
+class _InTime:
+    """Gaps in the order in which they begin."""
+
+    def __init__(self, gaps: Sequence[Gap]) -> None:
+        self.gaps = sorted(gaps, key=lambda g: g.begin_ns)
+        #: the latest end of each gap and all before it
+        self.latest = np.maximum.accumulate(np.array([g.end_ns for g in self.gaps], np.int64))
+
+    def first(self, begin_ns: int, end_ns: int) -> Gap | None:
+        """The first gap that overlaps this time, both ends included."""
+        at = int(np.searchsorted(self.latest, begin_ns))
+        return self.gaps[at] if at < len(self.gaps) and self.gaps[at].begin_ns <= end_ns else None

@@ -24,6 +24,9 @@ Ints = NDArray[np.int64]
 
 #: A fill of more events than this isn't tried: its memory would be hundreds of megabytes and its worth nothing.
 LONGEST_FILL = 2_000_000
+#: A longer gap is filled only if it isn't so many times as long as all that survived: there is nothing to copy such a
+#: fill from, and a count that is no true one could ask for hours of work.
+SHORT_FILL, TIMES_AS_LONG = 10_000, 10
 
 
 class Filling:

@@ -21,7 +21,7 @@ from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
-from tracemend.mending.filling import LONGEST_FILL, Filling
+from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
 from tracemend.mending.tables import drawn_table, inferred_table
@@ -125,6 +125,7 @@ class Plan:
 
 def _planned(trace: Trace, run: Filling, options: Options) -> Plan:
     plan = Plan()
+    most = min(LONGEST_FILL, max(SHORT_FILL, TIMES_AS_LONG * len(trace)))
     for gap in trace.gaps:
         if options.only is not None and gap.number not in options.only:
             plan.leave(gap, "not asked for")
@@ -133,8 +134,8 @@ def _planned(trace: Trace, run: Filling, options: Options) -> Plan:
             plan.leave(gap, "the tracer gave no count")
             continue
         count = gap.count if gap.count is not None else run.estimate(gap)
-        if count > LONGEST_FILL:
-            plan.leave(gap, f"a gap of {count} events is too long to fill (at most {LONGEST_FILL})")
+        if count > most:
+            plan.leave(gap, f"a gap of {count:,} events is too long to fill from {len(trace):,} (at most {most:,})")
         elif not len(trace):
             plan.leave(gap, "no event survives to learn from")
         elif count == 0:

@@ -35,7 +35,7 @@ import pyarrow as pa
 
 from tracemend.errors import OutputError
 from tracemend.formats import sequence
-from tracemend.formats.text import PACKED
+from tracemend.formats.text import LONGEST_LINE, PACKED
 from tracemend.mending.mended import Mended
 from tracemend.outputs import ctf
 from tracemend.outputs.overlay import NOTE
@@ -105,7 +105,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """What the top of a merged file says; raises OutputError for a file that is none."""
     try:
         with open(path, "rb") as f:
-            line = f.readline()
+            line = f.readline(LONGEST_LINE)
         if not line.startswith(HEADER):
             raise ValueError
         found = json_of(line[line.index(b"{") :])

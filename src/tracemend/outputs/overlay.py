@@ -25,6 +25,8 @@ from tracemend.mending.mended import INFERRED, Mended
 from tracemend.untrusted import json_of, json_text
 
 JSONL = "overlay.jsonl"
+#: Bytes of an overlay's first line, at most: it lists the gaps.
+LONGEST_HEADER = 1 << 30
 PARQUET = "overlay.parquet"
 HYPOTHESES = "hypotheses.parquet"
 NOTE = "inferred events are no evidence"
@@ -72,7 +74,7 @@ def read_header(path: Path) -> dict[str, Any]:
     """The first line of an ``overlay.jsonl``; raises OutputError for anything that is none."""
     try:
         with open(path, "rb") as f:
-            found = json_of(f.readline())
+            found = json_of(f.readline(LONGEST_HEADER))
     except OSError as e:
         raise OutputError(f"{path}: {e.strerror or e}") from e
     except ValueError as e:

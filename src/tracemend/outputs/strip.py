@@ -76,6 +76,8 @@ def _source(out: Path) -> tuple[Path, str, str | None]:
     if (out / merged.STEM).is_dir():
         return out / merged.STEM, head["input_sha256"], None
     for path in sorted(out.glob(f"{merged.STEM}.*")):
+        if not path.is_file():
+            raise OutputError(f"{path}: not a file")
         return path, head["input_sha256"], merged.read_header(path)["format"]
     if not isinstance(head.get("input"), str) or not head["input"]:
         raise OutputError(f"{out}: has no merged file, and records no path of the original")

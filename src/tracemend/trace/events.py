@@ -6,6 +6,7 @@ Axis legend: E events of a trace (rows of the table), G gaps.
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -249,12 +250,15 @@ class Trace:
         """Rows of each thread's events, in file order."""
         return rows_by(self.tid)
 
+    @cached_property
+    def _gaps_by_cpu(self) -> dict[int, list[Gap]]:
+        return by_cpu(self.gaps)
+
     def breaks(self, cpu: int) -> list[int]:
         """Positions among the stream's rows in front of which events are missing: lost, or not read."""
         rows = self.streams.get(cpu, np.empty(0, np.int64))
-        lost = (
-            int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows) for g in self.gaps if g.cpu == cpu
-        )
+        own = self._gaps_by_cpu.get(cpu, [])
+        lost = (int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows) for g in own)
         return sorted([*lost, *(self.partial.cuts.get(cpu, ()) if self.partial else ())])
 
     @property
@@ -283,6 +287,14 @@ class Trace:
             f"{len(self.gaps)} gaps, {self.lost:,} events lost by the tracer's counts</p>"
             f"<table><tr>{head}</tr>{rows}</table>{more}"
         )
+
+
+def by_cpu(gaps: Iterable[Gap]) -> dict[int, list[Gap]]:
+    """Each cpu's gaps, in the order in which they were given."""
+    found: dict[int, list[Gap]] = {}
+    for gap in gaps:
+        found.setdefault(gap.cpu, []).append(gap)
+    return found
 
 
 def rows_by(key: NDArray[np.integer[Any]]) -> dict[int, NDArray[np.int64]]:
