@@ -69,6 +69,7 @@ def test_a_factor_is_taken_for_more_than_chance() -> None:
     assert _best(gained(*[0.4, -0.3] * LEAST)) == 1
 
 
+@pytest.mark.long
 def test_streams_choose_how_readily_the_copy_jumps() -> None:
     """Words in any order want jumps; one loop, over and over, has no need of them."""
     words = rng(3).integers(3, 30, (12, 4))

@@ -36,6 +36,7 @@ def soon(seconds: float) -> Iterator[None]:
     assert time.monotonic() - begin < seconds
 
 
+@pytest.mark.long
 def test_ids_that_take_no_room(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "many.npz", ids=np.zeros(MOST_IDS + 1, np.int8))
     with soon(30), pytest.raises(TraceError, match="cut the file up"):
@@ -58,6 +59,7 @@ def table(rows: int, **columns: pa.Array) -> pa.Table:
     return pa.table(same | columns)
 
 
+@pytest.mark.long
 def test_rows_that_take_no_room(tmp_path: Path) -> None:
     rows = 30_000_000
     flat = table(rows, time_ns=pa.array(np.zeros(rows, np.int64)))

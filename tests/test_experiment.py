@@ -124,6 +124,7 @@ def test_a_grid_can_be_narrowed(grid: Path) -> None:
         narrowed(grids, ["adfa"])
 
 
+@pytest.mark.long
 @needs_data
 def test_results_are_kept_and_only_what_is_missing_is_done(grid: Path, tmp_path: Path) -> None:
     results, models = tmp_path / "r.jsonl", tmp_path / "models"
@@ -148,6 +149,7 @@ def test_results_are_kept_and_only_what_is_missing_is_done(grid: Path, tmp_path:
     assert lookup["subsets"]["all"]["bits"] == pytest.approx(lookup["subsets"]["all"]["bits_truth"], abs=0.05)
 
 
+@pytest.mark.long
 def test_a_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path) -> None:
     data, chosen = made_up(), recipe("masked-s4-tiny").changed(["iterations=5", "length=40"])
     whole, about = trained(chosen, data, 0, tmp_path / "a")

@@ -49,6 +49,7 @@ def right(model: Restorer) -> float:
     return float(np.mean(share))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_the_trace_is_learnt(channels: int) -> None:
     model = fresh(channels)
