@@ -34,6 +34,7 @@ from printed import (
     SYSDIG_JSON,
     TRACE_CPU,
 )
+from test_ctf import index_counters
 from test_formats_robust import AWKWARD, TEXTS, attempt, head_of
 
 from tracemend.formats import FORMATS, read, recognise
@@ -383,13 +384,16 @@ def test_as_the_trace_itself_is_read(
 
     assert trace.passed_over is None
     assert events(trace) == events(ctf)
-    if way[0] == "babeltrace":  # which keeps lost packets to itself where there are lost events, too
-        assert [g for g in losses(trace) if g[1] != -1] == [g for g in losses(ctf) if g[1] != -1]
-        assert set(losses(trace)) <= set(losses(ctf))
-    elif named:
-        assert losses(trace) == losses(ctf)
-    else:
-        assert trace.lost == ctf.lost
+    assert bool(trace.gaps) == bool(ctf.gaps)
+    # where LTTng left a 0 in a packet's counter, the tools tell of other losses than there were
+    if all(c == sorted(c) for c in map(index_counters, lttng_recordings[kept].rglob("*.idx"))):
+        if way[0] == "babeltrace":  # which keeps lost packets to itself where there are lost events, too
+            assert [g for g in losses(trace) if g[1] != -1] == [g for g in losses(ctf) if g[1] != -1]
+            assert set(losses(trace)) <= set(losses(ctf))
+        elif named:
+            assert losses(trace) == losses(ctf)
+        else:
+            assert trace.lost == ctf.lost
     assert [d.unless for d in trace.doubts] == [""]
 
 

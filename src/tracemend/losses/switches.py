@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracemend.trace.events import Trace
@@ -39,6 +38,8 @@ def unchained(trace: Trace) -> tuple[Ints, Ints]:
     if SWITCH not in names:
         return none, none
     rows = np.flatnonzero(codes == names.index(SWITCH))
+    import pyarrow.compute as pc  # most traces have no switches
+
     texts = trace.table["args"].take(pa.array(rows))
     if not pc.any(pc.match_substring_regex(texts, OF_ALL)).as_py():
         return none, none
@@ -57,6 +58,8 @@ def unchained(trace: Trace) -> tuple[Ints, Ints]:
 
 def _threads(texts: pa.ChunkedArray) -> tuple[Ints, Ints]:
     """The threads that switches leave and go to (W,); -1 where a text doesn't say."""
+    import pyarrow.compute as pc
+
     prev, following = np.full(len(texts), -1, np.int64), np.full(len(texts), -1, np.int64)
     for spelling in SPELLINGS:
         found = pc.extract_regex(texts, spelling).combine_chunks()
