@@ -36,12 +36,11 @@ def advise(
     """Say whether the buffer sufficed, and how large a one would have held all events."""
     from tracemend.losses.advice import advise as ask
     from tracemend.losses.larger import SIZE, larger
-    from tracemend.losses.scanning import scan
-    from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN
+    from tracemend.losses.scanning import judge
+    from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN, Losses
 
     read = read_trace(trace, format, arch, strict)
-    found, advice = scan(read), ask(read)
-    said = found.verdict
+    said, advice = judge(read), ask(read)
     kb = max((a.sufficient_kb(buffer_kb) for a in advice if a.missing_bytes), default=_all_kb(read, buffer_kb))
     add_kb = max((a.sufficient_kb(0) for a in advice if a.missing_bytes), default=None)
     doubled_kb = int(2 ** math.ceil(math.log2(2 * buffer_kb))) if buffer_kb else 0
@@ -70,7 +69,7 @@ def advise(
         return
     if advice:
         _print_cpus(advice, buffer_kb)
-    least = "at least " if found.losses.uncounted else ""
+    least = "at least " if Losses.of(read).uncounted else ""
     held = "the largest backlog" if add_kb else "all events that were written"
     if (size_kb or 0) > LARGEST_KB:
         say(f"It would take {size_kb:,} KiB a cpu, more than a buffer can have: read the trace while it is recorded.")

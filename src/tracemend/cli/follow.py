@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
-from tracemend.cli.inputs import live, open_pipe
-from tracemend.cli.terminal import print_json, say, warn
+from tracemend.cli.inputs import open_pipe
+from tracemend.cli.terminal import print_json, print_verdict, say, warn
 from tracemend.errors import TraceError
 from tracemend.formats import FORMATS, known
 from tracemend.formats.base import Builder, Options
-from tracemend.formats.text import LONGEST_LINE
+from tracemend.formats.text import CHUNK, pieces
 from tracemend.losses.following import HEAD, Following
 from tracemend.trace.events import Gap
 from tracemend.trace.evidence import Unplaced, plural
@@ -32,12 +32,12 @@ def follow(path: Path, format: str | None, options: Options, json_: bool) -> Fol
             say(f"lost: {count}{cpu} before line {loss.line:,}, {loss.begin_ns / 1e9:.6f} s")
 
     with open_pipe(path) as pipe:
-        blocks, head = live(pipe, LONGEST_LINE), b""
-        first: list[bytes] = []
-        found = FORMATS[format] if format else None
-        for block in blocks:
-            first.append(block)
-            head += block[: HEAD - len(head)]
+        text = pieces(lambda: os.read(pipe.fileno(), CHUNK), path)  # as soon as something is there
+        first: list[tuple[bytes, int]] = []
+        head, found = b"", FORMATS[format] if format else None
+        for piece in text:
+            first.append(piece)
+            head += piece[0][: HEAD - len(head)]
             found = found or known(head)
             if found or len(head) >= HEAD:
                 break
@@ -45,24 +45,13 @@ def follow(path: Path, format: str | None, options: Options, json_: bool) -> Fol
             raise TraceError(path, 0 if not head else 1, "no known trace format" if head else "nothing came")
         following = Following(Builder(path, found.name, options), tell)
         with suppress(KeyboardInterrupt):
-            following.run(found, _numbered(path, chain(first, blocks)))
+            following.run(found, chain(first, text))
     trace, said = following.trace, following.verdict
     warn(path, trace.warnings)
     if json_:
-        counts = {"format": found.name, "events": following.builder.rows, "lost": following.lost}
+        counts = {"format": found.name, "events": following.builder.rows, "lost": following.losses.events}
         print_json({"input": str(path), **said.as_dict(), **counts})
     else:
         say(f"{path}: {found.name}, {plural(following.builder.rows, 'event')}")
-        say(f"{said.word.capitalize()}: {said.reason}.")
-        if said.advice:
-            say(said.advice)
+        print_verdict(said)
     return following
-
-
-def _numbered(path: Path, blocks: Iterator[bytes]) -> Iterator[tuple[bytes, int]]:
-    line = 1
-    for block in blocks:
-        if len(block) > LONGEST_LINE and b"\n" not in block:
-            raise TraceError(path, line, "a line of more than 1 MiB: this is no text trace")
-        yield block, line
-        line += block.count(b"\n")

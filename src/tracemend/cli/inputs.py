@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import glob
-import os
 import shutil
 import sys
 import tempfile
@@ -107,22 +106,3 @@ def _is_trace(folder: Path) -> bool:
     with suppress(TraceError):
         return bool(recognise(folder))
     return False
-
-
-def live(pipe: BinaryIO, longest: int) -> Iterator[bytes]:
-    """What comes out of a pipe, as whole lines, as soon as they are there; the last one may lack its end, and so does
-    one that is longer than ``longest`` bytes.
-
-    Raises OSError.
-    """
-    rest = b""
-    while block := os.read(pipe.fileno(), BLOCK):
-        cut = block.rfind(b"\n") + 1
-        if not cut and len(rest) <= longest:
-            rest += block
-            continue
-        cut = cut or len(block)
-        yield rest + block[:cut]
-        rest = block[cut:]
-    if rest:
-        yield rest

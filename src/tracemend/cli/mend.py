@@ -136,11 +136,10 @@ def mend(
 
 def _print_fills(mended: Mended, hypotheses: int) -> None:
     """What became of the gaps, how sure the fills are, and what to know of them."""
-    from tracemend.losses.scanning import scan
+    from tracemend.losses.scanning import judge
 
     if not mended.fills:
-        said = scan(mended.trace).verdict
-        say(f"No gap to fill. {said.word.capitalize()}: {said.reason}.")
+        say(f"No gap to fill. {judge(mended.trace).sentence()}")
         return
     counts = mended.counts
     say(

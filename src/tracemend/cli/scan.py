@@ -12,7 +12,17 @@ import typer
 from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, checked, glance, read_trace
 from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
-from tracemend.cli.terminal import CANT_TELL, GAPS_FOUND, complain, cpu_name, duration, print_json, print_table, say
+from tracemend.cli.terminal import (
+    CANT_TELL,
+    GAPS_FOUND,
+    complain,
+    cpu_name,
+    duration,
+    print_json,
+    print_table,
+    print_verdict,
+    say,
+)
 from tracemend.errors import TracemendError
 from tracemend.trace.evidence import plural
 
@@ -20,6 +30,7 @@ if TYPE_CHECKING:
     from tracemend.formats.base import Options
     from tracemend.losses.following import Following
     from tracemend.losses.scanning import QuickScan, Scan
+    from tracemend.losses.verdict import Losses, Verdict
     from tracemend.trace.events import Gap, Trace
 
 #: From good to bad: of several traces the worst decides. 1: one could not be read.
@@ -75,14 +86,13 @@ def scan(
         raise typer.BadParameter("a share needs the events, which --quick doesn't read", param_hint="--max-lost")
 
     if follow:
-        raise typer.Exit(
-            _code(_followed(traces, format, checked(format, arch, strict), json_), allowed, accept_unknown)
-        )
+        live = _followed(traces, format, checked(format, arch, strict), json_)
+        raise typer.Exit(_code(live.verdict, live.losses, live.builder.rows, allowed, accept_unknown))
+
+    from tracemend.losses.scanning import QuickScan
+    from tracemend.losses.scanning import scan as find
 
     def judged(path: Path) -> Scan | QuickScan:
-        from tracemend.losses.scanning import QuickScan
-        from tracemend.losses.scanning import scan as find
-
         if quick:
             return QuickScan(glance(path, format, strict))
         return find(read_trace(path, format, arch, strict), suspected=suspect)
@@ -106,7 +116,8 @@ def scan(
             say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
         else:
             _print(findings, path, most)
-        codes.append(_code(findings, allowed, accept_unknown))
+        kept = 0 if isinstance(findings, QuickScan) else len(findings.trace)
+        codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
     code = max(codes, key=WORSE.index)
     if code:
         raise typer.Exit(code)
@@ -131,18 +142,18 @@ def _followed(traces: list[Path], format: str | None, options: Options, json_: b
     return follow(traces[0], format, options, json_)
 
 
-def _code(findings: Scan | QuickScan | Following, allowed: int | float | None, accept_unknown: bool) -> int:
-    """The exit code. A loss without a count is more than any number allows."""
+def _code(said: Verdict, losses: Losses, kept: int, allowed: int | float | None, accept_unknown: bool) -> int:
+    """The exit code of a trace of which so many events were kept. A loss without a count is more than any number
+    allows."""
     from tracemend.losses.verdict import COMPLETE, UNKNOWN
 
-    word = findings.verdict.word
-    if word == COMPLETE or (word == UNKNOWN and accept_unknown):
+    if said.word == COMPLETE or (said.word == UNKNOWN and accept_unknown):
         return 0
-    if word == UNKNOWN:
+    if said.word == UNKNOWN:
         return CANT_TELL
-    if allowed is None or findings.losses.uncounted:
+    if allowed is None or losses.uncounted:
         return GAPS_FOUND
-    much = findings.lost if isinstance(allowed, int) else getattr(findings, "share_lost", 1.0)
+    much = losses.events if isinstance(allowed, int) else losses.share(kept)
     return 0 if much <= allowed else GAPS_FOUND
 
 
@@ -155,13 +166,6 @@ def _print(findings: Scan | QuickScan, path: Path, most: int) -> None:
         _print_scan(findings, path, most)
 
 
-def _print_verdict(findings: Scan | QuickScan, share: str = "") -> None:
-    said = findings.verdict
-    say(f"{said.word.capitalize()}: {said.reason}{share}.")
-    if said.advice:
-        say(said.advice)
-
-
 def _print_quick(findings: QuickScan, path: Path, most: int) -> None:
     seen, (begin, end) = findings.seen, findings.span
     packets, size = (sum(getattr(s, f) for s in seen.streams) for f in ("packets", "bytes"))
@@ -169,7 +173,7 @@ def _print_quick(findings: QuickScan, path: Path, most: int) -> None:
         f"{path}: {seen.format}, {packets:,} packets of {size:,} bytes in {duration(end - begin)} "
         "(headers only: no event was read)"
     )
-    _print_verdict(findings)
+    print_verdict(findings.verdict)
     if not seen.gaps:
         return
     _print_cpus(findings.cpus(), ("packets", "gaps", "lost"), duration)
@@ -183,7 +187,7 @@ def _print_scan(findings: Scan, path: Path, most: int) -> None:
     span = int(trace.time_ns.max() - trace.time_ns.min()) if len(trace) else 0
     length = duration(span) if timed else plural(span, "position")
     say(f"{path}: {trace.format}, {plural(len(trace), 'event')} in {length}")
-    _print_verdict(findings, _share(findings) if findings.lost else "")
+    print_verdict(findings.verdict, _share(findings) if findings.lost else "")
     if not findings.gaps:
         return
     lasting = duration if timed else (lambda ns: "-")

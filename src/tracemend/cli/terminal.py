@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -16,6 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from tracemend.untrusted import json_text, printable
+
+if TYPE_CHECKING:
+    from tracemend.losses.verdict import Verdict
 
 #: Exit codes of ``scan`` (and ``record``): events were lost; nobody can tell.
 GAPS_FOUND, CANT_TELL = 3, 4
@@ -34,6 +37,13 @@ OFTEN, SELDOM, FIRST = 1.0, 15.0, 60.0
 def say(text: str) -> None:
     """A line of data: nothing in it is markup, and no character of it acts on the terminal."""
     out.print(_plain(text), markup=False)
+
+
+def print_verdict(said: Verdict, share: str = "") -> None:
+    """The verdict, and what to do."""
+    say(said.sentence(share))
+    if said.advice:
+        say(said.advice)
 
 
 def complain(text: str) -> None:

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.formats.text import decode
-from tracemend.trace.events import PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
+from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
+#: Events that are added to a trace at once.
+BATCH = 1 << 20
 #: A text piece by piece: whole lines, and the number of the first one.
 Pieces = Iterable[tuple[bytes, int]]
 #: What times are: nanoseconds, or numbers that tell an order alone.
@@ -94,6 +96,26 @@ class Interner:
 
     def dictionary(self) -> pa.Array:
         return pa.array(list(self.codes), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """All events of a trace in order of time, as columns (E,).
+
+    ``order``: the place of each among ``args`` and ``ret``, which are large strings as they were found. What a format
+    doesn't have may be left out: comm (then nobody's), phase (then instants), ret, and line (then the row).
+    """
+
+    order: NDArray[np.int64]
+    time_ns: NDArray[np.int64]
+    cpu: NDArray[np.int32]
+    tid: NDArray[np.int32]
+    name: NDArray[np.int32]
+    args: pa.Array
+    ret: pa.Array | None = None
+    comm: NDArray[np.int32] | None = None
+    phase: NDArray[np.int8] | None = None
+    line: NDArray[np.int64] | None = None
 
 
 @dataclass
@@ -176,6 +198,24 @@ class Builder:
                 pa.array(line),
             ]
         )
+
+    def add_sorted(self, events: Sorted) -> None:
+        """Append all events, a batch at a time: their texts together may be more than 2 GiB. Raises as ``add`` does."""
+        for begin in range(0, len(events.order), BATCH):
+            rows = slice(begin, begin + BATCH)
+            taken = pa.array(events.order[rows])
+            n = len(taken)
+            self.add(
+                time_ns=events.time_ns[rows],
+                cpu=events.cpu[rows],
+                tid=events.tid[rows],
+                comm=np.full(n, -1, np.int32) if events.comm is None else events.comm[rows],
+                name=events.name[rows],
+                phase=np.full(n, INSTANT, np.int8) if events.phase is None else events.phase[rows],
+                args=events.args.take(taken).cast(pa.string()),
+                ret=pa.nulls(n, pa.string()) if events.ret is None else events.ret.take(taken).cast(pa.string()),
+                line=np.arange(begin, begin + n, dtype=np.int64) if events.line is None else events.line[rows],
+            )
 
     def _check_times(self, time_ns: NDArray[np.int64], cpu: NDArray[np.int32], line: NDArray[np.int64]) -> None:
         order = np.argsort(cpu, kind="stable")

@@ -13,7 +13,7 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, cast
 
@@ -70,25 +70,30 @@ def chunks(path: Path, size: int = CHUNK) -> Iterator[tuple[bytes, int]]:
 
     Raises TraceError on a line longer than 1 MiB (a binary file, most likely) and on a broken compressed file.
     """
+    with open_binary(path) as f:
+        yield from pieces(lambda: f.read(size), path)
+
+
+def pieces(read: Callable[[], bytes], path: Path) -> Iterator[tuple[bytes, int]]:
+    """What ``read`` gives, until that is nothing, cut at the ends of lines; raises TraceError as ``chunks`` does."""
     line = 1
     rest = b""
-    with open_binary(path) as f:
-        while True:
-            try:
-                block = f.read(size)
-            except UNPACKING as e:
-                raise TraceError(path, line, f"can't read on: {e}") from e
-            if not block:
-                break
-            cut = block.rfind(b"\n") + 1
-            if len(rest) + (block.find(b"\n") if cut else len(block)) > LONGEST_LINE:
-                raise TraceError(path, line, "a line of more than 1 MiB: this is no text trace")
-            if not cut:
-                rest += block
-                continue
-            piece, rest = rest + block[:cut], block[cut:]
-            yield piece, line
-            line += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == 10))  # much faster than bytes.count
+    while True:
+        try:
+            block = read()
+        except UNPACKING as e:
+            raise TraceError(path, line, f"can't read on: {e}") from e
+        if not block:
+            break
+        cut = block.rfind(b"\n") + 1
+        if len(rest) + (block.find(b"\n") if cut else len(block)) > LONGEST_LINE:
+            raise TraceError(path, line, "a line of more than 1 MiB: this is no text trace")
+        if not cut:
+            rest += block
+            continue
+        piece, rest = rest + block[:cut], block[cut:]
+        yield piece, line
+        line += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == 10))  # much faster than bytes.count
     if rest:
         yield rest, line
 

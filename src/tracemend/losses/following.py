@@ -123,14 +123,6 @@ class Following:
     def losses(self) -> Losses:
         return Losses.of(self.trace)
 
-    @property
-    def lost(self) -> int:
-        return self.losses.events
-
-    @property
-    def share_lost(self) -> float:
-        return self.lost / max(1, self.lost + self.builder.rows)
-
 
 def _last(trace: Trace) -> pa.Table:
     """What pairs with a later event: the last side of a call of each thread, the last switch of each cpu."""

@@ -61,7 +61,7 @@ class Scan:
     @property
     def share_lost(self) -> float:
         """Lost events by the tracer's counts, of all that happened; a lower bound where a gap has no count."""
-        return self.lost / max(1, self.lost + len(self.trace))
+        return self.losses.share(len(self.trace))
 
     def cpus(self) -> list[dict[str, Any]]:
         """One dictionary a cpu, in order."""
@@ -203,12 +203,21 @@ def scan(trace: Trace, *, suspected: bool = False) -> Scan:
     Losses without a mark are looked for where the trace marks none and could have lost events unseen (ftrace in drop
     mode), and with ``suspected`` in any case.
     """
-    gaps = trace.gaps
-    found: tuple[Gap, ...] | None = None
-    if suspected or (doubts(trace) and not Losses.of(trace)):
-        found = tuple(replace(g, number=len(gaps) + i) for i, g in enumerate(suspect(trace)))
-        gaps = gaps + found
+    found = _searched(trace, suspected)
+    gaps = trace.gaps + (found or ())
     return Scan(trace, gaps, _open_calls(trace, gaps), verdict(trace, found))
+
+
+def judge(trace: Trace) -> Verdict:
+    """The verdict alone, which ``scan`` gives as well."""
+    return verdict(trace, _searched(trace, False))
+
+
+def _searched(trace: Trace, asked: bool) -> tuple[Gap, ...] | None:
+    """Losses without a mark, numbered behind the gaps; None where nobody looked."""
+    if not asked and (not doubts(trace) or Losses.of(trace)):
+        return None
+    return tuple(replace(g, number=len(trace.gaps) + i) for i, g in enumerate(suspect(trace)))
 
 
 def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:

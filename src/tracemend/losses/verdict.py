@@ -35,6 +35,10 @@ class Verdict:
     reason: str
     advice: str = ""
 
+    def sentence(self, share: str = "") -> str:
+        """The word and why, as people read it; ``share``: what is to be said of how much was lost."""
+        return f"{self.word.capitalize()}: {self.reason}{share}."
+
     def as_dict(self) -> dict[str, str]:
         return {"verdict": self.word, "reason": self.reason, "advice": self.advice}
 
@@ -59,6 +63,10 @@ class Losses:
     def events(self) -> int:
         """Lost events by the tracer's counts; a lower bound where ``uncounted``."""
         return sum(g.count or 0 for g in self.gaps) + sum(u.count or 0 for u in self.unplaced if u.unit == "events")
+
+    def share(self, kept: int) -> float:
+        """Lost events of all that happened, of which so many were kept; a lower bound where ``uncounted``."""
+        return self.events / max(1, self.events + kept)
 
     @property
     def uncounted(self) -> bool:

@@ -19,7 +19,7 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from tracemend.losses.scanning import scan
+from tracemend.losses.scanning import judge
 from tracemend.mending.mended import Mended
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import Gap, Trace
@@ -70,7 +70,7 @@ def render(mended: Mended) -> str:
         counts={status: mended.counts[status] for status in STATUSES},
         statuses=STATUSES,
         losses=_losses(mended),
-        verdict=scan(mended.trace).verdict if not mended.trace.gaps else None,
+        verdict=None if mended.trace.gaps else judge(mended.trace),
         reasons=_reasons(gaps),
         most_gaps=MOST_GAPS,
         timeline=_timeline(mended, gaps, clock),

@@ -13,18 +13,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Options
+from tracemend.formats.base import Builder, Options, Sorted
 from tracemend.formats.etl import BUFFER_HEADER
 from tracemend.formats.etl.buffers import COMPRESSED, Buffer, Ints, Words, buffers, mapped, walk
 from tracemend.formats.etl.header import DATA, Header, parse
 from tracemend.formats.etl.losses import Losses
 from tracemend.formats.etl.names import LOST, TYPES
 from tracemend.formats.etl.records import NOBODY, Columns, columns
-from tracemend.trace.events import INSTANT, Mark, Trace, rows_by
+from tracemend.trace.events import Mark, Trace, rows_by
 from tracemend.trace.evidence import Doubt, Unplaced
 
 #: Buffers that are read at once, and events that are added to the trace at once.
-AT_ONCE, BATCH = 1024, 1 << 20
+AT_ONCE = 1024
 #: Bytes that hold the header.
 ENOUGH = DATA + 512
 
@@ -137,20 +137,7 @@ class _Reader:
         at = np.concatenate(switches)
         self._follow(thread, at, np.concatenate(incoming), np.concatenate(outgoing))
         args = pa.concat_arrays(texts)
-        for begin in range(0, len(order), BATCH):
-            rows = slice(begin, begin + BATCH)
-            length = len(order[rows])
-            builder.add(
-                time_ns=self.time_ns[rows],
-                cpu=self.cpu[rows],
-                tid=thread[rows],
-                comm=np.full(length, -1, np.int32),
-                name=self.name[rows],
-                phase=np.full(length, INSTANT, np.int8),
-                args=args.take(pa.array(order[rows])).cast(pa.string()),
-                ret=pa.nulls(length, pa.string()),
-                line=np.arange(begin, begin + length, dtype=np.int64),
-            )
+        builder.add_sorted(Sorted(order, self.time_ns, self.cpu, thread, self.name, args))
         return place
 
     def _follow(

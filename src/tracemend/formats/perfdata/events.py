@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder
+from tracemend.formats.base import Builder, Sorted
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.perf import WITHOUT_TIMES
 from tracemend.formats.perfdata.file import CALLCHAIN, RAW, READ, TIME, TRACEPOINT, Attr, Described
@@ -26,7 +26,6 @@ ENABLED, RUNNING, WITH_ID, GROUP, WITH_LOST = 1, 2, 4, 8, 16
 #: Of a sample that is too short to tell its event.
 NAMELESS = -1
 #: Events that are added to the trace at once.
-BATCH = 1 << 20
 
 
 def fill(builder: Builder, path: Path, size: int, found: Described) -> Told:
@@ -112,20 +111,8 @@ class _Reader:
         args, ret = pa.concat_arrays(self.args), pa.concat_arrays(self.ret)
         time, cpus, tids = time[order], cpu[order].astype(np.int32), tid[order].astype(np.int32)
         comm = _comms(self.builder, told, time, tids)
-        for first in range(0, len(order), BATCH):
-            rows = slice(first, first + BATCH)
-            taken = pa.array(order[rows])
-            self.builder.add(
-                time_ns=time[rows],
-                cpu=cpus[rows],
-                tid=tids[rows],
-                comm=comm[rows],
-                name=name[rows],
-                phase=phase[rows],
-                args=args.take(taken).cast(pa.string()),
-                ret=ret.take(taken).cast(pa.string()),
-                line=np.arange(len(order), dtype=np.int64)[rows],
-            )
+        phase = phase.astype(np.int8)
+        self.builder.add_sorted(Sorted(order, time, cpus, tids, name.astype(np.int32), args, ret, comm, phase))
 
 
 def _stream(samples: Samples, found: Described, begin: Ints, end: Ints, rows: Ints) -> Stream:

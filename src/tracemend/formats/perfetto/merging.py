@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from tracemend.formats.base import Builder
+from tracemend.formats.base import Builder, Sorted
 from tracemend.formats.perfetto.bundles import Bundles
 from tracemend.formats.perfetto.clocks import BOOT, NAMES, Clocks, to_boot
 from tracemend.formats.perfetto.events import UNKNOWN
@@ -19,7 +19,6 @@ from tracemend.formats.text import Ints
 from tracemend.trace.events import Mark, rows_by
 
 #: Events that are added to the trace at once.
-AT_ONCE = 1 << 20
 IDLE = "<idle>"
 
 
@@ -129,20 +128,8 @@ class Merging:
             pa.concat_arrays([getattr(c, text).cast(pa.large_string()) for c in self.bundles.columns])
             for text in ("args", "ret")
         )
-        for begin in range(0, len(order), AT_ONCE):
-            rows = slice(begin, begin + AT_ONCE)
-            taken = pa.array(order[rows])
-            self.builder.add(
-                time_ns=self.time[rows],
-                cpu=stream[rows].astype(np.int32),
-                tid=tid[rows].astype(np.int32),
-                comm=comm[rows].astype(np.int32),
-                name=name[rows].astype(np.int32),
-                phase=phase[rows].astype(np.int8),
-                args=args.take(taken).cast(pa.string()),
-                ret=ret.take(taken).cast(pa.string()),
-                line=np.arange(len(order), dtype=np.int64)[rows],
-            )
+        cpu, thread, kind, who = (column.astype(np.int32) for column in (stream, tid, name, comm))
+        self.builder.add_sorted(Sorted(order, self.time, cpu, thread, kind, args, ret, who, phase.astype(np.int8)))
 
     def _threads(self, stream: Ints) -> Ints:
         """Each event's thread (E,). A compact event has none of its own: it is the one that the switch before brought

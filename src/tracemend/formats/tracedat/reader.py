@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import MOST_LOST, Builder, Options, another
+from tracemend.formats.base import MOST_LOST, Builder, Options, Sorted, another
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, columns, short, split, values
 from tracemend.formats.text import UNPACKING, open_binary
@@ -38,7 +38,6 @@ from tracemend.trace.events import Mark, Trace, rows_by
 #: Clocks whose times are no nanoseconds (unless the file tells how they become some).
 TICKING = ("counter", "x86-tsc")
 #: Events that are added to the trace at once.
-BATCH = 1 << 20
 #: Bytes in front of an event's record.
 HEAD = 4
 IDLE, UNKNOWN = "<idle>", "<...>"
@@ -255,20 +254,7 @@ def _merge(streams: list[_Cpu], found: Described, builder: Builder) -> None:
     args = pa.concat_arrays([c.args.cast(pa.large_string()) for c in parts])
     ret = pa.concat_arrays([c.ret.cast(pa.large_string()) for c in parts])
     comm = _comms(tid, told, found, builder)
-    for begin in range(0, len(order), BATCH):
-        rows = slice(begin, begin + BATCH)
-        taken = pa.array(order[rows])
-        builder.add(
-            time_ns=time[order[rows]],
-            cpu=cpu[order[rows]],
-            tid=tid[rows],
-            comm=comm[rows],
-            name=name[rows],
-            phase=phase[rows],
-            args=args.take(taken).cast(pa.string()),
-            ret=ret.take(taken).cast(pa.string()),
-            line=np.arange(len(order), dtype=np.int64)[rows],
-        )
+    builder.add_sorted(Sorted(order, time[order], cpu[order], tid, name, args, ret, comm, phase))
 
 
 def _comms(

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tracemend.formats.base import Builder
+from tracemend.formats.base import Builder, Sorted
 from tracemend.formats.etl.header import CIRCULAR, IN_MEMORY
 from tracemend.formats.etl.losses import STOP
 from tracemend.formats.etl.names import LOST, TYPES
-from tracemend.trace.events import INSTANT, Trace
+from tracemend.trace.events import Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
 BATCH = 1 << 16
@@ -74,19 +74,8 @@ class Rows:
         cpu, thread, name = (np.array(c, np.int32) for c in (self.cpu, self.thread, self.name))
         line, args = np.array(self.line, np.int64), pa.concat_arrays(self.packed)
         order = np.argsort(time, kind="stable")
-        for begin in range(0, len(order), BATCH):
-            rows = order[begin : begin + BATCH]
-            self.builder.add(
-                time_ns=time[rows],
-                cpu=cpu[rows],
-                tid=thread[rows],
-                comm=np.full(len(rows), -1, np.int32),
-                name=name[rows],
-                phase=np.full(len(rows), INSTANT, np.int8),
-                args=args.take(pa.array(rows)).cast(pa.string()),
-                ret=pa.nulls(len(rows), pa.string()),
-                line=line[rows],
-            )
+        events = Sorted(order, time[order], cpu[order], thread[order], name[order], args, line=line[order])
+        self.builder.add_sorted(events)
         self._losses()
         return self.builder.finish()
 
