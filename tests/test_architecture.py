@@ -18,7 +18,7 @@ PACKAGE = ROOT / "src" / "tracemend"
 
 #: From the bottom to the top. What stands on one line may not import its neighbours.
 STOREYS: list[set[str]] = [
-    {"errors", "untrusted", "whole"},
+    {"compiled", "errors", "untrusted", "whole"},
     {"trace"},
     {"formats"},
     {"losses", "recording"},
