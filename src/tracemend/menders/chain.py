@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.compiled import compiled
+from tracemend.menders.places import BASE
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
-
-#: An odd number: multiplication by it is a bijection of 64-bit words.
-BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Index(NamedTuple):
@@ -65,17 +63,6 @@ class Chain(NamedTuple):
     rank_X: Ints
     top_X: Ints
     enter_X: Floats
-
-
-@compiled
-def prefixes(ids_S: Ints) -> Words:
-    """The hash of everything up to each place (S + 1,): that of any run of events follows from two of them."""
-    result = np.zeros(len(ids_S) + 1, np.uint64)
-    for s in range(len(ids_S)):
-        event = np.uint64(ids_S[s] + 2) * BASE
-        event ^= event >> np.uint64(29)
-        result[s + 1] = result[s] * BASE + event * BASE
-    return result
 
 
 @compiled

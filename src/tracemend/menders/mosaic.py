@@ -145,10 +145,10 @@ class Mosaic(Proposer):
     @cached_property
     def index(self) -> Index:
         """What the compiled loops need of the places."""
-        from tracemend.menders.chain import Index, prefixes
+        from tracemend.menders.chain import Index
 
         p = self.places
-        return Index(p.ids_S, p.steps_S, self.back_S, prefixes(p.ids_S), p.foreign, float(self.how.trust))
+        return Index(p.ids_S, p.steps_S, self.back_S, p.prefix_S, p.foreign, float(self.how.trust))
 
     def _jumps(self, n: int) -> NDArray[np.float64]:
         """The probability of a jump to a context of each of ``lengths`` in a gap of ``n`` events."""
