@@ -73,7 +73,7 @@ def menders(
 
     def adapted() -> Mosaic:
         mosaic = Mosaic(own, others)
-        adapt(mosaic, lengths, most=sum(lengths) // 2, seed=seed)
+        adapt(mosaic, lengths, seed=seed)
         return mosaic
 
     yield "copies only: n-gram bridge", lambda: NGram(own)

@@ -210,10 +210,10 @@ def merged_by_definition(
 ) -> NDArray[np.float64]:
     """The probability of each event at each hidden position (N, 7), all moves written out.
 
-    What is at a state is spread over all its places by their weights; what jumps to a place on a diagonal goes along it.
+    What is at a state is spread over all its places by their weights; what jumps to a diagonal's place goes along it.
     """
     order, (run,) = mosaic.how.order, hidden_runs(gap(left, right, hidden))
-    ids, weight, _ = by_definition(own, [])
+    ids = by_definition(own, [])[0]
     starts = np.cumsum([0, *map(len, own)])[:-1].tolist()
     last = {s + len(o) - 1 for s, o in zip(starts, own, strict=True)}
     padded: list[tuple[int, ...]] = []
@@ -285,7 +285,7 @@ def merged_by_definition(
                 table[t, ids[a]] += belief[C + d]
         behind = moves(t - 1) @ (behind * seen(t, events[i]))
         behind /= behind.max()
-    return table / table.sum(axis=1, keepdims=True)
+    return np.asarray(table / table.sum(axis=1, keepdims=True))
 
 
 @settings(deadline=None, max_examples=60)

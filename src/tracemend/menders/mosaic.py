@@ -37,10 +37,10 @@ Number = TypeVar("Number", int, float)
 JUMPS = {8: 0.009, 4: 0.001, 2: 3e-4, 1: 1e-4, 0: 3e-5}
 #: In gaps of more events than this, jumps are so much as likely: a gap's copies don't break off the oftener the longer
 #: it is.
-CALMER = ((0, 1.0), (300, 1 / 3), (1000, 1 / 5))
+CALMER = ((0, 1.0), (100, 1 / 2), (200, 1 / 3), (1000, 1 / 5))
 #: How many places are copied from, about, in gaps of more events than this: in a long gap the copy changes places
 #: often, and needs more to choose from. (All there are, if they aren't more than the first number.)
-MOST = ((0, 8192), (200, 131_072))
+MOST = ((0, 65_536), (200, 131_072))
 #: The best matching sites whose surroundings are copied from are as many at most.
 SITES = 192
 
@@ -61,10 +61,10 @@ class Copying:
     jumps: Mapping[int, float] = field(default_factory=lambda: JUMPS)
     calmer: Sequence[tuple[int, float]] = CALMER
     miss: float = 1e-3
-    context: int = 48
+    context: int = 80
     most: Sequence[tuple[int, int]] = MOST
     order: int = 16
-    diagonals: int = 128
+    diagonals: int = 192
     trust: float = 0.03
 
     def __post_init__(self) -> None:
