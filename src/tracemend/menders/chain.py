@@ -39,7 +39,7 @@ class Chain(NamedTuple):
     """States and their moves: what there is to copy from, places of the same context taken together by their weights.
 
     event_C: the last event of the context, as its place in ids_U. weight_C, follow_C: of all its places, and of those
-    with a next one. place_C: one that stands for them. timed_2C, step_2C: the share of them that has a time since the
+    with a next one. place_C: one that stands for them. timed_C2, step_C2: the share of them that has a time since the
     event before, and its mean in ns (0 for the others); and the same of the events behind. next_C: the weight of the
     places whose next one is in the next state; from_E, to_E, weight_E: of all others.
 
@@ -53,8 +53,8 @@ class Chain(NamedTuple):
     weight_C: Floats
     follow_C: Floats
     place_C: Ints
-    timed_2C: Floats
-    step_2C: Floats
+    timed_C2: Floats
+    step_C2: Floats
     next_C: Floats
     from_E: NDArray[np.uint32]
     to_E: NDArray[np.uint32]
@@ -122,7 +122,7 @@ def chain(
     # at most a state and a move a place
     table, keys = _table(most), np.empty(most, np.uint64)
     place, votes = np.empty(most, np.int64), np.zeros(most, np.int64)
-    weight, follow, timed, step = np.zeros(most), np.zeros(most), np.zeros((2, most)), np.zeros((2, most))
+    weight, follow, timed, step = np.zeros(most), np.zeros(most), np.zeros((most, 2)), np.zeros((most, 2))
     first, onward, target = np.full(most, -1, np.int64), np.empty(most, np.int64), np.empty(most, np.int64)
     heavy = np.zeros(most)
     states, moves, power = 0, 0, _power(order)
@@ -139,11 +139,11 @@ def chain(
             w = 1.0 if s < index.foreign else index.trust
             weight[c] += w
             if s < index.foreign and steps[s] >= 0:
-                timed[0, c] += w
-                step[0, c] += w * steps[s]
+                timed[c, 0] += w
+                step[c, 0] += w * steps[s]
             if s + 1 < index.foreign and steps[s + 1] >= 0:
-                timed[1, c] += w
-                step[1, c] += w * steps[s + 1]
+                timed[c, 1] += w
+                step[c, 1] += w * steps[s + 1]
             # the place whose thread was last seen as far back as that of most (Boyer and Moore, "MJRTY", 1981)
             if votes[c] == 0:
                 place[c] = s
@@ -162,12 +162,15 @@ def chain(
             before = c
     if not states:
         parent_X, none = np.zeros(1, np.uint32), np.zeros(0, np.uint32)
-        ints, floats, pair = np.zeros(0, np.int64), np.zeros(0), np.zeros((2, 0))
+        ints, floats, pair = np.zeros(0, np.int64), np.zeros(0), np.zeros((0, 2))
         top = np.zeros(1, np.int64)
         return Chain(
             ints, ints, floats, floats, ints, pair, pair, floats, none, none, floats, parent_X, top, top, np.zeros(1)
         )
-    timed, step = timed[:, :states] / weight[:states], step[:, :states] / weight[:states]
+    for c in range(states):
+        for ahead in range(2):
+            timed[c, ahead] /= weight[c]
+            step[c, ahead] /= weight[c]
     following = np.zeros(states)
     from_E, to_E, weight_E = np.empty(moves, np.uint32), np.empty(moves, np.uint32), np.empty(moves)
     others = 0
@@ -180,26 +183,45 @@ def chain(
                 from_E[others], to_E[others], weight_E[others] = c, target[e], heavy[e]
                 others += 1
             e = onward[e]
-    ids_U = np.unique(ids[place[:states]])
-    event_C = np.searchsorted(ids_U, ids[place[:states]])
+    ids_U, event_C = _distinct(ids, place[:states])
     parent_X, rank_X, top_X, enter_X = _tree(prefix, lengths, place[:states], follow[:states])
     return Chain(
         ids_U,
         event_C,
-        weight[:states].copy(),
-        follow[:states].copy(),
-        place[:states].copy(),
-        timed,
-        step,
+        weight[:states],
+        follow[:states],
+        place[:states],
+        timed[:states],
+        step[:states],
         following,
-        from_E[:others].copy(),
-        to_E[:others].copy(),
-        weight_E[:others].copy(),
+        from_E[:others],
+        to_E[:others],
+        weight_E[:others],
         parent_X,
         rank_X,
         top_X,
         enter_X,
     )
+
+
+@compiled
+def _distinct(ids: Ints, place_C: Ints) -> tuple[Ints, Ints]:
+    """The distinct events at some places, in order, and the place of each one's among them."""
+    states = len(place_C)
+    table, keys = _table(states + 1), np.empty(states + 1, np.uint64)
+    event_C, number = np.empty(states, np.int64), 0
+    for c in range(states):
+        event_C[c] = _find(np.uint64(ids[place_C[c]]), table, keys, number)
+        number = max(number, event_C[c] + 1)
+    ids_U, rank_U = np.empty(number, np.int64), np.zeros(number, np.int64)
+    for u in range(number):
+        for v in range(number):
+            rank_U[u] += keys[v] < keys[u]
+    for u in range(number):
+        ids_U[rank_U[u]] = keys[u]
+    for c in range(states):
+        event_C[c] = rank_U[event_C[c]]
+    return ids_U, event_C
 
 
 @compiled
@@ -211,8 +233,8 @@ def _tree(
     most = states * len(lengths) + 1
     parent, rank, top = np.zeros(most, np.uint32), np.zeros(most, np.int64), np.zeros(most, np.int64)
     enter, stands = np.zeros(most), np.empty(most, np.int64)
-    enter[:states] = follow_C
-    stands[:states] = place_C
+    for c in range(states):
+        enter[c], stands[c] = follow_C[c], place_C[c]
     children = np.zeros(most, np.int64)
     low, high = 0, states
     for level in range(1, len(lengths)):
@@ -246,4 +268,4 @@ def _tree(
             parent[at], rank[at], top[at], enter[at] = place[above], rank[x], top[x], enter[x]
     parent[kept - 1], rank[kept - 1], enter[kept - 1] = 0, rank[high - 1], enter[high - 1]
     top[kept - 1] = rank[high - 1]
-    return parent[:kept].copy(), rank[:kept].copy(), top[:kept].copy(), enter[:kept].copy()
+    return parent[:kept], rank[:kept], top[:kept], enter[:kept]

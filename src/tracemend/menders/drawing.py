@@ -11,7 +11,7 @@ import numpy as np
 
 from tracemend.compiled import compiled
 from tracemend.menders.chain import Chain, Floats, Ints
-from tracemend.menders.passes import Diagonals, Known, Rates, before, behind_of, leaving, onward, rates_of
+from tracemend.menders.passes import Diagonals, Known, Rates, before, behind_of, leaving, onward, rates_of, sum_of
 
 
 @compiled
@@ -37,7 +37,9 @@ def draw(
     number = chance_NH3.shape[1]
     events, copied = np.empty((number, n), np.int64), np.empty((number, n), np.int64)
     at_H = np.empty(number, np.int64)
-    there[:] = held[n - 1] * behind_of(chain, rates, diagonals, run, miss)
+    behind = behind_of(chain, rates, diagonals, run, miss)
+    for i in range(size):
+        there[i] = held[n - 1, i] * behind[i]
     for h in range(number):
         at_H[h] = _one_of(there, chance_NH3[n - 1, h, 0])
     for t in range(n - 1, -1, -1):
@@ -57,7 +59,7 @@ def draw(
 @compiled
 def _one_of(weight: Floats, chance: float) -> int:
     """One of them, as likely as its weight."""
-    left, last = chance * weight.sum(), 0
+    left, last = chance * sum_of(weight), 0
     for i in range(len(weight)):
         if weight[i] > 0:
             last = i

@@ -64,12 +64,14 @@ def rates_of(chain: Chain, jump_L: Floats) -> Rates:
     rate, total = np.zeros(nodes), np.zeros(nodes)
     for x in range(nodes - 1, -1, -1):
         if chain.enter_X[x] > 0:
-            p = jump_L[chain.rank_X[x] : chain.top_X[x] + 1].sum()
+            p = 0.0
+            for rank in range(chain.rank_X[x], chain.top_X[x] + 1):
+                p += jump_L[rank]
             rate[x] = p / chain.enter_X[x]
             total[x] = p
         if x < nodes - 1:
             total[x] += total[chain.parent_X[x]]
-    total_C = total[:states].copy()
+    total_C = total[:states]
     stay, leave = np.empty(states), np.empty(states)
     for c in range(states):
         share = chain.follow_C[c] / chain.weight_C[c]
@@ -139,7 +141,8 @@ def _backward(chain: Chain, rates: Rates, diagonals: Diagonals, t: int, b: Float
         value[c] = chain.next_C[c] * b[c + 1]
     for e in range(len(chain.from_E)):
         value[chain.from_E[e]] += chain.weight_E[e] * b[chain.to_E[e]]
-    sums[:states] = value
+    for c in range(states):
+        sums[c] = value[c]
     for d in range(len(state_D)):
         c, then = state_D[d], then_D[d]
         if c >= 0 and then >= 0:
@@ -162,8 +165,10 @@ def _seen(chain: Chain, diagonals: Diagonals, t: int, event: int, miss: float, y
     """An event is known at moment ``t``: the states and diagonals of others are as likely as a miss. The largest is 1
     then."""
     states = len(chain.weight_C)
-    at = np.searchsorted(chain.ids_U, event)
-    known = at if at < len(chain.ids_U) and chain.ids_U[at] == event else -1
+    known = -1
+    for u in range(len(chain.ids_U)):
+        if chain.ids_U[u] == event:
+            known = u
     most = TINY
     for c in range(states):
         if chain.event_C[c] != known:
@@ -175,7 +180,22 @@ def _seen(chain: Chain, diagonals: Diagonals, t: int, event: int, miss: float, y
         if c >= 0 and chain.event_C[c] != known:
             y[states + d] *= miss
         most = max(most, y[states + d])
-    y /= most
+    _scale(y, 1 / most)
+
+
+@compiled
+def _scale(y: Floats, by: float) -> None:
+    for i in range(len(y)):
+        y[i] *= by
+
+
+@compiled
+def sum_of(y: Floats) -> float:
+    """All of them together, in order."""
+    total = 0.0
+    for i in range(len(y)):
+        total += y[i]
+    return total
 
 
 @compiled
@@ -197,9 +217,10 @@ def before(chain: Chain, rates: Rates, diagonals: Diagonals, run: Known, miss: f
     """Where the copy is at the last event before the run (C + D,)."""
     states, size = len(chain.weight_C), len(chain.weight_C) + len(run.site_D)
     y, z = np.empty(size), np.empty(size)
-    y[:states] = chain.weight_C
-    y[states:] = diagonals.weight_TD[0]
+    for c in range(states):
+        y[c] = chain.weight_C[c]
     for d in range(len(run.site_D)):
+        y[states + d] = diagonals.weight_TD[0, d]
         if diagonals.state_TD[0, d] >= 0:
             c = diagonals.state_TD[0, d]
             y[c] = max(0.0, y[c] - diagonals.weight_TD[0, d])
@@ -207,7 +228,7 @@ def before(chain: Chain, rates: Rates, diagonals: Diagonals, run: Known, miss: f
         onward(chain, rates, diagonals, j, y, z)
         _seen(chain, diagonals, j + 1, run.left_K[j], miss, z)
         y, z = z, y
-    y /= max(y.sum(), TINY)
+    _scale(y, 1 / max(sum_of(y), TINY))
     return y
 
 
@@ -280,7 +301,8 @@ def _believed(
 ) -> int:
     """Write the probability of each event at one position, and return the likeliest place to have been copied from."""
     states = len(chain.weight_C)
-    table_U[:] = 0
+    for u in range(len(table_U)):
+        table_U[u] = 0
     best, likeliest = 0, -1.0
     for c in range(states):
         belief = here[c] * behind[c]
@@ -294,7 +316,7 @@ def _believed(
             table_U[chain.event_C[state_D[d]]] += belief
             if belief > likeliest:
                 place, likeliest = at_D[d], belief
-    table_U /= max(table_U.sum(), TINY)
+    _scale(table_U, 1 / max(sum_of(table_U), TINY))
     return int(place)
 
 
@@ -311,11 +333,10 @@ def _step(
     """The expected time since the event before (or, if ``ahead``, to the event behind) in ns; NaN if nobody knows."""
     states = len(chain.weight_C)
     known, step = 0.0, 0.0
-    timed_C, step_C = chain.timed_2C[ahead], chain.step_2C[ahead]
     for c in range(states):
         belief = here[c] * behind[c]
-        known += belief * timed_C[c]
-        step += belief * step_C[c]
+        known += belief * chain.timed_C2[c, ahead]
+        step += belief * chain.step_C2[c, ahead]
     for d in range(len(at_D)):
         s = at_D[d] + ahead
         if state_D[d] >= 0 and s < index.foreign and index.steps_S[s] >= 0:
@@ -328,8 +349,8 @@ def _step(
 @compiled
 def _likeliest(ids_U: Ints, table_U: Floats, events_M: Ints, p_M: NDArray[np.float32]) -> None:
     """Write the likeliest events, of equal ones the first, with their probabilities; -1 where there are fewer."""
-    events_M[:] = -1
-    p_M[:] = 0
+    for m in range(len(p_M)):
+        events_M[m], p_M[m] = -1, 0
     held = 0
     for u in range(len(ids_U)):
         value = np.float32(table_U[u])
