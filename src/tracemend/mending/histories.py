@@ -125,12 +125,12 @@ def _cpu(history: History, hung: Hung, event: int) -> int:
 
 @compiled
 def _state(history: History, hung: Hung, event: int) -> int:
-    return int(hung.state[-1 - event] if event < 0 else history.state[event])
+    return int(np.int64(hung.state[-1 - event] if event < 0 else history.state[event]))
 
 
 @compiled
 def _required(history: History, hung: Hung, event: int) -> int:
-    return int(hung.required[-1 - event] if event < 0 else history.required[event])
+    return int(np.int64(hung.required[-1 - event] if event < 0 else history.required[event]))
 
 
 @compiled
