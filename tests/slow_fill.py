@@ -9,12 +9,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.mending.beliefs import Filled
+from tracemend.menders.base import Mender
+from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import CLOSED, ENDED, FREE, OPEN, UNSEEN, Threads
+from tracemend.mending.filling import Filling
 from tracemend.mending.search import Decoded
+from tracemend.mending.surroundings import Surroundings
+from tracemend.mending.times import placed, spread
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace
 from tracemend.trace.syscalls import LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
-from tracemend.trace.vocabulary import OTHER, Vocabulary
+from tracemend.trace.vocabulary import BREAK, OTHER, Vocabulary
+from tracemend.trace.windows import HIDDEN, SLOTS, STEPS, UNKNOWN_STEP, UNKNOWN_THREAD, Stream, Window, log_step
 
 Ints = NDArray[np.int64]
 
@@ -427,3 +432,95 @@ def _states(vocabulary: Vocabulary) -> tuple[Ints, Ints]:
         after[enter] = state
     paired = (vocabulary.partner >= 0) & (ids != vocabulary.id(NO_NUMBER, EXIT))
     return after, np.where(entering, CLOSED, np.where(paired, vocabulary.partner, FREE))
+
+
+class Around(Surroundings):
+    """What stands around a gap, event by event."""
+
+    def of(self, gap: Gap, most: int) -> tuple[Stream, Stream]:
+        """Up to ``most`` events on each side, BREAK where another gap lies or the stream ends."""
+        rows, breaks = self.breaks[gap.cpu]
+        at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
+        left = self._one_side(rows, np.arange(at - 1, -1, -1)[:most], most, {b for b in breaks if b < at}, before=True)
+        right = self._one_side(rows, np.arange(at, len(rows))[:most], most, {b for b in breaks if b > at}, before=False)
+        return left[::-1], right
+
+    def _one_side(self, rows: Ints, positions: Ints, most: int, breaks: set[int], *, before: bool) -> Stream:
+        events: list[tuple[int, int, int]] = []
+        unknown = (BREAK, -1, -1)
+        for i, p in enumerate(positions.tolist()):
+            broken = p in breaks
+            first = p == 0 or broken or (not before and i == 0)
+            step = -1 if first else int(self.trace.time_ns[rows[p]] - self.trace.time_ns[rows[p - 1]])
+            event = (int(self.ids[rows[p]]), int(self.trace.tid[rows[p]]), step)
+            events += [event] if not broken else [event, unknown] if before else [unknown, event]
+        if len(positions) < most:
+            events.append(unknown)
+        return Stream(*np.array(events, np.int64).reshape(-1, 3).T)
+
+
+def slots_by_recency(left: Ints, right: Ints) -> Ints:
+    """Thread ids in order of their distance from the gap, -1 first: the index of a tid is its slot.
+
+    left (.,) thread ids before the gap in stream order, right (.,) after it; -1 entries are no threads.
+    """
+    tids = np.concatenate([left[::-1], right])
+    distance = np.concatenate([2 * np.arange(len(left)), 2 * np.arange(len(right)) + 1])
+    order = np.argsort(distance, kind="stable")
+    unique, first = np.unique(tids[order], return_index=True)
+    ranked = unique[np.argsort(first, kind="stable")]
+    ranked = ranked[ranked >= 0][: SLOTS - 1]
+    return np.concatenate([[-1], ranked]).astype(np.int64)
+
+
+def to_slots(tids: Ints, slots: Ints) -> Ints:
+    """Slot of each thread id: its index in ``slots``, else UNKNOWN_THREAD."""
+    if len(slots) == 1:
+        return np.zeros(len(tids), np.int64)
+    order = np.argsort(slots)
+    at = np.minimum(np.searchsorted(slots[order], tids), len(slots) - 1)
+    found = order[at]
+    return np.where((slots[found] == tids) & (tids >= 0), found, UNKNOWN_THREAD).astype(np.int64)
+
+
+def window(left: Stream, right: Stream, hidden: int, span_ns: int = -1) -> Window:
+    """A window with ``hidden`` unknown positions between two contexts, which may contain BREAK.
+
+    span_ns: the time between the known events on both sides, -1 where nobody knows. It is told only if there are such,
+    as is the step of an event only if the event before it is known.
+    """
+    slots = slots_by_recency(left.tids, right.tids)
+    sides = [np.stack([s.ids, to_slots(s.tids, slots), log_step(s.steps)], axis=1) for s in (left, right)]
+    for side in sides:
+        side[:1, 2] = UNKNOWN_STEP
+        side[1:, 2][side[:-1, 0] == BREAK] = UNKNOWN_STEP
+    if len(left) and len(right) and BREAK not in (left.ids[-1], right.ids[0]) and span_ns >= 0:
+        sides[1][0, 2] = STEPS + log_step(np.array([span_ns // (hidden + 1)]))[0]
+    known = np.ones(len(left) + hidden + len(right), bool)
+    known[len(left) : len(left) + hidden] = False
+    full = np.concatenate([sides[0], np.tile(HIDDEN, (hidden, 1)), sides[1]])
+    return Window(full.astype(np.int64), known, slots)
+
+
+class Slow(Filling):
+    """Gaps filled by the slow ways alone."""
+
+    def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
+        super().__init__(trace, mender, vocabulary)
+        self.slow = Timelines(trace, self.around.ids, vocabulary)
+
+    def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
+        steps = self.times.expected(gap, beliefs.events[:, 0], beliefs)
+        nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
+        later = [(g.begin_ns, g.end_ns) for g in self.trace.gaps if g.end_ns > gap.end_ns]
+        wanted, columns = self.slow.threads_of(gap, beliefs.tids, nominal, later)
+        threads, unmet = drop_impossible(wanted, count)
+        table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
+        events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)
+        decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
+        steps = self.times.expected(gap, decoded.ids, beliefs)
+        times = placed(gap, steps, decoded.threads, as_arrays(threads), nominal)
+        tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
+        filled = Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count))
+        self.slow.remember(filled)
+        return filled, unmet
