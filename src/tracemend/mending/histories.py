@@ -17,7 +17,6 @@ from tracemend.mending.constraints import FREE, OPEN, UNSEEN
 
 Ints = NDArray[np.int64]
 Small = NDArray[np.int32]
-Floats = NDArray[np.float64]
 
 #: No event: what is before the first one of a thread and behind its last one.
 NONE = 1 << 62
@@ -28,37 +27,37 @@ KEY, COLUMN, NEED, TID, BEGIN, END, FIRST, LAST, LOW, HIGH = range(10)
 AHEAD = 1 << 40
 
 
-class History(NamedTuple):
-    """What is known of all threads.
+#: The columns of an event: its time, twice its row (a gap's edge lies between two), its cpu, the thread's state after
+#: it and the one that it asks for before it; and further those of a fill's: its thread, its place, and the fills beside
+#: it there, -1 where there is none.
+TIME, ROW, CPU, STATE, REQUIRED, THREAD, PLACE, BEFORE, BEHIND = range(9)
 
-    tids (U,), in order; starts (U + 1,) of each thread's events; of each of these (S,) its time and row, its cpu, the
-    thread's state after it and the one that it asks for before it. latest (S + U,): of the fills between an event of a
-    thread and the one before, or behind its last one, the latest, -1 if there is none; the place in front of event s of
-    thread u is s + u.
+
+class History(NamedTuple):
+    """What survived of all threads.
+
+    tids (U,), in order; starts (U + 1,) of each thread's events among the events (S, columns); latest (S + U,): of the
+    fills between an event of a thread and the one before, or behind its last one, the latest, -1 if there is none; the
+    place in front of event s of thread u is s + u.
     """
 
     tids: Ints
     starts: Ints
-    time: Ints
-    row: Ints
-    cpu: Small
-    state: Small
-    required: Small
+    events: Ints
     latest: Small
 
 
-class Hung(NamedTuple):
-    """Fills' events (F,), as those of a history; their places, and the fills beside them there, -1 if there is none."""
+class Conflicts(NamedTuple):
+    """Events that can't follow the ones before them: between the two something must have been lost.
 
-    time: Ints
-    row: Floats
-    cpu: Small
-    state: Small
-    required: Small
-    thread: Ints
-    place: Ints
-    before: Ints
-    behind: Ints
+    times, rows (twice, as above), threads (C,) of those that survived, in order; following (C + 1,): for each one
+    itself, or for a settled one some later one.
+    """
+
+    times: Ints
+    rows: Ints
+    threads: Ints
+    following: Ints
 
 
 class Span(NamedTuple):
@@ -66,9 +65,9 @@ class Span(NamedTuple):
     an event's demands can wait for another gap."""
 
     begin_ns: int
-    begin_row: float
+    begin_row: int
     end_ns: int
-    end_row: float
+    end_row: int
     cpu: int
     low_ns: int
     high_ns: int
@@ -76,143 +75,101 @@ class Span(NamedTuple):
 
 
 @compiled
-def _behind(time: int, row: float, other_time: int, other_row: float) -> bool:
-    """Is the first moment behind the other one?"""
-    return time > other_time or (time == other_time and row > other_row)
-
-
-@compiled
-def _first_behind(history: History, u: int, time: int, row: float, or_at: bool) -> int:
-    """The thread's first surviving event behind a moment (``or_at`` it), or the end of its events."""
-    least, most = history.starts[u], history.starts[u + 1]
+def _first_behind(events: Ints, least: int, most: int, time: int, row: int) -> int:
+    """The first of some events [least, most) behind a moment, or the end of them. (One at a moment is behind that with
+    the row before: no two events have the same.)"""
     while least < most:
         middle = (least + most) // 2
-        if or_at:
-            later = not _behind(time, row, history.time[middle], float(history.row[middle]))
-        else:
-            later = _behind(history.time[middle], float(history.row[middle]), time, row)
-        if later:
+        if events[middle, TIME] > time or (events[middle, TIME] == time and events[middle, ROW] > row):
             most = middle
         else:
             least = middle + 1
-    return int(least)
+    return least
 
 
 @compiled
-def _prior(history: History, hung: Hung, u: int, event: int) -> int:
+def _prior(history: History, hung: Ints, u: int, event: int) -> int:
     """The event before another one of thread u, NONE before the first. A fill f is the event -1 - f; the end of the
     thread's events counts as one that survived."""
     if event >= 0:
-        fill = history.latest[event + u]
-        survived = event - 1
+        fill, survived = np.int64(history.latest[event + u]), event - 1
     else:
-        fill = hung.before[-1 - event]
-        survived = hung.place[-1 - event] - u - 1
+        fill, survived = hung[-1 - event, BEFORE], hung[-1 - event, PLACE] - u - 1
     if fill >= 0:
         return int(-1 - fill)
     return int(survived) if survived >= history.starts[u] else NONE
 
 
 @compiled
-def _time(history: History, hung: Hung, event: int) -> int:
-    return int(hung.time[-1 - event] if event < 0 else history.time[event])
-
-
-@compiled
-def _cpu(history: History, hung: Hung, event: int) -> int:
-    return int(hung.cpu[-1 - event] if event < 0 else history.cpu[event])
-
-
-@compiled
-def _state(history: History, hung: Hung, event: int) -> int:
-    return int(np.int64(hung.state[-1 - event] if event < 0 else history.state[event]))
-
-
-@compiled
-def _required(history: History, hung: Hung, event: int) -> int:
-    return int(np.int64(hung.required[-1 - event] if event < 0 else history.required[event]))
-
-
-@compiled
-def _is_behind(history: History, hung: Hung, event: int, time: int, row: float) -> bool:
-    if event < 0:
-        return _behind(hung.time[-1 - event], hung.row[-1 - event], time, row)
-    return _behind(history.time[event], float(history.row[event]), time, row)
-
-
-@compiled
-def _is_before_end(history: History, hung: Hung, event: int, span: Span) -> bool:
-    """Is an event before the gap's end? Then it is before the gap or in it."""
-    if not _is_behind(history, hung, event, span.begin_ns, span.begin_row):
-        return True
-    if event < 0:
-        return _behind(span.end_ns, span.end_row, hung.time[-1 - event], hung.row[-1 - event])
-    return _behind(span.end_ns, span.end_row, history.time[event], float(history.row[event]))
-
-
-@compiled
-def _events(history: History, hung: Hung, u: int, span: Span) -> Ints:
-    """The thread's last event before the gap, those in it, and the first one behind it; NONE where there is none."""
-    top = max(
-        _first_behind(history, u, span.begin_ns, span.begin_row, False),
-        _first_behind(history, u, span.end_ns, span.end_row, True),
+def _seen(history: History, hung: Ints, u: int, span: Span) -> Ints:
+    """The thread's events from its last one before the gap to its first one behind it, the latest first (rows, CPU to
+    REQUIRED). Where there is none its time is NONE."""
+    events = history.events
+    least, most = history.starts[u], history.starts[u + 1]
+    event = max(
+        _first_behind(events, least, most, span.begin_ns, span.begin_row),
+        _first_behind(events, least, most, span.end_ns, span.end_row - 1),
     )
-    event = _prior(history, hung, u, top)
-    while event != NONE and not _is_before_end(history, hung, event, span):
-        top, event = event, _prior(history, hung, u, event)
-    n, last = 2, event
-    while event != NONE and _is_behind(history, hung, event, span.begin_ns, span.begin_row):
-        n += 1
+    seen = np.empty((6, REQUIRED + 1), np.int64)
+    seen[0, TIME] = NONE
+    if event < most:
+        seen[0] = events[event, : REQUIRED + 1]
+    n = 1
+    while True:
         event = _prior(history, hung, u, event)
-    events = np.empty(n, np.int64)
-    events[0], events[n - 1] = event, NONE if top == history.starts[u + 1] else top
-    for i in range(n - 2, 0, -1):
-        events[i] = last
-        last = _prior(history, hung, u, last)
-    return events
+        if n == len(seen):
+            more = np.empty((2 * n, REQUIRED + 1), np.int64)
+            more[:n] = seen
+            seen = more
+        if event == NONE:
+            seen[n, TIME] = NONE
+            return seen[: n + 1]
+        one = hung[-1 - event] if event < 0 else events[event]
+        time, row = one[TIME], one[ROW]
+        before = time < span.begin_ns or (time == span.begin_ns and row <= span.begin_row)
+        if not before and n == 1 and (time > span.end_ns or (time == span.end_ns and row >= span.end_row)):
+            n = 0  # nearer to the gap than what was taken for the first one behind it
+        seen[n] = one[: REQUIRED + 1]
+        n += 1
+        if before:
+            return seen[:n]
 
 
 @compiled
-def _stretches(history: History, hung: Hung, u: int, span: Span, nominal: Ints) -> Ints:
+def _stretches(history: History, hung: Ints, u: int, span: Span, nominal: Ints) -> Ints:
     """The stretches of the gap in which a thread may be here (R, columns), the likeliest first; of the others only
     those in which it has something to settle."""
-    events = _events(history, hung, u, span)
-    n = len(events) - 1
-    bounds = np.empty(n + 1, np.int64)
-    bounds[0], bounds[n] = span.begin_ns, span.end_ns
-    for i in range(1, n):
-        bounds[i] = _time(history, hung, events[i])
+    seen = _seen(history, hung, u, span)[::-1]
+    n = len(seen) - 1
+    earliest = seen[0, TIME] if seen[0, TIME] != NONE else seen[1, TIME]
+    key = 0 if earliest == NONE else abs(earliest - span.begin_ns)
     # events beyond what was read without a hole tell no state: the thread may have done anything in between
-    before, behind = events[0], events[n]
-    if before != NONE and _time(history, hung, before) < span.low_ns:
-        before = NONE
-    if behind != NONE and _time(history, hung, behind) > span.high_ns:
-        behind = NONE
-    here_before = before != NONE and _cpu(history, hung, before) == span.cpu
-    here_behind = behind != NONE and _cpu(history, hung, behind) == span.cpu
+    before = seen[0, TIME] != NONE and seen[0, TIME] >= span.low_ns
+    behind = seen[n, TIME] != NONE and seen[n, TIME] <= span.high_ns
+    begin_state = seen[0, STATE] if before else UNSEEN
+    end_state = seen[n, REQUIRED] if behind else FREE
+    # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
+    if seen[n, TIME] > span.wait_ns:
+        end_state = FREE
+    here_before = before and seen[0, CPU] == span.cpu
+    here_behind = behind and seen[n, CPU] == span.cpu
+    seen[0, TIME], seen[n, TIME] = span.begin_ns, span.end_ns
     likeliest = 0
     if here_behind and not here_before:
         likeliest = n - 1
     elif here_behind or not here_before:
         for i in range(1, n):
-            if bounds[i + 1] - bounds[i] > bounds[likeliest + 1] - bounds[likeliest]:
+            if seen[i + 1, TIME] - seen[i, TIME] > seen[likeliest + 1, TIME] - seen[likeliest, TIME]:
                 likeliest = i
-    earliest = events[0] if events[0] != NONE else events[1]
-    key = 0 if earliest == NONE else abs(_time(history, hung, earliest) - span.begin_ns)
-    found = np.empty((4, HIGH + 1), np.int64)
+    found = np.empty((2, HIGH + 1), np.int64)
     r = 0
     for k in range(-1, n):
         i = likeliest if k < 0 else k
         if k == likeliest:
             continue
-        event, following = events[i] if i else before, events[i + 1] if i < n - 1 else behind
         # the call that a thread first seen behind the gap returns from may have begun before the trace did, and a
         # child begins with such a return
-        begin = UNSEEN if event == NONE else _state(history, hung, event)
-        end = FREE if following == NONE else _required(history, hung, following)
-        # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
-        if i == n - 1 and end != FREE and _time(history, hung, following) > span.wait_ns:
-            end = FREE
+        begin, end = seen[i, STATE] if i else begin_state, seen[i + 1, REQUIRED] if i < n - 1 else end_state
         wanted = need(begin, end)
         if i != likeliest and not wanted:
             continue
@@ -220,26 +177,71 @@ def _stretches(history: History, hung: Hung, u: int, span: Span, nominal: Ints) 
             more = np.empty((2 * r, HIGH + 1), np.int64)
             more[:r] = found
             found = more
-        first = np.searchsorted(nominal, bounds[i], "right") if i else 0
-        last = np.searchsorted(nominal, bounds[i + 1], "left") if i < n - 1 else len(nominal)
+        low, high = seen[i, TIME], seen[i + 1, TIME]
+        first, last = 0, len(nominal)
+        if i:
+            first = np.searchsorted(nominal, low, "right")
+        if i < n - 1:
+            last = np.searchsorted(nominal, high, "left")
         found[r, KEY], found[r, NEED], found[r, TID] = key, wanted, history.tids[u]
         found[r, BEGIN], found[r, END] = begin, end
         found[r, FIRST], found[r, LAST] = first, max(first, last)
-        found[r, LOW] = bounds[i] if i else OPEN
-        found[r, HIGH] = bounds[i + 1] if i < n - 1 else OPEN
+        found[r, LOW], found[r, HIGH] = low if i else OPEN, high if i < n - 1 else OPEN
         r += 1
     return found[:r]
 
 
 @compiled
-def stretches(history: History, hung: Hung, tids: Ints, others: Ints, span: Span, nominal: Ints) -> Ints:
-    """All stretches (R, columns) of the threads ``tids`` but the first, and those of the ``others`` (indices) in which
-    these have something to settle. nominal: times (N,) of the positions."""
-    found = np.empty((2 * len(tids) + len(others), HIGH + 1), np.int64)
+def _standing(conflicts: Conflicts, span: Span) -> Ints:
+    """The threads of the conflicts that aren't settled and concern this gap or may, each once."""
+    following = conflicts.following
+    at = _place(conflicts, span.begin_ns, span.begin_row)
+    end = _place(conflicts, span.end_ns, span.end_row)
+    if min(span.wait_ns, span.high_ns) >= span.end_ns:
+        end = _place(conflicts, min(span.wait_ns, span.high_ns), NONE)
+    found = np.empty(8, np.int64)
+    n = 0
+    while True:
+        while following[at] != at:  # ways are shortened where they are gone
+            following[at] = following[following[at]]
+            at = following[at]
+        if at >= end:
+            return np.unique(found[:n])
+        if n == len(found):
+            more = np.empty(2 * n, np.int64)
+            more[:n] = found
+            found = more
+        found[n] = conflicts.threads[at]
+        n += 1
+        at += 1
+
+
+@compiled
+def _place(conflicts: Conflicts, time: int, row: int) -> int:
+    """The first conflict behind a moment."""
+    least, most = 0, len(conflicts.times)
+    while least < most:
+        middle = (least + most) // 2
+        if conflicts.times[middle] > time or (conflicts.times[middle] == time and conflicts.rows[middle] > row):
+            most = middle
+        else:
+            least = middle + 1
+    return least
+
+
+@compiled
+def stretches(
+    history: History, hung: Ints, conflicts: Conflicts, made: Ints, tids: Ints, span: Span, nominal: Ints
+) -> Ints:
+    """All stretches (R, columns) of the threads ``tids`` but the first, and those of others in which these have
+    something to settle. made: threads of conflicts that fills made. nominal: times (N,) of the positions."""
+    others = _standing(conflicts, span)
+    if len(made):
+        others = np.unique(np.append(others, made))
+    found = np.empty((len(tids) + len(others), HIGH + 1), np.int64)
     n = 0
     listed = len(tids) - 1
     for k in range(1, len(tids) + len(others)):
-        column = k if k <= listed else -1
         u = np.searchsorted(history.tids, tids[k]) if k <= listed else others[k - listed - 1]
         if k <= listed and (u == len(history.tids) or history.tids[u] != tids[k]):
             some = np.array([[0, 0, 0, tids[k], FREE, FREE, 0, len(nominal), OPEN, OPEN]])
@@ -255,71 +257,56 @@ def stretches(history: History, hung: Hung, tids: Ints, others: Ints, span: Span
                 more[:n] = found
                 found = more
             found[n] = some[r]
-            found[n, COLUMN] = column
-            if k <= listed:
+            if k > listed:
+                found[n, COLUMN] = -1
+            else:
+                found[n, COLUMN] = k
                 found[n, KEY] = k - listed - 1 if r else k - AHEAD
             n += 1
     return found[:n]
 
 
 @compiled
-def hang(history: History, hung: Hung, first: int, end: int) -> tuple[Ints, Floats, Ints, NDArray[np.bool_]]:
-    """Put fills [first, end) in their places. Returns, for every neighbour whose event before has changed, its time,
-    its row, its thread, and whether the two can't follow each other."""
+def hang(history: History, hung: Ints, conflicts: Conflicts, first: int, end: int) -> Ints:
+    """Put fills [first, end) in their places, and pass over the conflicts that they settle.
+
+    Returns what else has changed: the time, row and thread of an event, and whether it is in conflict with the one
+    before, which is another one now.
+    """
     for f in range(first, end):
-        u, time, row = hung.thread[f], hung.time[f], hung.row[f]
-        place = _first_behind(history, u, time, row, False) + u
-        behind, before = -1, history.latest[place]
-        while before >= 0 and _behind(hung.time[before], hung.row[before], time, row):
-            behind, before = before, hung.before[before]
-        hung.place[f], hung.before[f], hung.behind[f] = place, before, behind
+        u, time, row = hung[f, THREAD], hung[f, TIME], hung[f, ROW]
+        place = _first_behind(history.events, history.starts[u], history.starts[u + 1], time, row) + u
+        behind, ahead = -1, int(np.int64(history.latest[place]))
+        while ahead >= 0 and (hung[ahead, TIME] > time or (hung[ahead, TIME] == time and hung[ahead, ROW] > row)):
+            behind, ahead = ahead, int(hung[ahead, BEFORE])
+        hung[f, PLACE], hung[f, BEFORE], hung[f, BEHIND] = place, ahead, behind
         if behind >= 0:
-            hung.before[behind] = f
+            hung[behind, BEFORE] = f
         else:
             history.latest[place] = f
-        if before >= 0:
-            hung.behind[before] = f
-    times, rows = np.empty(2 * (end - first), np.int64), np.empty(2 * (end - first), np.float64)
-    threads, broken = np.empty(2 * (end - first), np.int64), np.empty(2 * (end - first), np.bool_)
+        if ahead >= 0:
+            hung[ahead, BEHIND] = f
+    changed = np.empty((2 * (end - first), 4), np.int64)
     n = 0
     for f in range(first, end):
-        u = hung.thread[f]
+        u, behind = hung[f, THREAD], hung[f, BEHIND]
         before = _prior(history, hung, u, -1 - f)
-        if before != NONE and need(_state(history, hung, before), _required(history, hung, -1 - f)):
-            times[n], rows[n], threads[n], broken[n] = hung.time[f], hung.row[f], u, True
-            n += 1
-        behind = hung.behind[f]
-        if behind >= first:
-            continue  # one of them itself
-        event = -1 - behind if behind >= 0 else hung.place[f] - u
-        if event == history.starts[u + 1]:
+        if before != NONE:
+            state = hung[-1 - before, STATE] if before < 0 else history.events[before, STATE]
+            if need(state, hung[f, REQUIRED]):
+                changed[n, 0], changed[n, 1], changed[n, 2], changed[n, 3] = hung[f, TIME], hung[f, ROW], u, 1
+                n += 1
+        survived = hung[f, PLACE] - u
+        if behind >= first or (behind < 0 and survived == history.starts[u + 1]):
+            continue  # one of them itself, or none
+        event = hung[behind] if behind >= 0 else history.events[survived]
+        broken = need(hung[f, STATE], event[REQUIRED]) > 0
+        at = _place(conflicts, event[TIME], event[ROW]) - 1
+        same = at >= 0 and conflicts.times[at] == event[TIME] and conflicts.rows[at] == event[ROW]
+        if same and conflicts.following[at] == at:
+            if not broken:
+                conflicts.following[at] = at + 1
             continue
-        if event < 0:
-            times[n], rows[n] = hung.time[behind], hung.row[behind]
-        else:
-            times[n], rows[n] = history.time[event], history.row[event]
-        threads[n] = u
-        broken[n] = need(_state(history, hung, -1 - f), _required(history, hung, event)) > 0
+        changed[n, 0], changed[n, 1], changed[n, 2], changed[n, 3] = event[TIME], event[ROW], u, broken
         n += 1
-    return times[:n], rows[:n], threads[:n], broken[:n]
-
-
-@compiled
-def standing(next_C: Ints, first: int, end: int) -> Ints:
-    """The conflicts in [first, end) that aren't settled. next_C (C + 1,): for each one itself, or for a settled one
-    some later one; ways are shortened where they are gone."""
-    found = np.empty(8, np.int64)
-    n, at = 0, first
-    while True:
-        while next_C[at] != at:
-            next_C[at] = next_C[next_C[at]]
-            at = next_C[at]
-        if at >= end:
-            return found[:n]
-        if n == len(found):
-            more = np.empty(2 * n, np.int64)
-            more[:n] = found
-            found = more
-        found[n] = at
-        n += 1
-        at += 1
+    return changed[:n]

@@ -51,5 +51,10 @@ def _broken(stream: Stream, breaks: Sequence[int], first: int) -> Stream:
         return stream
     at = np.unique(breaks) - first
     stream.steps[at] = -1
-    columns = zip((stream.ids, stream.tids, stream.steps), (BREAK, -1, -1), strict=True)
-    return Stream(*(np.insert(column, at, unknown) for column, unknown in columns))
+    known = np.ones(len(stream) + len(at), bool)
+    known[at + np.arange(len(at))] = False
+    columns = []
+    for own, unknown in ((stream.ids, BREAK), (stream.tids, -1), (stream.steps, -1)):
+        columns.append(np.full(len(known), unknown))
+        columns[-1][known] = own
+    return Stream(*columns)
