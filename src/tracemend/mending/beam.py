@@ -1,6 +1,7 @@
 """The compiled part of the search: what threads need, whether there is room for it, and the beam search itself.
 
-Every id is in range: ``search.decode`` looked up candidates and states in the vocabulary's tables before.
+Every index is in range: ``search.decode`` refuses ids that the vocabulary doesn't have, states are ids or out of the
+``rules``, and there are as many threads as the tables of beliefs have columns.
 
 Axis legend: N hidden positions, M candidates, T threads, W beams.
 """

@@ -99,6 +99,8 @@ class Filling:
 def _that_matter(threads: Threads, columns: Ints) -> tuple[Threads, Ints]:
     """The threads without those at the end of the list that nobody believes in and that need nothing: more than three
     threads that may be likely are never tried."""
+    if columns[-1] >= 0:
+        return threads, columns
     obliged = np.flatnonzero((threads.end != FREE) | (columns >= 0))
     n = max(3, int(obliged[-1]) + 1 if len(obliged) else 0)
     return Threads(*(a[:n] for a in threads)), columns[:n]

@@ -40,24 +40,27 @@ def decode(
 
     events_NM, p_NM: candidates and probabilities; threads_NT: probability of each thread. Index 0 is the unknown
     thread: free on both sides and never absent, so there is always a fill of threads as ``drop_impossible`` leaves
-    them. ``usual``: ids of enters to fall back on where no candidate is allowed.
+    them. ``usual``: ids of enters to fall back on where no candidate is allowed. Raises IndexError for an id that is
+    none.
     """
     from tracemend.mending import beam
 
     events_NM, p_NM = np.ascontiguousarray(events_NM, np.int64), np.ascontiguousarray(p_NM, np.float32)
-    phase_NM = np.where(events_NM >= 0, rules.phase[events_NM], -1)
+    if events_NM.max(initial=0) >= len(rules.phase):
+        raise IndexError(f"no event has the id {events_NM.max()}")
     # nothing can be likelier than the likeliest event and thread of each position, if together they satisfy everything
     rows, top = np.arange(len(p_NM)), p_NM.argmax(axis=1)
     p = p_NM[rows, top]
     best = beam.Chosen(events_NM[rows, top], threads_NT.argmax(axis=1), p, p)
     fits, pending = beam.each_by_itself(best, threads, rules)
-    if fits:
+    if fits and (pending >= 0).any():
         # inside a call only its exit and events that are no system call were possible
+        phase_NM = rules.phase[events_NM]
         possible = (events_NM == pending[:, None]) | ((phase_NM != ENTER) & (phase_NM != EXIT) & (events_NM >= 0))
         allowed = np.where(possible, p_NM, 0).sum(axis=1)
         sure = np.where((pending >= 0) & (allowed > 0), np.minimum(1, p / np.maximum(allowed, 1e-9)), p)
         best = best._replace(sure=sure.astype(np.float32))
-    else:
+    elif not fits:
         log_p = np.log(np.maximum(p_NM, 1e-9))
         log_t = np.log(np.maximum(threads_NT, np.exp(beam.FLOOR)))
         candidates = beam.Candidates(events_NM, p_NM, log_p, threads_NT, log_t)
