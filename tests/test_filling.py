@@ -36,10 +36,10 @@ def test_recordings_are_filled_alike(name: str, monkeypatch: pytest.MonkeyPatch)
     assert_filled_alike(read(ROOT / "tests" / "data" / name), monkeypatch)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_many_gaps_at_once_are_filled_alike(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up trace of threads that move between cpus, which lose events at the same time."""
-    lossy, _ = lose(threads_on_cpus(rng(seed), 4000, threads=12, cpus=4), rng(seed))
+    lossy, _ = lose(threads_on_cpus(rng(seed), 1200, threads=12, cpus=4), rng(seed))
     assert_filled_alike(lossy, monkeypatch)
 
 

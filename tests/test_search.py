@@ -55,7 +55,7 @@ def test_the_same_obligations_are_dropped(data: st.DataObject) -> None:
     assert dropped == number
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_same_fill_bit_for_bit(data: st.DataObject) -> None:
     """Among others with equal scores, candidates twice or missing, and beliefs too small to count."""

@@ -60,8 +60,9 @@ def need(state: int, end: int) -> int:
 
 
 @compiled
-def obliged(threads: Threads, count: int) -> tuple[Ints, int]:
-    """For ``drop_impossible``: each thread's end, FREE where it is let off, and how many were."""
+def obliged(threads: Threads, by_first: Ints, count: int) -> tuple[Ints, int]:
+    """For ``drop_impossible``: each thread's end, FREE where it is let off, and how many were. by_first: the threads in
+    order of their first positions."""
     T = len(threads.end)
     end = threads.end.copy()
     needs = np.zeros(T, np.int64)
@@ -83,11 +84,16 @@ def obliged(threads: Threads, count: int) -> tuple[Ints, int]:
     if total <= shortest:
         return end, dropped
     # the most of them, counted from the first, for which there is room: with more there is never more of it
-    by_first = bound[:B][np.argsort(threads.first[bound[:B]], kind="mergesort")]
+    some = np.empty(B, np.int64)
     least, most = 0, B
     while least < most:
         middle = (least + most + 1) // 2
-        if _room(by_first[by_first <= bound[middle - 1]], needs, threads):
+        n = 0
+        for t in by_first:
+            if needs[t] and t <= bound[middle - 1]:
+                some[n] = t
+                n += 1
+        if _room(some[:n], needs, threads):
             least = middle
         else:
             most = middle - 1
@@ -306,33 +312,42 @@ def _place(kept: Kept, n: int, score: float, event: int, states: Ints, way: tupl
 def _tries(likely: Ints, total: int, needs_T: Ints, tries: Ints) -> int:
     """The threads to try, each once, into ``tries``: the likeliest, the unknown one, and all that need something."""
     n = len(likely)
-    tries[:n] = likely
-    if 0 not in likely:
+    for k in range(n):
+        tries[k] = likely[k]
+    unknown = True
+    for k in range(n):
+        unknown &= likely[k] != 0
+    if unknown:
         tries[n] = 0
         n += 1
     if total:
-        for t in range(len(needs_T)):
-            if needs_T[t] and t != 0 and t not in likely:
+        for t in range(1, len(needs_T)):
+            new = needs_T[t] > 0
+            for k in range(len(likely)):
+                new &= likely[k] != t
+            if new:
                 tries[n] = t
                 n += 1
     return n
 
 
 @compiled
-def search(candidates: Candidates, threads: Threads, rules: Rules, usual: Ints, width: int) -> Chosen:
-    """The likeliest fill by beam search. Raises ValueError where none is possible."""
+def search(candidates: Candidates, threads: Threads, order: Ints, rules: Rules, usual: Ints, width: int) -> Chosen:
+    """The likeliest fill by beam search. order: the threads in order of their last positions. Raises ValueError where
+    no fill is possible."""
     N, M = candidates.events.shape
     T = len(threads.begin)
-    order = np.argsort(threads.last, kind="mergesort")
     place_T = np.empty(T, np.int64)
-    place_T[order] = np.arange(T)
+    for k in range(T):
+        place_T[order[k]] = k
     many = M + 1 + len(usual)
     row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     ways = np.empty((4, width), np.int64)
     kept = Kept(np.empty(width), ways[0], ways[1], ways[2], ways[3], np.empty(width), np.empty(width))
     states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
-    states[0] = threads.begin
+    for t in range(T):
+        states[0, t] = threads.begin[t]
     scores = np.zeros(width)
     needs_T, tries, likely = np.empty(T, np.int64), np.empty(T, np.int64), np.empty(3, np.int64)
     spare = np.empty((2, T), np.int64)
@@ -378,16 +393,13 @@ def search(candidates: Candidates, threads: Threads, rules: Rules, usual: Ints, 
         if n == 0:
             raise ValueError("no fill satisfies the constraints")
         for j in range(n):
-            after_states[j] = states[kept.beam[j]]
+            for t in range(T):
+                after_states[j, t] = states[kept.beam[j], t]
             after_states[j, kept.thread[j]] = kept.after[j]
+            scores[j] = kept.score[j]
+            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = kept.beam[j], kept.event[j], kept.thread[j]
+            p_NW[i, j], sure_NW[i, j] = kept.p[j], kept.sure[j]
         states, after_states = after_states, states
-        scores[:n], from_NW[i, :n], ids_NW[i, :n], threads_NW[i, :n] = (
-            kept.score[:n],
-            kept.beam[:n],
-            kept.event[:n],
-            kept.thread[:n],
-        )
-        p_NW[i, :n], sure_NW[i, :n] = kept.p[:n], kept.sure[:n]
         beams = n
     best = Chosen(np.empty(N, np.int64), np.empty(N, np.int64), np.empty(N, np.float32), np.empty(N, np.float32))
     beam = 0

@@ -79,5 +79,5 @@ def drop_impossible(threads: Threads, count: int) -> tuple[Threads, int]:
     """
     from tracemend.mending.beam import obliged
 
-    end, dropped = obliged(threads, count)
+    end, dropped = obliged(threads, np.argsort(threads.first, kind="stable"), count)
     return threads._replace(end=end), int(dropped)

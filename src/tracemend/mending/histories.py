@@ -88,6 +88,19 @@ def _first_behind(events: Ints, least: int, most: int, time: int, row: int) -> i
 
 
 @compiled
+def _first_above(sorted_N: Ints, value: int) -> int:
+    """The first of some sorted numbers above a value, or the end of them."""
+    least, most = 0, len(sorted_N)
+    while least < most:
+        middle = (least + most) // 2
+        if sorted_N[middle] > value:
+            most = middle
+        else:
+            least = middle + 1
+    return least
+
+
+@compiled
 def _prior(history: History, hung: Ints, u: int, event: int) -> int:
     """The event before another one of thread u, NONE before the first. A fill f is the event -1 - f; the end of the
     thread's events counts as one that survived."""
@@ -101,9 +114,19 @@ def _prior(history: History, hung: Ints, u: int, event: int) -> int:
 
 
 @compiled
-def _seen(history: History, hung: Ints, u: int, span: Span) -> Ints:
-    """The thread's events from its last one before the gap to its first one behind it, the latest first (rows, CPU to
-    REQUIRED). Where there is none its time is NONE."""
+def _doubled(rows: Ints) -> Ints:
+    """The same rows with room for as many again."""
+    more = np.empty((2 * rows.shape[0], rows.shape[1]), np.int64)
+    for r in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            more[r, c] = rows[r, c]
+    return more
+
+
+@compiled
+def _seen(history: History, hung: Ints, u: int, span: Span) -> tuple[Ints, int]:
+    """The thread's events from its last one before the gap to its first one behind it, the latest first (rows, TIME to
+    REQUIRED), and how many they are. Where there is none its time is NONE."""
     events = history.events
     least, most = history.starts[u], history.starts[u + 1]
     event = max(
@@ -113,105 +136,98 @@ def _seen(history: History, hung: Ints, u: int, span: Span) -> Ints:
     seen = np.empty((6, REQUIRED + 1), np.int64)
     seen[0, TIME] = NONE
     if event < most:
-        seen[0] = events[event, : REQUIRED + 1]
+        for c in range(REQUIRED + 1):
+            seen[0, c] = events[event, c]
     n = 1
     while True:
         event = _prior(history, hung, u, event)
         if n == len(seen):
-            more = np.empty((2 * n, REQUIRED + 1), np.int64)
-            more[:n] = seen
-            seen = more
+            seen = _doubled(seen)
         if event == NONE:
             seen[n, TIME] = NONE
-            return seen[: n + 1]
-        one = hung[-1 - event] if event < 0 else events[event]
-        time, row = one[TIME], one[ROW]
+            return seen, n + 1
+        time = hung[-1 - event, TIME] if event < 0 else events[event, TIME]
+        row = hung[-1 - event, ROW] if event < 0 else events[event, ROW]
         before = time < span.begin_ns or (time == span.begin_ns and row <= span.begin_row)
         if not before and n == 1 and (time > span.end_ns or (time == span.end_ns and row >= span.end_row)):
             n = 0  # nearer to the gap than what was taken for the first one behind it
-        seen[n] = one[: REQUIRED + 1]
+        for c in range(REQUIRED + 1):
+            seen[n, c] = hung[-1 - event, c] if event < 0 else events[event, c]
         n += 1
         if before:
-            return seen[:n]
+            return seen, n
 
 
 @compiled
-def _stretches(history: History, hung: Ints, u: int, span: Span, nominal: Ints) -> Ints:
-    """The stretches of the gap in which a thread may be here (R, columns), the likeliest first; of the others only
-    those in which it has something to settle."""
-    seen = _seen(history, hung, u, span)[::-1]
-    n = len(seen) - 1
-    earliest = seen[0, TIME] if seen[0, TIME] != NONE else seen[1, TIME]
+def _stretches(history: History, hung: Ints, u: int, span: Span, nominal: Ints) -> tuple[Ints, int]:
+    """The stretches of the gap in which a thread may be here (R, columns), the likeliest first, of the others only
+    those in which it has something to settle; and how many they are."""
+    seen, n = _seen(history, hung, u, span)
+    n -= 1  # stretch i lies between events n - i and n - i - 1, as the first is the one behind the gap
+    earliest = seen[n, TIME] if seen[n, TIME] != NONE else seen[n - 1, TIME]
     key = 0 if earliest == NONE else abs(earliest - span.begin_ns)
     # events beyond what was read without a hole tell no state: the thread may have done anything in between
-    before = seen[0, TIME] != NONE and seen[0, TIME] >= span.low_ns
-    behind = seen[n, TIME] != NONE and seen[n, TIME] <= span.high_ns
-    begin_state = seen[0, STATE] if before else UNSEEN
-    end_state = seen[n, REQUIRED] if behind else FREE
+    before = seen[n, TIME] != NONE and seen[n, TIME] >= span.low_ns
+    behind = seen[0, TIME] != NONE and seen[0, TIME] <= span.high_ns
+    # the call that a thread first seen behind the gap returns from may have begun before the trace did, and a child
+    # begins with such a return
+    begin_state = seen[n, STATE] if before else UNSEEN
     # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
-    if seen[n, TIME] > span.wait_ns:
-        end_state = FREE
-    here_before = before and seen[0, CPU] == span.cpu
-    here_behind = behind and seen[n, CPU] == span.cpu
-    seen[0, TIME], seen[n, TIME] = span.begin_ns, span.end_ns
+    end_state = seen[0, REQUIRED] if behind and seen[0, TIME] <= span.wait_ns else FREE
+    here_before = before and seen[n, CPU] == span.cpu
+    here_behind = behind and seen[0, CPU] == span.cpu
+    seen[n, TIME], seen[0, TIME] = span.begin_ns, span.end_ns
     likeliest = 0
     if here_behind and not here_before:
         likeliest = n - 1
     elif here_behind or not here_before:
+        longest = seen[n - 1, TIME] - seen[n, TIME]
         for i in range(1, n):
-            if seen[i + 1, TIME] - seen[i, TIME] > seen[likeliest + 1, TIME] - seen[likeliest, TIME]:
-                likeliest = i
+            if seen[n - i - 1, TIME] - seen[n - i, TIME] > longest:
+                likeliest, longest = i, seen[n - i - 1, TIME] - seen[n - i, TIME]
     found = np.empty((2, HIGH + 1), np.int64)
     r = 0
     for k in range(-1, n):
         i = likeliest if k < 0 else k
         if k == likeliest:
             continue
-        # the call that a thread first seen behind the gap returns from may have begun before the trace did, and a
-        # child begins with such a return
-        begin, end = seen[i, STATE] if i else begin_state, seen[i + 1, REQUIRED] if i < n - 1 else end_state
+        begin = seen[n - i, STATE] if i else begin_state
+        end = seen[n - i - 1, REQUIRED] if i < n - 1 else end_state
         wanted = need(begin, end)
         if i != likeliest and not wanted:
             continue
         if r == len(found):
-            more = np.empty((2 * r, HIGH + 1), np.int64)
-            more[:r] = found
-            found = more
-        low, high = seen[i, TIME], seen[i + 1, TIME]
-        first, last = 0, len(nominal)
-        if i:
-            first = np.searchsorted(nominal, low, "right")
-        if i < n - 1:
-            last = np.searchsorted(nominal, high, "left")
+            found = _doubled(found)
+        low, high = seen[n - i, TIME], seen[n - i - 1, TIME]
+        first = _first_above(nominal, low) if i else 0
+        last = _first_above(nominal, high - 1) if i < n - 1 else len(nominal)
         found[r, KEY], found[r, NEED], found[r, TID] = key, wanted, history.tids[u]
         found[r, BEGIN], found[r, END] = begin, end
         found[r, FIRST], found[r, LAST] = first, max(first, last)
         found[r, LOW], found[r, HIGH] = low if i else OPEN, high if i < n - 1 else OPEN
         r += 1
-    return found[:r]
+    return found, r
 
 
 @compiled
-def _standing(conflicts: Conflicts, span: Span) -> Ints:
-    """The threads of the conflicts that aren't settled and concern this gap or may, each once."""
+def standing(conflicts: Conflicts, span: Span) -> Ints:
+    """The threads of the conflicts that aren't settled and concern this gap or may."""
     following = conflicts.following
     at = _place(conflicts, span.begin_ns, span.begin_row)
     end = _place(conflicts, span.end_ns, span.end_row)
     if min(span.wait_ns, span.high_ns) >= span.end_ns:
         end = _place(conflicts, min(span.wait_ns, span.high_ns), NONE)
-    found = np.empty(8, np.int64)
+    found = np.empty((8, 1), np.int64)
     n = 0
     while True:
         while following[at] != at:  # ways are shortened where they are gone
             following[at] = following[following[at]]
             at = following[at]
         if at >= end:
-            return np.unique(found[:n])
+            return found[:n, 0]
         if n == len(found):
-            more = np.empty(2 * n, np.int64)
-            more[:n] = found
-            found = more
-        found[n] = conflicts.threads[at]
+            found = _doubled(found)
+        found[n, 0] = conflicts.threads[at]
         n += 1
         at += 1
 
@@ -230,33 +246,43 @@ def _place(conflicts: Conflicts, time: int, row: int) -> int:
 
 
 @compiled
-def stretches(
-    history: History, hung: Ints, conflicts: Conflicts, made: Ints, tids: Ints, span: Span, nominal: Ints
-) -> Ints:
-    """All stretches (R, columns) of the threads ``tids`` but the first, and those of others in which these have
-    something to settle. made: threads of conflicts that fills made. nominal: times (N,) of the positions."""
-    others = _standing(conflicts, span)
-    if len(made):
-        others = np.unique(np.append(others, made))
+def _anywhere(tid: int, count: int) -> tuple[Ints, int]:
+    """The only stretch of a thread that has no history."""
+    found = np.zeros((1, HIGH + 1), np.int64)
+    found[0, TID], found[0, BEGIN], found[0, END] = tid, FREE, FREE
+    found[0, LAST], found[0, LOW], found[0, HIGH] = count, OPEN, OPEN
+    return found, 1
+
+
+@compiled
+def stretches(history: History, hung: Ints, tids: Ints, others: Ints, span: Span, nominal: Ints) -> Ints:
+    """All stretches (R, columns) of the threads ``tids`` but the first, and those of ``others`` (indices) in which
+    these have something to settle. nominal: times (N,) of the positions."""
     found = np.empty((len(tids) + len(others), HIGH + 1), np.int64)
     n = 0
     listed = len(tids) - 1
     for k in range(1, len(tids) + len(others)):
-        u = np.searchsorted(history.tids, tids[k]) if k <= listed else others[k - listed - 1]
-        if k <= listed and (u == len(history.tids) or history.tids[u] != tids[k]):
-            some = np.array([[0, 0, 0, tids[k], FREE, FREE, 0, len(nominal), OPEN, OPEN]])
-        elif k > listed and history.tids[u] in tids[1:]:
-            continue
+        if k <= listed:
+            u = _first_above(history.tids, tids[k] - 1)
+            known = u < len(history.tids) and history.tids[u] == tids[k]
         else:
-            some = _stretches(history, hung, u, span, nominal)
-        for r in range(len(some)):
+            u = others[k - listed - 1]
+            known = True
+            for i in range(1, len(tids)):
+                known &= tids[i] != history.tids[u]
+            if not known:
+                continue
+        if known:
+            some, many = _stretches(history, hung, u, span, nominal)
+        else:
+            some, many = _anywhere(tids[k], len(nominal))
+        for r in range(many):
             if k > listed and not some[r, NEED]:
                 continue
             if n == len(found):
-                more = np.empty((2 * n, HIGH + 1), np.int64)
-                more[:n] = found
-                found = more
-            found[n] = some[r]
+                found = _doubled(found)
+            for c in range(HIGH + 1):
+                found[n, c] = some[r, c]
             if k > listed:
                 found[n, COLUMN] = -1
             else:

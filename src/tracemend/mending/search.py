@@ -64,5 +64,6 @@ def decode(
         log_p = np.log(np.maximum(p_NM, 1e-9))
         log_t = np.log(np.maximum(threads_NT, np.exp(beam.FLOOR)))
         candidates = beam.Candidates(events_NM, p_NM, log_p, threads_NT, log_t)
-        best = beam.search(candidates, threads, rules, np.array(usual, np.int64), width)
+        order = np.argsort(threads.last, kind="stable")
+        best = beam.search(candidates, threads, order, rules, np.array(usual, np.int64), width)
     return Decoded(best.ids, best.threads, beam.confidence(best, rules, len(threads.tids)))

@@ -83,16 +83,19 @@ class Timelines:
 
     def _stretches(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int) -> Ints:
         """Stretches in order (``histories.stretches``)."""
-        from tracemend.mending.histories import FIRST, KEY, TID, stretches
+        from tracemend.mending.histories import FIRST, KEY, TID, standing, stretches
 
         span = self._span(gap, wait_ns)
-        made = self._made
-        if made:
+        others = standing(self._conflicts, span)
+        if self._made:
+            made = self._made
             end = max((span.end_ns, span.end_row), (min(wait_ns, span.high_ns), LATE))
             first = bisect.bisect_right(made, (span.begin_ns, span.begin_row, LATE))
-            made = made[first : bisect.bisect_right(made, (*end, LATE))]
-        others = np.array([u for _, _, u in made], np.int64)
-        found = stretches(self._history, self._hung, self._conflicts, others, tids, span, times)
+            more = made[first : bisect.bisect_right(made, (*end, LATE))]
+            others = np.append(others, np.array([u for _, _, u in more], np.int64))
+        if len(others):
+            others = np.unique(others)
+        found = stretches(self._history, self._hung, tids, others, span, times)
         if len(found) < len(tids):  # in order as they are
             return found
         return found[np.lexsort((found[:, FIRST], found[:, TID], found[:, KEY]))]
