@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import slow_fill
-from conftest import ROOT, rng, threads_on_cpus
+from conftest import ROOT, make_trace, rng, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_timelines import made_up
@@ -13,11 +17,12 @@ from test_timelines import made_up
 from tracemend.diffusion.gaps import lose
 from tracemend.formats import read
 from tracemend.menders import Lookup
+from tracemend.menders.base import Proposal, Proposer, certain
 from tracemend.mending import run
 from tracemend.mending.surroundings import Surroundings
-from tracemend.trace.events import Trace
+from tracemend.trace.events import Gap, Trace, rows_by
 from tracemend.trace.vocabulary import BREAK, universal
-from tracemend.trace.windows import Stream, slots_by_recency, to_slots, window
+from tracemend.trace.windows import Stream, Window, slots_by_recency, to_slots, window
 
 
 def assert_filled_alike(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +89,41 @@ def test_the_same_windows(data: st.DataObject) -> None:
     assert one.tids.tolist() == other.tids.tolist() == slots_by_recency(left.tids, right.tids).tolist()
     slots = slow_fill.slots_by_recency(left.tids, left.tids)
     assert to_slots(right.tids, slots).tolist() == slow_fill.to_slots(right.tids, slots).tolist()
+
+
+class Certain(Proposer):
+    """Says the same of all that is lost."""
+
+    def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
+        return [certain(np.full(w.hidden, 10), np.ones(w.hidden, np.int64), 0.9) for w in windows]
+
+
+def crowd(threads: int) -> Trace:
+    """A made-up trace of threads that each call a few times, anywhere on a tenth as many cpus; all of these lose events
+    all the time, of all of the threads."""
+    chance, n = rng(0), 6 * threads
+    tid, cpu = chance.permutation(np.repeat(np.arange(threads), 6)), np.arange(n) % (threads // 10)
+    phase = np.empty(n, np.int64)
+    phase[np.argsort(tid, kind="stable")] = np.tile([0, 1], n // 2)
+    kept = chance.random(n) > 0.15
+    row = np.cumsum(kept) - 1
+    rows = [(100 * int(i), int(cpu[i]), int(tid[i]), "read", int(phase[i])) for i in np.flatnonzero(kept)]
+    gaps = []
+    for own in rows_by(cpu).values():
+        for a, b in pairwise(own[kept[own]].tolist()):
+            lost = (b - a) // (threads // 10) - 1
+            if lost:
+                gaps.append(Gap(len(gaps), int(cpu[a]), int(row[a]), int(row[b]), 100 * a, 100 * b, lost, "counted", 1))
+    return make_trace(rows).with_gaps(tuple(gaps))
+
+
+@pytest.mark.long
+def test_a_gap_takes_no_longer_in_a_larger_trace() -> None:
+    """Four times the threads, cpus and gaps take about four times as long, and not sixteen times."""
+    seconds = {}
+    for threads in (500, 3000, 12_000):  # the first is for what is done once
+        trace = crowd(threads)
+        start = time.process_time()
+        run.mend_trace(trace, Certain())
+        seconds[threads] = time.process_time() - start
+    assert seconds[12_000] < 8 * seconds[3000]
