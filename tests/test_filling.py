@@ -108,7 +108,7 @@ def crowd(threads: int) -> Trace:
     kept = chance.random(n) > 0.15
     row = np.cumsum(kept) - 1
     rows = [(100 * int(i), int(cpu[i]), int(tid[i]), "read", int(phase[i])) for i in np.flatnonzero(kept)]
-    gaps = []
+    gaps: list[Gap] = []
     for own in rows_by(cpu).values():
         for a, b in pairwise(own[kept[own]].tolist()):
             lost = (b - a) // (threads // 10) - 1
