@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_fill import Thread, as_arrays, state_after
 
-from tracemend.mending.beam import need
 from tracemend.mending.constraints import CLOSED, ENDED, FREE, UNSEEN, drop_impossible, rules
+from tracemend.mending.room import need
 from tracemend.mending.search import decode
 from tracemend.trace.syscalls import LAST_CALLS, SIGNAL_RETURNS
 from tracemend.trace.vocabulary import Vocabulary

@@ -77,7 +77,7 @@ def drop_impossible(threads: Threads, count: int) -> tuple[Threads, int]:
     Room: for any stretch of positions, the threads bound to it need no more events than it has (Hall's condition).
     Returns the threads and how many obligations were dropped.
     """
-    from tracemend.mending.beam import obliged
+    from tracemend.mending.room import obliged
 
     end, dropped = obliged(threads, np.argsort(threads.first, kind="stable"), count)
     return threads._replace(end=end), int(dropped)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.compiled import compiled
-from tracemend.mending.beam import need
 from tracemend.mending.constraints import FREE, OPEN, UNSEEN
+from tracemend.mending.room import need
 
 Ints = NDArray[np.int64]
 Small = NDArray[np.int32]

@@ -57,12 +57,13 @@ class Proposers:
 
     def adapt(self, trace: Trace, lengths: Sequence[int], options: Options) -> None:
         """Learn from the trace's intact part what it is like, as far as the options allow; lengths: of the gaps."""
-        seconds, known = options.adapt, self.familiar is not None and self.familiar >= FAMILIAR
+        seconds = options.adapt
+        if not seconds:
+            return
         mosaic = self.copies if isinstance(self.copies, Mosaic) else None
-        if mosaic and (not known if seconds is None else seconds):
-            limits = {"most": sum(lengths) // 2} if seconds is None else {"seconds": self._half(mosaic, seconds)}
-            self.adaptation = adapt(mosaic, lengths, seed=options.seed, **limits)
-        if self.network and seconds:
+        if mosaic:
+            self.adaptation = adapt(mosaic, lengths, seed=options.seed, seconds=self._half(mosaic, seconds))
+        if self.network:
             share = self._half(mosaic, seconds)
             self.network, self.tuning = self.network.tuned(
                 streams(trace, self.vocabulary), seconds=share, seed=options.seed

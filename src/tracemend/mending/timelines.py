@@ -169,7 +169,7 @@ def _conflicts(events: Ints, starts: Ints) -> tuple[Ints, Ints]:
 
     n = len(events)
     state, required = events[np.arange(-1, n - 1), STATE], events[:, REQUIRED]
-    # ``beam.need`` of each event, for all at once
+    # ``room.need`` of each event, for all at once
     needs = np.where((required >= 0) & (state >= 0), 2, 1)
     needs[(required == FREE) | (required == state) | ((required == CLOSED) & (state == FREE))] = 0
     needs[starts[:-1][starts[:-1] < n]] = 0  # a thread's first event
