@@ -99,10 +99,10 @@ def measured(mender: Mender, part: Trace, lossy: Trace, missing: list[NDArray[np
     run = Filling(lossy, mender, vocabulary)
     order = sorted(lossy.gaps, key=lambda g: (g.end_ns, g.begin_ns, g.number))
     beliefs = propose(mender, run.around, [(g, g.count or 0) for g in order], 0, lambda done, total: None)
-    for i, (gap, belief) in enumerate(zip(order, beliefs, strict=True)):
+    for gap, belief in zip(order, beliefs, strict=True):
         if not copied_times:
             belief.steps[:] = np.nan
-        filled, _ = run.fill(gap, gap.count or 0, belief, [(g.begin_ns, g.end_ns) for g in order[i + 1 :]])
+        filled, _ = run.fill(gap, gap.count or 0, belief)
         run.timelines.remember(filled)
         lost = missing[gap.number]
         right, free = filled.ids == truth[lost], belief.events[:, 0] == truth[lost]
