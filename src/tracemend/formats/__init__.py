@@ -30,7 +30,7 @@ from tracemend.formats import (
     tracedat,
     tracerpt,
 )
-from tracemend.formats.base import Format, Options
+from tracemend.formats.base import Format, Options, cores
 from tracemend.formats.lookalikes import looks_like
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
@@ -87,12 +87,15 @@ def known(head: bytes) -> Format | None:
     return next((f for f in FORMATS.values() if f.recognise(head)), None)
 
 
-def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:
+def read(
+    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, jobs: int | None = None
+) -> Trace:
     """Read a trace. The format is recognised by content unless named; ``arch`` names raw system-call numbers.
 
+    ``jobs``: threads that large texts are read in, by default as many as there are processors.
     Raises TraceError (with file and line) for what can't be read.
     """
-    path, options = Path(path), Options(arch, strict)
+    path, options = Path(path), Options(arch, strict, jobs or cores())
     try:
         found = chosen(path, format, arch)
         return _identified(found.read(path, options), path, found)

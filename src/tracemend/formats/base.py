@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.formats.text import decode
-from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
+from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks, stable_order
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
@@ -30,12 +31,20 @@ Clock = Literal["ns", "index"]
 MOST_LOST = 1 << 40
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over."""
+    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over.
+    ``jobs``: so many threads may work at once, which changes nothing of what is read.
+    """
 
     arch: str = DEFAULT_ARCH
     strict: bool = False
+    jobs: int = field(default_factory=cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +102,19 @@ class Interner:
 
     def __call__(self, name: str) -> int:
         return self.codes.setdefault(name, len(self.codes))
+
+    def adopted(self, codes: NDArray[np.integer[Any]], theirs: Interner) -> NDArray[np.int32]:
+        """Codes (E,) of another as ours, of which each new one gets the next, in the order of their first events; -1
+        stays -1."""
+        words = list(theirs.codes)
+        first = np.full(len(words) + 1, len(codes))
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
+        ours = np.full(len(words) + 1, -1, np.int32)
+        for code in np.argsort(first[:-1], kind="stable").tolist():
+            if first[code] < len(codes):
+                ours[code] = self(words[code])
+        adopted: NDArray[np.int32] = ours[codes]
+        return adopted
 
     def dictionary(self) -> pa.Array:
         return pa.array(list(self.codes), pa.string())
@@ -218,7 +240,7 @@ class Builder:
             )
 
     def _check_times(self, time_ns: NDArray[np.int64], cpu: NDArray[np.int32], line: NDArray[np.int64]) -> None:
-        order = np.argsort(cpu, kind="stable")
+        order = stable_order(cpu)
         streams, times = cpu[order], time_ns[order]
         first = np.flatnonzero(np.diff(streams, prepend=streams[:1] - 1))
         last = np.append(first[1:], len(order)) - 1
