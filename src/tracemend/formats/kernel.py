@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +22,21 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tracemend.formats.base import Builder, Interner
-from tracemend.formats.kernel_details import COLON, DOT, NINE, SPACE, ZERO, Details, read_details
+from tracemend.formats.kernel_details import (
+    COLON,
+    DOT,
+    NINE,
+    SPACE,
+    ZERO,
+    Details,
+    details_by_columns,
+    details_compiled,
+)
 from tracemend.formats.text import Bools, Ints, Lines, decode, scratch, skip
 from tracemend.trace.syscalls import DEFAULT_ARCH
+
+if TYPE_CHECKING:
+    from tracemend.formats.text_scan import Table
 
 #: Nothing in front of an event's detail is longer, which bounds the work on a line made up to be slow.
 LONGEST_HEAD = 512
@@ -91,6 +104,8 @@ class _Fields:
     time_ns: Ints
     word: Ints
     comms: Interner = field(default_factory=Interner)
+    #: What a compiled loop found, of which ``time_ns`` and ``word`` are rows, and the words in it.
+    scanned: tuple[Ints, Table] | None = None
 
     def of(self, rows: Ints) -> _Fields:
         """Those of some lines."""
@@ -155,13 +170,10 @@ def parse(lines: Lines, layout: Layout, arch: str = DEFAULT_ARCH) -> Parsed:
         cut = event is not None and CUT.match(last, event.start("event")) is not None
         wanted[-1] = not cut
     fields = _locate(lines, layout, wanted)
-    if layout.remark:
-        for i in lines.holding(layout.remark).tolist():
-            if fields.found[i] and lines.raw.startswith(layout.remark, int(fields.word[i])):
-                fields.found[i] = False
+    fields.found[_remarks(lines, layout.remark, fields)] = False
     rows = np.flatnonzero(fields.found)
     others = np.flatnonzero(wanted & ~fields.found)
-    details = read_details(lines, fields.word[rows], lines.end[rows], arch) if len(rows) else None
+    details = _details(lines, fields, rows, arch) if len(rows) else None
     return Parsed(
         len(silent),
         lines.first + len(lines) - 1 if cut else 0,
@@ -171,6 +183,26 @@ def parse(lines: Lines, layout: Layout, arch: str = DEFAULT_ARCH) -> Parsed:
         fields.of(rows),
         details,
     )
+
+
+def _remarks(lines: Lines, remark: bytes, fields: _Fields) -> Ints:
+    """The lines whose event's word starts as a remark does."""
+    if not remark:
+        return np.empty(0, np.int64)
+    if fields.scanned is None:
+        likely = lines.holding(remark)
+    else:
+        (*_, code), words = fields.scanned
+        flags = np.array([*(w.startswith(remark) for w in words.words(lines.raw)), True])
+        likely = np.flatnonzero(fields.found & flags[code])
+    meant = [i for i in likely.tolist() if fields.found[i] and lines.raw.startswith(remark, int(fields.word[i]))]
+    return np.array(meant, np.int64)
+
+
+def _details(lines: Lines, fields: _Fields, rows: Ints, arch: str) -> Details:
+    if fields.scanned is None:
+        return details_by_columns(lines, fields.word[rows], lines.end[rows], arch)
+    return details_compiled(lines, *fields.scanned, rows, arch)
 
 
 def _locate(lines: Lines, layout: Layout, wanted: Bools) -> _Fields:
@@ -205,21 +237,24 @@ def _locate(lines: Lines, layout: Layout, wanted: Bools) -> _Fields:
 
 def _locate_compiled(lines: Lines, layout: Layout, wanted: Bools, fields: _Fields) -> None:
     """Fill in the lines of which a compiled loop finds the time and the pattern takes what stands in front of it."""
-    from tracemend.formats.kernel_scan import scan_heads
+    from tracemend.formats.kernel_scan import HEAD, TIME, WORD, scan_lines
     from tracemend.formats.text_scan import table_of
 
-    heads, found = table_of("heads", len(lines)), scratch("fields", (3, len(lines)), np.int64)
+    n = len(lines)
+    heads, words, found = table_of("heads", n), table_of("words", n), scratch("fields", (5, n), np.int64)
     units = np.array([layout.unit_ns // 10**d for d in range(19) if 10**d <= layout.unit_ns])
-    scan_heads(lines.data, (lines.start, lines.end, wanted), units, layout.counted, heads, found)
-    words = heads.words(lines.raw)
-    known = np.zeros((4, len(words) + 1), np.int32)  # whether it is a head at all, cpu, tid, comm; the last: none
-    for code, text in enumerate(words):
+    scan_lines(lines.data, (lines.start, lines.end, wanted), units, layout.counted, heads, words, found)
+    texts = heads.words(lines.raw)
+    known = np.zeros((4, len(texts) + 1), np.int32)  # whether it is a head at all, cpu, tid, comm; the last: none
+    for code, text in enumerate(texts):
         head = head_of(layout, text)
         if head is not None:
             known[:, code] = True, *fields.code(head)
-    code, fields.time_ns, fields.word = found
-    fields.found = known[0][code] > 0
-    fields.cpu, fields.tid, fields.comm = (column[code] for column in known[1:])
+    head_code = found[HEAD]
+    fields.found = known[0][head_code] > 0
+    fields.cpu, fields.tid, fields.comm = (column[head_code] for column in known[1:])
+    fields.time_ns, fields.word = found[TIME], found[WORD]
+    fields.scanned = found, words
 
 
 def _time_ns(text: bytes, unit_ns: int) -> int | None:

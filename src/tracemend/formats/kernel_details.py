@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,9 @@ from tracemend.formats.base import Interner
 from tracemend.formats.text import Ints, Lines, as_strings, decode, digits_at, scratch, skip, spans
 from tracemend.trace.events import ENTER, EXIT, INSTANT
 from tracemend.trace.syscalls import call_name, canonical
+
+if TYPE_CHECKING:
+    from tracemend.formats.text_scan import Table
 
 OPEN, CLOSE, SPACE, DOT, COLON, MINUS, EQUALS, ZERO, NINE = b"() .:-=09"
 WORD_WIDTH = 32
@@ -34,42 +38,38 @@ MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 class Details:
     """Columns (K,). Codes of names are those of ``names``, which may hold more than occur."""
 
-    name: Ints
+    name: NDArray[np.integer[Any]]
     names: Interner
     phase: NDArray[np.int8]
     args: pa.Array
     ret: pa.Array
 
 
-def read_details(lines: Lines, word: Ints, end: Ints, arch: str) -> Details:
-    """Read what stands from ``word`` to ``end`` (K,), which are in order."""
-    return (_compiled if lines.large else _by_columns)(lines, word, end, arch)
-
-
-def _compiled(lines: Lines, word: Ints, end: Ints, arch: str) -> Details:
-    from tracemend.formats.kernel_scan import scan_details, scan_words
+def details_compiled(lines: Lines, fields: Ints, words: Table, rows: Ints, arch: str) -> Details:
+    """Read what stands behind the words of some lines (K,) of a compiled loop's ``fields``."""
+    from tracemend.formats import kernel_scan as scan
     from tracemend.formats.text_scan import gathered, table_of
 
-    n = len(word)
-    words, numbers = table_of("words", n), table_of("numbers", n)
-    places, found = scratch("words", (4, n), np.int64), scratch("details", (4, n), np.int64)
-    places[0], places[1] = word, end
-    scan_words(lines.data, places, words)
+    code = fields[scan.CODE]
+    scan.scan_words(lines.data, rows[code[rows] < 0], lines.end, words, fields)
+    numbers, calls = table_of("numbers", len(rows)), scratch("calls", (1024,), np.int32)
+    calls[:] = -1
+    found = scratch("details", (4, len(rows)), np.int32)
     kinds = [_kind(w) for w in words.words(lines.raw)]
-    scan_details(lines.data, places, np.array([k for k, _ in kinds], np.int64), numbers, found)
-    code = places[3]
-    number, phase, begin, finish = found
+    kind = np.array([k for k, _ in kinds], np.int64)
+    scan.scan_details(lines.data, rows, lines.end, kind, (calls, numbers), fields, found)
+    number = found[0]
     names = Interner()
-    spelt = np.array([names(n) for _, n in kinds], np.int64)
-    called = np.array([*(names(call_name(int(c), arch)) for c in numbers.words(lines.raw)), -1], np.int64)
-    left = phase == EXIT
-    args, ret = (
-        as_strings(gathered(lines.data, np.where(wanted, begin, -1), finish), lines.ascii) for wanted in (~left, left)
-    )
-    return Details(np.where(number < 0, spelt[code], called[number]), names, phase.astype(np.int8), args, ret)
+    spelt = np.array([names(n) for _, n in kinds], np.int32)
+    called = np.array([*(names(call_name(int(c), arch)) for c in numbers.words(lines.raw)), -1], np.int32)
+    left = found[1] == EXIT
+    args, ret = (as_strings(gathered(lines.data, found[2:], wanted), lines.ascii) for wanted in (~left, left))
+    name = np.where(number < 0, spelt[code[rows]], called[number])
+    return Details(name, names, found[1].astype(np.int8), args, ret)
 
 
-def _by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Details:
+def details_by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Details:
+    """Read what stands from ``word`` to ``end`` (K,), which are in order."""
     data = lines.data
     after = _word_ends(lines, word, end)
     words = spans(lines.raw, word, after).dictionary_encode()

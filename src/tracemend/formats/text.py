@@ -152,9 +152,13 @@ def ahead(pieces: Iterable[Piece], work: Callable[[Piece], Done], jobs: int) -> 
 
 
 def count_lines(text: bytes) -> int:
-    """How many line ends there are: much faster than bytes.count, in parts that stay in the processor's cache."""
+    """How many line ends there are, much faster than bytes.count."""
     data = np.frombuffer(text, np.uint8)
-    return sum(int(np.count_nonzero(data[at : at + (1 << 16)] == 10)) for at in range(0, len(data), 1 << 16))
+    if not is_large(text):
+        return int(np.count_nonzero(data == 10))
+    from tracemend.formats.text_scan import count
+
+    return count(data, 10)
 
 
 class _Scratch(threading.local):

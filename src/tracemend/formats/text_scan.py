@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.compiled import compiled
-from tracemend.formats.text import Bytes, Ints, scratch
+from tracemend.compiled import inlined, lean
+from tracemend.formats.text import Bools, Bytes, Ints, scratch
 
 Codes = NDArray[np.int32]
 
@@ -28,13 +28,13 @@ _NEWLINE = np.uint64(10) * _LOW
 _PROBES = 16
 
 
-@compiled
+@inlined
 def byte_at(data: Bytes, at: int) -> int:
     """One byte, as a number with a sign."""
     return np.int64(data[np.uint64(at)])  # type: ignore[return-value]  # a number to numba
 
 
-@compiled
+@inlined
 def eight_at(data: Bytes, at: int) -> np.uint64:
     """Eight bytes as one number, the first one lowest."""
     first = np.uint64(at)
@@ -44,20 +44,20 @@ def eight_at(data: Bytes, at: int) -> np.uint64:
     return value
 
 
-@compiled
+@inlined
 def zeros(value: np.uint64) -> np.uint64:
     """A number of which the lowest bit that is set is in the first of eight bytes that is 0; 0 if none is."""
     return (value - _LOW) & ~value & _HIGH
 
 
-@compiled
+@inlined
 def first_of(hits: np.uint64) -> int:
     """Which of eight bytes has the lowest bit that ``zeros`` set."""
     lowest = (hits & (~hits + np.uint64(1))) >> np.uint64(7)
     return np.int64((lowest * _INDEX) >> np.uint64(56))  # type: ignore[return-value]
 
 
-@compiled
+@inlined
 def find(data: Bytes, at: int, end: int, wanted: np.uint64) -> int:
     """Where the byte that ``wanted`` is eight times comes first; ``end`` if it doesn't before that."""
     while at < end:
@@ -68,14 +68,15 @@ def find(data: Bytes, at: int, end: int, wanted: np.uint64) -> int:
     return end
 
 
-@compiled
+@inlined
 def _last_at(data: Bytes, at: int, end: int) -> np.uint64:
     """The bytes from ``at`` to ``end``, fewer than eight, as one number."""
     return eight_at(data, at) & ((np.uint64(1) << np.uint64(8 * (end - at))) - np.uint64(1))
 
 
-@compiled
-def _same(data: Bytes, a: int, b: int, length: int) -> bool:
+@inlined
+def same(data: Bytes, a: int, b: int, length: int) -> bool:
+    """Whether the bytes at two places are the same."""
     end = a + length
     while end - a >= 8:
         if eight_at(data, a) != eight_at(data, b):
@@ -111,7 +112,7 @@ def table_of(name: str, n: int) -> Table:
     return Table(codes, seen)
 
 
-@compiled
+@inlined
 def code_of(data: Bytes, begin: int, end: int, table: Table) -> int:
     """The code of the bytes from ``begin`` to ``end``, which may be a new one.
 
@@ -131,7 +132,7 @@ def code_of(data: Bytes, begin: int, end: int, table: Table) -> int:
         code = np.int64(codes[place]) - 1
         if code < 0:
             break
-        if seen[1, code] == end - begin and _same(data, seen[0, code], begin, end - begin):
+        if seen[1, code] == end - begin and same(data, seen[0, code], begin, end - begin):
             return code  # type: ignore[return-value]
         place = (place + np.uint64(1)) & last
     code = np.int64(seen[2, 0])
@@ -142,7 +143,16 @@ def code_of(data: Bytes, begin: int, end: int, table: Table) -> int:
     return code  # type: ignore[return-value]
 
 
-@compiled
+@lean
+def count(data: Bytes, byte: int) -> int:
+    """How often a byte occurs."""
+    n = 0
+    for i in range(len(data)):
+        n += data[i] == byte
+    return n
+
+
+@lean
 def cut_lines(data: Bytes, size: int, spans: Ints) -> None:
     """Begin and end (2, N) of all lines of the first ``size`` bytes, without line ends, which the last may lack."""
     at = 0
@@ -153,30 +163,27 @@ def cut_lines(data: Bytes, size: int, spans: Ints) -> None:
         at = min(end + 1, size)
 
 
-@compiled
-def gather(data: Bytes, spans: Codes, offsets: Codes, valid: Bytes, gathered: Bytes) -> None:
-    """Copy the bytes of all spans (2, K) behind one another, where a begin below 0 is a null.
+@lean
+def gather(data: Bytes, spans: Codes, wanted: Bools, offsets: Codes, valid: Bytes, gathered: Bytes) -> None:
+    """Copy the bytes of the wanted spans (2, K) behind one another.
 
-    offsets (K + 1,), valid (a bit a span, all 0) and gathered (as long as all spans together): an Arrow
-    array's parts.
+    offsets (K + 1,), valid (a bit a span, all 0) and gathered (as long as all spans together): an Arrow array's parts.
     """
     to = np.int64(0)
-    for i in range(spans.shape[1]):
-        begin = np.int64(spans[0, i])
-        if begin >= 0:
+    for i in range(len(wanted)):
+        if wanted[i]:
             valid[np.uint64(i >> 3)] |= np.uint8(1 << (i & 7))
-            for k in range(np.int64(spans[1, i]) - begin):
+            begin, length = np.int64(spans[0, i]), np.int64(spans[1, i] - spans[0, i])
+            for k in range(length):
                 gathered[np.uint64(to + k)] = data[np.uint64(begin + k)]
-            to += np.int64(spans[1, i]) - begin
+            to += length
         offsets[i + 1] = to
 
 
-def gathered(data: Bytes, begin: Ints, end: Ints) -> pa.Array:
-    """The spans (K,) as Arrow binary, null where ``begin`` is below 0."""
-    n = len(begin)
-    spans = scratch("spans", (2, n), np.int32)
-    spans[0], spans[1] = begin, end
-    total = int(np.sum(end - begin, where=begin >= 0))
+def gathered(data: Bytes, spans: Codes, wanted: Bools) -> pa.Array:
+    """The spans (2, K) as Arrow binary, null where not wanted."""
+    n = len(wanted)
+    total = int(np.sum(spans[1] - spans[0], where=wanted))
     offsets, valid, copied = np.zeros(n + 1, np.int32), np.zeros((n + 7) // 8, np.uint8), np.empty(total, np.uint8)
-    gather(data, spans, offsets, valid, copied)
+    gather(data, spans, wanted, offsets, valid, copied)
     return pa.Array.from_buffers(pa.binary(), n, [pa.py_buffer(b) for b in (valid, offsets, copied)])
