@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_cases import CASES
 
 from tracemend.errors import TraceError
@@ -26,10 +28,90 @@ def texts() -> Iterator[Path]:
             continue
 
 
-def outcome(path: Path, jobs: int) -> object:
+def lines_of(name: str) -> list[bytes]:
+    with text.open_binary(DATA / name) as f:
+        return f.read().split(b"\n")[:400]
+
+
+FTRACE = ("ftrace_pipe.txt", "ftrace_trace.txt", "ftrace_syscalls.txt.xz", "trace_cmd_report.txt", "ftrace_stack.txt")
+PERF = ("perf_lost.txt.xz", "perf_callchain.txt", "perf_syscalls.txt")
+STRACE = ("strace_ttt.txt", "strace_r.txt", "strace_tt_T.txt", "strace_bare.txt", "strace_mixed.txt", "strace_k_C.txt")
+STRACE += ("strace_comm.txt.xz", "strace_z.txt.xz")
+#: Neighbouring lines of real files of one kind.
+REAL = {
+    format: [lines_of(name) for name in names]
+    for format, names in (("ftrace", FTRACE), ("perf", PERF), ("strace", STRACE))
+}
+PIECES = b' |  |-|[|]|[001]|:|: |.|5|12.5:|\t|\0|\r|\xe9|(|)|=| = |) = |)  = ?| = 7|NR|#|<|>|"|\n|?| <0.000012>|99999999999'.split(
+    b"|"
+)
+PIECES += [
+    b" <unfinished ...>",
+    b"<... read resumed>",
+    b" resumed>",
+    b"[pid 12] ",
+    b"12<sh> ",
+    b"23:59:59.9 ",
+    b"--- SIG ---",
+]
+PIECES += [
+    b"+++ exited with 0 +++",
+    b"exit_group(0) = ?",
+    b"execve(",
+    b"1 0.5 foo(1) = 2\n",
+    b"9999999999.5 ",
+    b"PERF_RECORD_LOST lost 3",
+]
+PIECES += [
+    b"a" * 40,
+    b" tracemend_inferred gap=3",
+    b"CPU:1 [LOST 7 EVENTS]\n",
+    b"Process 12 attached",
+    b"??? ",
+    b" 5: x",
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
+    """Real lines, some of them left out, joined or with bytes put in their place."""
+    format = draw(st.sampled_from(sorted(REAL)))
+    lines = draw(st.sampled_from(REAL[format]))
+    at = draw(st.integers(0, max(0, len(lines) - 20)))
+    whole = b"\n".join(lines[at : at + draw(st.integers(1, 25))])
+    for _ in range(draw(st.integers(0, 6))):
+        at = draw(st.integers(0, len(whole)))
+        piece = draw(st.one_of(st.sampled_from(PIECES), st.binary(max_size=2)))
+        whole = whole[:at] + piece + whole[at + draw(st.integers(0, 4)) :]
+    return format, whole + draw(st.sampled_from([b"", b"\n", b"\r\n"]))
+
+
+def compare(format: str, whole: bytes, path: Path) -> None:
+    path.write_bytes(whole)
+    small = outcome(path, 1, format)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in {"CHUNK": 0, "MUCH": 0, "LARGE": 1 << 20}.items():
+            patched.setattr(text, name, value)
+        assert outcome(path, 1, format) == small
+
+
+@settings(max_examples=150, deadline=None)
+@given(chunk=damaged())
+def test_damaged_lines_read_the_same(chunk: tuple[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
+    compare(*chunk, tmp_path_factory.getbasetemp() / "damaged")
+
+
+@pytest.mark.long
+@settings(max_examples=4000, deadline=None)
+@given(chunk=damaged())
+def test_many_damaged_lines_read_the_same(chunk: tuple[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
+    compare(*chunk, tmp_path_factory.getbasetemp() / "damaged")
+
+
+def outcome(path: Path, jobs: int, format: str | None = None) -> object:
     """All that is read, dictionaries in their order."""
     try:
-        trace = read(path, jobs=jobs)
+        trace = read(path, format, jobs=jobs)
     except TraceError as e:
         return e.line, e.message
     about = trace.warnings, trace.unplaced, trace.doubts, trace.passed_over, trace.overwritten, trace.tracer

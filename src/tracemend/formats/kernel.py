@@ -237,7 +237,7 @@ def _locate(lines: Lines, layout: Layout, wanted: Bools) -> _Fields:
 
 def _locate_compiled(lines: Lines, layout: Layout, wanted: Bools, fields: _Fields) -> None:
     """Fill in the lines of which a compiled loop finds the time and the pattern takes what stands in front of it."""
-    from tracemend.formats.kernel_scan import HEAD, TIME, WORD, scan_lines
+    from tracemend.formats.kernel_scan import CODE, HEAD, TIME, WORD, scan_lines
     from tracemend.formats.text_scan import table_of
 
     n = len(lines)
@@ -252,6 +252,7 @@ def _locate_compiled(lines: Lines, layout: Layout, wanted: Bools, fields: _Field
             known[:, code] = True, *fields.code(head)
     head_code = found[HEAD]
     fields.found = known[0][head_code] > 0
+    found[CODE, ~fields.found] = -1  # the word is behind another time, if there is one
     fields.cpu, fields.tid, fields.comm = (column[head_code] for column in known[1:])
     fields.time_ns, fields.word = found[TIME], found[WORD]
     fields.scanned = found, words
