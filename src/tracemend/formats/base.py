@@ -103,21 +103,34 @@ class Interner:
     def __call__(self, name: str) -> int:
         return self.codes.setdefault(name, len(self.codes))
 
-    def adopted(self, codes: NDArray[np.integer[Any]], theirs: Interner) -> NDArray[np.int32]:
-        """Codes (E,) of another as ours, of which each new one gets the next, in the order of their first events; -1
-        stays -1."""
-        words = list(theirs.codes)
-        first = np.full(len(words) + 1, len(codes))
-        first[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
-        ours = np.full(len(words) + 1, -1, np.int32)
-        for code in np.argsort(first[:-1], kind="stable").tolist():
-            if first[code] < len(codes):
-                ours[code] = self(words[code])
-        adopted: NDArray[np.int32] = ours[codes]
-        return adopted
-
     def dictionary(self) -> pa.Array:
         return pa.array(list(self.codes), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of strings (E,) as codes into those that occur, in the order in which they first do; -1: none."""
+
+    codes: NDArray[np.int32]
+    words: list[str]
+
+    @staticmethod
+    def of(codes: NDArray[np.integer[Any]], words: list[str]) -> Coded:
+        """From codes into a list in any order, of which some may not occur."""
+        first = np.full(len(words) + 1, len(codes))
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
+        first[-1] = len(codes)
+        order = np.argsort(first[:-1], kind="stable")
+        order = order[first[order] < len(codes)]
+        renamed = np.full(len(words) + 1, -1, np.int32)
+        renamed[order] = np.arange(len(order))
+        return Coded(renamed[codes], [words[i] for i in order.tolist()])
+
+    def among(self, interner: Interner) -> NDArray[np.int32]:
+        """Their codes there, where new ones get the next."""
+        codes = np.array([*map(interner, self.words), -1], np.int32)
+        among: NDArray[np.int32] = codes[self.codes]
+        return among
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tracemend.formats.base import Builder, Interner
+from tracemend.formats.base import Builder, Coded, Interner
 from tracemend.formats.kernel_details import (
     COLON,
     DOT,
@@ -130,6 +130,7 @@ class Parsed:
     above: Ints
     lines: Ints
     fields: _Fields
+    comm: Coded
     details: Details | None
 
     def add_to(self, builder: Builder, other: Callable[[int, int, bytes], None]) -> None:
@@ -149,8 +150,8 @@ class Parsed:
             time_ns=fields.time_ns,
             cpu=fields.cpu,
             tid=fields.tid,
-            comm=builder.comms.adopted(fields.comm, fields.comms),
-            name=builder.names.adopted(details.name, details.names),
+            comm=self.comm.among(builder.comms),
+            name=details.name.among(builder.names),
             phase=details.phase,
             args=details.args,
             ret=details.ret,
@@ -181,6 +182,7 @@ def parse(lines: Lines, layout: Layout, arch: str = DEFAULT_ARCH) -> Parsed:
         np.searchsorted(rows, others),
         lines.first + rows,
         fields.of(rows),
+        Coded.of(fields.comm[rows], list(fields.comms.codes)),
         details,
     )
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tracemend.formats.base import Interner
+from tracemend.formats.base import Coded, Interner
 from tracemend.formats.text import Ints, Lines, as_strings, decode, digits_at, scratch, skip, spans
 from tracemend.trace.events import ENTER, EXIT, INSTANT
 from tracemend.trace.syscalls import call_name, canonical
@@ -36,10 +36,9 @@ MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Columns (K,). Codes of names are those of ``names``, which may hold more than occur."""
+    """Columns (K,)."""
 
-    name: NDArray[np.integer[Any]]
-    names: Interner
+    name: Coded
     phase: NDArray[np.int8]
     args: pa.Array
     ret: pa.Array
@@ -57,15 +56,14 @@ def details_compiled(lines: Lines, fields: Ints, words: Table, rows: Ints, arch:
     found = scratch("details", (4, len(rows)), np.int32)
     kinds = [_kind(w) for w in words.words(lines.raw)]
     kind = np.array([k for k, _ in kinds], np.int64)
-    scan.scan_details(lines.data, rows, lines.end, kind, (calls, numbers), fields, found)
-    number = found[0]
-    names = Interner()
-    spelt = np.array([names(n) for _, n in kinds], np.int32)
-    called = np.array([*(names(call_name(int(c), arch)) for c in numbers.words(lines.raw)), -1], np.int32)
+    told, returned = scan.scan_details(lines.data, rows, lines.end, kind, (calls, numbers), fields, found)
+    names = [*(n for _, n in kinds), *(call_name(int(c), arch) for c in numbers.words(lines.raw))]
     left = found[1] == EXIT
-    args, ret = (as_strings(gathered(lines.data, found[2:], wanted), lines.ascii) for wanted in (~left, left))
-    name = np.where(number < 0, spelt[code[rows]], called[number])
-    return Details(name, names, found[1].astype(np.int8), args, ret)
+    args, ret = (
+        as_strings(gathered(lines.data, found[2:], wanted, n), lines.ascii)
+        for wanted, n in ((~left, told), (left, returned))
+    )
+    return Details(_named(found[0], names), found[1].astype(np.int8), args, ret)
 
 
 def details_by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Details:
@@ -85,11 +83,12 @@ def details_by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Detail
     number, number_end = digits_at(data, number_at + minus, most=9)
     raw &= number_end > number_at + minus
     kind[((kind == RAW_ENTER) | (kind == RAW_EXIT)) & ~raw] = OTHER  # the same word without a number
-    names = Interner()
-    name = np.array([names(n) for _, n in kinds], np.int64)[codes]
+    names = [n for _, n in kinds]
+    name = codes.astype(np.int64)
     if raw.any():
         calls, inverse = np.unique(np.where(minus, -number, number)[raw], return_inverse=True)
-        name[raw] = np.array([names(call_name(c, arch)) for c in calls.tolist()], np.int64)[inverse]
+        name[raw] = len(names) + inverse
+        names += [call_name(c, arch) for c in calls.tolist()]
     opener = np.minimum(skip(data, np.where(raw, number_end, detail), SPACE, most=8), end)
     mark = data[opener]
     named = kind == NAMED
@@ -102,7 +101,13 @@ def details_by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Detail
     closed = (raw | named) & is_enter & (data[np.maximum(end - 1, 0)] == CLOSE)
     finish = np.maximum(end - closed, begin)
     args, ret = (as_strings(spans(lines.raw, begin, finish, wanted), lines.ascii) for wanted in (~is_exit, is_exit))
-    return Details(name, names, phase, args, ret)
+    return Details(_named(name, names), phase, args, ret)
+
+
+def _named(codes: NDArray[np.integer[Any]], names: list[str]) -> Coded:
+    """Codes into a list in which a name may stand several times."""
+    once = Interner()
+    return Coded.of(np.array([once(n) for n in names], np.int32)[codes], list(once.codes))
 
 
 def _kind(word: bytes) -> tuple[int, str]:

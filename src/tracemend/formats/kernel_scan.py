@@ -184,14 +184,17 @@ def _skipped(data: Bytes, at: int, end: int, most: int) -> int:
 @lean
 def scan_details(
     data: Bytes, rows: Ints, ends: Ints, kinds: Ints, numbers: tuple[Codes, Table], fields: Ints, found: Codes
-) -> None:
-    """What stands behind each event's word: a call's number, arguments or a result.
+) -> tuple[int, int]:
+    """Read what stands behind each event's word: a call's number, arguments or a result. Returns the bytes that all
+    arguments have, and all results.
 
     rows (K,): the lines that are events. kinds: of the words' codes. numbers: the codes of calls by their numbers as
     far as they are that long (-1: none yet), and a table for K of the others. fields: of ``scan_lines``. found (4, K):
-    the number's code (-1: the word is the name), the phase, and the span of arguments or result.
+    the word's code or, where a number tells the call, the number's behind those of all words; the phase, and the span
+    of arguments or result.
     """
     small, table = numbers
+    told = returned = 0
     for i in range(len(rows)):
         row = rows[i]
         after, end, kind = fields[AFTER, row], ends[row], kinds[fields[CODE, row]]
@@ -229,7 +232,11 @@ def scan_details(
             begin = opener + 1 if marked else opener if number >= 0 else detail
         begin = _skipped(data, min(detail + 2, end) if arrow else begin, end, 8)
         closed = (number >= 0 or kind == NAMED) and entered and byte_at(data, end - 1) == CLOSE
-        found[0, i] = number
+        finish = max(begin, end - 1 if closed else end)
+        told += 0 if left and not entered else finish - begin
+        returned += finish - begin if left and not entered else 0
+        found[0, i] = len(kinds) + number if number >= 0 else fields[CODE, row]
         found[1, i] = ENTER if entered else EXIT if left else INSTANT
         found[2, i] = begin
-        found[3, i] = max(begin, end - 1 if closed else end)
+        found[3, i] = finish
+    return told, returned

@@ -179,7 +179,10 @@ class Follower:
         data = np.frombuffer(raw, np.uint8)
         from tracemend.formats.text_scan import gathered
 
-        args, ret = (as_strings(gathered(data, spans, numbers[5] == p), ascii_only) for p in (ENTER, EXIT))
+        args, ret = (
+            as_strings(gathered(data, spans, wanted, int((spans[1] - spans[0])[wanted].sum())), ascii_only)
+            for wanted in (numbers[5] == ENTER, numbers[5] == EXIT)
+        )
         events.take(numbers.T, args, ret)
 
 

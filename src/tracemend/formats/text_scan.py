@@ -180,10 +180,9 @@ def gather(data: Bytes, spans: Codes, wanted: Bools, offsets: Codes, valid: Byte
         offsets[i + 1] = to
 
 
-def gathered(data: Bytes, spans: Codes, wanted: Bools) -> pa.Array:
-    """The spans (2, K) as Arrow binary, null where not wanted."""
+def gathered(data: Bytes, spans: Codes, wanted: Bools, total: int) -> pa.Array:
+    """The spans (2, K) as Arrow binary, null where not wanted. total: the bytes of all that are."""
     n = len(wanted)
-    total = int(np.sum(spans[1] - spans[0], where=wanted))
     offsets, valid, copied = np.zeros(n + 1, np.int32), np.zeros((n + 7) // 8, np.uint8), np.empty(total, np.uint8)
     gather(data, spans, wanted, offsets, valid, copied)
     return pa.Array.from_buffers(pa.binary(), n, [pa.py_buffer(b) for b in (valid, offsets, copied)])
