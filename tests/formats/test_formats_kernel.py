@@ -95,6 +95,12 @@ def test_real_files_read_as_their_lines_do(format: str, name: str, way: str) -> 
     assert outcome(format, chunk, way) == outcome(format, chunk, "lines")
 
 
+def test_two_words_on_every_line() -> None:
+    """Made up: one behind what only looks like a time, and one behind the time; no two are the same."""
+    chunk = b"".join(b"12.5: a%d-17 [000] 3.%06d: b%d\n" % (k, k, k) for k in range(900))
+    assert outcome("ftrace", chunk, "compiled") == outcome("ftrace", chunk, "lines")
+
+
 @pytest.mark.parametrize("name", ["ftrace_pipe.txt", "ftrace_syscalls.txt.xz", "perf_lost.txt.xz"])
 def test_most_lines_are_read_alike(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading is fast because few lines go through the expression one by one."""

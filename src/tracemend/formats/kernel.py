@@ -243,7 +243,8 @@ def _locate_compiled(lines: Lines, layout: Layout, wanted: Bools, fields: _Field
     from tracemend.formats.text_scan import table_of
 
     n = len(lines)
-    heads, words, found = table_of("heads", n), table_of("words", n), scratch("fields", (5, n), np.int64)
+    heads, found = table_of("heads", n), scratch("fields", (5, n), np.int64)
+    words = table_of("words", 2 * n)  # a line has another one where the pattern finds another time
     units = np.array([layout.unit_ns // 10**d for d in range(19) if 10**d <= layout.unit_ns])
     scan_lines(lines.data, (lines.start, lines.end, wanted), units, layout.counted, heads, words, found)
     texts = heads.words(lines.raw)

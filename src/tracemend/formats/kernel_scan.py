@@ -102,8 +102,8 @@ def scan_lines(
     what stands behind as the event's word.
 
     lines (N,): begin, end, and whether it is wanted. units: what one of the time stands for in nanoseconds,
-    by the number of decimals. counted: whether a number may stand in front of the event. Both tables are for N words.
-    fields (5, N).
+    by the number of decimals. counted: whether a number may stand in front of the event. heads, words: for one
+    more word a line. fields (5, N).
     """
     pointed = len(units) > 1
     starts, ends, wanted = lines
