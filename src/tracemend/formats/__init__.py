@@ -8,6 +8,7 @@ A trace may be a folder (CTF), which is recognised by the file of metadata in it
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +31,9 @@ from tracemend.formats import (
     tracedat,
     tracerpt,
 )
-from tracemend.formats.base import Format, Options
+from tracemend.formats.base import Format, Options, cores
 from tracemend.formats.lookalikes import looks_like
-from tracemend.formats.text import read_head
+from tracemend.formats.text import MUCH, read_head
 from tracemend.trace.events import Glance, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
@@ -87,15 +88,21 @@ def known(head: bytes) -> Format | None:
     return next((f for f in FORMATS.values() if f.recognise(head)), None)
 
 
-def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:
+def read(
+    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, jobs: int | None = None
+) -> Trace:
     """Read a trace. The format is recognised by content unless named; ``arch`` names raw system-call numbers.
 
+    ``jobs``: threads that large texts are read in, by default as many as there are processors.
     Raises TraceError (with file and line) for what can't be read.
     """
-    path, options = Path(path), Options(arch, strict)
+    path, options = Path(path), Options(arch, strict, jobs or cores())
     try:
         found = chosen(path, format, arch)
-        return _identified(found.read(path, options), path, found)
+        with ThreadPoolExecutor(1) as meanwhile:
+            digest = meanwhile.submit(sha256, path) if options.jobs > 1 and size(path) > MUCH else None
+            trace = found.read(path, options)
+            return _identified(trace, path, found, digest.result() if digest else sha256(path))
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
@@ -114,7 +121,7 @@ def read_windows(
         found = chosen(path, format, arch)
         if found.windows is None:
             raise TraceError(path, 0, f"windows alone can be read only of {', '.join(windowed())}")
-        return _identified(found.windows(path, options, context), path, found)
+        return _identified(found.windows(path, options, context), path, found, sha256(path))
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
@@ -124,8 +131,8 @@ def windowed() -> list[str]:
     return [f.name for f in FORMATS.values() if f.windows is not None]
 
 
-def _identified(trace: Trace, path: Path, format: Format) -> Trace:
-    about = {**trace.provenance, "sha256": sha256(path), "bytes": size(path)}
+def _identified(trace: Trace, path: Path, format: Format, digest: str) -> Trace:
+    about = {**trace.provenance, "sha256": digest, "bytes": size(path)}
     return replace(trace, tracer=trace.tracer or format.tracer, provenance=about)
 
 

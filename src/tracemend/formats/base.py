@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.formats.text import decode
-from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
+from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks, stable_order
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
@@ -30,12 +31,20 @@ Clock = Literal["ns", "index"]
 MOST_LOST = 1 << 40
 
 
+def cores() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over."""
+    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over.
+    ``jobs``: so many threads may work at once, which changes nothing of what is read.
+    """
 
     arch: str = DEFAULT_ARCH
     strict: bool = False
+    jobs: int = field(default_factory=cores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,32 @@ class Interner:
 
     def dictionary(self) -> pa.Array:
         return pa.array(list(self.codes), pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of strings (E,) as codes into those that occur, in the order in which they first do; -1: none."""
+
+    codes: NDArray[np.int32]
+    words: list[str]
+
+    @staticmethod
+    def of(codes: NDArray[np.integer[Any]], words: list[str]) -> Coded:
+        """From codes into a list in any order, of which some may not occur."""
+        first = np.full(len(words) + 1, len(codes))
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
+        first[-1] = len(codes)
+        order = np.argsort(first[:-1], kind="stable")
+        order = order[first[order] < len(codes)]
+        renamed = np.full(len(words) + 1, -1, np.int32)
+        renamed[order] = np.arange(len(order))
+        return Coded(renamed[codes], [words[i] for i in order.tolist()])
+
+    def among(self, interner: Interner) -> NDArray[np.int32]:
+        """Their codes there, where new ones get the next."""
+        codes = np.array([*map(interner, self.words), -1], np.int32)
+        among: NDArray[np.int32] = codes[self.codes]
+        return among
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +253,7 @@ class Builder:
             )
 
     def _check_times(self, time_ns: NDArray[np.int64], cpu: NDArray[np.int32], line: NDArray[np.int64]) -> None:
-        order = np.argsort(cpu, kind="stable")
+        order = stable_order(cpu)
         streams, times = cpu[order], time_ns[order]
         first = np.flatnonzero(np.diff(streams, prepend=streams[:1] - 1))
         last = np.append(first[1:], len(order)) - 1
