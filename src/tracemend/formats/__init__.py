@@ -8,7 +8,10 @@ A trace may be a folder (CTF), which is recognised by the file of metadata in it
 from __future__ import annotations
 
 import hashlib
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,10 +102,9 @@ def read(
     path, options = Path(path), Options(arch, strict, jobs or cores())
     try:
         found = chosen(path, format, arch)
-        with ThreadPoolExecutor(1) as meanwhile:
-            digest = meanwhile.submit(sha256, path) if options.jobs > 1 and size(path) > MUCH else None
+        with _digest(path, options.jobs > 1 and size(path) > MUCH) as digest:
             trace = found.read(path, options)
-            return _identified(trace, path, found, digest.result() if digest else sha256(path))
+            return _identified(trace, path, found, digest())
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
@@ -129,6 +131,18 @@ def read_windows(
 def windowed() -> list[str]:
     """The names of the formats of which windows alone can be read."""
     return [f.name for f in FORMATS.values() if f.windows is not None]
+
+
+@contextmanager
+def _digest(path: Path, at_once: bool) -> Iterator[Callable[[], str]]:
+    """Gives the SHA-256 of a file when asked for it; ``at_once``: a thread begins with it now."""
+    unwanted = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(sha256, path, unwanted) if at_once else None
+        try:
+            yield lambda: begun.result() if begun else sha256(path)
+        finally:
+            unwanted.set()
 
 
 def _identified(trace: Trace, path: Path, format: Format, digest: str) -> Trace:
@@ -176,11 +190,14 @@ def size(path: Path) -> int:
     return sum(f.stat().st_size for f in files(path))
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of the file as it lies on disk, or of all files in a folder one after the other, in hexadecimal."""
+def sha256(path: Path, unwanted: threading.Event | None = None) -> str:
+    """The SHA-256 of the file as it lies on disk, or of all files in a folder one after the other, in hexadecimal.
+
+    ``unwanted``: set where nobody waits for it any longer.
+    """
     digest = hashlib.sha256()
     for file in files(path):
         with open(file, "rb") as f:
-            while block := f.read(1 << 20):
+            while (block := f.read(1 << 20)) and not (unwanted and unwanted.is_set()):
                 digest.update(block)
     return digest.hexdigest()
