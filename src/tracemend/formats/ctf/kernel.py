@@ -13,197 +13,74 @@ sees to it that the most that it may write has room. Each round of a loop takes 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.compiled import compiled
-
-#: Operations, and what the columns of their rows are: literal text that is written first (its place, its length), then
-#: operands, the last of which is the register that takes the value.
-(
-    INTEGER,
-    STRING,
-    CHARACTERS,
-    ALIGN,
-    LITERAL,
-    LABEL,
-    SWITCH,
-    JUMP,
-    LOOP,
+from tracemend.formats.ctf.digits import bits, number, quoted
+from tracemend.formats.ctf.operations import (
     AGAIN,
+    ALIGN,
+    ARGS,
+    BLANK,
+    CALL,
+    CALLS,
+    CHARACTERS,
     CLOCK,
+    CLOCK_AT,
+    COMM,
+    COMM_BYTES,
     COPY,
+    DIGITS,
+    DONE,
+    END,
+    ENTRY,
+    EVENT,
+    FLOOR,
+    FULL,
+    INTEGER,
+    JUMP,
+    KIND,
+    LABEL,
+    LATEST,
+    LENGTH,
+    LOOP,
+    MOST_ELEMENTS,
+    NEW,
+    NEW_CALL,
+    NEW_CLASS,
+    NEW_COMM,
+    NOW,
+    NUMBER,
+    ODD,
+    OP,
+    OUT,
+    RET,
+    RETS,
+    ROWS,
     SAVE,
     SEEK,
-    OUT,
-    EVENT,
-    END,
-) = range(17)
-OP, TEXT_AT, TEXT_LENGTH, A, B, C, D, TO = range(8)
-#: Flags of an integer.
-LITTLE, SIGNED = 1, 2
-#: Registers with a meaning of their own.
-NUMBER, NOW, FREE = range(3)
-#: Columns of a class's row: its first operation (or NEW, or SLOW), the row's kind (or a table of kinds, from -1 down),
-#: and the registers of its thread, its command and its number of call, -1 for none.
-ENTRY, KIND, TID, COMM, CALL, BLANK = range(6)
-NEW, SLOW = -1, -2
-#: Where reading stands: bits, the clock, rows, bytes of text; and what is new, in detail.
-START, CLOCK_AT, FLOOR, STOP, ROWS, ARGS, RET, WHOLE, WHAT, WHERE, LENGTH = range(11)
-#: Why it stopped: the packet's end, no more room, an event for ``decode``, or something to learn.
-DONE, FULL, ODD, NEW_CLASS, NEW_CALL, NEW_COMM = range(6)
-#: No clock's value is larger: so none overflows when it moves on.
-LATEST = 1 << 62
-#: Numbers of calls that have a place in a table; bytes of a command that has one, and places for commands.
-CALLS, COMM_BYTES, COMMS = 1024, 16, 1 << 14
-#: Bytes for return values.
-RETS = 1 << 18
-#: Bytes of the longest number.
-DIGITS = 24
-#: A longer array is none for this loop.
-MOST_ELEMENTS = 1 << 16
-
-
-class Program(NamedTuple):
-    """``cases``: lowest and highest value, then an operation or a literal's place and length. ``kinds``: by table and
-    number of call. ``comms``: two halves of a command, and its code plus one (0: free)."""
-
-    ops: NDArray[np.int64]
-    cases: NDArray[np.int64]
-    literals: NDArray[np.uint8]
-    classes: NDArray[np.int64]
-    kinds: NDArray[np.int32]
-    comms: NDArray[np.int64]
-    registers: NDArray[np.int64]
-
-
-class Columns(NamedTuple):
-    """Rows of events (E,): ``args_end`` and ``ret_end`` are where their texts end. ``text``: RETS bytes for return
-    values, and behind them those of the arguments."""
-
-    now: NDArray[np.int64]
-    kind: NDArray[np.int32]
-    tid: NDArray[np.int32]
-    comm: NDArray[np.int32]
-    args_end: NDArray[np.int32]
-    ret_end: NDArray[np.int32]
-    blank: NDArray[np.uint8]
-    text: NDArray[np.uint8]
-
-
-@compiled
-def _bits(data: NDArray[np.uint8], bit: int, size: int, flags: int) -> Any:
-    """The 1 to 64 bits from ``bit`` on, all of which there are."""
-    at, off = bit >> 3, bit & 7
-    value = np.int64(0)
-    if flags == 1 and not off and size == 64:
-        return (  # one load
-            np.int64(data[at])
-            | np.int64(data[at + 1]) << 8
-            | np.int64(data[at + 2]) << 16
-            | np.int64(data[at + 3]) << 24
-            | np.int64(data[at + 4]) << 32
-            | np.int64(data[at + 5]) << 40
-            | np.int64(data[at + 6]) << 48
-            | np.int64(data[at + 7]) << 56
-        )
-    if flags & 1:
-        value |= np.int64(data[at]) >> off
-        got = 8 - off
-        while got < size:
-            at += 1
-            value |= np.int64(data[at]) << got
-            got += 8
-    else:
-        value |= np.int64(data[at]) & (255 >> off)
-        got = 8 - off
-        while got + 8 <= size:
-            at += 1
-            value = value << 8 | np.int64(data[at])
-            got += 8
-        if got < size:
-            rest = size - got
-            value = value << rest | np.int64(data[at + 1]) >> (8 - rest)
-        elif got > size:
-            value >>= got - size
-    if size < 64:
-        value &= (np.int64(1) << size) - 1
-        if flags & 2 and value >> (size - 1):
-            value -= np.int64(1) << size
-    return value
-
-
-@compiled
-def _number(text: NDArray[np.uint8], at: int, value: Any, size: int, signed: int, base: int) -> int:
-    """Write a number; returns where it ends, at most DIGITS further on."""
-    if base == 10:
-        left = np.uint64(value)
-        if signed and value < 0:
-            text[at] = 45
-            at += 1
-            left = np.uint64(-value)
-        count, beyond = 1, left // np.uint64(10)
-        while beyond:
-            beyond //= np.uint64(10)
-            count += 1
-        for k in range(at + count - 1, at - 1, -1):
-            rest = left // np.uint64(10)
-            text[k] = np.uint8(np.uint64(48) + left - rest * np.uint64(10))
-            left = rest
-        return at + count
-    step = 4 if base == 16 else 3
-    if size < 64:
-        value &= (np.int64(1) << size) - 1
-    text[at] = 48
-    at += 1
-    if base == 16:
-        text[at] = 120
-        at += 1
-    top = (size - 1) // step * step
-    while top and not value >> top & ((1 << step) - 1 if top + step <= 64 else 1):
-        top -= step
-    while top >= 0:
-        digit = value >> top & ((1 << step) - 1 if top + step <= 64 else 1)
-        text[at] = np.uint8(48 + digit if digit < 10 else 87 + digit)
-        at += 1
-        top -= step
-    return at
-
-
-@compiled
-def _quoted(text: NDArray[np.uint8], at: int, data: NDArray[np.uint8], begin: int, end: int) -> int:
-    """Write bytes in quotes, as C does, at most four for each and two; returns where they end, -1 beyond ASCII."""
-    text[at] = 34
-    at += 1
-    for k in range(begin, end):
-        byte = data[k]
-        if byte >= 128:
-            return -1
-        if byte >= 32 and byte not in (34, 92, 127):
-            text[at] = byte
-            at += 1
-            continue
-        text[at] = 92
-        at += 1
-        if byte in (34, 92):
-            text[at] = byte
-        elif byte == 10:
-            text[at] = 110
-        elif byte == 9:
-            text[at] = 116
-        elif byte == 13:
-            text[at] = 114
-        else:
-            text[at] = 120
-            text[at + 1] = 48 + (byte >> 4)
-            low = byte & 15
-            text[at + 2] = 48 + low if low < 10 else 87 + low
-            at += 2
-        at += 1
-    text[at] = 34
-    return at + 1
+    SIGNED,
+    START,
+    STOP,
+    STRING,
+    SWITCH,
+    TEXT_AT,
+    TEXT_LENGTH,
+    TID,
+    TO,
+    WHAT,
+    WHERE,
+    WHOLE,
+    A,
+    B,
+    C,
+    Columns,
+    D,
+    Program,
+)
 
 
 @compiled
@@ -232,7 +109,7 @@ def decode(program: Program, data: NDArray[np.uint8], state: NDArray[np.int64], 
     nows, row_kinds, tids, row_comms, args_end, ret_end, blank, out = columns
     start, now, floor, n = state[START], state[CLOCK_AT], state[FLOOR], state[ROWS]
     args_used, ret_used = state[ARGS], state[RET]
-    stop, bits = state[STOP], len(data) * 8
+    stop, whole = state[STOP], len(data) * 8
     only = registers[NUMBER]
     status = DONE
     while start < stop:
@@ -260,14 +137,14 @@ def decode(program: Program, data: NDArray[np.uint8], state: NDArray[np.int64], 
                 i = ip - 1
                 align = ops[i, B]
                 bit = (bit + align - 1) & -align
-                if bit + a > bits:
+                if bit + a > whole:
                     break
                 flags = ops[i, C]
-                value = _bits(data, bit, a, flags)
+                value = bits(data, bit, a, flags)
                 bit += a
                 base = ops[i, D]
                 if base:
-                    at = _number(out, at, value, a, flags & SIGNED, base)
+                    at = number(out, at, value, a, flags & SIGNED, base)
                 to = ops[i, TO]
                 if to >= 0:
                     registers[to] = value
@@ -295,7 +172,7 @@ def decode(program: Program, data: NDArray[np.uint8], state: NDArray[np.int64], 
                     if at + 4 * (end - begin) + DIGITS > room:
                         status = FULL
                         break
-                    at = _quoted(out, at, data, begin, end)
+                    at = quoted(out, at, data, begin, end)
                     if at < 0:
                         break
                 to = ops[i, TO]
@@ -322,11 +199,11 @@ def decode(program: Program, data: NDArray[np.uint8], state: NDArray[np.int64], 
                         out[at + k] = literals[cases[low, 2] + k]
                     at += length
                     out[at] = 40
-                    at = _number(out, at + 1, value, 64, 1, 10)
+                    at = number(out, at + 1, value, 64, 1, 10)
                     out[at] = 41
                     at += 1
                 else:
-                    at = _number(out, at, value, 64, 1, 10)
+                    at = number(out, at, value, 64, 1, 10)
             elif op == SWITCH:  # A: register, B and C: its cases, of which the first counts; D: else
                 value = registers[a]
                 i = ip - 1
