@@ -57,6 +57,7 @@ from tracemend.formats.ctf.operations import (
     ODD,
     OP,
     OUT,
+    REAL,
     RET,
     RETS,
     ROWS,
@@ -81,6 +82,7 @@ from tracemend.formats.ctf.operations import (
     D,
     Program,
 )
+from tracemend.formats.ctf.reals import real
 
 
 @compiled
@@ -150,6 +152,15 @@ def decode(program: Program, data: NDArray[np.uint8], state: NDArray[np.int64], 
                     registers[to] = value
                     if a == 64 and value < 0 and not flags & SIGNED:
                         break
+            elif op == REAL:  # as INTEGER; D: shown
+                i = ip - 1
+                align = ops[i, B]
+                bit = (bit + align - 1) & -align
+                if bit + a > whole:
+                    break
+                if ops[i, D]:
+                    at = real(out, at, bits(data, bit, a, ops[i, C]), a)
+                bit += a
             elif op in (STRING, CHARACTERS):  # A: length or -1, B: its register, C: shown
                 begin = (bit + 7) >> 3
                 i = ip - 1

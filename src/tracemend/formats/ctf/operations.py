@@ -27,7 +27,8 @@ from numpy.typing import NDArray
     OUT,
     EVENT,
     END,
-) = range(17)
+    REAL,
+) = range(18)
 OP, TEXT_AT, TEXT_LENGTH, A, B, C, D, TO = range(8)
 #: Flags of an integer.
 LITTLE, SIGNED = 1, 2

@@ -19,6 +19,7 @@ from tracemend.formats.ctf.types import (
     Array,
     Enumeration,
     FieldPath,
+    Float,
     Integer,
     Refused,
     String,
@@ -119,6 +120,9 @@ class Writer(Scopes):
         """Write what reads a value of this type."""
         if isinstance(kind, Integer):
             return self._integer(kind, kind.base if self.shown else 0, kind)
+        if isinstance(kind, Float) and kind.size > 16:
+            flags = operations.LITTLE * kind.little
+            return Bound(kind, str(self.emit(operations.REAL, kind.size, kind.align, flags, self.shown)))
         if isinstance(kind, Enumeration):
             return self._enumeration(kind)
         if isinstance(kind, String) and kind.unit == 1 and kind.codec == "utf-8":
