@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Events decoded before they are merged: so many of all streams together, but of each at least and at most so many.
 DECODED, LEAST_BATCH, MOST_BATCH = 1 << 19, 1 << 8, 1 << 14
 #: Bytes of events from which on they are read by the compiled loop.
-LARGE = 8 << 20
+LARGE = 10 << 20
 
 
 class _Reader:
