@@ -170,6 +170,17 @@ def test_formats_are_imported_by_their_names() -> None:
     assert [f.name for f in FORMATS.values()] == list(FORMATS)
 
 
+def test_commands_load_no_pandas(lttng_recordings: dict[str, Path]) -> None:
+    code = """if True:
+        import sys
+        from tracemend.cli.arguments import read_trace
+        from pathlib import Path
+        trace = read_trace(Path(sys.argv[1]), None, "x86_64", False)
+        assert "pandas" not in sys.modules
+        assert len(trace.to_pandas()) == len(trace)"""
+    subprocess.run([sys.executable, "-c", code, lttng_recordings["whole"]], check=True)
+
+
 def test_a_glance_at_a_format_imports_no_other() -> None:
     code = "import sys, tracemend.formats as f; f.FORMATS['perf']; sys.exit('tracemend.formats.bpf' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
