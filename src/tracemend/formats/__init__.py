@@ -8,6 +8,7 @@ A trace may be a folder (CTF), which is recognised by the file of metadata in it
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,10 +31,12 @@ from tracemend.formats import (
     tracedat,
     tracerpt,
 )
-from tracemend.formats.base import Format, Options
+from tracemend.formats.ahead import ahead
+from tracemend.formats.base import Format, Options, Sink
 from tracemend.formats.lookalikes import looks_like
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
+from tracemend.trace.pieces import Piece, Size, cut
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 #: In the order in which they are tried: magic numbers first, the least demanding text last.
@@ -98,6 +101,31 @@ def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", s
         return _identified(found.read(path, options), path, found)
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
+
+
+def pieces(
+    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, size: Size = Size()
+) -> Iterator[Piece]:
+    """Read a trace piece by piece, in bounded memory where its format is ``in_pieces``: others are read as a whole and
+    then cut.
+
+    Reading goes on in a thread, a piece ahead; it stops where the caller does. Raises as ``read`` does.
+    """
+    path = Path(path)
+    found = chosen(path, format, arch)
+    if not found.in_pieces:
+        yield from cut(read(path, found.name, arch=arch, strict=strict), size)
+        return
+
+    def fill(take: Callable[[Piece], None]) -> None:
+        sink = Sink(size, take)
+        try:
+            trace = _identified(found.read(path, Options(arch, strict, sink)), path, found)
+        except OSError as e:
+            raise TraceError(path, 0, e.strerror or str(e)) from e
+        take(replace(sink.rest or Piece.whole(trace), trace=trace))
+
+    yield from ahead(fill)
 
 
 def read_windows(

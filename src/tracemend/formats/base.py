@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.formats.text import decode
-from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks
+from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Gap, Glance, Mark, Trace
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
+from tracemend.trace.pieces import Piece, Size, local
+from tracemend.trace.placing import Held, Placing, gaps_from_marks
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
 #: Events that are added to a trace at once.
@@ -30,12 +32,23 @@ Clock = Literal["ns", "index"]
 MOST_LOST = 1 << 40
 
 
+@dataclass(slots=True)
+class Sink:
+    """Where a builder hands on its events in pieces, which it then forgets. ``rest``: the last one, once it is done."""
+
+    size: Size
+    take: Callable[[Piece], None]
+    rest: Piece | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over."""
+    """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over.
+    ``sink``: for formats ``in_pieces``; without one all events are held."""
 
     arch: str = DEFAULT_ARCH
     strict: bool = False
+    sink: Sink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +74,8 @@ class Format:
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
     the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads its
     pieces and says what its clock counts. They raise TraceError, too. ``tracer``: who writes it, if only one does.
+    ``in_pieces``: ``read`` has one builder, which may hand its events on (``Options.sink``): marks come in the order
+    of their lines, and each before the batch that follows the event behind it.
     """
 
     name: str
@@ -73,6 +88,7 @@ class Format:
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
     fill: Callable[[Builder, Pieces], Clock] | None = None
+    in_pieces: bool = False
 
 
 def another(file: IO[bytes], beginning: int) -> Doubt | None:
@@ -148,6 +164,16 @@ class Builder:
     _first_bad: tuple[int, str] = (0, "")
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
+    #: The first row that is held, and the first that was not handed on.
+    _first: int = 0
+    _own: int = 0
+    _span_ns: tuple[int, int] | None = None
+    _placing: Placing = field(default_factory=Placing)
+    #: Marks that were placed, or come too early for that.
+    _marked: int = 0
+    _early: list[Mark] = field(default_factory=list)
+    #: Gaps that were handed on, as far as pieces to come may show them.
+    _recent: list[Gap] = field(default_factory=list)
 
     def bad(self, line: int, message: str, path: Path | None = None) -> None:
         """A line that can't be read: counts it, or raises TraceError where the caller asked to be strict.
@@ -183,6 +209,10 @@ class Builder:
     ) -> None:
         """Append one batch of E events, in file order. Raises TraceError where time runs backwards on one cpu."""
         self._check_times(time_ns, cpu, line)
+        self._hand_on()
+        if self.options.sink and len(time_ns):
+            span = int(time_ns.min()), int(time_ns.max())
+            self._span_ns = (min(self._span_ns[0], span[0]), max(self._span_ns[1], span[1])) if self._span_ns else span
         self.rows += len(time_ns)
         codes = pa.array(np.where(comm < 0, 0, comm), pa.int32(), mask=comm < 0)
         self._batches.append(
@@ -232,8 +262,8 @@ class Builder:
         self._latest.update(zip(streams[first].tolist(), times[last].tolist(), strict=True))
 
     def cpu_of(self, tid: int, row: int) -> int:
-        """The cpu of the thread's first event from a row on, or else of its last one before; -1 if it has none."""
-        before, first = -1, 0
+        """The cpu of the thread's first event from a row on, or else of its last one before; -1 if none is held."""
+        before, first = -1, self._first
         for batch in self._batches:
             cpu, found = batch[1].to_numpy(), np.flatnonzero(batch[2].to_numpy() == tid)
             later = found[first + found >= row]
@@ -251,6 +281,7 @@ class Builder:
         """The events added since they were last taken; they are kept no longer."""
         table = self._table()
         self._batches.clear()
+        self._first = self.rows
         return table
 
     def passed_over(self) -> list[str]:
@@ -277,8 +308,22 @@ class Builder:
                     "See what it is: --strict stops at the first.",
                 )
             )
-        table = self._table()
-        gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
+        sink = self.options.sink
+        while sink and self.rows - self._own > sink.size.events:
+            sink.take(self._piece(sink, self._own + sink.size.events))
+        rest = None
+        if sink and self._own:
+            rest = self._piece(sink, None)
+            table, gaps = rest.trace.table, rest.trace.gaps
+        else:
+            table = self._table()
+            gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
+        trace = self._trace(table, gaps, clock)
+        if sink:
+            sink.rest = replace(rest, trace=trace) if rest else Piece.whole(trace)
+        return trace
+
+    def _trace(self, table: pa.Table, gaps: tuple[Gap, ...], clock: Clock) -> Trace:
         self.warnings += self.passed_over()
         return Trace(
             path=self.path,
@@ -296,6 +341,34 @@ class Builder:
             passed_over=self.unread(),
             stored=self.stored,
         )
+
+    def _hand_on(self) -> None:
+        """Give the sink what is whole by now, the surroundings too."""
+        sink = self.options.sink
+        while sink and self.rows - self._own >= sink.size.events + sink.size.margin:
+            sink.take(self._piece(sink, self._own + sink.size.events))
+
+    def _piece(self, sink: Sink, until: int | None) -> Piece:
+        """The events from the first that was not handed on up to row ``until`` (None: all that is left) as a piece, of
+        which only what later ones will show stays here."""
+        own, margin = self._own, sink.size.margin
+        first, stop = max(self._first, own - margin), self.rows if until is None else until
+        end = min(stop + margin, self.rows)
+        table = self._table().slice(first - self._first, end - first)
+        cpu, time_ns = table["cpu"].to_numpy(), table["time_ns"].to_numpy()
+        held = Held(cpu, time_ns, first, self._span_ns or (0, 0))
+        known = [*self._early, *self.marks[self._marked :]]
+        self._marked, self._early = len(self.marks), [m for m in known if m.row > end]
+        gaps, waiting = self._placing.place([m for m in known if m.row <= end], held, own, until)
+        shown = sorted((*self._recent, *gaps, *waiting), key=lambda g: g.number)
+        trace = Trace(self.path, self.format, table, local(iter(shown), first, end), nested=self.nested)
+        # what stays: the events around those to come
+        self._own, keep = stop, max(first, stop - margin)
+        self._placing.forget(cpu[: keep - first], time_ns[: keep - first], first)
+        while self._batches and self._first + len(self._batches[0][0]) <= keep:
+            self._first += len(self._batches.pop(0)[0])
+        self._recent = [g for g in (*self._recent, *gaps) if g.after is not None and g.after >= keep]
+        return Piece(trace, own - first, stop - first, tuple(gaps), first, until is None)
 
     def _table(self) -> pa.Table:
         names, comms = self.names.dictionary(), self.comms.dictionary()

@@ -155,13 +155,13 @@ def fill(builder: Builder, pieces: Pieces) -> Clock:
     layout = None
     for chunk, first in pieces:
         layout = layout or _layout(chunk)
+        builder.nested = layout is GRAPH
         if layout is GRAPH:
             graph.read(Lines(chunk, first), remarks)
         else:
             read_chunk(Lines(chunk, first), layout or LAYOUT, builder, remarks)
     builder.doubts.append(DROP_MODE)
     remarks.finish()
-    builder.nested = layout is GRAPH
     if layout in (TICKING, TICKING_LATENCY):
         builder.warnings.append("the clock counts ticks: times are as it counted, and no seconds")
         return "index"
@@ -182,4 +182,4 @@ EVIDENCE = Evidence(
     "before a trace file was read, if its header isn't kept",
 )
 TITLE = "ftrace text (trace_pipe, trace, trace-cmd report, atrace, perf-tools)"
-FORMAT = Format("ftrace", TITLE, recognise, read, EVIDENCE, "ftrace", fill=fill)
+FORMAT = Format("ftrace", TITLE, recognise, read, EVIDENCE, "ftrace", fill=fill, in_pieces=True)

@@ -223,4 +223,6 @@ EVIDENCE = Evidence(
     complete="",
     blind="everything that whoever wrote the sequence didn't mark",
 )
-FORMAT = Format("sequence", "a bare sequence of names or ids (text, .npy, .npz)", recognise, read, EVIDENCE)
+FORMAT = Format(
+    "sequence", "a bare sequence of names or ids (text, .npy, .npz)", recognise, read, EVIDENCE, in_pieces=True
+)
