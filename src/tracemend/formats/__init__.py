@@ -36,7 +36,7 @@ from tracemend.formats.base import Format, Options, Sink
 from tracemend.formats.lookalikes import looks_like
 from tracemend.formats.text import read_head
 from tracemend.trace.events import Glance, Trace
-from tracemend.trace.pieces import Piece, Size, cut
+from tracemend.trace.pieces import USUAL, Piece, Size, cut
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 #: In the order in which they are tried: magic numbers first, the least demanding text last.
@@ -104,7 +104,7 @@ def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", s
 
 
 def pieces(
-    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, size: Size = Size()
+    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, size: Size = USUAL
 ) -> Iterator[Piece]:
     """Read a trace piece by piece, in bounded memory where its format is ``in_pieces``: others are read as a whole and
     then cut.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import Empty, Queue
 from threading import Event, Thread
 from typing import TypeVar
@@ -42,7 +43,5 @@ def ahead(work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
     finally:
         stopped.set()
         while thread.is_alive():
-            try:  # make room for what it has in hand
+            with suppress(Empty):  # make room for what it has in hand
                 results.get(timeout=0.05)
-            except Empty:
-                pass

@@ -159,6 +159,8 @@ class Builder:
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
     rows: int = 0
+    #: Bytes that were read by now, unpacked, where the reader counts them.
+    taken: int = 0
     malformed: int = 0
     inferred: int = 0
     _first_bad: tuple[int, str] = (0, "")
@@ -368,7 +370,7 @@ class Builder:
         while self._batches and self._first + len(self._batches[0][0]) <= keep:
             self._first += len(self._batches.pop(0)[0])
         self._recent = [g for g in (*self._recent, *gaps) if g.after is not None and g.after >= keep]
-        return Piece(trace, own - first, stop - first, tuple(gaps), first, until is None)
+        return Piece(trace, own - first, stop - first, tuple(gaps), first, until is None, self.taken)
 
     def _table(self) -> pa.Table:
         names, comms = self.names.dictionary(), self.comms.dictionary()

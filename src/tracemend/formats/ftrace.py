@@ -154,6 +154,7 @@ def fill(builder: Builder, pieces: Pieces) -> Clock:
     remarks, graph = _Remarks(builder), funcgraph.Graph(builder)
     layout = None
     for chunk, first in pieces:
+        builder.taken += len(chunk)
         layout = layout or _layout(chunk)
         builder.nested = layout is GRAPH
         if layout is GRAPH:

@@ -137,6 +137,7 @@ def fill(builder: Builder, pieces: Pieces) -> None:
     for chunk, first in pieces:
         if first == 1 and without_times(chunk[: 1 << 16]):
             raise TraceError(builder.path, 1, WITHOUT_TIMES)
+        builder.taken += len(chunk)
         read_chunk(Lines(chunk, first), LAYOUT, builder, other)
         if builder.options.sink:  # before the events around it are gone
             settle()

@@ -23,6 +23,7 @@ class Piece:
     these rows. What is known of a trace only at its end (doubts, warnings, losses without a place, provenance) only the
     ``last`` piece's trace has. ``first``: which row of the whole trace its first row is. ``gaps``: the piece's own
     gaps, with the whole trace's rows; a gap belongs to the piece that has the event behind it, one without to the last.
+    ``taken``: bytes of the trace, unpacked, that were read by now; 0 where nobody counts them.
     """
 
     trace: Trace
@@ -31,6 +32,7 @@ class Piece:
     gaps: tuple[Gap, ...]
     first: int = 0
     last: bool = False
+    taken: int = 0
 
     @classmethod
     def whole(cls, trace: Trace) -> Piece:
@@ -59,6 +61,9 @@ class Size:
 
     events: int = PIECE
     margin: int = MARGIN
+
+
+USUAL = Size()
 
 
 def local(gaps: Iterator[Gap], first: int, end: int) -> tuple[Gap, ...]:
