@@ -141,7 +141,9 @@ def _lines(title: str) -> Iterator[Update]:
         while not ended.wait(OFTEN):
             done, total, note = state
             far = f"{done:,} of {total:,}" if total else ""
-            words = (*filter(None, (far, printable(note))), f"{time.monotonic() - begun:.0f} s")
+            since = time.monotonic() - begun
+            left = f"about {since * (total - done) / done:.0f} s left" if 0 < done < total else ""
+            words = (*filter(None, (far, printable(note))), f"{since:.0f} s", *filter(None, [left]))
             sys.stderr.write(f"{title}: {', '.join(words)}\n")
             sys.stderr.flush()
 
