@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import lzma
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import fields, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,14 +25,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tracemend.errors import TraceError
-from tracemend.formats import pieces, read
+from tracemend.api import how, mend
+from tracemend.errors import OutputError, TraceError
+from tracemend.formats import FORMATS, pieces, read
 from tracemend.formats.ahead import ahead
-from tracemend.formats.base import Builder, Options, Sink
+from tracemend.formats.base import Builder, Sink
+from tracemend.formats.base import Options as Reading
 from tracemend.losses.advice import Backlogs, advise
 from tracemend.losses.scanning import scan, scan_pieces
+from tracemend.mending.mended import Mended, Result
+from tracemend.mending.options import Options
+from tracemend.mending.pieces import Done, Spooled, mend_pieces
+from tracemend.outputs import read_overlay, strip, write
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.pieces import Piece, Size, cut
+from tracemend.trace.windows import Stream
+from tracemend.whole import work_folder
 
 DATA = ROOT / "tests" / "data"
 SIZES = [Size(50, 20), Size(300, 1000), Size(7, 0)]
@@ -120,7 +134,7 @@ def batches(draw: st.DrawFn) -> list[tuple[list[tuple[int, int]], list[tuple[int
     return draw(st.lists(st.tuples(st.lists(event, min_size=1, max_size=6), st.lists(mark, max_size=2)), max_size=12))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(batches(), st.integers(1, 8), st.integers(0, 6))
 def test_marks_are_placed_as_in_the_whole(
     made: list[tuple[list[tuple[int, int]], list[tuple[int, int | None]]]], events: int, margin: int
@@ -128,7 +142,7 @@ def test_marks_are_placed_as_in_the_whole(
     parts: list[Piece] = []
     sink = Sink(Size(events, margin), parts.append)
     traces = []
-    for options in (Options(), Options(sink=sink)):
+    for options in (Reading(), Reading(sink=sink)):
         builder, now, row = Builder(Path("made up"), "ftrace", options), 0, 0
         for some, marks in made:
             at = np.cumsum([step for _, step in some]) + now
@@ -267,3 +281,208 @@ def test_memory_does_not_grow_with_the_trace(tmp_path: Path) -> None:
         assert events > size / 120
         peaks.append(peak)
     assert peaks[1] < peaks[0] + 30_000, "KiB"
+
+
+# mending in pieces
+
+SMALL = Size(1500, 500)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The beginning of a recording with eight gaps."""
+    path = tmp_path_factory.mktemp("recording") / "trace.txt"
+    lines = (ROOT / "recordings" / "deploy" / "lossy.txt").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:6000]))
+    return path
+
+
+def in_pieces(path: Path, out: Path, size: Size = SMALL, **how_else: Any) -> Result:
+    """Mend a trace with the lookup and write all outputs."""
+    options = how_else.pop("options", Options())
+    way = replace(how("lookup", options, alone=True), **how_else)
+    with work_folder(out.parent / f".{out.name}.work", {}) as folder:
+        mended = mend_pieces(pieces(path, size=size), way, folder)
+        merged = ["merged"] if FORMATS[mended.trace.format].name in ("ftrace", "perf", "sequence") else []
+        write(mended, out, ["overlay", "report", "perfetto", *merged])
+    return mended
+
+
+@pytest.mark.parametrize("size", [SMALL, Size(400, 50), Size(97, 0)])
+def test_every_gap_is_filled_in_its_place(recording: Path, tmp_path: Path, size: Size) -> None:
+    trace = read(recording)
+    mended = in_pieces(recording, tmp_path / "out", size)
+    assert isinstance(mended, Spooled)
+    assert mended.trace.gaps == trace.gaps
+    assert [f.gap for f in mended.fills] == [g.number for g in trace.gaps]
+    head, inferred = read_overlay(tmp_path / "out")
+    assert read_overlay(tmp_path / "out" / "overlay.parquet")[1].to_pylist() == inferred.to_pylist()
+    assert [g["gap"] for g in head["gaps"]] == [g.number for g in trace.gaps]
+    numbers = inferred["gap"].to_numpy()
+    for gap, fill in zip(trace.gaps, mended.fills, strict=True):
+        times = inferred["time_ns"].to_numpy()[numbers == gap.number]
+        if fill.status == "filled":
+            assert len(times) == fill.events == gap.count
+            assert gap.begin_ns <= times[0]
+            assert times[-1] <= gap.end_ns
+    assert (np.diff(numbers) >= 0).all()
+    out = io.BytesIO()
+    strip(tmp_path / "out", out)
+    assert out.getvalue() == recording.read_bytes()
+
+
+def test_one_piece_is_mended_as_ever(recording: Path, tmp_path: Path) -> None:
+    mended = in_pieces(recording, tmp_path / "out", Size())
+    assert isinstance(mended, Mended)
+    as_ever = mend(read(recording), "lookup", alone=True)
+    assert mended.inferred.equals(as_ever.inferred)
+    assert (mended.fills, mended.provenance) == (as_ever.fills, as_ever.provenance)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: Path) -> None:
+    options = Options(hypotheses=0, refuse=0.5)
+    for jobs in (1, 2):
+        in_pieces(recording, tmp_path / str(jobs), jobs=jobs, options=options, suspect=True)
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    "name", ["ftrace_syscalls.txt.xz", "perf_lost.txt.xz", "trace_cmd.dat.xz", "perfetto_lossy.pftrace.xz"]
+)
+def test_formats_of_all_kinds_are_mended_in_pieces(name: str, tmp_path: Path) -> None:
+    path = DATA / name
+    trace = readable()[name]
+    packed = replace(how("lookup", alone=True), jobs=1)
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(path, size=Size(200, 60)), packed, folder)
+        write(mended, tmp_path / "out", ["overlay", "report"])
+    assert [(f.gap, f.events) for f in mended.fills if f.status == "filled"] == [
+        (g.number, g.count) for g in trace.gaps if g.count is not None and mended.fills[g.number].status == "filled"
+    ]
+    assert mended.trace.gaps == trace.gaps
+
+
+def test_a_sequence_on_one_line_is_merged(tmp_path: Path) -> None:
+    """Made up: a run of unknown names on a line that pieces divide."""
+    path = tmp_path / "names.txt"
+    path.write_text(
+        " ".join(["openat", "read", "close"] * 60 + ["?"] * 4 + ["read", "close"] * 60) + "\nopenat\n?\nread\n"
+    )
+    mended = in_pieces(path, tmp_path / "out", Size(50, 10))
+    assert isinstance(mended, Spooled)
+    assert mended.events == 5
+    merged = (tmp_path / "out" / "merged.txt").read_text()
+    assert "~" in merged.split("? ? ? ? ")[1].split()[0]
+    out = io.BytesIO()
+    strip(tmp_path / "out", out)
+    assert out.getvalue() == path.read_bytes()
+
+
+def test_suspected_gaps_are_numbered_behind_the_marked_ones(tmp_path: Path) -> None:
+    path = tmp_path / "drop.txt"
+    text = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes()).decode()
+    lines = text.splitlines(keepends=True)
+    path.write_text("".join([*lines[:4000], "CPU:0 [LOST 3 EVENTS]\n", *lines[4000:8000]]))
+    mended = in_pieces(path, tmp_path / "out", Size(1000, 200), suspect=True, options=Options(unknown="estimate"))
+    known = [g.known for g in mended.trace.gaps]
+    assert known == sorted(known)  # counted, then suspected
+    assert set(known) == {"counted", "suspected"}
+    assert [g.number for g in mended.trace.gaps] == [f.gap for f in mended.fills] == list(range(len(known)))
+    inferred = read_overlay(tmp_path / "out")[1]
+    assert set(inferred["gap"].to_pylist()) == {f.gap for f in mended.fills if f.events}
+    out = io.BytesIO()
+    strip(tmp_path / "out", out)
+    assert out.getvalue() == path.read_bytes()
+
+
+def test_no_gap_in_any_piece(tmp_path: Path) -> None:
+    trace = readable()["ftrace_complete.txt.xz"]
+    assert trace.path is not None
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(trace.path, size=Size(500, 50)), how("lookup", alone=True), folder)
+        write(mended, tmp_path / "out", ["overlay", "report", "perfetto"])
+    assert mended.events == 0
+    assert mended.verdict == scan(trace).verdict
+    assert read_overlay(tmp_path / "out")[1].num_rows == 0
+
+
+def test_inferred_events_come_in_order_of_time(recording: Path, tmp_path: Path) -> None:
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(recording, size=SMALL), how("lookup", alone=True), folder)
+        in_time = pa.concat_tables(mended.in_time())
+        by_gap = pa.concat_tables(mended.tables())
+    whole = Mended(read(recording), plain_inferred(by_gap), mended.fills, mended.provenance)
+    (expected,) = whole.in_time()
+    assert in_time.to_pylist() == expected.to_pylist()
+
+
+def plain_inferred(table: pa.Table) -> pa.Table:
+    return table.unify_dictionaries().combine_chunks()
+
+
+def test_a_late_piece_is_filled_by_the_lookup(recording: Path, tmp_path: Path) -> None:
+    way = replace(how("mosaic", alone=True), budget=0.0)
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(recording, size=SMALL), way, folder)
+    assert {f.by for f in mended.fills if f.status == "filled"} == {"lookup"}
+    assert mended.provenance["options"]["budget"]["gaps_after"] == len(mended.fills)
+    assert next(mended.gap_rows())["by"] == "lookup"
+
+
+def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
+    way = how("lookup", alone=True)
+    stopped: list[int] = []
+
+    def stop(done: Done) -> None:
+        stopped.append(done.gaps)
+        if len(stopped) == 2:
+            raise KeyboardInterrupt
+
+    work = tmp_path / ".work"
+    with pytest.raises(KeyboardInterrupt), work_folder(work, {"a": 1}) as folder:
+        mend_pieces(pieces(recording, size=SMALL), way, folder, stop)
+    kept = {p.name: p.stat().st_mtime_ns for p in work.glob("*.part")}
+    assert len(kept) == 2
+    with work_folder(work, {"a": 1}, resume=True) as folder:
+        mended = mend_pieces(pieces(recording, size=SMALL), way, folder)
+        assert {p.name: p.stat().st_mtime_ns for p in work.glob("*.part")}.items() > kept.items()
+        write(mended, tmp_path / "resumed")
+    assert not work.exists()
+    in_pieces(recording, tmp_path / "whole")
+    for name in ("overlay.jsonl", "overlay.parquet"):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:
+    work = tmp_path / ".work"
+    with suppress(KeyboardInterrupt), work_folder(work, {"a": 1}) as folder:
+        (folder() / "0.part").write_text("{}")
+        raise KeyboardInterrupt
+    assert work.exists()
+    with work_folder(work, {"a": 2}, resume=True) as folder:
+        assert not (folder() / "0.part").exists()
+    assert not work.exists()
+
+
+def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:
+    work = tmp_path / ".work"
+    work.mkdir()
+    (work / "mine").write_text("mine")
+    with pytest.raises(FileExistsError), work_folder(work, {}) as folder:
+        folder()
+    assert (work / "mine").exists()
+
+
+@pytest.mark.long
+def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path) -> None:
+    way = replace(how("lookup", alone=True), jobs=2, shipped=_die)
+    with pytest.raises(OutputError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
+        mend_pieces(pieces(recording, size=SMALL), way, folder)
+    assert not (tmp_path / ".work").exists()
+
+
+def _die() -> list[Stream]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return []

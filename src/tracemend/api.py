@@ -19,7 +19,7 @@ from tracemend.menders.base import Mender
 from tracemend.menders.examples import shipped
 from tracemend.mending.mended import Mended
 from tracemend.mending.options import DEFAULTS, Changes, Options
-from tracemend.mending.pieces import How
+from tracemend.mending.parts import How
 from tracemend.mending.run import COPIERS, MOSAIC
 from tracemend.trace.events import Trace
 from tracemend.trace.pieces import Piece

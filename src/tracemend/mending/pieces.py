@@ -7,16 +7,13 @@ where the trace is cut, but not on who works on it or when.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import pickle
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,60 +26,13 @@ from tracemend.errors import OutputError
 from tracemend.losses.scanning import Scanning
 from tracemend.losses.searching import Search
 from tracemend.losses.verdict import Verdict, verdict
-from tracemend.menders.base import Mender
 from tracemend.menders.familiarity import FAMILIAR
 from tracemend.mending.mended import INFERRED, Fill, Mended, Result
-from tracemend.mending.options import DEFAULTS, Options
 from tracemend.mending.outline import Outline
-from tracemend.mending.run import COPIERS, LOOKUP, Copier, mend_trace
-from tracemend.mending.spool import SUSPECTED, Spool, read_table, write_table
+from tracemend.mending.parts import How, Part, mend_part, mend_sent, send, work_as
+from tracemend.mending.spool import SUSPECTED, Spool
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.pieces import Piece, local
-from tracemend.trace.windows import Stream
-from tracemend.whole import whole_file
-
-
-@dataclass(frozen=True)
-class How:
-    """How pieces are mended: as ``mend_trace`` is told, with everything in a form that another process can be sent.
-
-    model, shipped: called where the work is done. jobs: processes. suspect: fill what the tracer doesn't mark, too.
-    budget: seconds after which what is left is filled by ``hurried`` work, which takes the least.
-    """
-
-    model: Callable[[], Mender | None]
-    shipped: Callable[[], Sequence[Stream]]
-    copier: Copier | None
-    options: Options = DEFAULTS
-    examples: tuple[Trace, ...] = ()
-    jobs: int = 1
-    suspect: bool = False
-    budget: float | None = None
-    late: bool = False
-
-    def hurried(self) -> How:
-        """The same by the lookup alone, and with nothing learnt."""
-        options = replace(self.options, hypotheses=0, adapt=0)
-        return replace(self, model=_nobody, copier=COPIERS[LOOKUP], options=options, late=True)
-
-    def mend(self, piece: Piece, progress: Callable[[int, int], None] = lambda done, total: None) -> Mended:
-        """Fill a piece's own gaps; those of its neighbours are left out of what is returned."""
-        own = {g.number for g in piece.gaps}
-        asked = own if self.options.only is None else own & self.options.only
-        options = self.options if piece.only else replace(self.options, only=frozenset(asked))
-        mended = mend_trace(
-            piece.trace,
-            self.model(),
-            options,
-            copier=self.copier,
-            examples=self.examples,
-            shipped=self.shipped(),
-            progress=progress,
-        )
-        if piece.only:
-            return mended
-        by = LOOKUP if self.late else ""
-        return replace(mended, fills=tuple(replace(f, by=by) for f in mended.fills if f.gap in own))
 
 
 @dataclass(frozen=True)
@@ -124,31 +74,6 @@ class Spooled(Result):
 
     def drawn(self) -> Iterator[pa.Table] | None:
         return self.spool.drawn() if self.hypotheses else None
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What became of a piece: its gaps' fills and how they were made; ``weight``: its events."""
-
-    number: int
-    fills: tuple[Fill, ...]
-    provenance: dict[str, Any]
-    weight: int
-
-    def write(self, folder: Path) -> None:
-        """Keep it, as the sign that all else of it is there. Raises OSError."""
-        document = {"fills": [astuple(f) for f in self.fills], "provenance": self.provenance, "weight": self.weight}
-        with whole_file(folder / f"{self.number}.part") as file:
-            file.write(json.dumps(document).encode())
-
-    @classmethod
-    def read(cls, folder: Path, number: int) -> Part | None:
-        """A part that was kept; None where it isn't there."""
-        path = folder / f"{number}.part"
-        if not path.exists():
-            return None
-        document = json.loads(path.read_bytes())
-        return cls(number, tuple(Fill(*f) for f in document["fills"]), document["provenance"], document["weight"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +121,6 @@ def _of_one(progress: Callable[[Done], None], gaps: int, done: int, total: int) 
     progress(Done(done, total, gaps))
 
 
-def _nobody() -> None:
-    """No model."""
-
-
 class _Searching:
     """Finds what is not marked, piece by piece, and counts it among the pieces' gaps."""
 
@@ -244,7 +165,7 @@ class _Run:
     def begin(self) -> None:
         if self.how.jobs > 1:
             spawned = multiprocessing.get_context("spawn")  # a fork would copy a process whose threads hold locks
-            self.pool = ProcessPoolExecutor(self.how.jobs, spawned, _work_as, (self.how, self.spool.folder))
+            self.pool = ProcessPoolExecutor(self.how.jobs, spawned, work_as, (self.how, self.spool.folder))
 
     def take(self, piece: Piece) -> None:
         self.outline.add(piece, piece.gaps)
@@ -258,11 +179,13 @@ class _Run:
             self.head = piece
         late = self.how.budget is not None and time.monotonic() - self.begun > self.how.budget
         if self.pool is None:
-            self._done(_mend(self.how.hurried() if late else self.how, self.spool.folder, number, piece), piece.taken)
+            self._done(
+                mend_part(self.how.hurried() if late else self.how, self.spool.folder, number, piece), piece.taken
+            )
             return
         if Part.read(self.spool.folder, number) is None:
-            _send(piece, self.spool.folder, number)
-        self.waiting.append((self.pool.submit(_mend_sent, number, late), piece.taken))
+            send(piece, self.spool.folder, number)
+        self.waiting.append((self.pool.submit(mend_sent, number, late), piece.taken))
         while len(self.waiting) > self.how.jobs:
             self._next()
 
@@ -344,7 +267,10 @@ class _Run:
         tuned = [p.provenance["options"]["tuned"]["steps"] for p in self.parts if "tuned" in p.provenance["options"]]
         if adapted:
             jumps = sorted({a["jumps"] for a in adapted})
-            options["adapted"] = {"jumps": jumps[0] if len(jumps) == 1 else jumps, "trials": sum(a["trials"] for a in adapted)}
+            options["adapted"] = {
+                "jumps": jumps[0] if len(jumps) == 1 else jumps,
+                "trials": sum(a["trials"] for a in adapted),
+            }
         if tuned:
             options["tuned"] = {"steps": sum(tuned)}
         options["pieces"] = self.seen
@@ -356,48 +282,3 @@ class _Run:
             share = sum(s * w for s, w in told) / max(1, sum(w for _, w in told))
             document["familiar"] = {**first["familiar"], "share": round(share, 4), "enough": share >= FAMILIAR}
         return document
-
-
-# where the work is done
-
-
-def _mend(how: How, folder: Path, number: int, piece: Piece) -> Part:
-    kept = Part.read(folder, number)
-    if kept is not None:
-        return kept
-    mended = how.mend(piece)
-    Spool.put(folder, number, mended)
-    part = Part(number, mended.fills, mended.provenance, len(piece))
-    part.write(folder)
-    return part
-
-
-def _send(piece: Piece, folder: Path, number: int) -> None:
-    """Lay a piece down for another process: its table as a file that is mapped there, the rest beside it."""
-    write_table(piece.trace.table, folder / f"{number}.events")
-    rest = replace(piece, trace=replace(piece.trace, table=piece.trace.table.slice(0, 0)))
-    (folder / f"{number}.piece").write_bytes(pickle.dumps(rest))
-
-
-_HOW: How
-_FOLDER: Path
-
-
-def _work_as(how: How, folder: Path) -> None:
-    """Begin as a process that mends pieces."""
-    global _HOW, _FOLDER
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that sends the pieces
-    _HOW, _FOLDER = how, folder
-
-
-def _mend_sent(number: int, late: bool) -> Part:
-    kept = Part.read(_FOLDER, number)
-    if kept is not None:
-        return kept
-    events, rest = _FOLDER / f"{number}.events", _FOLDER / f"{number}.piece"
-    piece: Piece = pickle.loads(rest.read_bytes())  # our own, from a folder of ours
-    piece = replace(piece, trace=replace(piece.trace, table=read_table(events)))
-    part = _mend(_HOW.hurried() if late else _HOW, _FOLDER, number, piece)
-    for path in (events, rest):
-        path.unlink()
-    return part

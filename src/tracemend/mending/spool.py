@@ -72,7 +72,8 @@ class Spool:
             if path.exists():
                 gap = read_table(path)["gap"].to_numpy()
                 first = np.flatnonzero(np.diff(gap, prepend=-1))
-                runs = np.stack([gap[first], np.full(len(first), part), first, np.append(first[1:], len(gap))], axis=1)
+                ends = np.append(first[1:], len(gap))[: len(first)]
+                runs = np.stack([gap[first], np.full(len(first), part), first, ends], axis=1)
                 kind.runs.append(runs.astype(np.int64))
                 events += len(gap) if kind is self._inferred else 0
         return events
