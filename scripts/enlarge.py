@@ -1,4 +1,4 @@
-"""A large trace out of a small one: a recording of ftrace text, repeated with its times moved on.
+"""A large trace out of a small one: a recording, repeated with its times moved on, of ftrace text or of LTTng (CTF).
 
     python scripts/enlarge.py recordings/deploy/lossy.txt large.txt --bytes 1e9
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +49,78 @@ def enlarge(source: Path, out: Path, size: int) -> int:
     return times
 
 
+#: What LTTng writes in front of a packet's events: magic number, uuid, stream, instance; begin and end, sizes of content
+#: and packet in bits, number of the packet, events discarded so far.
+PACKET = struct.Struct("<I16sIQQQQQQQ")
+MAGIC = 0xC1FC1FC1
+#: Times are moved on by so many cycles, so that the lower halves that most events have stay as they are.
+STEP = 1 << 32
+
+
+def enlarge_ctf(source: Path, out: Path, size: int) -> int:
+    """Write an LTTng trace's packets again and again until they have ``size`` bytes; returns how often.
+
+    Raises ValueError for packets of another layout.
+    """
+    packets = {file: _packets(file.read_bytes()) for file in _streams(source)}
+    span = max(p[-1][1] for p in packets.values()) - min(p[0][0] for p in packets.values())
+    step = (span // STEP + 1) * STEP
+    times = max(1, -(-size // sum(len(p[2]) for held in packets.values() for p in held)))
+    for metadata in source.rglob("metadata"):
+        (out / metadata.parent.relative_to(source)).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(metadata, out / metadata.relative_to(source))
+    for file, held in packets.items():
+        discarded = PACKET.unpack_from(held[-1][2])[9]
+        with open(out / file.relative_to(source), "wb") as to:
+            for k in range(times):
+                for begin, end, packet in held:
+                    head = list(PACKET.unpack_from(packet))
+                    head[8] += k * len(held)
+                    head[9] += k * discarded
+                    moved = bytearray(packet)
+                    for high in {begin >> 32, end >> 32}:  # of times that stand in full
+                        _move(moved, high, (begin, end), k * step)
+                    head[4:6] = begin + k * step, end + k * step
+                    moved[: PACKET.size] = PACKET.pack(*head)
+                    to.write(moved)
+    return times
+
+
+def _streams(source: Path) -> list[Path]:
+    return [f for f in sorted(source.rglob("*")) if f.is_file() and f.name != "metadata" and f.suffix != ".idx"]
+
+
+def _packets(raw: bytes) -> list[tuple[int, int, bytes]]:
+    """The packets of a stream's file with their first and last times."""
+    found, at = [], 0
+    while at < len(raw):
+        magic, _, _, _, begin, end, content, size, _, _ = PACKET.unpack_from(raw, at)
+        if magic != MAGIC or not 0 < content <= size or size % 8 or begin > end:
+            raise ValueError(f"byte {at}: no packet as LTTng writes it")
+        found.append((begin, end, raw[at : at + size // 8]))
+        at += size // 8
+    return found
+
+
+def _move(packet: bytearray, high: int, span: tuple[int, int], by: int) -> None:
+    """Move on every time of a packet's span that stands in it with 64 bits; its upper half is ``high``."""
+    pattern = struct.pack("<I", high)
+    at = packet.find(pattern, PACKET.size + 4)
+    while at >= 0:
+        (value,) = struct.unpack_from("<Q", packet, at - 4)
+        if span[0] <= value <= span[1]:
+            struct.pack_into("<Q", packet, at - 4, value + by)
+        at = packet.find(pattern, at + 1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--bytes", type=float, default=1e8)
     given = parser.parse_args()
-    print(enlarge(given.source, given.out, int(given.bytes)))
+    way = enlarge_ctf if given.source.is_dir() else enlarge
+    print(way(given.source, given.out, int(given.bytes)))
 
 
 if __name__ == "__main__":

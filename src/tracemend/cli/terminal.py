@@ -143,7 +143,7 @@ def _lines(title: str) -> Iterator[Update]:
             far = f"{done:,} of {total:,}" if total else ""
             since = time.monotonic() - begun
             left = f"about {since * (total - done) / done:.0f} s left" if 0 < done < total else ""
-            words = (*filter(None, (far, printable(note))), f"{since:.0f} s", *filter(None, [left]))
+            words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
             sys.stderr.write(f"{title}: {', '.join(words)}\n")
             sys.stderr.flush()
 
