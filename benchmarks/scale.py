@@ -2,8 +2,9 @@
 
     python benchmarks/scale.py --sizes 0.1 1 --out benchmarks/results/scale.json
 
-The traces are made by repeating a recording with its times moved on (``scripts/enlarge.py``); nothing is left to chance.
-Every command runs as a process of its own; what its own children take is counted, too. ``mend`` is for the patient.
+The traces are made by repeating a recording with its times moved on (``scripts/enlarge.py``); nothing is left to
+chance. Every command runs as a process of its own; what its own children take is counted, too. ``mend`` is for the
+patient.
 """
 
 from __future__ import annotations

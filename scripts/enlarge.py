@@ -49,8 +49,8 @@ def enlarge(source: Path, out: Path, size: int) -> int:
     return times
 
 
-#: What LTTng writes in front of a packet's events: magic number, uuid, stream, instance; begin and end, sizes of content
-#: and packet in bits, number of the packet, events discarded so far.
+#: What LTTng writes in front of a packet's events: magic number, uuid, stream, instance; begin and end, sizes of
+#: content and packet in bits, number of the packet, events discarded so far.
 PACKET = struct.Struct("<I16sIQQQQQQQ")
 MAGIC = 0xC1FC1FC1
 #: Times are moved on by so many cycles, so that the lower halves that most events have stay as they are.
