@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from tracemend.api import how, mend
 from tracemend.errors import OutputError, TraceError
-from tracemend.formats import FORMATS, pieces, read
+from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder, Sink
 from tracemend.formats.base import Options as Reading
@@ -378,6 +378,27 @@ def test_a_sequence_on_one_line_is_merged(tmp_path: Path) -> None:
     out = io.BytesIO()
     strip(tmp_path / "out", out)
     assert out.getvalue() == path.read_bytes()
+
+
+def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("discard", "overwrite"):
+        path = lttng_recordings[name]
+        trace = read(path)
+        size = Size(max(50, len(trace) // 7), 40)
+        parts = list(pieces(path, size=size))
+        assert len(parts) > 5
+        assert whole(parts).equals(plain(trace.table))
+        assert tuple(sorted((g for p in parts for g in p.gaps), key=lambda g: g.number)) == trace.gaps
+        assert scan_pieces(iter(parts)).as_dict() == scan(trace).as_dict()
+        with work_folder(tmp_path / ".work", {}) as folder:
+            mended = mend_pieces(iter(parts), how("lookup", Options(unknown="estimate"), alone=True), folder)
+            write(mended, tmp_path / name, ["overlay", "report", "merged"])
+        again = read(tmp_path / name / "merged")
+        assert again.table.equals(trace.table)
+        assert mended.events == sum(f.events for f in mended.fills) > 0
+        assert again.warnings[-1].startswith(f"{mended.events} inferred events")
+        strip(tmp_path / name, tmp_path / f"{name}-back")
+        assert sha256(tmp_path / f"{name}-back") == trace.provenance["sha256"]
 
 
 def test_suspected_gaps_are_numbered_behind_the_marked_ones(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from tracemend.cli.arguments import (
     read_windows,
 )
 from tracemend.cli.inputs import on_disk
-from tracemend.cli.terminal import print_json, progress, say
+from tracemend.cli.terminal import complain, print_json, progress, say
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -153,9 +153,14 @@ def mend(
     )
     work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
     key = _key(source, [format, arch, strict, model, alone, suspect, budget, [str(e) for e in examples or []]], options)
-    with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
-        mended = mend_pieces(pieces, way, folder, _told(update, source))
-        paths = write(mended, output, outputs, force)
+    try:
+        with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
+            mended = mend_pieces(pieces, way, folder, _told(update, source))
+            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
+    except (KeyboardInterrupt, SystemExit):
+        if work.exists():
+            complain(f"stopped; what is done by now lies in {work}, and --resume takes it up")
+        raise
     if json_:
         print_json(
             {

@@ -286,5 +286,5 @@ def _print_largest(
 
 def _commands(seen: Seen, tids: Sequence[int]) -> str:
     """The commands of these threads, the first few, and how many threads they are."""
-    names = list(dict.fromkeys(name for t in tids if (name := seen.commands[t]) is not None))
+    names = list(dict.fromkeys(name for t in tids if (name := seen.commands.get(t)) is not None))
     return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "") + f" ({plural(len(tids), 'thread')})"

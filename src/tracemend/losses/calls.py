@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tracemend.losses.searching import Looked
-from tracemend.trace.events import ENTER, EXIT, Gap
+from tracemend.trace.events import ENTER, EXIT, Gap, by_cpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +34,21 @@ class _InTime:
     """Gaps in the order in which they begin."""
 
     def __init__(self) -> None:
-        self.begins: list[int] = []
-        self.ends: list[int] = []
-        self.numbers: list[int] = []
-        #: the latest end of each gap and all before it
-        self.latest: list[int] = []
+        self.begins, self.ends, self.numbers, self.latest = (np.empty(0, np.int64) for _ in range(4))
 
-    def add(self, gap: Gap) -> None:
-        at = bisect_right(self.begins, gap.begin_ns)
-        self.begins.insert(at, gap.begin_ns)
-        self.ends.insert(at, gap.end_ns)
-        self.numbers.insert(at, gap.number)
-        latest = self.latest[at - 1] if at else gap.end_ns
-        del self.latest[at:]
-        for end in self.ends[at:]:  # most gaps come in order
-            latest = max(latest, end)
-            self.latest.append(latest)
+    def add(self, gaps: Sequence[Gap]) -> None:
+        """Take in further gaps."""
+        new = np.array([(g.begin_ns, g.end_ns, g.number) for g in gaps], np.int64).reshape(-1, 3)
+        held = np.concatenate([np.stack([self.begins, self.ends, self.numbers], axis=1), new])
+        held = held[np.argsort(held[:, 0], kind="stable")]
+        self.begins, self.ends, self.numbers = np.ascontiguousarray(held.T)
+        #: the latest end of each gap and all before it
+        self.latest = np.maximum.accumulate(self.ends)
 
     def first(self, begin_ns: int, end_ns: int) -> int | None:
         """The number of the first gap that overlaps this time, both ends included."""
-        at = bisect_left(self.latest, begin_ns)
-        return self.numbers[at] if at < len(self.begins) and self.begins[at] <= end_ns else None
+        at = int(np.searchsorted(self.latest, begin_ns))
+        return int(self.numbers[at]) if at < len(self.begins) and self.begins[at] <= end_ns else None
 
 
 @dataclass
@@ -81,17 +74,18 @@ class Calls:
         for gap, tid, comm, name, lost in table[np.lexsort((table[:, 1], table[:, 0]))].tolist():
             yield OpenCall(gap, tid, words[comm], str(words[name]), SIDES[lost])
 
-    def gap(self, gap: Gap) -> None:
-        """A gap that pairs to come may lie around."""
-        self._any_cpu.add(gap)
-        self._own.setdefault(gap.cpu, _InTime()).add(gap)
+    def gaps(self, gaps: Sequence[Gap]) -> None:
+        """Gaps that pairs to come may lie around."""
+        if gaps:
+            self._any_cpu.add(gaps)
+        for cpu, own in by_cpu(gaps).items():
+            self._own.setdefault(cpu, _InTime()).add(own)
 
-    def look(self, looked: Looked, around: list[Gap]) -> None:
+    def look(self, looked: Looked, around: Sequence[Gap]) -> None:
         """Find the calls of a piece. around: gaps that are not told for good, because they reach beyond it."""
         trace = looked.trace
         near = Calls()
-        for gap in around:
-            near.gap(gap)
+        near.gaps(around)
         (codes, names), (comm_codes, comms) = trace.names, trace.comms
         for p, q in zip(looked.before.tolist(), looked.after.tolist(), strict=True):
             span = int(trace.time_ns[p]), int(trace.time_ns[q])

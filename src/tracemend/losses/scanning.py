@@ -239,8 +239,7 @@ class Scanning:
             if searched:
                 known = piece.trace.gaps if piece.only else (*self.marked, *around)
                 new += [replace(g, number=-1 - g.number) for g in self.search.suspect(looked, known)]
-            for gap in new:
-                self.calls.gap(gap)
+            self.calls.gaps(new)
             self.calls.look(looked, around)
         self.seen.near(piece, new)
 

@@ -22,7 +22,7 @@ from tracemend.trace.placing import last_of
 
 Ints = NDArray[np.int64]
 
-#: Suspected gaps that are remembered: as many as one piece can have.
+#: Suspected gaps that are remembered, and events that are kept for those to come: as many as one piece can have.
 MOST = PIECE
 
 
@@ -135,4 +135,4 @@ def _to_keep(trace: Trace) -> Ints:
     last = set(last_of(trace.cpu).values())
     for rows, key in ((calls, owners(trace)), (switches, trace.cpu)):
         last.update(rows[list(last_of(key[rows]).values())].tolist())
-    return np.array(sorted(last), np.int64)
+    return np.array(sorted(last)[-MOST:], np.int64)

@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.trace.events import Gap
-from tracemend.trace.pieces import Piece
+from tracemend.trace.pieces import PIECE, Piece
 from tracemend.trace.placing import last_of
 
 #: Events on each side of a gap whose threads are named as concerned.
 NEIGHBOURS = 32
+
+#: Threads whose commands are remembered: as many as one piece can have.
+MOST_THREADS = PIECE
 
 Tids = NDArray[np.int32]
 
@@ -49,6 +52,8 @@ class Seen:
         self.events.update({cpu: len(rows) for cpu, rows in own.streams.items()})
         codes, comms = own.comms
         for tid, row in last_of(own.tid).items():
+            if len(self.commands) >= MOST_THREADS and tid not in self.commands:
+                continue  # no system has so many: the numbers are damaged or made up
             self.commands[tid] = comms[codes[row]] if codes[row] >= 0 else None
 
     def near(self, piece: Piece, gaps: list[Gap]) -> None:

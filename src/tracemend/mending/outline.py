@@ -15,6 +15,8 @@ from tracemend.trace.pieces import Piece
 
 #: Columns of time in which events are counted, at least half of them in use.
 COLUMNS = 1 << 13
+#: Cpus of which events are counted.
+MOST_CPUS = 1 << 10
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Outline:
     whole_us: bool = True
     lines: dict[int, int] = field(default_factory=dict)
     places: dict[int, tuple[int | None, int]] = field(default_factory=dict)
+    cpus: set[int] = field(default_factory=set)
     _density: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _column_ns: int = 1
     _first_ns: int = 0
@@ -77,15 +80,15 @@ class Outline:
             for cpu, held in self._density.items():
                 halved = held.reshape(-1, 2).sum(axis=1)
                 self._density[cpu] = np.concatenate([halved, np.zeros(COLUMNS // 2, np.int64)])
+        self.cpus.update(own.streams)
         for cpu, rows in own.streams.items():
             # what another cpu has before the first piece's begin counts as its first column
+            if cpu not in self._density:
+                if len(self._density) >= MOST_CPUS:
+                    continue
+                self._density[cpu] = np.zeros(COLUMNS, np.int64)
             at = np.maximum(own.time_ns[rows] - self._first_ns, 0) // self._column_ns
-            self._density.setdefault(cpu, np.zeros(COLUMNS, np.int64))
             self._density[cpu] += np.bincount(at, minlength=COLUMNS)
-
-    @property
-    def cpus(self) -> list[int]:
-        return sorted(self._density)
 
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
         """How many events a cpu has in each of so many equal parts of a time (X,), about."""

@@ -93,12 +93,14 @@ def _nobody() -> None:
     """No model."""
 
 
-def mend_part(how: How, folder: Path, number: int, piece: Piece) -> Part:
+def mend_part(
+    how: How, folder: Path, number: int, piece: Piece, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Part:
     """Mend a piece and keep what came of it, unless that is there already. Raises as ``mend_trace``, and OSError."""
     kept = Part.read(folder, number)
     if kept is not None:
         return kept
-    mended = how.mend(piece)
+    mended = how.mend(piece, progress)
     Spool.put(folder, number, mended)
     part = Part(number, mended.fills, mended.provenance, len(piece))
     part.write(folder)

@@ -158,6 +158,7 @@ class _Run:
     pool: ProcessPoolExecutor | None = None
     waiting: deque[tuple[Future[Part], int]] = field(default_factory=deque)
     seen: int = 0
+    taken: int = 0
     #: Of a trace without gaps.
     scanning: Scanning = field(default_factory=Scanning)
     begun: float = field(default_factory=time.monotonic)
@@ -189,6 +190,9 @@ class _Run:
         while len(self.waiting) > self.how.jobs:
             self._next()
 
+    def _within(self, done: int, total: int) -> None:
+        self.progress(Done(self.events + done, 0, len(self.fills), self.taken))
+
     def _next(self) -> None:
         future, taken = self.waiting.popleft()
         try:
@@ -200,6 +204,7 @@ class _Run:
         self.events += self.spool.know(part.number)
         self.fills += part.fills
         self.parts.append(part)
+        self.taken = taken
         self.progress(Done(self.events, 0, len(self.fills), taken))
 
     def stop(self) -> None:
