@@ -135,15 +135,15 @@ def cases(
     order = sorted(lossy.gaps, key=lambda g: (g.end_ns, g.begin_ns, g.number))
     beliefs = propose(mosaic, copying.around, [(g, g.count or 0) for g in order], 0, lambda done, total: None)
     found = []
-    for i, (gap, copied) in enumerate(zip(order, beliefs, strict=True)):
-        count, later = gap.count or 0, [(g.begin_ns, g.end_ns) for g in order[i + 1 :]]
-        filled, _ = copying.fill(gap, count, copied, later)
+    for gap, copied in zip(order, beliefs, strict=True):
+        count = gap.count or 0
+        filled, _ = copying.fill(gap, count, copied)
         if 1 < count <= LONGEST and copied.p[:, 0].mean() < SURE:
             others = hypotheses(mosaic, copying.around, gap, count, drawn, int(rng.integers(1 << 31)))
             wholes = [copied, *others]
-            fills = [filled, *(copying.fill(gap, count, copied.told(o, DRAWN), later)[0] for o in others)]
+            fills = [filled, *(copying.fill(gap, count, copied.told(o, DRAWN))[0] for o in others)]
             restored = propose(model, restoring.around, [(gap, count)], 0, lambda done, total: None)[0]
-            by_network, _ = restoring.fill(gap, count, restored, later)
+            by_network, _ = restoring.fill(gap, count, restored)
             w = window(*restoring.around.of(gap, model.context), count, gap.duration_ns)
             shown = [_channels(w, f.ids, f.tids, o.steps[:-1]) for f, o in zip(fills, wholes, strict=True)]
             ids_KN = np.stack([f.ids for f in fills])

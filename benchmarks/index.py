@@ -19,7 +19,7 @@ from tracemend.datasets import load
 from tracemend.judging.provenance import provenance
 from tracemend.judging.windows import blackout
 from tracemend.menders import ORDERS, Places, hidden_runs
-from tracemend.menders.places import MOST, hashed
+from tracemend.menders.places import MOST, of_runs, prefixes
 from tracemend.trace.windows import SLOTS, Window
 
 LENGTH, GAP, NUMBER, SITES = 200, 10, 1000, 192
@@ -43,7 +43,7 @@ def main() -> None:
     tracemalloc.stop()
     contexts = [(k, run.left[-k:]) for run in runs for k in ORDERS]
     begin = time.process_time()
-    found = [len(places.index.places(k, hashed(context), MOST)) for k, context in contexts]
+    found = [len(places.index.places(k, of_runs(prefixes(context), k)[-1], MOST)) for k, context in contexts]
     asked = time.process_time() - begin
     begin = time.process_time()
     for run in runs:

@@ -86,4 +86,5 @@ def main() -> None:
     print(options.out)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -36,6 +36,7 @@ from tracemend.menders import Lookup, Mosaic, NGram
 from tracemend.menders.adapted import adapt
 from tracemend.menders.base import Mender
 from tracemend.mending.blend import Blend
+from tracemend.mending.blocks import propose
 from tracemend.mending.filling import Filling
 from tracemend.trace.events import Trace
 from tracemend.trace.vocabulary import universal
@@ -72,7 +73,7 @@ def menders(
 
     def adapted() -> Mosaic:
         mosaic = Mosaic(own, others)
-        adapt(mosaic, lengths, most=sum(lengths) // 2, seed=seed)
+        adapt(mosaic, lengths, seed=seed)
         return mosaic
 
     yield "copies only: n-gram bridge", lambda: NGram(own)
@@ -97,12 +98,12 @@ def measured(mender: Mender, part: Trace, lossy: Trace, missing: list[NDArray[np
     truth, real_ns = vocabulary.encode(part), part.time_ns
     run = Filling(lossy, mender, vocabulary)
     order = sorted(lossy.gaps, key=lambda g: (g.end_ns, g.begin_ns, g.number))
-    beliefs = run.propose([(g, g.count or 0) for g in order], 0, lambda done, total: None)
-    for i, (gap, belief) in enumerate(zip(order, beliefs, strict=True)):
+    beliefs = propose(mender, run.around, [(g, g.count or 0) for g in order], 0, lambda done, total: None)
+    for gap, belief in zip(order, beliefs, strict=True):
         if not copied_times:
             belief.steps[:] = np.nan
-        filled, _ = run.fill(gap, gap.count or 0, belief, [(g.begin_ns, g.end_ns) for g in order[i + 1 :]])
-        run.remember(filled)
+        filled, _ = run.fill(gap, gap.count or 0, belief)
+        run.timelines.remember(filled)
         lost = missing[gap.number]
         right, free = filled.ids == truth[lost], belief.events[:, 0] == truth[lost]
         off = np.abs(filled.times - real_ns[lost]) / max(1, gap.duration_ns)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tracemend.datasets import corpus, workload
 from tracemend.judging.metrics import LENGTH_BINS, bin_name
 from tracemend.menders.base import Mender
+from tracemend.mending.blocks import propose
 from tracemend.mending.filling import Filling
 from tracemend.trace.events import Trace
 from tracemend.trace.vocabulary import Vocabulary, universal
@@ -38,7 +39,7 @@ def right(
 ) -> list[Share]:
     """What of each gap the likeliest event at each position has right, without constraints."""
     run = Filling(lossy, mender, vocabulary)
-    beliefs = run.propose([(g, g.count or 0) for g in lossy.gaps], 0, lambda done, total: None)
+    beliefs = propose(mender, run.around, [(g, g.count or 0) for g in lossy.gaps], 0, lambda done, total: None)
     shares = zip(beliefs, missing, strict=True)
     return [(len(lost), float((b.events[:, 0] == truth[lost]).mean())) for b, lost in shares]
 

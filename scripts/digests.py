@@ -129,7 +129,7 @@ windows = 20
 CONTESTS = {
     "contest": """
 [[lost]]
-menders = ["n-gram", "lookup + examples", "mosaic + examples, adapted", "network"]
+menders = ["n-gram", "lookup + examples", "mosaic + examples", "network"]
 how = ["drop"]
 most = 1
 """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tracemend.diffusion.gaps import lose
 from tracemend.errors import ModelError
 from tracemend.menders import AdaptedMosaic, Mosaic, Run
-from tracemend.menders.adapted import FACTORS, LEAST, LONGEST, MARGIN, _best, _pieces, adapt
+from tracemend.menders.adapted import FACTORS, LEAST, LONGEST, MARGIN, TRIALS, _best, _pieces, adapt
 from tracemend.menders.places import Places
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
@@ -81,8 +81,7 @@ def test_streams_choose_how_readily_the_copy_jumps() -> None:
     loop = Mosaic([stream(np.tile(text[:120], 8))])
     assert adapt(loop, [6, 7, 9]).factor == 1
     assert adapt(Mosaic([stream(text)]), [6, 7, 9]) == found
-    assert adapt(Mosaic([stream(text)]), [6, 7, 9], most=50).trials == 0
-    assert adapt(Mosaic([stream(text)]), [6], most=6 * LEAST).trials == LEAST
+    assert adapt(Mosaic([stream(text[:200])]), [6, 7, 9], trials=LEAST - 1).trials == 0
     assert adapt(Mosaic([stream(text)]), [6], seconds=0).trials <= 1
     assert adapt(Mosaic([]), [6]).trials == 0
 
@@ -106,15 +105,10 @@ def test_it_adapts_once_for_each_length() -> None:
 def test_mending_says_how_it_adapted() -> None:
     complete = threads_on_cpus(rng(5), 2000)
     lossy, _ = lose(complete, rng(6), longest=30)
-    mended = mend_trace(lossy)
-    told = mended.provenance["options"]["adapted"]
-    assert told["trials"] >= LEAST
+    told = mend_trace(lossy, options=Options(adapt=60.0)).provenance["options"]["adapted"]
+    assert told["trials"] == TRIALS
     assert told["jumps"] in FACTORS
-    assert mended.inferred.equals(mend_trace(lossy).inferred)
-    plain = mend_trace(lossy, options=Options(adapt=0))
-    assert "adapted" not in plain.provenance["options"]
-    known = mend_trace(lossy, shipped=streams(complete, universal()))  # the examples have it, word for word
-    assert "adapted" not in known.provenance["options"]
+    assert "adapted" not in mend_trace(lossy).provenance["options"]
     own = Mosaic(streams(lossy, universal(), shortest=1))
     assert (
         "adapted" not in mend_trace(lossy, own, Options(adapt=9.0)).provenance["options"]
@@ -123,4 +117,3 @@ def test_mending_says_how_it_adapted() -> None:
     for seconds in (-1.0, float("inf"), float("nan")):
         with pytest.raises(ModelError, match="must be a number from 0"):
             mend_trace(lossy, options=Options(adapt=seconds))
-    assert mend_trace(lossy, options=Options(adapt=60.0)).provenance["options"]["adapted"]["trials"] == 60

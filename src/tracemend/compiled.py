@@ -7,9 +7,18 @@ inputs come here at all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+
+#: Called once in a process, before the first function that isn't on disk yet is compiled.
+_tell: list[Callable[[], object]] = []
+
+
+def before_compiling(tell: Callable[[], object]) -> None:
+    """Have ``tell`` called if anything must be compiled now: that is silent, and takes half a minute."""
+    _tell[:] = [tell]
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -18,7 +27,23 @@ def compiled(function: Kernel) -> Kernel:
     import numba
 
     try:
-        made = numba.njit(cache=True, nogil=True)(function)
+        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
     except RuntimeError:  # neither beside the source nor below the user's home can anything be kept: compile each time
-        made = numba.njit(nogil=True)(function)
+        made = numba.njit(nogil=True, error_model="numpy")(function)
+    _listen()
     return cast(Kernel, made)
+
+
+@cache
+def _listen() -> None:
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            while _tell:
+                _tell.pop()()
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())  # type: ignore[no-untyped-call]

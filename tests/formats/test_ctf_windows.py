@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import odd_pairs, rng, threads_on_cpus
 from ctf_made import Int, Made, Struct, Words
+from slow_fill import Timelines
 from typer.testing import CliRunner
 
 from tracemend.cli.app import app
@@ -21,7 +22,7 @@ from tracemend.formats import read, read_windows
 from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.menders import MostFrequent
 from tracemend.menders.base import CONTEXT
-from tracemend.mending.constraints import FREE, UNSEEN
+from tracemend.mending.constraints import FREE, OPEN, UNSEEN
 from tracemend.mending.filling import Filling
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write
@@ -113,23 +114,28 @@ def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed
 def test_what_lies_beyond_a_window_asks_nothing_of_a_thread(tmp_path: Path, seed: int) -> None:
     """A thread's obligations are what its neighbouring events in the whole trace ask for, or none; never others."""
     whole, some = assert_windows(kernel(tmp_path / "trace", seed, threads=40))
-    known, run = (Filling(t, MostFrequent(), universal().extended(t)) for t in (whole, some))
+    vocabulary = universal().extended(whole)
+    known, run = (
+        Timelines(whole, vocabulary.encode(whole).astype(np.int64), vocabulary),
+        Filling(some, MostFrequent(), vocabulary),
+    )
     tids = np.array([-1, *sorted(set(whole.tid.tolist()))])
     free = 0
     for a, b in zip(whole.gaps, some.gaps, strict=True):
         nominal = np.linspace(a.begin_ns + 1, a.end_ns - 1, 9).astype(np.int64)
-        for t in run.timelines.threads_of(b, tids, nominal, [])[0]:
-            if t.tid not in known.timelines.lines:
+        threads, _ = run.timelines.threads_of(b, tids, nominal)
+        for tid, begin, end, low, high in zip(*(threads[k].tolist() for k in (0, 1, 2, 5, 6)), strict=True):
+            if tid not in known.lines:
                 continue
-            line = known.timelines.lines[t.tid]
+            line = known.lines[tid]
             times = [time for time, _ in line.times]
-            at = bisect.bisect(times, a.begin_ns if t.low_ns is None else t.low_ns)
-            until = bisect.bisect_left(times, a.end_ns if t.high_ns is None else t.high_ns)
+            at = bisect.bisect(times, a.begin_ns if low == OPEN else low)
+            until = bisect.bisect_left(times, a.end_ns if high == OPEN else high)
             before = line.states[at - 1] if at else UNSEEN
             after = line.required[until] if until < len(times) else FREE
-            assert t.begin in (UNSEEN, before)
-            assert t.end in (FREE, after)
-            free += (t.begin, t.end) != (before, after)
+            assert begin in (UNSEEN, before)
+            assert end in (FREE, after)
+            free += (begin, end) != (before, after)
     assert free
 
 

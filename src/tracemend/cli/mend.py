@@ -70,14 +70,13 @@ def mend(
         ),
     ] = 0,
     adapt: Annotated[
-        float | None,
+        float,
         typer.Option(
             min=0,
             metavar="SECONDS",
-            help="Learn from the intact part of the trace for this long; fills may then differ from run to run. 0: "
-            "learn nothing. Not given: only where nothing like the trace is among the examples, and always the same.",
+            help="Learn from the intact part of the trace for this long; fills may then differ from run to run.",
         ),
-    ] = None,
+    ] = 0,
     suspect: Annotated[bool, typer.Option("--suspect", help="Also fill losses that the tracer doesn't mark.")] = False,
     window_only: Annotated[
         bool, typer.Option("--window-only", help="CTF only: decode just the packets around the gaps (docs/ctf.md).")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from tracemend.judging.downstream import errors, of_mended, of_trace
@@ -25,23 +24,20 @@ from tracemend.trace.events import Trace
 Contestant = Callable[[Trace, Options], Mended]
 
 #: What ``mend`` can be made of: the network, the two that copy from the very trace, the shipped recordings as examples
-#: for them, and trials on the intact part; the last is what it does if nothing else is asked for.
-PARTS = (
-    *("network", "lookup", "lookup + examples", "mosaic", "mosaic + examples + network", "mosaic + examples"),
-    "mosaic + examples, adapted",
-)
+#: for them; the last is what it does if nothing else is asked for.
+PARTS = ("network", "lookup", "lookup + examples", "mosaic", "mosaic + examples + network", "mosaic + examples")
 #: Those that take a network.
 TRAINED = tuple(name for name in PARTS if "network" in name)
 
 
 def part_of_mend(name: str, model: Trained | None) -> Contestant:
-    """One of ``PARTS``. Only what is called adapted tries out anything on the intact part."""
+    """One of ``PARTS``."""
 
     def fill(trace: Trace, options: Options) -> Mended:
         return mend_trace(
             trace,
             model if name in TRAINED else None,
-            replace(options, adapt=None if "adapted" in name else 0),
+            options,
             copier=COPIERS.get(name.split(" + ", maxsplit=1)[0]),
             shipped=shipped() if "examples" in name else (),
         )

@@ -41,23 +41,21 @@ def adapt(
     lengths: Sequence[int],
     *,
     trials: int = TRIALS,
-    most: int = 1 << 62,
     seconds: float = float("inf"),
     whole: bool = False,
     seed: int = 0,
 ) -> Adaptation:
     """Choose a factor for the mosaic's jumps by filling pieces of its own streams, and let it have that.
 
-    lengths: of the gaps that there are to fill. trials: pieces, at most; most: their events, all together. seconds:
-    time after which no other piece is begun (then the choice depends on the machine). whole: hide a piece's whole
-    stretch, not just the piece: where gaps are in streams that aren't there to copy from.
+    lengths: of the gaps that there are to fill. trials: pieces, at most. seconds: time after which no other piece is
+    begun (then the choice depends on the machine). whole: hide a piece's whole stretch, not just the piece: where gaps
+    are in streams that aren't there to copy from.
 
     Another factor than 1 is taken if it has more events right than 1 by more than the standard error of the difference,
     pieces being what is counted; of several the best. Where there is room for fewer than LEAST pieces none is tried.
     """
     begun = time.monotonic()
     pieces = _pieces(mosaic.places, lengths, trials, np.random.default_rng([seed, len(mosaic.places.ids_S)]))
-    pieces = [p for p, hidden in zip(pieces, np.cumsum([n for _, n in pieces]), strict=True) if hidden <= most]
     right: list[list[float]] = []
     for at, n in pieces if len(pieces) >= LEAST else []:
         if time.monotonic() - begun > seconds:

@@ -5,6 +5,7 @@ Axis legend: N events, K knots of a curve, G gaps, F features of a gap.
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -33,7 +34,7 @@ class Calibration:
 
     def __call__(self, belief_N: NDArray[np.float32], length: int) -> NDArray[np.float32]:
         """Confidence of events of a gap of ``length`` events."""
-        x, y = self.curves[int(np.searchsorted(LENGTHS, length))]
+        x, y = self.curves[bisect.bisect_left(LENGTHS, length)]
         return np.interp(belief_N, x, y).astype(np.float32)
 
     def mean(self, belief_N: NDArray[Any], length: int) -> float:

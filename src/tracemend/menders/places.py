@@ -23,15 +23,16 @@ ORDERS = (32, 16, 8, 4, 2, 1)
 CONTEXT = ORDERS[0]
 #: Places of a context that are looked at.
 MOST = 4096
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd: multiplication by it is a bijection of 64-bit words
+#: Odd: multiplication by it is a bijection of 64-bit words.
+BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Places:
     """The events of ``streams`` and behind them those of ``examples``, each stream followed by CONTEXT times -1.
 
     ids_S, tids_S, steps_S: events, threads and the times since the events before, -1 between streams. foreign: where
-    the examples begin. stretch_end_S: the end of the stretch of events that a position lies in. common: the commonest
-    events.
+    the examples begin. stretch_end_S: the end of the stretch of events that a position lies in. prefix_S: the hash of
+    everything up to each (S + 1,). common: the commonest events.
     """
 
     def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
@@ -45,7 +46,8 @@ class Places:
         size = len(self.ids_S)
         self.stretch_end_S: Ints = np.append(ends, size)[np.searchsorted(ends, np.arange(size), "right")]
         self.events = int(real.sum())
-        self.index = _Index(self.ids_S)
+        self.prefix_S = prefixes(self.ids_S)
+        self.index = _Index(self.ids_S, self.prefix_S)
         present, number = np.unique(self.ids_S[real], return_counts=True)
         self.common: Ints = present[np.argsort(-number)][:CANDIDATES] if len(present) else np.array([OTHER])
 
@@ -82,10 +84,11 @@ class Places:
 
         Backs off to shorter contexts until there are enough places to vote.
         """
+        prefix = prefixes(context[-CONTEXT:] if side < 0 else context[:CONTEXT])
         for k in ORDERS:
-            if k > len(context):
+            if k >= len(prefix):
                 continue
-            found = self.index.places(k, hashed(context[-k:] if side < 0 else context[:k]), MOST)
+            found = self.index.places(k, of_runs(prefix, k)[-1 if side < 0 else 0], MOST)
             if len(found) >= 48 or (k == 1 and len(found)):
                 return found if side < 0 else found - k
         return np.empty(0, np.int64)
@@ -97,14 +100,23 @@ def _apart(parts: Sequence[Ints]) -> Ints:
     return np.concatenate([nothing, *(x for part in parts for x in (part, nothing))]).astype(np.int64)
 
 
-def hashed(context: Ints) -> np.uint64:
-    """The hash of a run of events, by which the index finds it."""
-    value = np.uint64(0)
-    with np.errstate(over="ignore"):
-        for x in context:
-            value = value * _BASE + np.uint64(x + 1)
-            value ^= value >> np.uint64(29)
-    return value
+def prefixes(ids: Ints) -> NDArray[np.uint64]:
+    """The hash of everything up to each of S positions (S + 1,): h(s + 1) = BASE h(s) + event(s), modulo 2^64.
+
+    That of the run from a to b follows from two of them: h(b) - BASE^(b - a) h(a).
+    """
+    event = (ids + 2).astype(np.uint64) * BASE
+    event ^= event >> np.uint64(29)
+    # h(s) = BASE^s times the sum of event(i) BASE^-(i + 1): no loop
+    power, inverse = (
+        np.cumprod(np.full(len(ids), x, np.uint64)) for x in (BASE, np.uint64(pow(int(BASE), -1, 1 << 64)))
+    )
+    return np.append(np.uint64(0), np.cumsum(event * inverse) * power)
+
+
+def of_runs(prefix: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
+    """The hash of the run of ``k`` events that begins at each position, from ``prefixes`` (S + 1,): (S + 1 - k,)."""
+    return prefix[k:] - prefix[: len(prefix) - k] * np.uint64(pow(int(BASE), k, 1 << 64))
 
 
 class _Index:
@@ -112,20 +124,15 @@ class _Index:
     position behind the run. (Plain words sort many times faster than an order of them would. Two runs of one hash are
     no harm: the matches are looked at.)"""
 
-    def __init__(self, ids: Ints) -> None:
+    def __init__(self, ids: Ints, prefix: NDArray[np.uint64]) -> None:
         self.bits = np.uint64(max(1, len(ids)).bit_length())
         self.mask = (np.uint64(1) << self.bits) - np.uint64(1)
         self.words: dict[int, NDArray[np.uint64]] = {}
-        event = (ids + 1).astype(np.uint64)
         real = np.cumsum(np.append(0, ids < 0))
-        value = np.zeros(len(ids), np.uint64)  # the hash of the run of k events that begins at each position
-        for k in range(1, max(ORDERS) + 1):
-            value = value[: max(0, len(ids) - k + 1)] * _BASE
-            value += event[k - 1 :]
-            value ^= value >> np.uint64(29)
-            if k in ORDERS:
-                behind = np.flatnonzero(real[k:] == real[:-k]) + k
-                self.words[k] = np.sort(self._upper(value[behind - k]) | behind.astype(np.uint64))
+        for k in ORDERS:
+            behind = np.flatnonzero(real[k:] == real[: max(len(real) - k, 0)]) + k
+            words = self._upper(of_runs(prefix, k)[behind - k]) | behind.astype(np.uint64)
+            self.words[k] = np.sort(words)
 
     def places(self, k: int, key: np.uint64, most: int) -> Ints:
         """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
@@ -138,7 +145,7 @@ class _Index:
     def _upper(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
         """What a hash has above the position's bits, once a last product has carried all of it up there."""
         with np.errstate(over="ignore"):
-            return np.asarray(hashes * _BASE & ~self.mask)
+            return np.asarray(hashes * BASE & ~self.mask)
 
 
 def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:

@@ -102,26 +102,34 @@ class _Blocks:
     def take(self, part: _Part, proposal: Proposal) -> None:
         """Keep a block's proposal, and its likeliest events as context of the next one."""
         self.events.append((part.begin, proposal, part.window.tids))
+        ahead = part.begin == self.begin
+        if ahead:
+            self.begin = part.end
+        else:
+            self.end = part.begin
+        if self.begin == self.end:
+            return
         tids = part.window.tids
         slots = proposal.threads_NT.argmax(axis=1)
         guess = np.where(slots < len(tids), tids[np.minimum(slots, len(tids) - 1)], -1)
         best = Stream(proposal.events_NM[:, 0], guess)
-        if part.begin == self.begin:
-            self.left = self.left + best
-            self.begin = part.end
+        if ahead:
+            self.left = (self.left + best)[-self.context - 1 :]
         else:
-            self.right = best + self.right
-            self.end = part.begin
+            self.right = (best + self.right)[: self.context + 1]
 
     def beliefs(self) -> Beliefs:
+        """What was proposed for all blocks together."""
         parts = sorted(self.events, key=lambda x: x[0])
         threads = np.zeros((self.count, len(self.tids)), np.float32)
         place = {int(t): i for i, t in enumerate(self.tids)}
         for begin, proposal, tids in parts:  # a block numbers threads its own way
-            rows = slice(begin, begin + len(proposal))
-            for slot in range(SLOTS):
-                tid = int(tids[slot]) if slot < len(tids) else -1
-                threads[rows, place.get(tid, UNKNOWN_THREAD)] += proposal.threads_NT[:, slot]
+            own = threads[begin : begin + len(proposal)]
+            columns = np.full(SLOTS, UNKNOWN_THREAD)
+            columns[: len(tids)] = [place.get(t, UNKNOWN_THREAD) for t in tids.tolist()]
+            known = columns != UNKNOWN_THREAD
+            own[:, columns[known]] = proposal.threads_NT[:, known]
+            own[:, UNKNOWN_THREAD] = np.add.accumulate(proposal.threads_NT[:, ~known], axis=1)[:, -1]
         return Beliefs(
             np.concatenate([p.events_NM for _, p, _ in parts]),
             np.concatenate([p.p_NM for _, p, _ in parts]),

@@ -4,106 +4,80 @@ A thread is in one place at a time: between two of its events on other cpus it m
 alternate: an enter is followed by the exit of the same call. What survives on both sides of a gap says how each thread
 goes in (a call pending or not) and how it must come out.
 
-Positions of a gap are numbered from 0.
+Positions of a gap are numbered from 0. Axis legend: T threads of a gap, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tracemend.trace.events import ENTER, EXIT
-from tracemend.trace.syscalls import LAST_CALLS, SIGNAL_RETURNS
+from tracemend.trace.syscalls import LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 from tracemend.trace.vocabulary import OTHER, Vocabulary
+
+Ints = NDArray[np.int64]
 
 #: States of a thread besides the id of the pending enter (which is never negative). FREE: it may go on with anything;
 #: UNSEEN: the same, and nobody knows what it did before, so it may already be as it must be behind the gap.
 CLOSED, FREE, ENDED, UNSEEN = -1, -2, -3, -4
+#: In place of a time: the gap itself is the bound.
+OPEN = -(1 << 62)
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
-    """How a thread may take part in a gap: its state before, the state it must have behind (FREE: any), and the
-    positions [first, last) at which it isn't known to be elsewhere, by its events at low_ns and high_ns (None: the gap
-    itself is the bound)."""
+class Threads(NamedTuple):
+    """How threads may take part in a gap (each (T,)): the state before, the state they must have behind (FREE: any),
+    and the positions [first, last) at which they aren't known to be elsewhere, by their events at low and high (ns)."""
 
-    tid: int
-    begin: int
-    end: int
-    first: int
-    last: int
-    low_ns: int | None = None
-    high_ns: int | None = None
+    tids: Ints
+    begin: Ints
+    end: Ints
+    first: Ints
+    last: Ints
+    low: Ints
+    high: Ints
 
 
-def without_exit(vocabulary: Vocabulary) -> dict[int, int]:
-    """The enters that no exit of the same call follows, with a thread's state after them."""
-    states = dict.fromkeys(LAST_CALLS, ENDED) | dict.fromkeys(SIGNAL_RETURNS, FREE)
-    ids = {vocabulary.id(call, ENTER): state for call, state in states.items()}
-    return {i: state for i, state in ids.items() if i != OTHER}
+def unbound(tids: Ints, count: int) -> Threads:
+    """Threads that may do anything at any of ``count`` positions."""
+    n = len(tids)
+    free, nowhere = np.full(n, FREE), np.full(n, OPEN)
+    return Threads(tids, free, free, np.zeros(n, np.int64), np.full(n, count), nowhere, nowhere)
 
 
-def state_after(event: int, before: int, phase: int, unusual: Mapping[int, int]) -> int:
-    """A thread's state after an event (id and phase code) in state ``before``. unusual: ``without_exit``'s."""
-    if phase == ENTER:
-        return unusual.get(event, event)
-    return CLOSED if phase == EXIT else before
+class Rules(NamedTuple):
+    """What each event of a vocabulary is and does (each (V,)): its phase, the id of the same call's other phase or -1,
+    a thread's state after it, and the one that it asks for before it (FREE: it doesn't tell)."""
+
+    phase: Ints
+    partner: Ints
+    after: Ints
+    required: Ints
 
 
-def need(state: int, end: int) -> int:
-    """The fewest events that bring a thread from ``state`` to ``end`` (a large number if nothing can)."""
-    if end in (FREE, state) or state == UNSEEN:
-        return 0
-    if state == ENDED:
-        return 1 << 30
-    if end == CLOSED:
-        return 0 if state == FREE else 1
-    return 2 if state >= 0 else 1  # an enter must be pending: close the other one first
+def rules(vocabulary: Vocabulary) -> Rules:
+    """The exit of no number, behind a signal's return, asks for no state."""
+    ids, entering = np.arange(len(vocabulary)), vocabulary.phase == ENTER
+    after = np.where(entering, ids, CLOSED)
+    for call, state in [*((c, ENDED) for c in LAST_CALLS), *((c, FREE) for c in SIGNAL_RETURNS)]:
+        enter = vocabulary.id(call, ENTER)
+        if enter != OTHER:
+            after[enter] = state
+    partner = vocabulary.partner.astype(np.int64)
+    paired = (partner >= 0) & (ids != vocabulary.id(NO_NUMBER, EXIT))
+    required = np.where(entering, CLOSED, np.where(paired, partner, FREE))
+    return Rules(vocabulary.phase.astype(np.int64), partner, after, required)
 
 
-def drop_impossible(threads: Sequence[Thread], count: int) -> tuple[list[Thread], int]:
+def drop_impossible(threads: Threads, count: int) -> tuple[Threads, int]:
     """Free threads of their obligations, the last in the list first, until the gap has room for what is left.
 
     Room: for any stretch of positions, the threads bound to it need no more events than it has (Hall's condition).
     Returns the threads and how many obligations were dropped.
     """
-    kept = list(threads)
-    dropped = 0
-    for i, t in enumerate(kept):
-        if need(t.begin, t.end) > max(0, t.last - t.first):
-            kept[i] = replace(t, end=FREE)
-            dropped += 1
-    while not _fits(kept, 0, count):
-        i = max(i for i, t in enumerate(kept) if need(t.begin, t.end) > 0)
-        kept[i] = replace(kept[i], end=FREE)
-        dropped += 1
-    return kept, dropped
+    from tracemend.mending.room import obliged
 
-
-def _fits(threads: Sequence[Thread], at: int, count: int) -> bool:
-    bound = [(max(t.first, at), t.last, need(t.begin, t.end)) for t in threads]
-    bound = [b for b in bound if b[2]]
-    return _room(bound, at)
-
-
-def _room(bound: list[tuple[int, int, int]], at: int) -> bool:
-    """Hall's condition for (first, last, events needed): every interval has as many positions as it must hold."""
-    for a in {b[0] for b in bound}:
-        for z in {b[1] for b in bound}:
-            if sum(n for first, last, n in bound if first >= a and last <= z) > max(0, z - max(a, at)):
-                return False
-    return True
-
-
-def still_fits(threads: Sequence[Thread], needs: Sequence[int], at: int) -> bool:
-    """Have the threads, of which each needs so many events, room from position ``at`` on?"""
-    bound = []
-    total, shortest = 0, 1 << 60
-    for t, n in zip(threads, needs, strict=True):
-        if n:
-            first = max(t.first, at)
-            bound.append((first, t.last, n))
-            total += n
-            shortest = min(shortest, t.last - first)
-    # where every single stretch has room for all that is needed there is nothing more to look at
-    return shortest >= total or _room(bound, at)
+    end, dropped = obliged(threads, np.argsort(threads.first, kind="stable"), count)
+    return threads._replace(end=end), int(dropped)

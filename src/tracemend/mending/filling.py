@@ -5,14 +5,14 @@ Axis legend: E events of the trace, N positions of a gap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.menders.base import Mender
 from tracemend.mending.beliefs import Beliefs, Filled
-from tracemend.mending.constraints import ENDED, FREE, Thread, drop_impossible, need
+from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
 from tracemend.mending.search import Decoded, decode
 from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
@@ -27,6 +27,8 @@ LONGEST_FILL = 2_000_000
 #: A longer gap is filled only if it isn't so many times as long as all that survived: there is nothing to copy such a
 #: fill from, and a count that is no true one could ask for hours of work.
 SHORT_FILL, TIMES_AS_LONG = 10_000, 10
+#: Events of a stream on each side of a gap whose rate tells how many it lost.
+NEAR = 500
 
 
 class Filling:
@@ -35,7 +37,8 @@ class Filling:
     def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
         self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
         ids = vocabulary.encode(trace).astype(np.int64)
-        self.timelines = Timelines(trace, ids, vocabulary)
+        self.rules = rules(vocabulary)
+        self.timelines = Timelines(trace, ids, self.rules)
         self.around = Surroundings(trace, ids)
         self.times = Times(self.around, len(vocabulary))
         phases = vocabulary.phase[ids]
@@ -44,26 +47,28 @@ class Filling:
         self.usual: list[int] = np.argsort(-seen, kind="stable")[:3].tolist()
         self.enters_only = bool((phases == ENTER).any()) and not bool((phases == EXIT).any())
 
-    def fill(self, gap: Gap, count: int, beliefs: Beliefs, later: Sequence[tuple[int, int]]) -> tuple[Filled, int]:
+    def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
         steps = self.times.expected(gap, beliefs.events[:, 0], beliefs)
         nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
-        wanted, columns = self.timelines.threads_of(gap, beliefs.tids, nominal, later)
-        threads, unmet = drop_impossible(wanted, count)
-        table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
         events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)  # OTHER has no name to be filled in
+        unmet = 0
         if self.enters_only:
-            p = np.where((events >= 0) & (self.vocabulary.phase[events] == ENTER), p, 0)
+            p = np.where((events >= 0) & (self.rules.phase[events] == ENTER), p, 0)
             if not (p > 1e-6).any(axis=1).all():
                 events = np.concatenate([events, np.full((count, 1), self.usual[0])], axis=1)
                 p = np.concatenate([p, np.full((count, 1), 1e-4, p.dtype)], axis=1)
-            threads, unmet = [Thread(t.tid, FREE, FREE, 0, count) for t in wanted], 0
-            decoded = _without_pairs(events, p, table)
+            threads = unbound(beliefs.tids, count)
+            decoded = _without_pairs(events, p, beliefs.threads)
         else:
-            decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
+            wanted, columns = self.timelines.threads_of(gap, beliefs.tids, nominal)
+            threads, unmet = drop_impossible(wanted, count)
+            threads, columns = _that_matter(threads, columns)
+            table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
+            decoded = decode(events, p, table, threads, self.rules, usual=self.usual)
         steps = self.times.expected(gap, decoded.ids, beliefs)
         times = placed(gap, steps, decoded.threads, threads, nominal)
-        tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
+        tids = threads.tids[decoded.threads]
         return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
 
     def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
@@ -77,20 +82,28 @@ class Filling:
         It is at least one event for every call that the surviving events leave open.
         """
         rows, breaks = self.around.breaks[gap.cpu]
-        time = self.trace.time_ns[rows]
         at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
-        inside = np.diff(time)
-        usable = np.ones(len(inside), bool)
-        usable[[b - 1 for b in breaks if 0 < b <= len(inside)]] = False
-        near = np.zeros(len(inside), bool)
-        near[max(0, at - 500) : at + 500] = True
-        steps = inside[usable & near]
+        first = max(0, at - NEAR)
+        steps = np.diff(self.trace.time_ns[rows[first : at + NEAR + 1]])
+        usable = np.ones(len(steps), bool)
+        usable[[b - 1 - first for b in breaks[bisect.bisect_right(breaks, first) :] if b - 1 - first < len(steps)]] = (
+            False
+        )
+        steps = steps[usable]
         if not len(steps):
             return 0
         rate_count = round(gap.duration_ns / max(1.0, float(steps.mean()))) - 1
-        nominal = spread(np.ones(1), gap.begin_ns, max(gap.end_ns, gap.begin_ns + 2))
-        threads, _ = self.timelines.threads_of(gap, np.array([-1]), nominal, [])
-        return min(LONGEST_FILL, max(0, rate_count, sum(need(t.begin, t.end) for t in threads if t.begin != ENDED)))
+        return min(LONGEST_FILL, max(0, rate_count, self.timelines.obligations(gap)))
+
+
+def _that_matter(threads: Threads, columns: Ints) -> tuple[Threads, Ints]:
+    """The threads without those at the end of the list that nobody believes in and that need nothing: more than three
+    threads that may be likely are never tried."""
+    if columns[-1] >= 0:
+        return threads, columns
+    obliged = np.flatnonzero((threads.end != FREE) | (columns >= 0))
+    n = max(3, int(obliged[-1]) + 1 if len(obliged) else 0)
+    return Threads(*(a[:n] for a in threads)), columns[:n]
 
 
 def _without_pairs(events: Ints, p: NDArray[np.float32], threads: NDArray[np.float32]) -> Decoded:

@@ -20,9 +20,8 @@ class Options:
     gaps before it. only: numbers of the gaps to fill; all if None.
 
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
-    jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each; 0: not at
-    all. None: the mosaic alone, on half as many events as were lost, and only if nothing like the trace is among the
-    examples. With a limit in seconds the fills may differ from run to run.
+    jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
+    fills may differ from run to run.
 
     Raises ModelError for seconds that are no number from 0.
     """
@@ -31,11 +30,11 @@ class Options:
     unknown: Unknown = "leave"
     refuse: float = 0.0
     hypotheses: int = 0
-    adapt: float | None = None
+    adapt: float = 0.0
     only: frozenset[int] | None = None
 
     def __post_init__(self) -> None:
-        if self.adapt is not None and not 0 <= self.adapt < math.inf:
+        if not 0 <= self.adapt < math.inf:
             raise ModelError(f"seconds to adapt must be a number from 0, not {self.adapt:g}")
 
     def as_dict(self) -> dict[str, Any]:
@@ -43,7 +42,7 @@ class Options:
         document: dict[str, Any] = {"unknown": self.unknown, "refuse": self.refuse}
         if self.hypotheses:
             document["hypotheses"] = self.hypotheses
-        if self.adapt is not None:
+        if self.adapt:
             document["adapt"] = self.adapt
         return document
 
@@ -58,5 +57,5 @@ class Changes(TypedDict, total=False):
     unknown: Unknown
     refuse: float
     hypotheses: int
-    adapt: float | None
+    adapt: float
     only: frozenset[int] | None

@@ -57,12 +57,13 @@ class Proposers:
 
     def adapt(self, trace: Trace, lengths: Sequence[int], options: Options) -> None:
         """Learn from the trace's intact part what it is like, as far as the options allow; lengths: of the gaps."""
-        seconds, known = options.adapt, self.familiar is not None and self.familiar >= FAMILIAR
+        seconds = options.adapt
+        if not seconds:
+            return
         mosaic = self.copies if isinstance(self.copies, Mosaic) else None
-        if mosaic and (not known if seconds is None else seconds):
-            limits = {"most": sum(lengths) // 2} if seconds is None else {"seconds": self._half(mosaic, seconds)}
-            self.adaptation = adapt(mosaic, lengths, seed=options.seed, **limits)
-        if self.network and seconds:
+        if mosaic:
+            self.adaptation = adapt(mosaic, lengths, seed=options.seed, seconds=self._half(mosaic, seconds))
+        if self.network:
             share = self._half(mosaic, seconds)
             self.network, self.tuning = self.network.tuned(
                 streams(trace, self.vocabulary), seconds=share, seed=options.seed
@@ -175,21 +176,18 @@ def mend_trace(
         beliefs = propose(run.mender, run.around, [(g, plan.counts[g.number]) for g in todo], options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
-    unfilled = [(g.begin_ns, g.end_ns) for g in trace.gaps if g.number not in plan.counts]
     for i, gap in enumerate(todo):
         count = plan.counts[gap.number]
-        later = [(g.begin_ns, g.end_ns) for g in todo[i + 1 :]] + unfilled
-        filled, unmet = run.fill(gap, count, beliefs[i], later)
+        filled, unmet = run.fill(gap, count, beliefs[i])
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
             plan.fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
-            unfilled.append((gap.begin_ns, gap.end_ns))
             continue
         agreement = None
         if options.hypotheses and drawer:
             kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
-            drawn.append([run.fill(gap, count, beliefs[i].told(k, DRAWN), later)[0] for k in kinds])
+            drawn.append([run.fill(gap, count, beliefs[i].told(k, DRAWN))[0] for k in kinds])
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.timelines.remember(filled)
         parts.append(filled)

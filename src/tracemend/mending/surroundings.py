@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.vocabulary import BREAK
-from tracemend.trace.windows import Stream
+from tracemend.trace.windows import GONE, Stream
 
 Ints = NDArray[np.int64]
 
@@ -27,19 +30,31 @@ class Surroundings:
         """Up to ``most`` events on each side, BREAK where another gap lies or the stream ends."""
         rows, breaks = self.breaks[gap.cpu]
         at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
-        left = self._side(rows, np.arange(at - 1, -1, -1)[:most], most, {b for b in breaks if b < at}, before=True)
-        right = self._side(rows, np.arange(at, len(rows))[:most], most, {b for b in breaks if b > at}, before=False)
-        return left[::-1], right
+        begin, end = max(0, at - most), min(len(rows), at + most)
+        left, right = self._side(rows[begin:at]), self._side(rows[at:end])
+        if 0 < begin < at:
+            left.steps[0] = self.trace.time_ns[rows[begin]] - self.trace.time_ns[rows[begin - 1]]
+        left = _broken(left, breaks[bisect.bisect_left(breaks, begin) : bisect.bisect_left(breaks, at)], begin)
+        right = _broken(right, breaks[bisect.bisect_right(breaks, at) : bisect.bisect_left(breaks, end)], at)
+        return left if at >= most else GONE + left, right if end == at + most else right + GONE
 
-    def _side(self, rows: Ints, positions: Ints, most: int, breaks: set[int], *, before: bool) -> Stream:
-        events: list[tuple[int, int, int]] = []
-        unknown = (BREAK, -1, -1)
-        for i, p in enumerate(positions.tolist()):
-            broken = p in breaks
-            first = p == 0 or broken or (not before and i == 0)
-            step = -1 if first else int(self.trace.time_ns[rows[p]] - self.trace.time_ns[rows[p - 1]])
-            event = (int(self.ids[rows[p]]), int(self.trace.tid[rows[p]]), step)
-            events += [event] if not broken else [event, unknown] if before else [unknown, event]
-        if len(positions) < most:
-            events.append(unknown)
-        return Stream(*np.array(events, np.int64).reshape(-1, 3).T)
+    def _side(self, rows: Ints) -> Stream:
+        """These rows of a stream; nobody knows what is before the first."""
+        steps = np.full(len(rows), -1, np.int64)
+        steps[1:] = np.diff(self.trace.time_ns[rows])
+        return Stream(self.ids[rows], self.trace.tid[rows].astype(np.int64), steps)
+
+
+def _broken(stream: Stream, breaks: Sequence[int], first: int) -> Stream:
+    """A piece of a stream, from position ``first``, with a BREAK in front of some positions."""
+    if not breaks:
+        return stream
+    at = np.unique(breaks) - first
+    stream.steps[at] = -1
+    known = np.ones(len(stream) + len(at), bool)
+    known[at + np.arange(len(at))] = False
+    columns = []
+    for own, unknown in ((stream.ids, BREAK), (stream.tids, -1), (stream.steps, -1)):
+        columns.append(np.full(len(known), unknown))
+        columns[-1][known] = own
+    return Stream(*columns)

@@ -1,164 +1,189 @@
 """What each thread did, as far as it survived or was inferred, and what that leaves it to do in a gap.
 
-Axis legend: N positions of a gap, V vocabulary.
+Axis legend: N positions of a gap, C conflicts, G gaps.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Filled
-from tracemend.mending.constraints import CLOSED, FREE, UNSEEN, Thread, need, without_exit
+from tracemend.mending.constraints import CLOSED, ENDED, FREE, OPEN, Rules, Threads
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace
-from tracemend.trace.syscalls import NO_NUMBER
-from tracemend.trace.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from tracemend.mending.histories import Span
 
 Ints = NDArray[np.int64]
-
-
-@dataclass(slots=True)
-class Timeline:
-    """All that is known of one thread: its events' moments, cpus and states after them, in order."""
-
-    #: (time, row): events of the same time are in the order in which they stand in the file
-    times: list[tuple[int, float]] = field(default_factory=list)
-    cpus: list[int] = field(default_factory=list)
-    states: list[int] = field(default_factory=list)
-    #: for each event the state the thread must have had before it (FREE: it doesn't tell)
-    required: list[int] = field(default_factory=list)
-
-    def insert(self, moment: tuple[int, float], cpu: int, state: int, required: int) -> None:
-        """Add an event; behind all others of the same moment."""
-        at = bisect.bisect_right(self.times, moment)
-        self.times.insert(at, moment)
-        self.cpus.insert(at, cpu)
-        self.states.insert(at, state)
-        self.required.insert(at, required)
+#: Later than all times and all rows.
+LATE = 1 << 62
 
 
 class Timelines:
     """All threads of a trace. ids (E,): of its events."""
 
-    def __init__(self, trace: Trace, ids: Ints, vocabulary: Vocabulary) -> None:
-        self.trace, self.vocabulary = trace, vocabulary
-        #: a thread's state after each enter and exit, and the one it must have had before (FREE: any)
-        self.state_V, self.required_V = _states(vocabulary)
-        self.lines = self._lines(ids)
+    def __init__(self, trace: Trace, ids: Ints, rules: Rules) -> None:
+        from tracemend.mending.histories import BEHIND, REQUIRED, ROW, TIME, Conflicts, History
 
-    def _lines(self, ids: Ints) -> dict[int, Timeline]:
-        phase = self.vocabulary.phase[ids]
-        result: dict[int, Timeline] = {}
-        time, cpu = self.trace.time_ns, self.trace.cpu
-        for tid, rows in self.trace.threads.items():
-            if tid < 0:
-                continue
-            calls = rows[(phase[rows] == 0) | (phase[rows] == 1)]
-            line = result[tid] = Timeline()
-            line.times = list(zip(time[calls].tolist(), calls.tolist(), strict=True))
-            line.cpus = cpu[calls].tolist()
-            line.states, line.required = (table[ids[calls]].tolist() for table in (self.state_V, self.required_V))
-        return result
+        self.trace, self.rules = trace, rules
+        phase = rules.phase[ids]
+        calls = np.flatnonzero(((phase == ENTER) | (phase == EXIT)) & (trace.tid >= 0))
+        calls = calls[np.lexsort((trace.time_ns[calls], trace.tid[calls]))]
+        tids = np.unique(trace.tid[trace.tid >= 0]).astype(np.int64)
+        starts = np.append(np.searchsorted(trace.tid[calls], tids), len(calls))
+        events = np.empty((len(calls), REQUIRED + 1), np.int64)
+        what = ids[calls]
+        columns: tuple[NDArray[np.integer[Any]], ...] = (
+            trace.time_ns[calls],
+            2 * calls,
+            trace.cpu[calls],
+            rules.after[what],
+            rules.required[what],
+        )
+        for k, column in enumerate(columns):
+            events[:, k] = column
+        self._history = History(tids, starts, events, np.full(len(calls) + len(tids), -1, np.int32))
+        #: The fills' calls (room for more is kept behind them), and how many they are.
+        self._hung = np.empty((0, BEHIND + 1), np.int64)
+        self._fills = 0
+        self._late, self._needs = _conflicts(events, starts)
+        late = events[self._late]
+        self._conflicts = Conflicts(
+            late[:, TIME].copy(),
+            late[:, ROW].copy(),
+            np.searchsorted(starts, self._late, "right") - 1,
+            np.arange(len(late) + 1),
+        )
+        #: Conflicts that fills made: time, row, thread.
+        self._made: list[tuple[int, int, int]] = []
+        gaps = sorted((g.end_ns, g.begin_ns) for g in trace.gaps)
+        self._ends = [end for end, _ in gaps]
+        begins = np.array([*(begin for _, begin in gaps), LATE], np.int64)
+        #: For each gap in order of their ends, when the first of it and those behind it begins.
+        self._begins: list[int] = np.minimum.accumulate(begins[::-1])[::-1].tolist()
 
-    def threads_of(
-        self, gap: Gap, tids: Ints, times: Ints, later: Sequence[tuple[int, int]]
-    ) -> tuple[list[Thread], list[int]]:
+    def threads_of(self, gap: Gap, tids: Ints, times: Ints) -> tuple[Threads, Ints]:
         """How each thread may take part, and for each entry the index of its thread in ``tids`` (-1: not among them).
 
         First the given ones (index 0 unknown), then what else of them or of any other thread has a call to settle: a
         thread that comes and goes has an entry for each stretch of time in which it may be here. times (N,): nominal
-        times of the positions; later: spans of gaps that are still to be filled.
+        times of the positions. What a thread's event behind this gap asks for can wait for a gap that lasts longer.
         """
-        count = len(times)
-        threads, columns = [Thread(-1, FREE, FREE, 0, count)], [0]
-        listed = {int(t): i for i, t in enumerate(tids) if i}
-        rest: list[tuple[int, int, Thread]] = []
-        for tid, column in listed.items():
-            line = self.lines.get(tid)
-            stretches = self._stretches(gap, tid, line, times, later) if line else [Thread(tid, FREE, FREE, 0, count)]
-            threads.append(stretches[0])
-            columns.append(column)
-            rest += [(column - len(listed) - 1, column, t) for t in stretches[1:]]
-        for tid, line in self.lines.items():
-            if tid not in listed:
-                for t in self._stretches(gap, tid, line, times, later):
-                    if need(t.begin, t.end):
-                        at = bisect.bisect_right(line.times, gap.edges[0])
-                        rest.append((abs(line.times[max(at - 1, 0)][0] - gap.begin_ns), -1, t))
-        for _, column, t in sorted(rest, key=lambda x: (x[0], x[2].tid, x[2].first)):
-            threads.append(t)
-            columns.append(column)
-        return threads, columns
+        from tracemend.mending.histories import COLUMN, TID
 
-    def _stretches(
-        self, gap: Gap, tid: int, line: Timeline, times: Ints, later: Sequence[tuple[int, int]]
-    ) -> list[Thread]:
-        """The stretches of the gap between a thread's events elsewhere, the likeliest one first, then every other one
-        in which the thread has a call to settle."""
-        n = len(times)
-        begin_edge, end_edge = gap.edges
-        a = bisect.bisect_right(line.times, begin_edge)
-        b = max(a, bisect.bisect_left(line.times, end_edge))
-        bounds = [gap.begin_ns, *(t for t, _ in line.times[a:b]), gap.end_ns]
-        # events beyond what was read without a hole tell no state: the thread may have done anything in between
-        least, most = 0, len(line.times)
-        if self.trace.partial is not None:
-            low_ns, high_ns = self.trace.partial.span(gap)
-            least = min(a, bisect.bisect_left(line.times, (low_ns, -1.0)))
-            most = max(b, bisect.bisect_right(line.times, (high_ns, float("inf"))))
-        here_before = a > least and line.cpus[a - 1] == gap.cpu
-        here_after = b < most and line.cpus[b] == gap.cpu
-        if here_before and not here_after:
-            likeliest = 0
-        elif here_after and not here_before:
-            likeliest = b - a
-        else:
-            likeliest = int(np.diff(bounds).argmax())
-        result = []
-        for i in [likeliest, *(i for i in range(b - a + 1) if i != likeliest)]:
-            k = a + i  # the thread's next event behind this stretch
-            # the call that a thread first seen behind the gap returns from may have begun before the trace did, and a
-            # child begins with such a return
-            begin = line.states[k - 1] if k > least else UNSEEN
-            end = line.required[k] if k < most else FREE
-            if i != likeliest and not need(begin, end):
-                continue
-            # what the next event asks for can wait for a gap that lasts longer than this one and begins before it
-            if end != FREE and i == b - a and any(g0 < line.times[k][0] and g1 > gap.end_ns for g0, g1 in later):
-                end = FREE
-                if i != likeliest:
-                    continue
-            first = int(np.searchsorted(times, bounds[i], "right")) if i else 0
-            last = int(np.searchsorted(times, bounds[i + 1], "left")) if i < b - a else n
-            low, high = (bounds[i] if i else None), (bounds[i + 1] if i < b - a else None)
-            result.append(Thread(tid, begin, end, first, max(first, last), low, high))
-        return result
+        found = self._stretches(gap, tids, times, self._begins[bisect.bisect_right(self._ends, gap.end_ns)])
+        rows = np.empty((len(found) + 1, found.shape[1]), np.int64)
+        rows[0], rows[1:] = (0, 0, 0, -1, FREE, FREE, 0, len(times), OPEN, OPEN), found
+        return Threads(*rows.T[TID:].copy()), rows[:, COLUMN]
+
+    def _stretches(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int) -> Ints:
+        """Stretches in order (``histories.stretches``)."""
+        from tracemend.mending.histories import FIRST, KEY, TID, standing, stretches
+
+        span = self._span(gap, wait_ns)
+        others = standing(self._conflicts, span)
+        if self._made:
+            made = self._made
+            end = max((span.end_ns, span.end_row), (min(wait_ns, span.high_ns), LATE))
+            first = bisect.bisect_right(made, (span.begin_ns, span.begin_row, LATE))
+            more = made[first : bisect.bisect_right(made, (*end, LATE))]
+            others = np.append(others, np.array([u for _, _, u in more], np.int64))
+        if len(others):
+            others = np.unique(others)
+        found = stretches(self._history, self._hung, tids, others, span, times)
+        if len(found) < len(tids):  # in order as they are
+            return found
+        return found[np.lexsort((found[:, FIRST], found[:, TID], found[:, KEY]))]
+
+    def _span(self, gap: Gap, wait_ns: int) -> Span:
+        from tracemend.mending.histories import Span
+
+        (begin_ns, begin_row), (end_ns, end_row) = gap.edges
+        low_ns, high_ns = self.trace.partial.span(gap) if self.trace.partial else (-LATE, LATE)
+        return Span(begin_ns, _twice(begin_row), end_ns, _twice(end_row), gap.cpu, low_ns, high_ns, wait_ns)
+
+    def obligations(self, gap: Gap) -> int:
+        """How many events threads need in a gap of a trace in which nothing was filled yet."""
+        from tracemend.mending.histories import BEGIN, NEED
+
+        if self.trace.partial:
+            middle = np.array([(gap.begin_ns + gap.end_ns) // 2])
+            found = self._stretches(gap, np.array([-1]), middle, LATE)
+            return int(found[found[:, BEGIN] != ENDED, NEED].sum())
+        (begin_ns, begin_row), (end_ns, end_row) = gap.edges
+        times, rows, begun, ended = self._sums
+        late = self._conflicts
+        began = begun[_behind(times, rows, end_ns, _twice(end_row))]
+        return int(began - ended[_behind(late.times, late.rows, begin_ns, _twice(begin_row))])
+
+    @cached_property
+    def _sums(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Times and rows of the events before conflicts, in order; what all conflicts up to each of them need, and up
+        to each of the later events."""
+        from tracemend.mending.histories import ROW, TIME
+
+        early = self._history.events[self._late - 1]
+        order = np.lexsort((early[:, ROW], early[:, TIME]))
+        begun, ended = (np.append(0, np.cumsum(n)) for n in (self._needs[order], self._needs))
+        return early[order, TIME], early[order, ROW], begun, ended
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
-        phase = self.vocabulary.phase
-        gap = filled.gap
-        after_begin, before_end = gap.edges
-        for event, tid, time in zip(filled.ids.tolist(), filled.tids.tolist(), filled.times.tolist(), strict=True):
-            line = self.lines.get(tid)
-            if line is None or phase[event] not in (0, 1):
-                continue
-            row = before_end[1] if time == gap.end_ns else after_begin[1]
-            line.insert((time, row), gap.cpu, int(self.state_V[event]), int(self.required_V[event]))
+        from tracemend.mending.histories import hang
+
+        tids, phase = self._history.tids, self.rules.phase[filled.ids]
+        if not len(tids):
+            return
+        threads = np.minimum(np.searchsorted(tids, filled.tids), len(tids) - 1)
+        known = np.flatnonzero(((phase == ENTER) | (phase == EXIT)) & (tids[threads] == filled.tids))
+        first, end = self._fills, self._fills + len(known)
+        if end > len(self._hung):
+            self._hung = np.concatenate([self._hung[:first], np.zeros((end, self._hung.shape[1]), np.int64)])
+        ids, times = filled.ids[known], filled.times[known]
+        (_, after_begin), (end_ns, before_end) = filled.gap.edges
+        rows = np.where(times == end_ns, _twice(before_end), _twice(after_begin))
+        cpus = np.full(len(ids), filled.gap.cpu)
+        columns = (times, rows, cpus, self.rules.after[ids], self.rules.required[ids], threads[known])
+        for k, column in enumerate(columns):
+            self._hung[first:end, k] = column
+        self._fills = end
+        for time, row, thread, there in hang(self._history, self._hung, self._conflicts, first, end).tolist():
+            event = time, row, thread
+            at = bisect.bisect_left(self._made, event)
+            known_one = self._made[at : at + 1] == [event]
+            if there and not known_one:
+                self._made.insert(at, event)
+            elif known_one and not there:
+                del self._made[at]
 
 
-def _states(vocabulary: Vocabulary) -> tuple[Ints, Ints]:
-    """For every enter and exit of the vocabulary (V,) a thread's state after it, and the one that it needs before it.
+def _conflicts(events: Ints, starts: Ints) -> tuple[Ints, Ints]:
+    """Those among surviving events that can't follow the ones before them, in order of time, and how many events their
+    threads need in between."""
+    from tracemend.mending.histories import REQUIRED, ROW, STATE, TIME
 
-    The exit of no number, behind a signal's return, needs none.
-    """
-    ids, entering = np.arange(len(vocabulary)), vocabulary.phase == ENTER
-    after = np.where(entering, ids, CLOSED)
-    for enter, state in without_exit(vocabulary).items():
-        after[enter] = state
-    paired = (vocabulary.partner >= 0) & (ids != vocabulary.id(NO_NUMBER, EXIT))
-    return after, np.where(entering, CLOSED, np.where(paired, vocabulary.partner, FREE))
+    n = len(events)
+    state, required = events[np.arange(-1, n - 1), STATE], events[:, REQUIRED]
+    # ``room.need`` of each event, for all at once
+    needs = np.where((required >= 0) & (state >= 0), 2, 1)
+    needs[(required == FREE) | (required == state) | ((required == CLOSED) & (state == FREE))] = 0
+    needs[starts[:-1][starts[:-1] < n]] = 0  # a thread's first event
+    late = np.flatnonzero(needs)
+    late = late[np.lexsort((events[late, ROW], events[late, TIME]))]
+    return late, np.where(state[late] == ENDED, 0, needs[late])  # whoever has ended needs more than there can be
+
+
+def _twice(row: float) -> int:
+    """A row, or an edge between two, as a whole number."""
+    return LATE if row == float("inf") else int(2 * row)
+
+
+def _behind(times: Ints, rows: Ints, time: int, row: int) -> int:
+    """The place of the first event behind a moment, among events in order."""
+    first, end = np.searchsorted(times, time, "left"), np.searchsorted(times, time, "right")
+    return int(first + np.searchsorted(rows[first:end], row, "right"))

@@ -5,13 +5,11 @@ Axis legend: N positions of a gap, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Beliefs
-from tracemend.mending.constraints import Thread
+from tracemend.mending.constraints import OPEN, Threads
 from tracemend.mending.surroundings import Surroundings
 from tracemend.trace.events import Gap
 
@@ -54,19 +52,14 @@ def _usual(around: Surroundings, size: int) -> Floats:
     return np.maximum(np.where(np.isnan(total), typical, total), 1.0)
 
 
-def placed(gap: Gap, steps: Floats, chosen: Ints, threads: Sequence[Thread], nominal: Ints) -> Ints:
+def placed(gap: Gap, steps: Floats, chosen: Ints, threads: Threads, nominal: Ints) -> Ints:
     """Times spread by the steps (N + 1,), held within what the events of each event's thread elsewhere allow."""
     times = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
     # between a thread's events elsewhere; the nominal times, by which the fill was found, satisfy all this
     n = len(chosen)
-    lower = np.full(n, gap.begin_ns + 1, np.int64)
-    upper = np.full(n, gap.end_ns - 1, np.int64)
-    for i, t in enumerate(chosen.tolist()):
-        low, high = threads[t].low_ns, threads[t].high_ns
-        if low is not None:
-            lower[i] = min(low + 1, nominal[i])
-        if high is not None:
-            upper[i] = max(high - 1, nominal[i])
+    low, high = threads.low[chosen], threads.high[chosen]
+    lower = np.where(low == OPEN, gap.begin_ns + 1, np.minimum(low + 1, nominal))
+    upper = np.where(high == OPEN, gap.end_ns - 1, np.maximum(high - 1, nominal))
     # the narrowest bounds that leave every event a nanosecond of its own, if there is room for that
     order = np.arange(n)
     least = np.maximum.accumulate(lower - order) + order

@@ -5,6 +5,7 @@ Axis legend: E events of a trace (rows of the table), G gaps.
 
 from __future__ import annotations
 
+import bisect
 import html
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -150,7 +151,8 @@ class Partial:
     def span(self, gap: Gap) -> tuple[int, int]:
         """The span that a gap lies in; the gap itself where packets lie about their times."""
         own = gap.begin_ns, gap.end_ns
-        return next((s for s in self.spans if s[0] <= own[0] and own[1] <= s[1]), own)
+        at = bisect.bisect_left(self.spans, own[1], key=lambda span: span[1])  # the first that doesn't end before it
+        return self.spans[at] if at < len(self.spans) and self.spans[at][0] <= own[0] else own
 
     def as_dict(self, events: int) -> dict[str, Any]:
         """For provenance; ``events`` were read."""

@@ -114,23 +114,16 @@ def slots_by_recency(left: Ints, right: Ints) -> Ints:
 
     left (.,) thread ids before the gap in stream order, right (.,) after it; -1 entries are no threads.
     """
-    tids = np.concatenate([left[::-1], right])
-    distance = np.concatenate([2 * np.arange(len(left)), 2 * np.arange(len(right)) + 1])
-    order = np.argsort(distance, kind="stable")
-    unique, first = np.unique(tids[order], return_index=True)
-    ranked = unique[np.argsort(first, kind="stable")]
-    ranked = ranked[ranked >= 0][: SLOTS - 1]
-    return np.concatenate([[-1], ranked]).astype(np.int64)
+    tids = np.full(2 * max(len(left), len(right)), -1, np.int64)
+    tids[0 : 2 * len(left) : 2] = left[::-1]
+    tids[1 : 2 * len(right) : 2] = right
+    ranked = [t for t in dict.fromkeys(tids.tolist()) if t >= 0]
+    return np.array([-1, *ranked[: SLOTS - 1]], np.int64)
 
 
 def to_slots(tids: Ints, slots: Ints) -> Ints:
     """Slot of each thread id: its index in ``slots``, else UNKNOWN_THREAD."""
-    if len(slots) == 1:
-        return np.zeros(len(tids), np.int64)
-    order = np.argsort(slots)
-    at = np.minimum(np.searchsorted(slots[order], tids), len(slots) - 1)
-    found = order[at]
-    return np.where((slots[found] == tids) & (tids >= 0), found, UNKNOWN_THREAD).astype(np.int64)
+    return np.asarray((tids[:, None] == slots).argmax(axis=1))  # the first slot is nobody's
 
 
 def log_step(steps_S: Ints) -> Ints:
@@ -146,16 +139,18 @@ def window(left: Stream, right: Stream, hidden: int, span_ns: int = -1) -> Windo
     as is the step of an event only if the event before it is known.
     """
     slots = slots_by_recency(left.tids, right.tids)
-    sides = [np.stack([s.ids, to_slots(s.tids, slots), log_step(s.steps)], axis=1) for s in (left, right)]
-    for side in sides:
+    first, last = len(left), len(left) + hidden
+    ids = np.empty((last + len(right), len(HIDDEN)), np.int64)
+    ids[first:last] = HIDDEN
+    for stream, side in ((left, ids[:first]), (right, ids[last:])):
+        side[:, 0], side[:, 1], side[:, 2] = stream.ids, to_slots(stream.tids, slots), log_step(stream.steps)
         side[:1, 2] = UNKNOWN_STEP
         side[1:, 2][side[:-1, 0] == BREAK] = UNKNOWN_STEP
     if len(left) and len(right) and BREAK not in (left.ids[-1], right.ids[0]) and span_ns >= 0:
-        sides[1][0, 2] = STEPS + log_step(np.array([span_ns // (hidden + 1)]))[0]
-    known = np.ones(len(left) + hidden + len(right), bool)
-    known[len(left) : len(left) + hidden] = False
-    full = np.concatenate([sides[0], np.tile(HIDDEN, (hidden, 1)), sides[1]])
-    return Window(full.astype(np.int64), known, slots)
+        ids[last, 2] = STEPS + log_step(np.array([span_ns // (hidden + 1)]))[0]
+    known = np.ones(len(ids), bool)
+    known[first:last] = False
+    return Window(ids, known, slots)
 
 
 def batch(windows: list[Window]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

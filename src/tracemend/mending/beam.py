@@ -1,0 +1,327 @@
+"""The beam search, compiled.
+
+Every index is in range: ``search.decode`` refuses ids that the vocabulary doesn't have, states are ids or out of the
+``rules``, and there are as many threads as the tables of beliefs have columns.
+
+Axis legend: N hidden positions, M candidates, T threads, W beams.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.compiled import compiled
+from tracemend.mending.constraints import CLOSED, ENDED, FREE, UNSEEN, Rules, Threads
+from tracemend.mending.room import NEVER, need
+from tracemend.trace.events import ENTER, EXIT
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+#: Log-probability of what no candidate speaks for, and its probability.
+FLOOR, LITTLE = -14.0, 0.02
+
+
+class Candidates(NamedTuple):
+    """Events (N, M), -1 where there are fewer, with their probabilities and the logarithms of these; the threads'
+    probabilities (N, T) and the logarithms of these."""
+
+    events: Ints
+    p: Floats
+    log_p: Floats
+    threads: Floats
+    log_t: NDArray[np.float64]
+
+
+class Chosen(NamedTuple):
+    """A fill (N,): ids, indices of threads, p, and p if the enter that an exit closes is right."""
+
+    ids: Ints
+    threads: Ints
+    p: Floats
+    sure: Floats
+
+
+@compiled
+def each_by_itself(chosen: Chosen, threads: Threads, rules: Rules) -> tuple[bool, Ints]:
+    """Do these events satisfy everything? And the exit (N,) that was pending for each event's thread, -1 if none."""
+    states = threads.begin.copy()
+    pending = np.full(len(chosen.ids), -1, np.int64)
+    for i in range(len(chosen.ids)):
+        event, t = chosen.ids[i], chosen.threads[i]
+        state = states[t]
+        if event < 0 or state == ENDED or not threads.first[t] <= i < threads.last[t]:
+            return False, pending
+        phase = rules.phase[event]
+        if phase == ENTER and state >= 0:
+            return False, pending
+        if phase == EXIT and not (state in (FREE, UNSEEN) or (state >= 0 and rules.partner[state] == event)):
+            return False, pending
+        if state >= 0:
+            pending[i] = rules.partner[state]
+        if phase in (ENTER, EXIT):
+            states[t] = FREE if t == 0 and rules.after[event] == ENDED else rules.after[event]
+    for t in range(len(states)):
+        if need(states[t], threads.end[t]):
+            return False, pending
+    return True, pending
+
+
+@compiled
+def confidence(chosen: Chosen, rules: Rules, T: int) -> Floats:
+    """Belief in each event: its own probability, or, if that is more, its probability given the enter that it closes
+    times the belief in that enter (1 if that survived)."""
+    enter_T = np.ones(T, np.float32)
+    result = chosen.p.copy()
+    for i in range(len(result)):
+        t, phase = chosen.threads[i], rules.phase[chosen.ids[i]]
+        if phase == EXIT:
+            result[i] = max(chosen.p[i], np.float32(chosen.sure[i] * enter_T[t]))
+            enter_T[t] = 1
+        elif phase == ENTER:
+            enter_T[t] = chosen.p[i]
+    return result
+
+
+@compiled
+def _room_left(at: int, needs_T: Ints, threads: Threads, order: Ints, spare: Ints) -> None:
+    """How many more events threads may need from position ``at`` on, by the place that their last position has among
+    all (``order``): spare[0, k] by those before place k, spare[1, k] by those from there on.
+
+    Whoever may take part at the position before is bound to a stretch that begins here, and no stretch that begins
+    later has lost room: of Hall's condition this is all that can break.
+    """
+    T = len(order)
+    total, least = 0, NEVER
+    for k in range(T):
+        spare[0, k] = least
+        total += needs_T[order[k]]
+        spare[1, k] = max(0, threads.last[order[k]] - at) - total
+        least = min(least, spare[1, k])
+    for k in range(T - 2, -1, -1):
+        spare[1, k] = min(spare[1, k], spare[1, k + 1])
+
+
+@compiled
+def _likeliest(p_T: Floats, found: Ints) -> int:
+    """The three likeliest threads, the first ones among equals, into ``found``; how many there are."""
+    n = min(3, len(p_T))
+    for k in range(n):
+        best = -1
+        for t in range(len(p_T)):
+            if (k and t == found[0]) or (k > 1 and t == found[1]):
+                continue
+            if best < 0 or p_T[t] > p_T[best]:
+                best = t
+        found[k] = best
+    return n
+
+
+class Options(NamedTuple):
+    """Events that are possible, with the logarithms of their probabilities and these."""
+
+    events: Ints
+    log_p: NDArray[np.float64]
+    p: NDArray[np.float64]
+
+
+@compiled
+def _possible(i: int, candidates: Candidates, rules: Rules, row: Options) -> tuple[int, float]:
+    """The candidates of a position that are worth a try, into ``row``: how many, and what the exits among them have."""
+    m, exits = 0, 0.0
+    for k in range(candidates.events.shape[1]):
+        event, p = candidates.events[i, k], float(candidates.p[i, k])
+        if event >= 0 and p > 1e-6:
+            row.events[m], row.log_p[m], row.p[m] = event, candidates.log_p[i, k], p
+            m += 1
+            if rules.phase[event] == EXIT:
+                exits += p
+    return m, exits
+
+
+@compiled
+def _options(
+    state: int, end: int, row: Options, some: tuple[int, float], rules: Rules, usual: Ints, own: Options
+) -> int:
+    """What of a position's candidates (``_possible``'s) a thread can do, and what it may have to, into ``own``."""
+    m, exits = some
+    n = 0
+    # a pending call: its own exit, or an event that is no system call
+    must = rules.partner[state] if state >= 0 else end
+    missing = must >= 0
+    for k in range(m):
+        event = row.events[k]
+        phase = rules.phase[event]
+        if event == must:
+            missing = False
+        if state >= 0:
+            if event != must and phase in (ENTER, EXIT):
+                continue
+        elif state == CLOSED and phase == EXIT:
+            continue
+        own.events[n], own.log_p[n], own.p[n] = event, row.log_p[k], row.p[k]
+        n += 1
+    if missing:
+        own.events[n], own.log_p[n], own.p[n] = must, FLOOR, max(LITTLE, exits * 0.1) if state >= 0 else LITTLE
+        n += 1
+    if n == 0 and state < 0:
+        for event in usual:
+            own.events[n], own.log_p[n], own.p[n] = event, FLOOR, LITTLE
+            n += 1
+    return n
+
+
+class Kept(NamedTuple):
+    """The best ways on so far, best first (W,): the beam that each goes on from, its event, thread and the state of
+    that after it."""
+
+    score: NDArray[np.float64]
+    beam: Ints
+    event: Ints
+    thread: Ints
+    after: Ints
+    p: NDArray[np.float64]
+    sure: NDArray[np.float64]
+
+
+@compiled
+def _same(kept: Kept, j: int, states: Ints, beam: int, t: int, after: int) -> bool:
+    """Does way j lead to the same states as this one?"""
+    other = kept.beam[j]
+    for k in range(states.shape[1]):
+        a = kept.after[j] if k == kept.thread[j] else states[other, k]
+        b = after if k == t else states[beam, k]
+        if a != b:
+            return False
+    return True
+
+
+@compiled
+def _place(kept: Kept, n: int, score: float, event: int, states: Ints, way: tuple[int, int, int]) -> tuple[int, int]:
+    """Where a way on belongs among the n kept ones, which make room for it (-1: nowhere), and how many they are then.
+
+    Of ways with the same event that lead to the same states the best is kept, of equals the first.
+    """
+    width = len(kept.score)
+    at = n
+    while at and score > kept.score[at - 1]:
+        at -= 1
+    if at == width:
+        return -1, n
+    last, more = min(n, width - 1), min(n + 1, width)  # the place that falls free
+    for j in range(n):
+        if kept.event[j] == event and _same(kept, j, states, *way):
+            if j < at:
+                return -1, n
+            last, more = j, n
+            break
+    for j in range(last, at, -1):
+        kept.score[j], kept.beam[j], kept.event[j] = kept.score[j - 1], kept.beam[j - 1], kept.event[j - 1]
+        kept.thread[j], kept.after[j] = kept.thread[j - 1], kept.after[j - 1]
+        kept.p[j], kept.sure[j] = kept.p[j - 1], kept.sure[j - 1]
+    return at, more
+
+
+@compiled
+def _tries(likely: Ints, total: int, needs_T: Ints, tries: Ints) -> int:
+    """The threads to try, each once, into ``tries``: the likeliest, the unknown one, and all that need something."""
+    n = len(likely)
+    for k in range(n):
+        tries[k] = likely[k]
+    unknown = True
+    for k in range(n):
+        unknown &= likely[k] != 0
+    if unknown:
+        tries[n] = 0
+        n += 1
+    if total:
+        for t in range(1, len(needs_T)):
+            new = needs_T[t] > 0
+            for k in range(len(likely)):
+                new &= likely[k] != t
+            if new:
+                tries[n] = t
+                n += 1
+    return n
+
+
+@compiled
+def search(candidates: Candidates, threads: Threads, order: Ints, rules: Rules, usual: Ints, width: int) -> Chosen:
+    """The likeliest fill by beam search. order: the threads in order of their last positions. Raises ValueError where
+    no fill is possible."""
+    N, M = candidates.events.shape
+    T = len(threads.begin)
+    place_T = np.empty(T, np.int64)
+    for k in range(T):
+        place_T[order[k]] = k
+    many = M + 1 + len(usual)
+    row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
+    own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
+    ways = np.empty((4, width), np.int64)
+    kept = Kept(np.empty(width), ways[0], ways[1], ways[2], ways[3], np.empty(width), np.empty(width))
+    states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
+    for t in range(T):
+        states[0, t] = threads.begin[t]
+    scores = np.zeros(width)
+    needs_T, tries, likely = np.empty(T, np.int64), np.empty(T, np.int64), np.empty(3, np.int64)
+    spare = np.empty((2, T), np.int64)
+    # the ways taken at each position
+    from_NW, ids_NW = np.empty((N, width), np.int16), np.empty((N, width), np.int32)
+    threads_NW, p_NW = np.empty((N, width), np.int32), np.empty((N, width), np.float32)
+    sure_NW = np.empty((N, width), np.float32)
+    beams = 1
+    for i in range(N):
+        some = _possible(i, candidates, rules, row)
+        first_ones = likely[: _likeliest(candidates.threads[i], likely)]
+        n = 0
+        for beam in range(beams):
+            total = 0
+            for t in range(T):
+                needs_T[t] = need(states[beam, t], threads.end[t])
+                total += needs_T[t]
+            _room_left(i + 1, needs_T, threads, order, spare)
+            for t in tries[: _tries(first_ones, total, needs_T, tries)]:
+                state = states[beam, t]
+                if state == ENDED or not threads.first[t] <= i < threads.last[t] or spare[0, place_T[t]] < 0:
+                    continue
+                options = _options(state, threads.end[t], row, some, rules, usual, own)
+                allowed = 0.0
+                for k in range(options):
+                    allowed += own.p[k]
+                if allowed == 0:
+                    allowed = 1.0
+                for k in range(options):
+                    event = own.events[k]
+                    after = rules.after[event] if rules.phase[event] in (ENTER, EXIT) else state
+                    if t == 0 and after == ENDED:  # another unknown thread can take its place
+                        after = FREE
+                    if need(after, threads.end[t]) - needs_T[t] > spare[1, place_T[t]]:
+                        continue
+                    score = scores[beam] + own.log_p[k] + candidates.log_t[i, t]
+                    at, n = _place(kept, n, score, event, states, (beam, t, after))
+                    if at < 0:
+                        continue
+                    kept.score[at], kept.beam[at], kept.event[at] = score, beam, event
+                    kept.thread[at], kept.after[at], kept.p[at] = t, after, own.p[k]
+                    kept.sure[at] = min(1.0, own.p[k] / allowed) if state >= 0 else own.p[k]
+        if n == 0:
+            raise ValueError("no fill satisfies the constraints")
+        for j in range(n):
+            for t in range(T):
+                after_states[j, t] = states[kept.beam[j], t]
+            after_states[j, kept.thread[j]] = kept.after[j]
+            scores[j] = kept.score[j]
+            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = kept.beam[j], kept.event[j], kept.thread[j]
+            p_NW[i, j], sure_NW[i, j] = kept.p[j], kept.sure[j]
+        states, after_states = after_states, states
+        beams = n
+    best = Chosen(np.empty(N, np.int64), np.empty(N, np.int64), np.empty(N, np.float32), np.empty(N, np.float32))
+    beam = 0
+    for i in range(N - 1, -1, -1):
+        best.ids[i], best.threads[i] = ids_NW[i, beam], threads_NW[i, beam]
+        best.p[i], best.sure[i] = p_NW[i, beam], sure_NW[i, beam]
+        beam = from_NW[i, beam]
+    return best
