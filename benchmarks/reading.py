@@ -1,5 +1,8 @@
 """How fast each format is read, against plain line reading of the same file in the same run.
 
+Each file is read in one thread, in one per processor, and once more as small files are, without compiled loops; the
+runs of all four ways alternate, and the fastest of each counts.
+
     python benchmarks/reading.py [--mb 60] [--runs 5] [--out benchmarks/results/reading.json]
 
 The files are the recorded fixtures of tests/data, repeated with their seconds moved on until they have the size.
@@ -15,15 +18,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
 from common import ROOT, command
 
 import tracemend
-from tracemend.formats import read
+from tracemend.formats import read, text
+from tracemend.formats.base import cores
 from tracemend.formats.text import open_binary
 
 #: What a file is repeated from, and where its lines have their seconds.
@@ -62,15 +68,21 @@ def sequence(size: int) -> bytes:
     return text * (size // len(text) + 1)
 
 
-def fastest(runs: int, work: Callable[[], int]) -> tuple[int, float]:
-    """What ``work`` returns and the seconds of its fastest run."""
-    best = float("inf")
-    count = 0
+def fastest(runs: int, ways: dict[str, Callable[[], int]]) -> dict[str, tuple[int, float]]:
+    """What each way returns and the seconds of its fastest run; the ways take turns."""
+    best = dict.fromkeys(ways, (0, float("inf")))
     for _ in range(runs):
-        start = time.perf_counter()
-        count = work()
-        best = min(best, time.perf_counter() - start)
-    return count, best
+        for name, work in ways.items():
+            start = time.perf_counter()
+            count = work()
+            best[name] = count, min(best[name][1], time.perf_counter() - start)
+    return best
+
+
+def read_as_small(path: Path) -> int:
+    """Read a large file as a small one."""
+    with mock.patch.object(text, "MUCH", 1 << 60):
+        return len(read(path, jobs=1))
 
 
 def count_lines(path: Path) -> int:
@@ -80,9 +92,18 @@ def count_lines(path: Path) -> int:
 
 
 def measure(path: Path, runs: int) -> dict[str, float | int | str]:
-    """Read the file plainly and as a trace."""
-    lines, plain = fastest(runs, lambda: count_lines(path))
-    events, seconds = fastest(runs, lambda: len(read(path)))
+    """Read the file plainly and as a trace, in each way."""
+    read(path)  # what is compiled is compiled now
+    found = fastest(
+        runs,
+        {
+            "plain": lambda: count_lines(path),
+            "one": lambda: len(read(path, jobs=1)),
+            "all": lambda: len(read(path)),
+            "small": lambda: read_as_small(path),
+        },
+    )
+    (lines, plain), (events, seconds), (_, in_all), (_, small) = found.values()
     return {
         "bytes": path.stat().st_size,
         "lines": lines,
@@ -91,6 +112,9 @@ def measure(path: Path, runs: int) -> dict[str, float | int | str]:
         "events_per_s": round(events / seconds),
         "plain_lines_per_s": round(lines / plain),
         "times_slower_than_plain": round(seconds / plain, 2),
+        "times_faster_than_as_small": round(small / seconds, 2),
+        "seconds_on_all_cores": round(in_all, 4),
+        "times_faster_on_all_cores": round(seconds / in_all, 2),
     }
 
 
@@ -139,7 +163,8 @@ def main() -> None:
             path.write_bytes(repeated(*SOURCES[title], size) if title in SOURCES else sequence(size // 4))
             results[title] = measure(path, chosen.runs)
             print(title, results[title])
-    document = {**about(numpy=np.__version__, pyarrow=pa.__version__), "results": results}
+    versions = about(numpy=np.__version__, pyarrow=pa.__version__, numba=version("numba"))
+    document = {**versions, "all_cores": cores(), "results": results}
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     chosen.out.write_text(json.dumps(document, indent=1) + "\n")
 

@@ -29,8 +29,9 @@ from tracemend.api import how, mend
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
-from tracemend.formats.base import Builder, Sink
+from tracemend.formats.base import Builder
 from tracemend.formats.base import Options as Reading
+from tracemend.formats.cutting import Sink
 from tracemend.losses.advice import Backlogs, advise
 from tracemend.losses.scanning import scan, scan_pieces
 from tracemend.mending.mended import Mended, Result
@@ -79,7 +80,7 @@ def whole(parts: list[Piece]) -> pa.Table:
 @pytest.mark.parametrize("size", SIZES)
 def test_pieces_are_the_trace(size: Size) -> None:
     for name, trace, path in cases(size):
-        parts = list(pieces(path, size=size))
+        parts = list(pieces(path, cuts=size))
         assert whole(parts).equals(plain(trace.table)), name
         gaps = sorted((g for p in parts for g in p.gaps), key=lambda g: g.number)
         assert tuple(gaps) == trace.gaps, name
@@ -96,7 +97,7 @@ def test_pieces_are_the_trace(size: Size) -> None:
 @pytest.mark.parametrize("size", SIZES)
 def test_a_piece_shows_the_gaps_around_its_own_events(size: Size) -> None:
     for name, trace, path in cases(size):
-        for piece in pieces(path, size=size):
+        for piece in pieces(path, cuts=size):
             shown = {g.number: g for g in piece.trace.gaps}
             end = piece.first + len(piece.trace)
             for gap in trace.gaps:
@@ -111,7 +112,7 @@ def test_a_piece_shows_the_gaps_around_its_own_events(size: Size) -> None:
 def test_a_trace_cut_when_it_is_held_is_the_same() -> None:
     for name, trace in readable().items():
         assert trace.path is not None
-        for ours, other in zip(pieces(trace.path, size=SIZES[0]), cut(trace, SIZES[0]), strict=True):
+        for ours, other in zip(pieces(trace.path, cuts=SIZES[0]), cut(trace, SIZES[0]), strict=True):
             assert (ours.begin, ours.end, ours.first, ours.gaps) == (other.begin, other.end, other.first, other.gaps)
             assert plain(ours.trace.table).equals(plain(other.trace.table)), name
 
@@ -180,14 +181,14 @@ def test_a_scan_finds_the_same_in_pieces(size: Size, asked: bool) -> None:
         if name == "ftrace_drop.txt.xz":
             continue  # what the ends of sub-buffers tell takes a long stretch of them: below
         in_one = scan(trace, suspected=asked).as_dict()
-        assert scan_pieces(pieces(path, size=size), suspected=asked).as_dict() == in_one, name
+        assert scan_pieces(pieces(path, cuts=size), suspected=asked).as_dict() == in_one, name
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_verdict_on_drop_mode_does_not_hang_on_pieces(size: Size) -> None:
     trace = readable()["ftrace_drop.txt.xz"]
     assert trace.path is not None
-    in_one, in_many = scan(trace), scan_pieces(pieces(trace.path, size=size))
+    in_one, in_many = scan(trace), scan_pieces(pieces(trace.path, cuts=size))
     assert in_many.verdict.word == in_one.verdict.word == "can't tell"
     proven = {g.line for g in in_many.gaps}
     assert len(proven) >= 10
@@ -214,7 +215,7 @@ def test_what_a_later_piece_settles(rows: list[tuple[str, int]], size: Size) -> 
 def test_advice_is_the_same_in_pieces(size: Size) -> None:
     for name, trace, path in cases(size):
         backlogs = Backlogs()
-        for piece in pieces(path, size=size):
+        for piece in pieces(path, cuts=size):
             backlogs.add(piece)
         assert backlogs.finish() == advise(trace), name
 
@@ -226,7 +227,7 @@ def test_reading_stops_where_nobody_wants_more() -> None:
     path = readable()["lossy.txt"].path
     assert path is not None
     before = threading.active_count()
-    some = pieces(path, size=Size(100, 10))
+    some = pieces(path, cuts=Size(100, 10))
     assert isinstance(some, Generator)
     next(some)
     some.close()
@@ -253,7 +254,7 @@ def test_a_damaged_trace_raises_in_pieces_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(TraceError) as one:
         read(path)
     with pytest.raises(TraceError) as many:
-        list(pieces(path, size=Size(20, 5)))
+        list(pieces(path, cuts=Size(20, 5)))
     assert str(one.value) == str(many.value)
 
 
@@ -262,7 +263,7 @@ import resource, sys
 from tracemend.formats import pieces
 from tracemend.losses.scanning import scan_pieces
 from tracemend.trace.pieces import Size
-found = scan_pieces(pieces(sys.argv[1], size=Size(1 << 15, 1 << 12)))
+found = scan_pieces(pieces(sys.argv[1], cuts=Size(1 << 15, 1 << 12)))
 print(len(found.seen), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -302,7 +303,7 @@ def in_pieces(path: Path, out: Path, size: Size = SMALL, **how_else: Any) -> Res
     options = how_else.pop("options", Options())
     way = replace(how("lookup", options, alone=True), **how_else)
     with work_folder(out.parent / f".{out.name}.work", {}) as folder:
-        mended = mend_pieces(pieces(path, size=size), way, folder)
+        mended = mend_pieces(pieces(path, cuts=size), way, folder)
         merged = ["merged"] if FORMATS[mended.trace.format].name in ("ftrace", "perf", "sequence") else []
         write(mended, out, ["overlay", "report", "perfetto", *merged])
     return mended
@@ -356,7 +357,7 @@ def test_formats_of_all_kinds_are_mended_in_pieces(name: str, tmp_path: Path) ->
     trace = readable()[name]
     packed = replace(how("lookup", alone=True), jobs=1)
     with work_folder(tmp_path / ".work", {}) as folder:
-        mended = mend_pieces(pieces(path, size=Size(200, 60)), packed, folder)
+        mended = mend_pieces(pieces(path, cuts=Size(200, 60)), packed, folder)
         write(mended, tmp_path / "out", ["overlay", "report"])
     assert [(f.gap, f.events) for f in mended.fills if f.status == "filled"] == [
         (g.number, g.count) for g in trace.gaps if g.count is not None and mended.fills[g.number].status == "filled"
@@ -385,7 +386,7 @@ def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path
         path = lttng_recordings[name]
         trace = read(path)
         size = Size(max(50, len(trace) // 7), 40)
-        parts = list(pieces(path, size=size))
+        parts = list(pieces(path, cuts=size))
         assert len(parts) > 5
         assert whole(parts).equals(plain(trace.table))
         assert tuple(sorted((g for p in parts for g in p.gaps), key=lambda g: g.number)) == trace.gaps
@@ -422,7 +423,7 @@ def test_no_gap_in_any_piece(tmp_path: Path) -> None:
     trace = readable()["ftrace_complete.txt.xz"]
     assert trace.path is not None
     with work_folder(tmp_path / ".work", {}) as folder:
-        mended = mend_pieces(pieces(trace.path, size=Size(500, 50)), how("lookup", alone=True), folder)
+        mended = mend_pieces(pieces(trace.path, cuts=Size(500, 50)), how("lookup", alone=True), folder)
         write(mended, tmp_path / "out", ["overlay", "report", "perfetto"])
     assert mended.events == 0
     assert mended.verdict == scan(trace).verdict
@@ -431,7 +432,7 @@ def test_no_gap_in_any_piece(tmp_path: Path) -> None:
 
 def test_inferred_events_come_in_order_of_time(recording: Path, tmp_path: Path) -> None:
     with work_folder(tmp_path / ".work", {}) as folder:
-        mended = mend_pieces(pieces(recording, size=SMALL), how("lookup", alone=True), folder)
+        mended = mend_pieces(pieces(recording, cuts=SMALL), how("lookup", alone=True), folder)
         in_time = pa.concat_tables(mended.in_time())
         by_gap = pa.concat_tables(mended.tables())
     whole = Mended(read(recording), plain_inferred(by_gap), mended.fills, mended.provenance)
@@ -446,7 +447,7 @@ def plain_inferred(table: pa.Table) -> pa.Table:
 def test_a_late_piece_is_filled_by_the_lookup(recording: Path, tmp_path: Path) -> None:
     way = replace(how("mosaic", alone=True), budget=0.0)
     with work_folder(tmp_path / ".work", {}) as folder:
-        mended = mend_pieces(pieces(recording, size=SMALL), way, folder)
+        mended = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
     assert {f.by for f in mended.fills if f.status == "filled"} == {"lookup"}
     assert mended.provenance["options"]["budget"]["gaps_after"] == len(mended.fills)
     assert next(mended.gap_rows())["by"] == "lookup"
@@ -463,11 +464,11 @@ def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
 
     work = tmp_path / ".work"
     with pytest.raises(KeyboardInterrupt), work_folder(work, {"a": 1}) as folder:
-        mend_pieces(pieces(recording, size=SMALL), way, folder, stop)
+        mend_pieces(pieces(recording, cuts=SMALL), way, folder, stop)
     kept = {p.name: p.stat().st_mtime_ns for p in work.glob("*.part")}
     assert len(kept) == 2
     with work_folder(work, {"a": 1}, resume=True) as folder:
-        mended = mend_pieces(pieces(recording, size=SMALL), way, folder)
+        mended = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
         assert {p.name: p.stat().st_mtime_ns for p in work.glob("*.part")}.items() > kept.items()
         write(mended, tmp_path / "resumed")
     assert not work.exists()
@@ -500,7 +501,7 @@ def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:
 def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path) -> None:
     way = replace(how("lookup", alone=True), jobs=2, shipped=_die)
     with pytest.raises(OutputError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
-        mend_pieces(pieces(recording, size=SMALL), way, folder)
+        mend_pieces(pieces(recording, cuts=SMALL), way, folder)
     assert not (tmp_path / ".work").exists()
 
 

@@ -24,12 +24,27 @@ def before_compiling(tell: Callable[[], object]) -> None:
 def compiled(function: Kernel) -> Kernel:
     """The function as machine code that runs without Python's lock. It may take arrays and numbers alone, and each of
     its indices must be in range: nothing checks them."""
+    return _made(function)
+
+
+def lean(function: Kernel) -> Kernel:
+    """As ``compiled``, of one that makes no array: then none is counted, which in a tight loop takes many times longer
+    than all else."""
+    return _made(function, _nrt=False)
+
+
+def inlined(function: Kernel) -> Kernel:
+    """As ``lean``, of a small one that becomes a part of each function that calls it."""
+    return _made(function, _nrt=False, forceinline=True)
+
+
+def _made(function: Kernel, **options: Any) -> Kernel:
     import numba
 
     try:
-        made = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+        made = numba.njit(cache=True, nogil=True, error_model="numpy", **options)(function)
     except RuntimeError:  # neither beside the source nor below the user's home can anything be kept: compile each time
-        made = numba.njit(nogil=True, error_model="numpy")(function)
+        made = numba.njit(nogil=True, error_model="numpy", **options)(function)
     _listen()
     return cast(Kernel, made)
 

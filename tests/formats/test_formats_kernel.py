@@ -35,20 +35,22 @@ PIECES = b" |  |-|[|]|[001]|:|: |.|5|12.5:|\t|\0|\xe9|(|=|NR|sys_enter: NR -1 (|
 PIECES += [b"a" * 40, b" tracemend_inferred gap=3"]
 
 
-def outcome(format: str, chunk: bytes, rounds: int) -> object:
-    """All that reading a chunk gives, as plain values. ``rounds=0``: every line by the regular expression alone."""
-    held = kernel.ROUNDS, kernel.WORTHWHILE
-    kernel.ROUNDS, kernel.WORTHWHILE = rounds, 1
-    builder = Builder(Path("made up"), format, Options())
-    others: list[tuple[int, int, bytes]] = []
-    try:
-        kernel.read_chunk(Lines(chunk, 1), LAYOUTS[format], builder, lambda *other: others.append(other))
-        events = builder.finish().table.to_pylist() if builder.rows else []
-    except TraceError as e:  # time goes backwards, at the same line
-        return e.line, e.message
-    finally:
-        kernel.ROUNDS, kernel.WORTHWHILE = held
-    return events, others, builder.inferred, builder.malformed
+def outcome(format: str, chunk: bytes, way: str) -> object:
+    """All that reading a chunk gives, as plain values: every line by the regular expression alone, columns by array
+    operations, or by compiled loops."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kernel, "ROUNDS", 0 if way == "lines" else 8)
+        patched.setattr(kernel, "WORTHWHILE", 1)
+        patched.setattr("tracemend.formats.text.CHUNK", 0 if way == "compiled" else 1 << 30)
+        builder = Builder(Path("made up"), format, Options())
+        others: list[tuple[int, int, bytes]] = []
+        try:
+            kernel.parse(Lines(chunk, 1), LAYOUTS[format]).add_to(builder, lambda *other: others.append(other))
+            events = builder.finish().table.to_pylist() if builder.rows else []
+        except TraceError as e:  # time goes backwards, at the same line
+            return e.line, e.message
+    codes = list(builder.names.codes), list(builder.comms.codes)
+    return events, others, builder.inferred, builder.malformed, codes
 
 
 @st.composite
@@ -65,26 +67,38 @@ def chunks_of(draw: st.DrawFn) -> tuple[str, bytes]:
     return tracer, b"\n".join(lines) + draw(st.sampled_from([b"", b"\n", b"\r\n"]))
 
 
+WAYS = ("columns", "compiled")
+
+
 @settings(max_examples=150, deadline=None)
 @given(chunk=chunks_of())
 def test_columns_read_as_lines_do(chunk: tuple[str, bytes]) -> None:
-    tracer, text = chunk
-    assert outcome(tracer, text, rounds=8) == outcome(tracer, text, rounds=0)
+    by_lines = outcome(*chunk, "lines")
+    for way in WAYS:
+        assert outcome(*chunk, way) == by_lines
 
 
 @pytest.mark.long
 @settings(max_examples=3000, deadline=None)
 @given(chunk=chunks_of())
 def test_many_columns_read_as_lines_do(chunk: tuple[str, bytes]) -> None:
-    tracer, text = chunk
-    assert outcome(tracer, text, rounds=8) == outcome(tracer, text, rounds=0)
+    by_lines = outcome(*chunk, "lines")
+    for way in WAYS:
+        assert outcome(*chunk, way) == by_lines
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("format", "name"), [*(("ftrace", n) for n in FTRACE), *(("perf", n) for n in PERF)])
-def test_real_files_read_as_their_lines_do(format: str, name: str) -> None:
+def test_real_files_read_as_their_lines_do(format: str, name: str, way: str) -> None:
     with open_binary(DATA / name) as f:
         chunk = f.read()
-    assert outcome(format, chunk, rounds=8) == outcome(format, chunk, rounds=0)
+    assert outcome(format, chunk, way) == outcome(format, chunk, "lines")
+
+
+def test_two_words_on_every_line() -> None:
+    """Made up: one behind what only looks like a time, and one behind the time; no two are the same."""
+    chunk = b"".join(b"12.5: a%d-17 [000] 3.%06d: b%d\n" % (k, k, k) for k in range(900))
+    assert outcome("ftrace", chunk, "compiled") == outcome("ftrace", chunk, "lines")
 
 
 @pytest.mark.parametrize("name", ["ftrace_pipe.txt", "ftrace_syscalls.txt.xz", "perf_lost.txt.xz"])

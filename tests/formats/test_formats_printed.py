@@ -38,7 +38,6 @@ from test_ctf import index_counters
 from test_formats_robust import AWKWARD, TEXTS, attempt, head_of
 
 from tracemend.formats import FORMATS, read, recognise
-from tracemend.formats.text import chunks
 from tracemend.losses.scanning import scan
 from tracemend.losses.suspect import suspect
 from tracemend.losses.verdict import Losses
@@ -433,8 +432,7 @@ def test_windows_line_ends_read_the_same(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("name", RECORDED)
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     whole = read(DATA / name)
-    for module in ("rows", "babeltrace"):
-        monkeypatch.setattr(f"tracemend.formats.{module}.chunks", lambda path: chunks(path, 300))
+    monkeypatch.setattr("tracemend.formats.text.CHUNK", 300)
     again = read(DATA / name)
     assert again.table.combine_chunks().equals(whole.table.combine_chunks())
     assert again.gaps == whole.gaps

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +33,10 @@ from tracemend.formats import (
     tracerpt,
 )
 from tracemend.formats.ahead import ahead
-from tracemend.formats.base import Format, Options, Sink
+from tracemend.formats.base import Format, Options, cores
+from tracemend.formats.cutting import Sink
 from tracemend.formats.lookalikes import looks_like
-from tracemend.formats.text import read_head
+from tracemend.formats.text import MUCH, read_head
 from tracemend.trace.events import Glance, Trace
 from tracemend.trace.pieces import USUAL, Piece, Size, cut
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
@@ -90,39 +92,52 @@ def known(head: bytes) -> Format | None:
     return next((f for f in FORMATS.values() if f.recognise(head)), None)
 
 
-def read(path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False) -> Trace:
+def read(
+    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, jobs: int | None = None
+) -> Trace:
     """Read a trace. The format is recognised by content unless named; ``arch`` names raw system-call numbers.
 
+    ``jobs``: threads that large texts are read in, by default as many as there are processors.
     Raises TraceError (with file and line) for what can't be read.
     """
-    path, options = Path(path), Options(arch, strict)
+    path = Path(path)
+    return _read(path, chosen(path, format, arch), Options(arch, strict, jobs or cores()))
+
+
+def _read(path: Path, format: Format, options: Options) -> Trace:
     try:
-        found = chosen(path, format, arch)
-        return _identified(found.read(path, options), path, found)
+        with ThreadPoolExecutor(1) as meanwhile:
+            digest = meanwhile.submit(sha256, path) if options.jobs > 1 and size(path) > MUCH else None
+            trace = format.read(path, options)
+            return _identified(trace, path, format, digest.result() if digest else sha256(path))
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
 
 def pieces(
-    path: str | Path, format: str | None = None, *, arch: str = "x86_64", strict: bool = False, size: Size = USUAL
+    path: str | Path,
+    format: str | None = None,
+    *,
+    arch: str = "x86_64",
+    strict: bool = False,
+    jobs: int | None = None,
+    cuts: Size = USUAL,
 ) -> Iterator[Piece]:
     """Read a trace piece by piece, in bounded memory where its format is ``in_pieces``: others are read as a whole and
     then cut.
 
-    Reading goes on in a thread, a piece ahead; it stops where the caller does. Raises as ``read`` does.
+    Reading goes on in a thread, a piece ahead; it stops where the caller does. ``cuts``: how large pieces are.
+    Raises as ``read`` does.
     """
-    path = Path(path)
+    path, options = Path(path), Options(arch, strict, jobs or cores())
     found = chosen(path, format, arch)
     if not found.in_pieces:
-        yield from cut(read(path, found.name, arch=arch, strict=strict), size)
+        yield from cut(_read(path, found, options), cuts)
         return
 
     def fill(take: Callable[[Piece], None]) -> None:
-        sink = Sink(size, take)
-        try:
-            trace = _identified(found.read(path, Options(arch, strict, sink)), path, found)
-        except OSError as e:
-            raise TraceError(path, 0, e.strerror or str(e)) from e
+        sink = Sink(cuts, take)
+        trace = _read(path, found, replace(options, sink=sink))
         take(replace(sink.rest or Piece.whole(trace), trace=trace))
 
     yield from ahead(fill)
@@ -142,7 +157,7 @@ def read_windows(
         found = chosen(path, format, arch)
         if found.windows is None:
             raise TraceError(path, 0, f"windows alone can be read only of {', '.join(windowed())}")
-        return _identified(found.windows(path, options, context), path, found)
+        return _identified(found.windows(path, options, context), path, found, sha256(path))
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
@@ -152,8 +167,8 @@ def windowed() -> list[str]:
     return [f.name for f in FORMATS.values() if f.windows is not None]
 
 
-def _identified(trace: Trace, path: Path, format: Format) -> Trace:
-    about = {**trace.provenance, "sha256": sha256(path), "bytes": size(path)}
+def _identified(trace: Trace, path: Path, format: Format, digest: str) -> Trace:
+    about = {**trace.provenance, "sha256": digest, "bytes": size(path)}
     return replace(trace, tracer=trace.tracer or format.tracer, provenance=about)
 
 
@@ -175,8 +190,11 @@ def glance(path: str | Path, format: str | None = None, *, strict: bool = False)
 
 def chosen(path: Path, format: str | None = None, arch: str = DEFAULT_ARCH) -> Format:
     """The format of that name, or the one recognised; raises TraceError for a path or a name that can't be."""
-    if not path.is_file() and not path.is_dir():
-        raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
+    try:
+        if not path.is_file() and not path.is_dir():
+            raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
+    except OSError as e:
+        raise TraceError(path, 0, e.strerror or str(e)) from e
     if format is not None and format not in FORMATS:
         raise TraceError(path, 0, f"unknown format {format!r}; one of {', '.join(FORMATS)}")
     if arch not in architectures():

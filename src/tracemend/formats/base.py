@@ -14,11 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
+from tracemend.formats.cutting import Cutting, Sink
 from tracemend.formats.text import decode
-from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Gap, Glance, Mark, Trace
+from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Gap, Glance, Mark, Trace, stable_order
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
-from tracemend.trace.pieces import Piece, Size, local
-from tracemend.trace.placing import Held, Placing, gaps_from_marks
+from tracemend.trace.pieces import Piece
+from tracemend.trace.placing import gaps_from_marks
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
 #: Events that are added to a trace at once.
@@ -38,22 +39,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@dataclass(slots=True)
-class Sink:
-    """Where a builder hands on its events in pieces, which it then forgets. ``rest``: the last one, once it is done."""
-
-    size: Size
-    take: Callable[[Piece], None]
-    rest: Piece | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over.
-    ``sink``: for formats ``in_pieces``; without one all events are held."""
+    ``jobs``: so many threads may work at once, which changes nothing of what is read. ``sink``: for formats
+    ``in_pieces``; without one all events are held.
+    """
 
     arch: str = DEFAULT_ARCH
     strict: bool = False
+    jobs: int = field(default_factory=cores)
     sink: Sink | None = None
 
 
@@ -121,6 +116,32 @@ class Interner:
 
 
 @dataclass(frozen=True, slots=True)
+class Coded:
+    """A column of strings (E,) as codes into those that occur, in the order in which they first do; -1: none."""
+
+    codes: NDArray[np.int32]
+    words: list[str]
+
+    @staticmethod
+    def of(codes: NDArray[np.integer[Any]], words: list[str]) -> Coded:
+        """From codes into a list in any order, of which some may not occur."""
+        first = np.full(len(words) + 1, len(codes))
+        first[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
+        first[-1] = len(codes)
+        order = np.argsort(first[:-1], kind="stable")
+        order = order[first[order] < len(codes)]
+        renamed = np.full(len(words) + 1, -1, np.int32)
+        renamed[order] = np.arange(len(order))
+        return Coded(renamed[codes], [words[i] for i in order.tolist()])
+
+    def among(self, interner: Interner) -> NDArray[np.int32]:
+        """Their codes there, where new ones get the next."""
+        codes = np.array([*map(interner, self.words), -1], np.int32)
+        among: NDArray[np.int32] = codes[self.codes]
+        return among
+
+
+@dataclass(frozen=True, slots=True)
 class Sorted:
     """All events of a trace in order of time, as columns (E,).
 
@@ -172,16 +193,9 @@ class Builder:
     _first_bad: tuple[int, str] = (0, "")
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
-    #: The first row that is held, and the first that was not handed on.
+    #: The first row that is held.
     _first: int = 0
-    _own: int = 0
-    _span_ns: tuple[int, int] | None = None
-    _placing: Placing = field(default_factory=Placing)
-    #: Marks that were placed, or come too early for that.
-    _marked: int = 0
-    _early: list[Mark] = field(default_factory=list)
-    #: Gaps that were handed on, as far as pieces to come may show them.
-    _recent: list[Gap] = field(default_factory=list)
+    _cutting: Cutting = field(default_factory=Cutting)
 
     def bad(self, line: int, message: str, path: Path | None = None) -> None:
         """A line that can't be read: counts it, or raises TraceError where the caller asked to be strict.
@@ -219,8 +233,7 @@ class Builder:
         self._check_times(time_ns, cpu, line)
         self._hand_on()
         if self.options.sink and len(time_ns):
-            span = int(time_ns.min()), int(time_ns.max())
-            self._span_ns = (min(self._span_ns[0], span[0]), max(self._span_ns[1], span[1])) if self._span_ns else span
+            self._cutting.span(int(time_ns.min()), int(time_ns.max()))
         self.rows += len(time_ns)
         codes = pa.array(np.where(comm < 0, 0, comm), pa.int32(), mask=comm < 0)
         self._batches.append(
@@ -256,7 +269,7 @@ class Builder:
             )
 
     def _check_times(self, time_ns: NDArray[np.int64], cpu: NDArray[np.int32], line: NDArray[np.int64]) -> None:
-        order = np.argsort(cpu, kind="stable")
+        order = stable_order(cpu)
         streams, times = cpu[order], time_ns[order]
         first = np.flatnonzero(np.diff(streams, prepend=streams[:1] - 1))
         last = np.append(first[1:], len(order)) - 1
@@ -317,10 +330,9 @@ class Builder:
                 )
             )
         sink = self.options.sink
-        while sink and self.rows - self._own > sink.size.events:
-            sink.take(self._piece(sink, self._own + sink.size.events))
+        self._hand_on(ended=True)
         rest = None
-        if sink and self._own:
+        if sink and self._cutting.own:
             rest = self._piece(sink, None)
             table, gaps = rest.trace.table, rest.trace.gaps
         else:
@@ -350,33 +362,22 @@ class Builder:
             stored=self.stored,
         )
 
-    def _hand_on(self) -> None:
-        """Give the sink what is whole by now, the surroundings too."""
+    def _hand_on(self, around: int | None = None) -> None:
+        """Give the sink what is whole by now, the surroundings too (of so many events; else as many as they have)."""
         sink = self.options.sink
-        while sink and self.rows - self._own >= sink.size.events + sink.size.margin:
-            sink.take(self._piece(sink, self._own + sink.size.events))
+        while sink and self.rows - self._cutting.own >= sink.size.events + (
+            sink.size.margin if around is None else around
+        ):
+            sink.take(self._piece(sink, self._cutting.own + sink.size.events))
 
     def _piece(self, sink: Sink, until: int | None) -> Piece:
         """The events from the first that was not handed on up to row ``until`` (None: all that is left) as a piece, of
         which only what later ones will show stays here."""
-        own, margin = self._own, sink.size.margin
-        first, stop = max(self._first, own - margin), self.rows if until is None else until
-        end = min(stop + margin, self.rows)
-        table = self._table().slice(first - self._first, end - first)
-        cpu, time_ns = table["cpu"].to_numpy(), table["time_ns"].to_numpy()
-        held = Held(cpu, time_ns, first, self._span_ns or (0, 0))
-        known = [*self._early, *self.marks[self._marked :]]
-        self._marked, self._early = len(self.marks), [m for m in known if m.row > end]
-        gaps, waiting = self._placing.place([m for m in known if m.row <= end], held, own, until)
-        shown = sorted((*self._recent, *gaps, *waiting), key=lambda g: g.number)
-        trace = Trace(self.path, self.format, table, local(iter(shown), first, end), nested=self.nested)
-        # what stays: the events around those to come
-        self._own, keep = stop, max(first, stop - margin)
-        self._placing.forget(cpu[: keep - first], time_ns[: keep - first], first)
+        facts = Trace(self.path, self.format, self._table(), nested=self.nested)
+        piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks)
         while self._batches and self._first + len(self._batches[0][0]) <= keep:
             self._first += len(self._batches.pop(0)[0])
-        self._recent = [g for g in (*self._recent, *gaps) if g.after is not None and g.after >= keep]
-        return Piece(trace, own - first, stop - first, tuple(gaps), first, until is None, self.taken)
+        return replace(piece, taken=self.taken)
 
     def _table(self) -> pa.Table:
         names, comms = self.names.dictionary(), self.comms.dictionary()

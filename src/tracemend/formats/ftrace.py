@@ -10,13 +10,14 @@ the kernel writes it only then. Statistics of the buffers, where someone kept th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tracemend.formats import funcgraph
 from tracemend.formats.base import Builder, Clock, Evidence, Format, Options, Pieces
-from tracemend.formats.kernel import Layout, read_chunk
-from tracemend.formats.text import LOOKED_AT, Lines, chunks, decode
+from tracemend.formats.kernel import Layout, Parsed, parse
+from tracemend.formats.text import LOOKED_AT, Lines, ahead, chunks, decode
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
@@ -152,15 +153,25 @@ class _Remarks:
 def fill(builder: Builder, pieces: Pieces) -> Clock:
     """Read a text into the builder, and say what its clock counts; raises TraceError."""
     remarks, graph = _Remarks(builder), funcgraph.Graph(builder)
-    layout = None
-    for chunk, first in pieces:
-        builder.taken += len(chunk)
-        layout = layout or _layout(chunk)
-        builder.nested = layout is GRAPH
-        if layout is GRAPH:
-            graph.read(Lines(chunk, first), remarks)
+    layout: Layout | None = None
+
+    def laid_out() -> Iterator[tuple[bytes, int, Layout | None]]:
+        nonlocal layout
+        for chunk, first in pieces:
+            builder.taken += len(chunk)
+            layout = layout or _layout(chunk)
+            builder.nested = layout is GRAPH
+            yield chunk, first, layout
+
+    def work(piece: tuple[bytes, int, Layout | None]) -> Parsed | tuple[bytes, int]:
+        chunk, first, own = piece
+        return (chunk, first) if own is GRAPH else parse(Lines(chunk, first), own or LAYOUT, builder.options.arch)
+
+    for done in ahead(laid_out(), work, builder.options.jobs):
+        if isinstance(done, Parsed):
+            done.add_to(builder, remarks)
         else:
-            read_chunk(Lines(chunk, first), layout or LAYOUT, builder, remarks)
+            graph.read(Lines(*done), remarks)
     builder.doubts.append(DROP_MODE)
     remarks.finish()
     if layout in (TICKING, TICKING_LATENCY):

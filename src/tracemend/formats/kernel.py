@@ -12,56 +12,85 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 
-from tracemend.formats.base import Builder
-from tracemend.formats.text import Bools, Ints, Lines, as_strings, decode, digits_at, skip, spans
-from tracemend.trace.events import ENTER, EXIT, INSTANT
-from tracemend.trace.syscalls import call_name, canonical
+from tracemend.formats.base import Builder, Coded, Interner
+from tracemend.formats.kernel_details import (
+    COLON,
+    DOT,
+    NINE,
+    SPACE,
+    ZERO,
+    Details,
+    details_by_columns,
+    details_compiled,
+)
+from tracemend.formats.text import Bools, Ints, Lines, decode, scratch, skip
+from tracemend.trace.syscalls import DEFAULT_ARCH
 
-OPEN, CLOSE, SPACE, DOT, COLON, MINUS, EQUALS, ZERO, NINE = b"() .:-=09"
+if TYPE_CHECKING:
+    from tracemend.formats.text_scan import Table
+
 #: Nothing in front of an event's detail is longer, which bounds the work on a line made up to be slow.
 LONGEST_HEAD = 512
 #: The latest time that fits 64 bits of nanoseconds.
 LATEST = (1 << 63) - 1
 #: How often one chunk's lines are compared with another line's columns, and how many lines are worth it.
 ROUNDS, WORTHWHILE = 8, 64
-WORD_WIDTH = 32
 
 #: An inferred event in a merged file carries this; such a line is never evidence.
 INFERRED = b" tracemend_inferred gap="
 
-#: How the word in front of an event's detail tells call and phase.
-RAW_ENTER, RAW_EXIT, NAMED, NAMED_ENTER, NAMED_EXIT, OTHER = range(6)
-
-#: The words of what the kernel writes with a head, as an event, and shows as lines of their own below it.
-STACKS = {b"<stack": "kernel_stack", b"<user": "user_stack"}
-#: perf's letters behind the colon of a counted event (``cycles:u``), which belong to no name.
-MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 #: The last line of a file that ends within it: an opened parenthesis never closed, a result never given.
 CUT = re.compile(
     rb"(?:[^\s(]*:)?sys_(?:enter:\s++(?!.*\)$)|exit:\s++(?!NR -?\d+ = -?\d+$)|\w+(?:\([^)]*| -> (?:0x)?| -)$)"
 )
 
 
-@dataclass(frozen=True, slots=True)
+#: What stands in front of a time: command, thread and cpu (-1: none).
+Head = tuple[bytes | None, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """What differs between the tracers: the pattern of a line, and the word that tells a remark from an event.
 
     ``pattern`` has the groups comm (may be absent), tid, cpu (may be absent), time and event, the event's first byte.
     ``unit_ns``: what one of the time stands for; 1 also for a clock's ticks, of which nothing tells how long they are.
+    ``counted``: a number may stand between time and event.
     """
 
     pattern: re.Pattern[bytes]
     remark: bytes = b""
     unit_ns: int = 1_000_000_000
+    counted: bool = False
 
     def match(self, text: bytes) -> re.Match[bytes] | None:
         return self.pattern.match(text, 0, LONGEST_HEAD)
+
+
+@lru_cache(1 << 14)
+def head_of(layout: Layout, text: bytes) -> Head | None:
+    """What stands in front of a time with a colon behind it; None if no line has such a head.
+
+    What holds with one time holds with every other: only its digits differ, and nothing else of the pattern can end
+    within digits that a point or a colon ends.
+    """
+    match = layout.match(text + (b"0.0: x" if layout.unit_ns > 1 else b"0: x"))
+    return _head(match) if match and match.start("time") == len(text) else None
+
+
+def _head(match: re.Match[bytes]) -> Head | None:
+    """None if the thread's number can't be one."""
+    cpu = match["cpu"]
+    return (match["comm"], int(match["tid"]), -1 if cpu is None else int(cpu)) if len(match["tid"]) <= 9 else None
 
 
 @dataclass(slots=True)
@@ -69,45 +98,122 @@ class _Fields:
     """What each line's head says and where its event's word starts (N,); only rows of ``found`` mean anything."""
 
     found: Bools
-    cpu: Ints
-    tid: Ints
-    comm: Ints
+    cpu: NDArray[np.int32]
+    tid: NDArray[np.int32]
+    comm: NDArray[np.int32]
     time_ns: Ints
     word: Ints
+    comms: Interner = field(default_factory=Interner)
+    #: What a compiled loop found, of which ``time_ns`` and ``word`` are rows, and the words in it.
+    scanned: tuple[Ints, Table] | None = None
+
+    def of(self, rows: Ints) -> _Fields:
+        """Those of some lines."""
+        cpu, tid, comm = (column[rows] for column in (self.cpu, self.tid, self.comm))
+        return _Fields(self.found[rows], cpu, tid, comm, self.time_ns[rows], self.word[rows], self.comms)
+
+    def code(self, head: Head) -> tuple[int, int, int]:
+        """Cpu, thread and the command's code (-1: none)."""
+        comm, tid, cpu = head
+        return cpu, tid, -1 if comm is None else self.comms(decode(comm))
 
 
-def read_chunk(lines: Lines, layout: Layout, builder: Builder, other: Callable[[int, int, bytes], None]) -> None:
-    """Add the chunk's events to the builder.
-
-    ``other(row, line, text)`` gets every line that is no event, with the number of events above it. Inferred events
-    of an earlier mending are counted and passed over.
+@dataclass(slots=True)
+class Parsed:
+    """What a chunk holds, by itself. ``lines`` (K,): those of its events; ``others``: those that are none, and
+    ``above``, the number of events above each. ``cut``: the line that breaks off, 0 if none does.
     """
-    silent = lines.holding(INFERRED) if INFERRED in lines.raw else np.empty(0, np.int64)
-    builder.inferred += len(silent)
+
+    inferred: int
+    cut: int
+    others: list[tuple[int, bytes]]
+    above: Ints
+    lines: Ints
+    fields: _Fields
+    comm: Coded
+    details: Details | None
+
+    def add_to(self, builder: Builder, other: Callable[[int, int, bytes], None]) -> None:
+        """Add the events. ``other(row, line, text)`` gets every line that is none, with the number of events above it.
+
+        Inferred events of an earlier mending are counted.
+        """
+        builder.inferred += self.inferred
+        for above, (line, text) in zip((builder.rows + self.above).tolist(), self.others, strict=True):
+            other(above, line, text)
+        if self.cut:
+            builder.bad(self.cut, "the line is cut short")
+        if self.details is None:
+            return
+        fields, details = self.fields, self.details
+        builder.add(
+            time_ns=fields.time_ns,
+            cpu=fields.cpu,
+            tid=fields.tid,
+            comm=self.comm.among(builder.comms),
+            name=details.name.among(builder.names),
+            phase=details.phase,
+            args=details.args,
+            ret=details.ret,
+            line=self.lines,
+        )
+
+
+def parse(lines: Lines, layout: Layout, arch: str = DEFAULT_ARCH) -> Parsed:
+    """Read a chunk; needs nothing of the chunks around it."""
+    silent = lines.holding(INFERRED)
     wanted = lines.end > lines.start
     wanted[silent] = False
+    cut = False
     if lines.cut and wanted[-1]:
         last = lines.text(len(lines) - 1)
         event = layout.match(last)
-        if event and CUT.match(last, event.start("event")):
-            builder.bad(lines.first + len(lines) - 1, "the line is cut short")
-            wanted[-1] = False
-    fields = _locate(lines, layout, builder, np.flatnonzero(wanted))
-    if layout.remark and layout.remark in lines.raw:
-        for i in lines.holding(layout.remark).tolist():
-            if fields.found[i] and lines.raw.startswith(layout.remark, int(fields.word[i])):
-                fields.found[i] = False
+        cut = event is not None and CUT.match(last, event.start("event")) is not None
+        wanted[-1] = not cut
+    fields = _locate(lines, layout, wanted)
+    fields.found[_remarks(lines, layout.remark, fields)] = False
     rows = np.flatnonzero(fields.found)
-    above = np.cumsum(fields.found)
-    for i in np.flatnonzero(wanted & ~fields.found).tolist():
-        other(builder.rows + int(above[i]), lines.first + i, lines.text(i))
-    if len(rows):
-        _add_events(lines, fields, rows, builder)
+    others = np.flatnonzero(wanted & ~fields.found)
+    details = _details(lines, fields, rows, arch) if len(rows) else None
+    return Parsed(
+        len(silent),
+        lines.first + len(lines) - 1 if cut else 0,
+        [(lines.first + i, lines.text(i)) for i in others.tolist()],
+        np.searchsorted(rows, others),
+        lines.first + rows,
+        fields.of(rows),
+        Coded.of(fields.comm[rows], list(fields.comms.codes)),
+        details,
+    )
 
 
-def _locate(lines: Lines, layout: Layout, builder: Builder, rows: Ints) -> _Fields:
+def _remarks(lines: Lines, remark: bytes, fields: _Fields) -> Ints:
+    """The lines whose event's word starts as a remark does."""
+    if not remark:
+        return np.empty(0, np.int64)
+    if fields.scanned is None:
+        likely = lines.holding(remark)
+    else:
+        (*_, code), words = fields.scanned
+        flags = np.array([*(w.startswith(remark) for w in words.words(lines.raw)), True])
+        likely = np.flatnonzero(fields.found & flags[code])
+    meant = [i for i in likely.tolist() if fields.found[i] and lines.raw.startswith(remark, int(fields.word[i]))]
+    return np.array(meant, np.int64)
+
+
+def _details(lines: Lines, fields: _Fields, rows: Ints, arch: str) -> Details:
+    if fields.scanned is None:
+        return details_by_columns(lines, fields.word[rows], lines.end[rows], arch)
+    return details_compiled(lines, *fields.scanned, rows, arch)
+
+
+def _locate(lines: Lines, layout: Layout, wanted: Bools) -> _Fields:
     n = len(lines)
-    fields = _Fields(np.zeros(n, bool), *(np.zeros(n, np.int64) for _ in range(5)))
+    cpu, tid, comm = np.zeros((3, n), np.int32)
+    fields = _Fields(np.zeros(n, bool), cpu, tid, comm, np.zeros(n, np.int64), np.zeros(n, np.int64))
+    if lines.large:
+        _locate_compiled(lines, layout, wanted, fields)
+    rows = np.flatnonzero(wanted & ~fields.found)
     at = rounds = 0
     while at < len(rows):
         row = int(rows[at])
@@ -117,18 +223,42 @@ def _locate(lines: Lines, layout: Layout, builder: Builder, rows: Ints) -> _Fiel
         if match is None:
             continue
         time = _time_ns(match["time"], layout.unit_ns)
-        head = _head(match, builder)
+        head = _head(match)
         if time is None or head is None:
             continue
         fields.found[row] = True
-        fields.comm[row], fields.tid[row], fields.cpu[row] = head
+        fields.cpu[row], fields.tid[row], fields.comm[row] = fields.code(head)
         fields.time_ns[row] = time
         fields.word[row] = int(lines.start[row]) + match.start("event")
         if rounds < ROUNDS and len(rows) - at >= WORTHWHILE:
             rounds += 1
             rows = rows[at:]
-            rows, at = rows[~_locate_alike(lines, layout, builder, match, rows, fields)], 0
+            rows, at = rows[~_locate_alike(lines, layout, match, rows, fields)], 0
     return fields
+
+
+def _locate_compiled(lines: Lines, layout: Layout, wanted: Bools, fields: _Fields) -> None:
+    """Fill in the lines of which a compiled loop finds the time and the pattern takes what stands in front of it."""
+    from tracemend.formats.kernel_scan import CODE, HEAD, TIME, WORD, scan_lines
+    from tracemend.formats.text_scan import table_of
+
+    n = len(lines)
+    heads, found = table_of("heads", n), scratch("fields", (5, n), np.int64)
+    words = table_of("words", 2 * n)  # a line has another one where the pattern finds another time
+    units = np.array([layout.unit_ns // 10**d for d in range(19) if 10**d <= layout.unit_ns])
+    scan_lines(lines.data, (lines.start, lines.end, wanted), units, layout.counted, heads, words, found)
+    texts = heads.words(lines.raw)
+    known = np.zeros((4, len(texts) + 1), np.int32)  # whether it is a head at all, cpu, tid, comm; the last: none
+    for code, text in enumerate(texts):
+        head = head_of(layout, text)
+        if head is not None:
+            known[:, code] = True, *fields.code(head)
+    head_code = found[HEAD]
+    fields.found = known[0][head_code] > 0
+    found[CODE, ~fields.found] = -1  # the word is behind another time, if there is one
+    fields.cpu, fields.tid, fields.comm = (column[head_code] for column in known[1:])
+    fields.time_ns, fields.word = found[TIME], found[WORD]
+    fields.scanned = found, words
 
 
 def _time_ns(text: bytes, unit_ns: int) -> int | None:
@@ -140,17 +270,7 @@ def _time_ns(text: bytes, unit_ns: int) -> int | None:
     return time if time <= LATEST else None
 
 
-def _head(match: re.Match[bytes], builder: Builder) -> tuple[int, int, int] | None:
-    """Command code (-1: none), thread and cpu (-1: none); None if the thread's number can't be one."""
-    if len(match["tid"]) > 9:
-        return None
-    comm, cpu = match["comm"], match["cpu"]
-    return -1 if comm is None else builder.comms(decode(comm)), int(match["tid"]), -1 if cpu is None else int(cpu)
-
-
-def _locate_alike(
-    lines: Lines, layout: Layout, builder: Builder, match: re.Match[bytes], rows: Ints, fields: _Fields
-) -> Bools:
+def _locate_alike(lines: Lines, layout: Layout, match: re.Match[bytes], rows: Ints, fields: _Fields) -> Bools:
     """Fill in those of ``rows`` (R,) whose time stands in the same columns as that of ``match``; returns which.
 
     Everything in front of the time is a head. One line of each distinct head goes through the pattern; that holds for
@@ -187,15 +307,13 @@ def _locate_alike(
         pa.binary(begin), len(rows), [None, pa.py_buffer(np.ascontiguousarray(window_RH[:, :begin]))]
     ).dictionary_encode()
     codes = heads.indices.to_numpy()
-    known = np.zeros((len(heads.dictionary), 4), np.int64)  # comm, tid, cpu, and whether it is a head at all
+    known = np.zeros((len(heads.dictionary), 4), np.int64)  # cpu, tid, comm, and whether it is a head at all
     needed = np.bincount(codes, weights=alike, minlength=len(known)) > 0
     for code in np.flatnonzero(needed).tolist():
-        own = layout.match(heads.dictionary[code].as_py() + match.string[begin:LONGEST_HEAD])
-        if own is not None and own.span("time") == (begin, colon):
-            head = _head(own, builder)
-            if head is not None:
-                known[code] = *head, True
-    comm, tid, cpu, is_head = known[codes].T
+        head = head_of(layout, heads.dictionary[code].as_py())
+        if head is not None:
+            known[code] = *fields.code(head), True
+    cpu, tid, comm, is_head = known[codes].T
     alike &= is_head > 0
     to = rows[alike]
     fields.found[to] = True
@@ -203,82 +321,3 @@ def _locate_alike(
     fields.time_ns[to] = value[alike].astype(np.int64)
     fields.word[to] = word[alike]
     return alike
-
-
-def _kind(word: bytes) -> tuple[int, str]:
-    """What the word before an event's detail says: a kind and the event's name."""
-    colon = word.endswith(b":")
-    if word in STACKS:
-        return OTHER, STACKS[word]
-    group, _, short = decode(word.rstrip(b":")).rpartition(":")  # perf puts the tracepoint's group in front
-    if group and MODIFIERS.fullmatch(short):
-        short = group.rpartition(":")[2]
-    if colon and short in ("sys_enter", "sys_exit"):
-        return (RAW_ENTER if short == "sys_enter" else RAW_EXIT), short
-    if colon and short.startswith("sys_enter_"):
-        return NAMED_ENTER, canonical(short.removeprefix("sys_enter_"))
-    if colon and short.startswith("sys_exit_"):
-        return NAMED_EXIT, canonical(short.removeprefix("sys_exit_"))
-    if not colon and short.startswith("sys_"):
-        return NAMED, canonical(short.removeprefix("sys_"))
-    return OTHER, short
-
-
-def _word_ends(lines: Lines, word: Ints, end: Ints) -> Ints:
-    """Where each event's word (K,) ends: at a space, a parenthesis, or the line's end."""
-    window = sliding_window_view(lines.data, WORD_WIDTH)[word]
-    stop = (window == SPACE) | (window == OPEN)
-    length = stop.argmax(axis=1)
-    for i in np.flatnonzero((length == 0) & ~stop[:, 0]).tolist():  # no stop in the window
-        text = lines.raw[int(word[i]) : int(end[i])]
-        length[i] = min((p for p in (text.find(b" "), text.find(b"(")) if p >= 0), default=len(text))
-    ends: Ints = np.minimum(word + length, end)
-    return ends
-
-
-def _add_events(lines: Lines, fields: _Fields, rows: Ints, builder: Builder) -> None:
-    data = lines.data
-    end, word = lines.end[rows], fields.word[rows]
-    after = _word_ends(lines, word, end)
-    words = spans(lines.raw, word, after).dictionary_encode()
-    codes = words.indices.to_numpy()
-    kinds = [_kind(w) for w in words.dictionary.to_pylist()]
-    kind = np.array([k for k, _ in kinds], np.int8)[codes]
-    # raw_syscalls: NR and the number, then the arguments in parentheses or = and the result
-    detail = np.minimum(skip(data, after, SPACE), end)
-    raw = (kind == RAW_ENTER) | (kind == RAW_EXIT)
-    raw &= (data[detail] == 78) & (data[np.minimum(detail + 1, end)] == 82)  # NR
-    number_at = skip(data, np.where(raw, np.minimum(detail + 2, end), end), SPACE, most=8)
-    minus = data[number_at] == MINUS
-    number, number_end = digits_at(data, number_at + minus, most=9)
-    raw &= number_end > number_at + minus
-    kind[((kind == RAW_ENTER) | (kind == RAW_EXIT)) & ~raw] = OTHER  # the same word without a number
-    spelt = np.bincount(codes[~raw], minlength=len(kinds)) > 0  # the word is the name, and not NR and a number
-    name = np.array([builder.names(n) if s else -1 for (_, n), s in zip(kinds, spelt, strict=True)], np.int32)[codes]
-    if raw.any():
-        calls, inverse = np.unique(np.where(minus, -number, number)[raw], return_inverse=True)
-        arch = builder.options.arch
-        name[raw] = np.array([builder.names(call_name(c, arch)) for c in calls.tolist()], np.int32)[inverse]
-    opener = np.minimum(skip(data, np.where(raw, number_end, detail), SPACE, most=8), end)
-    mark = data[opener]
-    named = kind == NAMED
-    arrow = named & (data[detail] == MINUS)  # ->
-    is_enter = (kind == RAW_ENTER) | (kind == NAMED_ENTER) | (named & (data[after] == OPEN))
-    is_exit = (kind == RAW_EXIT) | (kind == NAMED_EXIT) | arrow
-    phase = np.where(is_enter, ENTER, np.where(is_exit, EXIT, INSTANT)).astype(np.int8)
-    begin = np.where((raw | named) & ((mark == OPEN) | (mark == EQUALS)), opener + 1, np.where(raw, opener, detail))
-    begin = np.minimum(skip(data, np.where(arrow, detail + 2, begin), SPACE, most=8), end)
-    closed = (raw | named) & is_enter & (data[np.maximum(end - 1, 0)] == CLOSE)
-    finish = np.maximum(end - closed, begin)
-    ascii_only = lines.raw.isascii()
-    builder.add(
-        time_ns=fields.time_ns[rows],
-        cpu=fields.cpu[rows].astype(np.int32),
-        tid=fields.tid[rows].astype(np.int32),
-        comm=fields.comm[rows].astype(np.int32),
-        name=name,
-        phase=phase,
-        args=as_strings(spans(lines.raw, begin, finish, ~is_exit), ascii_only),
-        ret=as_strings(spans(lines.raw, begin, finish, is_exit), ascii_only),
-        line=lines.first + rows,
-    )

@@ -13,13 +13,14 @@ event of its own, and so by that one's cpu.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Clock, Evidence, Format, Options, Pieces
-from tracemend.formats.kernel import Layout, read_chunk
-from tracemend.formats.text import LOOKED_AT, Lines, chunks, decode
+from tracemend.formats.kernel import Layout, Parsed, parse
+from tracemend.formats.text import LOOKED_AT, Lines, ahead, chunks, decode
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
@@ -66,7 +67,7 @@ TIMELESS = re.compile(
 )
 WITHOUT_TIMES = "perf script without times: record with -T (--timestamp), print with -F +time"
 
-LAYOUT = Layout(EVENT, REMARK)
+LAYOUT = Layout(EVENT, REMARK, counted=True)
 
 
 def recognise(head: bytes) -> bool:
@@ -134,11 +135,18 @@ def fill(builder: Builder, pieces: Pieces) -> None:
             mark = builder.marks[number]
             builder.marks[number] = replace(mark, cpu=builder.cpu_of(tid, mark.row))
 
-    for chunk, first in pieces:
-        if first == 1 and without_times(chunk[: 1 << 16]):
-            raise TraceError(builder.path, 1, WITHOUT_TIMES)
-        builder.taken += len(chunk)
-        read_chunk(Lines(chunk, first), LAYOUT, builder, other)
+    def timed() -> Iterator[tuple[bytes, int]]:
+        for chunk, first in pieces:
+            if first == 1 and without_times(chunk[: 1 << 16]):
+                raise TraceError(builder.path, 1, WITHOUT_TIMES)
+            builder.taken += len(chunk)
+            yield chunk, first
+
+    def work(piece: tuple[bytes, int]) -> Parsed:
+        return parse(Lines(*piece), LAYOUT, builder.options.arch)
+
+    for parsed in ahead(timed(), work, builder.options.jobs):
+        parsed.add_to(builder, other)
         if builder.options.sink:  # before the events around it are gone
             settle()
     settle()

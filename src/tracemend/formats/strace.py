@@ -25,8 +25,10 @@ from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
 from tracemend.formats.lookalikes import rival
 from tracemend.formats.rows import nanoseconds
+from tracemend.formats.strace_columns import Follower, Scanned, Threads, scan
 from tracemend.formats.stracelines import (
     CALL,
+    EXECS,
     HEAD,
     LATEST_NS,
     NO_RESULT,
@@ -38,7 +40,7 @@ from tracemend.formats.stracelines import (
     known,
     over,
 )
-from tracemend.formats.text import LOOKED_AT, Ints, chunks, decode
+from tracemend.formats.text import LOOKED_AT, Ints, ahead, chunks, decode
 from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.evidence import Doubt
 from tracemend.trace.syscalls import LAST_CALLS
@@ -46,7 +48,6 @@ from tracemend.trace.syscalls import LAST_CALLS
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
 #: The thread whose execve took over its process, and that process's number.
 HEIR = re.compile(rb"superseded by execve in pid (\d{1,9})")
-EXECS = (b"execve", b"execveat")
 #: Events that are added to a trace at once.
 BATCH = 1 << 18
 
@@ -122,10 +123,14 @@ class _Events:
     def pack(self) -> None:
         """Put what came since the last time into arrays."""
         if self.numbers:
-            self.times.append(np.array(self.numbers, np.int64))
             args, ret = zip(*self.words, strict=True)
-            self.texts.append((pa.array(args, pa.string()), pa.array(ret, pa.string())))
-            self.numbers, self.words = [], []
+            self.take(np.array(self.numbers, np.int64), pa.array(args, pa.string()), pa.array(ret, pa.string()))
+
+    def take(self, numbers: Ints, args: pa.Array, ret: pa.Array) -> None:
+        """Add what came since the last time, as arrays."""
+        self.times.append(numbers)
+        self.texts.append((args, ret))
+        self.numbers, self.words = [], []
 
     def add_to(self, builder: Builder) -> None:
         """Add all of them in order of time; raises TraceError where the time of one thread runs backwards."""
@@ -170,12 +175,12 @@ def _in_order(path: Path, table: Ints) -> Ints:
 
 
 @dataclass(slots=True)
-class _Reader:
+class Reader:
     """What is known of a file of strace's up to one of its lines.
 
     ``held``: a call without an end so far, and its line: strace was stopped in it, or something was written in between.
     ``left``: the call that the line above left unfinished; with ``-z`` its end may follow without a head.
-    ``open``: each thread's call that didn't return yet, which nothing but its end can follow. ``over``: whether nothing
+    ``over``: whether nothing
     need follow.
     """
 
@@ -185,14 +190,13 @@ class _Reader:
     alive: set[int]
     clock: Clock = field(default_factory=Clock)
     events: _Events = field(default_factory=_Events)
-    seen: set[int] = field(default_factory=set)
+    threads: Threads = field(default_factory=Threads)
     names: dict[bytes, int] = field(default_factory=dict)
     timed: bool | None = None
     columned: bool | None = None
     index: int = 0
     held: tuple[int, bytes] | None = None
     left: tuple[re.Match[bytes], bytes] | None = None
-    open: dict[int, bytes] = field(default_factory=dict)
     by_hand: bool = False
     headless: bool = False
     torn: bool = False
@@ -229,9 +233,9 @@ class _Reader:
         if text.endswith(b"+++"):
             gone = int(head["pid"] or head["column"] or self.alone)
             heir = HEIR.search(text)
-            self.open.pop(gone, None)
+            self.threads.leave(gone)
             self.alive.discard(int(heir[1]) if heir else gone)
-            self.over = self.seen.isdisjoint(self.alive)
+            self.over = self.alive.isdisjoint(self.threads.places)
             self.alone = next(iter(self.alive)) if len(self.alive) == 1 else self.main
         return True
 
@@ -268,20 +272,18 @@ class _Reader:
         args, ret, took = said
         tid = int(pid or column or self.alone)
         self.alive.add(tid)
-        if tid not in self.seen:
-            self.seen.add(tid)
+        code = self.name(name)
+        if tid not in self.threads.places:
+            self.threads.add(tid)
             self.by_hand |= resumed or args.startswith(b"<... resuming interrupted")
             self.headless |= self.index == 0 and name not in EXECS
         else:
-            begun = self.open.pop(tid, None)
-            self.torn |= name not in EXECS and (begun != name if resumed else begun is not None)
+            begun = self.threads.leave(tid)
+            self.torn |= name not in EXECS and (begun != code if resumed else begun >= 0)
         if ret == b"?":
-            self.open[tid] = name
+            self.threads.enter(tid, code)
         command = own or other
         comm = -1 if command is None else self.builder.comms(decode(command))
-        code = self.names.get(name)
-        if code is None:
-            code = self.names[name] = self.builder.names(decode(name))
         now = self.index if time is None else time
         if not resumed:
             self.events.numbers.append((now, False, tid, comm, code, ENTER, line))
@@ -293,6 +295,13 @@ class _Reader:
             self.events.words.append((None, decode(ret)))
             self.index += 1
         return True
+
+    def name(self, name: bytes) -> int:
+        """A name's code in the trace."""
+        code = self.names.get(name)
+        if code is None:
+            code = self.names[name] = self.builder.names(decode(name))
+        return code
 
     def _wrong(self, time: int | None, columned: bool) -> str:
         """How a line doesn't fit the others."""
@@ -324,9 +333,13 @@ def read(path: Path, options: Options) -> Trace:
     """Read strace's text; raises TraceError."""
     builder = Builder(path, "strace", options, mixed=True)
     main = main_thread(path)
-    reader = _Reader(builder, main, main, {main})
+    reader = Reader(builder, main, main, {main})
     cut = False
-    for chunk, first in chunks(path):
+    for piece in ahead(chunks(path), scan, options.jobs):
+        if isinstance(piece, Scanned):
+            cut = not Follower(reader, piece).follow() and piece.cut
+            continue
+        chunk, first = piece
         *whole, rest = chunk.split(b"\n")
         for line, text in enumerate(whole, first):
             reader.read(line, text.rstrip(b"\r"))

@@ -36,6 +36,7 @@ SILENT = re.compile(
 ATTACHED = re.compile(rb"Process (?P<pid>\d{1,9}) (?P<how>attached|detached)(?: with \d+ threads)?(?: \(.{0,80}\))?$")
 #: Who says so, at the end of what stands in front.
 SAYING = re.compile(rb"(?:/(?:[\w.-]+/)*)?strace: $")
+EXECS = (b"execve", b"execveat")
 #: A result of these is none: the call didn't return.
 NO_RESULT = (b"?", b"? <unavailable>")
 

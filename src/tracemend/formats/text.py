@@ -12,10 +12,15 @@ import bz2
 import gzip
 import io
 import lzma
+import math
+import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +32,13 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-CHUNK = 1 << 19
+Piece = TypeVar("Piece", bound=tuple[Any, ...])
+Done = TypeVar("Done")
+
+#: A text is read in pieces of about this size: large ones from where much was read, or is to be.
+CHUNK, LARGE = 1 << 19, 1 << 20
+#: Reading so many bytes takes longer than getting the compiled loops ready.
+MUCH = 1 << 24
 LONGEST_LINE = 1 << 20
 #: A file may begin with the rest of a line that was cut off: so many lines are looked at for the first event.
 LOOKED_AT = 50
@@ -65,13 +76,21 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
         raise TraceError(path, 0, f"can't read it: {e}") from e
 
 
-def chunks(path: Path, size: int = CHUNK) -> Iterator[tuple[bytes, int]]:
-    """The file in pieces of about ``size`` bytes that end at a line's end, each with the number of its first line.
+def chunks(path: Path) -> Iterator[tuple[bytes, int]]:
+    """The file in pieces that end at a line's end, each with the number of its first line.
 
     Raises TraceError on a line longer than 1 MiB (a binary file, most likely) and on a broken compressed file.
     """
+    known = path.stat().st_size
+
+    def read() -> bytes:
+        nonlocal known
+        block = f.read(CHUNK if known < MUCH else LARGE)
+        known += len(block)
+        return block
+
     with open_binary(path) as f:
-        yield from pieces(lambda: f.read(size), path)
+        yield from pieces(read, path)
 
 
 def pieces(read: Callable[[], bytes], path: Path) -> Iterator[tuple[bytes, int]]:
@@ -93,34 +112,107 @@ def pieces(read: Callable[[], bytes], path: Path) -> Iterator[tuple[bytes, int]]
             continue
         piece, rest = rest + block[:cut], block[cut:]
         yield piece, line
-        line += int(np.count_nonzero(np.frombuffer(piece, np.uint8) == 10))  # much faster than bytes.count
+        line += count_lines(piece)
     if rest:
         yield rest, line
+
+
+def is_large(text: bytes) -> bool:
+    """Whether a piece is worth compiled loops and threads."""
+    return len(text) > CHUNK
+
+
+def ahead(pieces: Iterable[Piece], work: Callable[[Piece], Done], jobs: int) -> Iterator[Done]:
+    """What ``work`` makes of each piece, in order. Large pieces, whose text comes first in each, are worked on in so
+    many threads ahead of the one that is asked for; a small one, such as comes from a pipe, never waits for the next.
+
+    What ``pieces`` raises comes behind what was made of the pieces before.
+    """
+    waiting: deque[Future[Done]] = deque()
+    with ExitStack() as stack:
+        pool: ThreadPoolExecutor | None = None
+        try:
+            for piece in pieces:
+                if jobs > 1 and is_large(piece[0]):
+                    if pool is None:
+                        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+                    waiting.append(pool.submit(work, piece))
+                    if len(waiting) > jobs:
+                        yield waiting.popleft().result()
+                else:
+                    while waiting:
+                        yield waiting.popleft().result()
+                    yield work(piece)
+        except TraceError:
+            while waiting:
+                yield waiting.popleft().result()
+            raise
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def count_lines(text: bytes) -> int:
+    """How many line ends there are, much faster than bytes.count."""
+    data = np.frombuffer(text, np.uint8)
+    if not is_large(text):
+        return int(np.count_nonzero(data == 10))
+    from tracemend.formats.text_scan import count
+
+    return count(data, 10)
+
+
+class _Scratch(threading.local):
+    def __init__(self) -> None:
+        self.arrays: dict[str, Bytes] = {}
+
+
+_SCRATCH = _Scratch()
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """An array to work in, which is this thread's and holds until it asks for the same name again: to be given fresh
+    memory takes the system longer than what is done in it."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    held = _SCRATCH.arrays.get(name)
+    if held is None or len(held) < size:
+        held = _SCRATCH.arrays[name] = np.empty(size + size // 4, np.uint8)
+    return held[:size].view(dtype).reshape(shape)
 
 
 class Lines:
     """A chunk of text, cut into lines.
 
     ``data`` (D + padding,) bytes; ``start``, ``end`` (N,) each line's span without its line end. ``cut``: the last
-    line has no line end, which at the end of a file may mean that the rest of it is missing.
+    line has no line end, which at the end of a file may mean that the rest of it is missing. ``large``: worth compiled
+    loops; then the arrays are of this thread's ``scratch``, and hold until its next chunk.
     """
 
     def __init__(self, chunk: bytes, first: int) -> None:
         self.raw = chunk
+        self.ascii = chunk.isascii()
+        self.large = is_large(chunk)
         size = len(chunk)
-        data = np.zeros(size + _PAD, np.uint8)
+        data = scratch("data", (size + _PAD,), np.uint8) if self.large else np.empty(size + _PAD, np.uint8)
         data[:size] = np.frombuffer(chunk, np.uint8)
+        data[size:] = 0
         self.data: Bytes = data
-        newline = np.flatnonzero(data[:size] == 10)
         self.cut = bool(size) and data[size - 1] != 10
+        self.first = first
+        self.start, self.end = self._cut_compiled(size) if self.large else self._cut(size)
+
+    def _cut(self, size: int) -> tuple[Ints, Ints]:
+        newline = np.flatnonzero(self.data[:size] == 10)
         if self.cut:
             newline = np.append(newline, size)
-        self.end: Ints = newline
-        self.start: Ints = np.concatenate([[0], newline[:-1] + 1]) if len(newline) else newline
-        self.first = first
-        carriage = (self.end > self.start) & (data[self.end - 1] == 13)
-        if carriage.any():
-            self.end = self.end - carriage
+        start = np.concatenate([[0], newline[:-1] + 1]) if len(newline) else newline
+        return start, newline - ((newline > start) & (self.data[newline - 1] == 13))
+
+    def _cut_compiled(self, size: int) -> tuple[Ints, Ints]:
+        from tracemend.formats.text_scan import cut_lines
+
+        spans = scratch("lines", (2, count_lines(self.raw) + self.cut), np.int64)
+        cut_lines(self.data, size, spans)
+        return spans[0], spans[1]
 
     def __len__(self) -> int:
         return len(self.start)
@@ -130,10 +222,10 @@ class Lines:
 
     def holding(self, needle: bytes) -> Ints:
         """The lines that contain ``needle``, in order."""
-        found, at = [], self.raw.find(needle)
+        found, at = [], self.raw.rfind(needle)  # backwards is twice as fast where nothing is found
         while at >= 0:
             found.append(at)
-            at = self.raw.find(needle, at + 1)
+            at = self.raw.rfind(needle, 0, at)
         return np.unique(np.searchsorted(self.start, found, side="right") - 1)
 
 

@@ -63,10 +63,12 @@ class Placing:
         waiting = [*self._waiting, *map(_Waiting, marks)]
         rows = rows_by(held.cpu) if waiting else {}
         merged: dict[tuple[int, int], _Waiting] = {}
-        for one in waiting:
-            stream = rows.get(one.mark.cpu, np.empty(0, np.int64))
-            # a mark that comes too late for its place has it in front of what was handed on
-            at = int(np.searchsorted(stream, max(one.mark.row, own) - held.first))
+        places = np.zeros(len(waiting), np.int64)
+        # a mark that comes too late for its place has it in front of what was handed on
+        row = np.maximum(np.array([w.mark.row for w in waiting], np.int64), own) - held.first
+        for cpu, those in rows_by(np.array([w.mark.cpu for w in waiting], np.int64)).items():
+            places[those] = np.searchsorted(rows.get(cpu, np.empty(0, np.int64)), row[those])
+        for one, at in zip(waiting, places.tolist(), strict=True):
             found = merged.setdefault((one.mark.cpu, at), one)
             if found is not one:
                 found.mark = _joined(found.mark, one.mark)
