@@ -2,8 +2,10 @@
 
     python benchmarks/ctf.py [--events 100000] [--runs 3] [--windows] [--out benchmarks/results/ctf.json]
 
-Records an LTTng-UST trace (the tests' program) and one of perf, as root. Times are processor seconds, the least of all
-runs: ours and babeltrace2's bindings without the interpreter's start, babeltrace2's text without anything taken off.
+Records LTTng-UST traces (the tests' program, thirty short runs of it with buffers of their own, every allocation of
+threads by LTTng's wrapper of libc) and two of perf, as root. Times are processor seconds, the least of all runs: ours
+and babeltrace2's bindings without the interpreter's start, babeltrace2's text without anything taken off; whole
+commands are compared with that, too.
 ``--windows`` measures only windows around few gaps against a whole reading, and leaves the other results as they are.
 Headers are looked at (``scan --quick``) in files made of one recorded packet over and over, padded to a size.
 """
@@ -16,6 +18,7 @@ import os
 import resource
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -26,7 +29,8 @@ from common import ROOT
 from reading import about
 
 from tracemend.formats import glance, read, read_windows
-from tracemend.mending.run import CONTEXT
+from tracemend.formats.ctf.tsdl import read_metadata
+from tracemend.menders.base import CONTEXT
 
 #: What reads every field of every event by babeltrace2's bindings; prints events and processor seconds.
 BINDINGS = """
@@ -55,6 +59,20 @@ print(events, time.process_time() - begin)
 """
 
 
+#: Threads that allocate: what LTTng's wrapper of libc is given to record.
+THREADS = """
+import json, sys, threading
+
+def work():
+    for _ in range(int(sys.argv[1]) // 40):
+        json.loads(json.dumps([*range(100), *["a" * 500] * 20]))
+
+threads = [threading.Thread(target=work) for _ in range(40)]
+[t.start() for t in threads]
+[t.join() for t in threads]
+"""
+
+
 def build(folder: Path) -> Path:
     """The tests' program with tracepoints, compiled."""
     source, program = ROOT / "tests" / "formats" / "ctf_app", folder / "app"
@@ -63,35 +81,60 @@ def build(folder: Path) -> Path:
     return program
 
 
-def record_lttng(folder: Path, program: Path, events: int) -> Path:
-    """The tests' program under LTTng, losing nothing."""
-    session = f"benchmark-{os.getpid()}"
+def record_lttng(folder: Path, name: str, run: Callable[[], None], channel: str, events: str = "demo:*") -> Path:
+    """What happens in the run under LTTng, losing nothing."""
+    session = f"benchmark-{os.getpid()}-{name}"
     for command in (
-        f"create {session} --output={folder / 'lttng'}",
-        f"enable-channel -u -s {session} ch --subbuf-size=8M --num-subbuf=4",
-        f"enable-event -u demo:* -c ch -s {session}",
+        f"create {session} --output={folder / name}",
+        f"enable-channel -u -s {session} ch {channel}",
+        f"enable-event -u {events} -c ch -s {session}",
         f"add-context -u -s {session} -c ch -t vtid -t procname -t vpid",
         f"start {session}",
     ):
         subprocess.run(["lttng", *command.split()], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([program, str(events * 2 // 5), "2"], check=True)
+    run()
     subprocess.run(["lttng", "destroy", session], check=True, stdout=subprocess.DEVNULL)
-    return folder / "lttng"
+    return folder / name
 
 
-def record_perf(folder: Path) -> Path:
-    """System calls and context switches of a listing, by perf."""
-    data = folder / "perf.data"
-    events = "raw_syscalls:*,sched:sched_switch"
+def recorded(folder: Path, program: Path, events: int) -> dict[str, Path]:
+    """All traces that are read whole, by what they are called in the results."""
+
+    def processes() -> None:
+        for _ in range(30):
+            subprocess.run([program, str(events // 75), "2"], check=True)
+
+    def allocating() -> None:
+        wrapped = os.environ | {"LD_PRELOAD": "liblttng-ust-libc-wrapper.so"}
+        subprocess.run(["/usr/bin/python3", "-c", THREADS, str(events // 25)], env=wrapped, check=True)
+
+    def demo() -> None:
+        subprocess.run([program, str(events * 2 // 5), "2"], check=True)
+
+    large = "--subbuf-size=8M --num-subbuf=8"
+    return {
+        "LTTng-UST": record_lttng(folder, "lttng", demo, large),
+        "LTTng-UST, 30 processes": record_lttng(
+            folder, "processes", processes, "--buffers-pid --subbuf-size=256k --num-subbuf=4"
+        ),
+        "LTTng-UST, 40 threads' allocations": record_lttng(folder, "libc", allocating, large, "lttng_ust_libc:*"),
+        "perf data convert": record_perf(folder, "raw_syscalls:*,sched:sched_switch"),
+        "perf data convert, 1.1 MB of metadata": record_perf(folder, "syscalls:*,sched:*"),
+    }
+
+
+def record_perf(folder: Path, events: str) -> Path:
+    """System calls and scheduling of a listing, by perf."""
+    data, name = folder / "perf.data", f"perf-{events.partition(':')[0]}"
     listing = ["find", "/usr/share", "-size", "+1"]
     subprocess.run(
         ["perf", "record", "-q", "-m", "4096", "-e", events, "-o", data, "--", *listing],
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    convert = ["perf", "data", "convert", "-f", "-i", data, "--to-ctf", folder / "perf"]
+    convert = ["perf", "data", "convert", "-f", "-i", data, "--to-ctf", folder / name]
     subprocess.run(convert, check=True, capture_output=True)
-    return folder / "perf"
+    return folder / name
 
 
 def ours(folder: Path) -> tuple[int, float]:
@@ -107,11 +150,33 @@ def bindings(folder: Path) -> tuple[int, float]:
     return int(done[0]), float(done[1])
 
 
-def text(folder: Path) -> tuple[int, float]:
+def command(*words: str | Path) -> tuple[int, float]:
+    """Lines that a command prints, and its processor seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    printed = subprocess.run(["babeltrace2", folder], capture_output=True, check=True).stdout
+    printed = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return printed.count(b"\n"), after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def text(folder: Path) -> tuple[int, float]:
+    return command("babeltrace2", folder)
+
+
+def scan(folder: Path) -> tuple[int, float]:
+    return command(sys.executable, "-m", "tracemend", "scan", folder)
+
+
+def quick(folder: Path) -> tuple[int, float]:
+    return command(sys.executable, "-m", "tracemend", "scan", "--quick", folder)
+
+
+def metadata(folder: Path) -> tuple[int, float]:
+    """Bytes of all metadata, and what reading it takes."""
+    files = list(folder.rglob("metadata"))
+    begin = time.process_time()
+    for file in files:
+        read_metadata(file)
+    return sum(f.stat().st_size for f in files), time.process_time() - begin
 
 
 def fastest(runs: int, work: Callable[[Path], tuple[int, float]], folder: Path) -> tuple[int, float]:
@@ -126,6 +191,8 @@ def measure(folder: Path, runs: int) -> dict[str, Any]:
     events = {count for count, _ in results.values()}
     assert len(events) == 1, f"they read different numbers of events: {results}"
     rates = {name: count / seconds for name, (count, seconds) in results.items()}
+    commands = {work.__name__: fastest(runs, work, folder)[1] for work in (scan, quick)}
+    size, parsing = fastest(runs, metadata, folder)
     return {
         "events": events.pop(),
         "bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
@@ -134,6 +201,11 @@ def measure(folder: Path, runs: int) -> dict[str, Any]:
         "babeltrace2_text_events_per_s": round(rates["text"]),
         "times_babeltrace2_python": round(rates["ours"] / rates["bt2"], 1),
         "times_babeltrace2_text": round(rates["ours"] / rates["text"], 2),
+        "scan_of_babeltrace2_text_s": round(commands["scan"] / results["text"][1], 2),
+        "quick_of_babeltrace2_text_s": round(commands["quick"] / results["text"][1], 2),
+        "babeltrace2_text_s": round(results["text"][1], 2),
+        "metadata_bytes": size,
+        "metadata_mb_per_s": round(size / parsing / 1e6, 2),
     }
 
 
@@ -222,7 +294,7 @@ def main() -> None:
             document = json.loads(chosen.out.read_text()) | {"windows": {**windows, "made": made}}
             chosen.out.write_text(json.dumps(document, indent=1) + "\n")
             return
-        traces = {"LTTng-UST": record_lttng(folder, program, chosen.events), "perf data convert": record_perf(folder)}
+        traces = recorded(folder, program, chosen.events)
         for title, trace in traces.items():
             results[title] = measure(trace, chosen.runs)
             print(title, results[title], flush=True)

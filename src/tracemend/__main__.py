@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -12,6 +13,7 @@ STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
 def main() -> None:
     """Run the command line. An interrupt ends it without a traceback, also while it is still being loaded."""
     open_streams()
+    gc.set_threshold(100_000)  # of what is made while loading nothing is garbage, and looking for some takes a tenth
     try:
         from tracemend.cli.app import main as run
 

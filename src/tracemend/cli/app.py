@@ -26,7 +26,7 @@ from tracemend.cli.record import record
 from tracemend.cli.report import report
 from tracemend.cli.scan import scan
 from tracemend.cli.strip import strip
-from tracemend.cli.terminal import complain, out
+from tracemend.cli.terminal import complain, say
 from tracemend.cli.train import train
 from tracemend.errors import TracemendError
 
@@ -83,7 +83,7 @@ def main() -> None:
 
 def _version(value: bool) -> None:
     if value:
-        out.print(f"tracemend {__version__}")
+        say(f"tracemend {__version__}")
         raise typer.Exit
 
 

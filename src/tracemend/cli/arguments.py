@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,7 @@ def read_trace(path: Path, format: str | None, arch: str, strict: bool) -> Trace
     """The whole trace. Raises TraceError, and typer.BadParameter for a format or architecture nobody knows."""
     from tracemend.formats import read
 
+    _spare_pandas()
     _check_names(format, arch)
     copy = on_disk(path)
     try:
@@ -59,6 +61,7 @@ def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: 
     """A trace piece by piece, with its progress shown. Raises as ``read_trace`` does."""
     from tracemend.formats import pieces, size
 
+    _spare_pandas()
     _check_names(format, arch)
     copy = on_disk(path, quiet)
     try:
@@ -71,6 +74,27 @@ def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: 
         warn(path, piece.trace.warnings)
     except TraceError as e:
         raise e if copy == path else TraceError(path, e.line, e.message) from None
+
+
+class _Absent:
+    """Says of pandas that it isn't installed."""
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def _spare_pandas() -> None:
+    """Have pyarrow look for pandas, as it does at its first array, while there is none: loading it takes a third of a
+    second, and no command has a data frame."""
+    import pyarrow as pa
+
+    sys.meta_path.insert(0, _Absent)
+    try:
+        pa.array([])
+    finally:
+        sys.meta_path.remove(_Absent)
 
 
 def read_windows(path: Path, context: int, format: str | None, arch: str, strict: bool) -> Trace:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import err, print_json, print_table, progress, say
+from tracemend.cli.terminal import print_json, print_table, progress, say, tell
 from tracemend.errors import TracemendError
 
 NamesArgument = Annotated[
@@ -52,7 +52,7 @@ def fetch(
     chosen = names or list({e.file: n for n, e in reversed(DATASETS.items()) if e.fetch}.values())[::-1]
     paths = []
     for name in chosen:
-        err.print(f"{name}: {find(name).home}", markup=False, soft_wrap=True)
+        tell(f"{name}: {find(name).home}")
         paths.append(fetch(name, to, archive))
         if not json_:
             say(str(paths[-1]))

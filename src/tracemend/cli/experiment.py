@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.terminal import err, progress, say
+from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import DataError
 
 
@@ -64,5 +64,5 @@ def experiment(
             added = lost.run(contests, results, tree, processes=jobs, command=typed, progress=update)
         else:
             added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=update)
-    err.print(f"{added:,} rows added", markup=False)
+    tell(f"{added:,} rows added")
     say(str(results))

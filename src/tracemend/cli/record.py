@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import GAPS_FOUND, err, print_json, say
+from tracemend.cli.terminal import GAPS_FOUND, print_json, say
 from tracemend.errors import OutputError
 
 
@@ -22,11 +22,12 @@ def _live() -> Iterator[Any]:
 
     def say(events: int, rate: float, lost: int) -> None:
         if sys.stderr.isatty():
-            err.print(f"{events:,} events, {rate:,.0f} a second, {lost:,} lost\033[K", end="\r", markup=False)
+            sys.stderr.write(f"{events:,} events, {rate:,.0f} a second, {lost:,} lost\033[K\r")
+            sys.stderr.flush()
 
     yield say
     if sys.stderr.isatty():
-        err.print("\033[K", end="\r")
+        sys.stderr.write("\033[K\r")
 
 
 def _say_pair(pair: Any, paths: list[Path], faults: list[str], json_: bool) -> None:

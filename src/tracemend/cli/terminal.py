@@ -10,11 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
-
 from tracemend.untrusted import json_text, printable
 
 if TYPE_CHECKING:
@@ -23,11 +18,8 @@ if TYPE_CHECKING:
 #: Exit codes of ``scan`` (and ``record``): events were lost; nobody can tell.
 GAPS_FOUND, CANT_TELL = 3, 4
 
-# a report of 80 columns in a pipe would cut tables off; people's terminals say how wide they are
-WIDTH = None if sys.stdout.isatty() else 120
-out = Console(width=WIDTH, highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Console(stderr=True, highlight=False)
-
+#: Columns of a table in a pipe: 80 would cut tables off; people's terminals say how wide they are.
+WIDTH = 120
 #: Columns that hold text: they stand on the left, numbers on the right.
 TEXT = ("known", "where", "command", "call", "side", "mender", "data")
 #: Where stderr is no terminal, a line says so often (in seconds) that work goes on.
@@ -35,8 +27,9 @@ OFTEN = 10.0
 
 
 def say(text: str) -> None:
-    """A line of data: nothing in it is markup, and no character of it acts on the terminal."""
-    out.print(_plain(text), markup=False)
+    """A line of data: no character of it acts on the terminal."""
+    sys.stdout.write(f"{_plain(text)}\n")
+    sys.stdout.flush()  # whoever follows a live trace waits for it
 
 
 def print_verdict(said: Verdict, share: str = "") -> None:
@@ -46,9 +39,15 @@ def print_verdict(said: Verdict, share: str = "") -> None:
         say(said.advice)
 
 
-def complain(text: str) -> None:
+def tell(text: str) -> None:
     """A line on stderr."""
-    err.print(f"tracemend: {_plain(text)}", markup=False, soft_wrap=True)
+    sys.stderr.write(f"{_plain(text)}\n")
+    sys.stderr.flush()
+
+
+def complain(text: str) -> None:
+    """A line on stderr that says who says it."""
+    tell(f"tracemend: {text}")
 
 
 def _plain(text: str) -> str:
@@ -83,12 +82,17 @@ def cpu_name(cpu: int) -> str:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
     """A table of plain text; numbers (all columns but TEXT) stand on the right."""
+    from rich.console import Console  # a twentieth of a second, which a command without a table doesn't wait for
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name, justify="left" if name in TEXT else "right")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))  # names are no markup
-    out.print(table)
+    piped = not sys.stdout.isatty()
+    Console(width=WIDTH if piped else None, highlight=False, soft_wrap=piped).print(table)
 
 
 class Update(Protocol):
@@ -111,6 +115,16 @@ def progress(title: str, quiet: bool = False) -> Iterator[Update]:
 
 @contextmanager
 def _bar(title: str) -> Iterator[Update]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -119,7 +133,7 @@ def _bar(title: str) -> Iterator[Update]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
         task = bar.add_task(title, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:

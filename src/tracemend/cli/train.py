@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tracemend.cli.arguments import SPLIT, ArchOption, SplitOption, read_trace
-from tracemend.cli.terminal import err, progress, say
+from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import OutputError, TracemendError, extra
 
 
@@ -103,7 +103,7 @@ def train(
     output.mkdir(parents=True, exist_ok=True)
     vocabulary.save(output / "vocabulary.json")
     parameters = sum(p.numel() for p in run.network.parameters())
-    err.print(f"{run.recipe.name}: {parameters:,} parameters, {sum(map(len, data)):,} events to learn from")
+    tell(f"{run.recipe.name}: {parameters:,} parameters, {sum(map(len, data)):,} events to learn from")
     with open(output / "log.jsonl", "a") as log, progress("training") as update:
         loss = 0.0
         for step in run.steps(data, check, every=every):

@@ -8,61 +8,71 @@ A trace may be a folder (CTF), which is recognised by the file of metadata in it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 from tracemend.errors import TraceError
-from tracemend.formats import (
-    babeltrace,
-    bpf,
-    ctf,
-    etl,
-    ftrace,
-    parquet,
-    perf,
-    perf_trace,
-    perfdata,
-    perfetto,
-    sequence,
-    strace,
-    sysdig,
-    systrace,
-    tracedat,
-    tracerpt,
-)
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Format, Options, cores
 from tracemend.formats.cutting import Sink
-from tracemend.formats.lookalikes import looks_like
 from tracemend.formats.text import MUCH, read_head
 from tracemend.trace.events import Glance, Trace
 from tracemend.trace.pieces import USUAL, Piece, Size, cut
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
+
+class _Formats(MutableMapping[str, Format]):
+    """Formats by their names. What reads one is imported when it is looked at: all of them take a tenth of a second."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._found: dict[str, Format | None] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Format:
+        found = self._found[name]
+        if found is None:
+            module = import_module(f"{__name__}.{MODULES.get(name, name)}")
+            found = self._found[name] = module.FORMAT
+        return found
+
+    def __setitem__(self, name: str, format: Format) -> None:
+        self._found[name] = format
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+#: Modules that can't have their format's name.
+MODULES = {"trace.dat": "tracedat", "perf.data": "perfdata", "perf-trace": "perf_trace"}
 #: In the order in which they are tried: magic numbers first, the least demanding text last.
-FORMATS: dict[str, Format] = {
-    f.name: f
-    for f in (
-        parquet.FORMAT,
-        tracedat.FORMAT,
-        etl.FORMAT,
-        perfdata.FORMAT,
-        ctf.FORMAT,
-        tracerpt.FORMAT,
-        perfetto.FORMAT,
-        systrace.FORMAT,
-        ftrace.FORMAT,
-        perf.FORMAT,
-        babeltrace.FORMAT,
-        sysdig.FORMAT,
-        perf_trace.FORMAT,
-        strace.FORMAT,
-        bpf.FORMAT,
-        sequence.FORMAT,
+FORMATS = _Formats(
+    (
+        "parquet",
+        "trace.dat",
+        "etl",
+        "perf.data",
+        "ctf",
+        "tracerpt",
+        "perfetto",
+        "systrace",
+        "ftrace",
+        "perf",
+        "babeltrace",
+        "sysdig",
+        "perf-trace",
+        "strace",
+        "bpf",
+        "sequence",
     )
-}
+)
 
 #: The end of what is said of a file that is no trace.
 CHOICE = f"; --format takes one of {', '.join(FORMATS)}"
@@ -82,6 +92,8 @@ def recognise(path: Path) -> Format:
     found = known(head)
     if found is not None:
         return found
+    from tracemend.formats.lookalikes import looks_like
+
     what = looks_like(head)
     seems = f" ({what})" if what else ""
     raise TraceError(path, 1, f"no known trace format{seems}{CHOICE}")

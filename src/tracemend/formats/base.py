@@ -362,12 +362,11 @@ class Builder:
             stored=self.stored,
         )
 
-    def _hand_on(self, around: int | None = None) -> None:
-        """Give the sink what is whole by now, the surroundings too (of so many events; else as many as they have)."""
+    def _hand_on(self, ended: bool = False) -> None:
+        """Give the sink what is whole by now with its surroundings; once all have ended, all but the last piece."""
         sink = self.options.sink
-        while sink and self.rows - self._cutting.own >= sink.size.events + (
-            sink.size.margin if around is None else around
-        ):
+        around = 0 if sink is None else 1 if ended else sink.size.margin
+        while sink and self.rows - self._cutting.own >= sink.size.events + around:
             sink.take(self._piece(sink, self._cutting.own + sink.size.events))
 
     def _piece(self, sink: Sink, until: int | None) -> Piece:

@@ -239,8 +239,8 @@ class Trace:
         array = self.table[column].combine_chunks()
         if isinstance(array, pa.ChunkedArray):
             array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
-        codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
-        return codes, array.dictionary.to_pylist()
+        codes = np.nan_to_num(array.indices.to_numpy(zero_copy_only=False), nan=-1)
+        return codes.astype(np.int32), array.dictionary.to_pylist()
 
     @cached_property
     def streams(self) -> dict[int, NDArray[np.int64]]:

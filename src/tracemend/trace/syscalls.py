@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from importlib import resources
+from pathlib import Path
 
 DEFAULT_ARCH = "x86_64"
 
@@ -54,7 +54,7 @@ NO_MODULE = "other"
 
 @cache
 def _document() -> dict[str, dict[str, dict[str, int]]]:
-    text = resources.files("tracemend.trace").joinpath("syscalls.json").read_text()
+    text = Path(__file__).with_name("syscalls.json").read_text()
     document: dict[str, dict[str, dict[str, int]]] = json.loads(text)
     return document
 
@@ -89,7 +89,7 @@ def canonical(kernel_name: str) -> str:
 @cache
 def _modules() -> dict[str, str]:
     """Call to module, by the directory of the Linux sources that defines it (x86's where architectures differ)."""
-    document = json.loads(resources.files("tracemend.trace").joinpath("modules.json").read_text())
+    document = json.loads(Path(__file__).with_name("modules.json").read_text())
     return {name: module for module, names in document.items() for name in names.split()}
 
 

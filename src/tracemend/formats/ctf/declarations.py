@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tracemend.formats.ctf.names import ROOTS
-from tracemend.formats.ctf.tokens import Token, TokenReader, Value, unescape
+from tracemend.formats.ctf.tokens import Token, TokenReader, Value, tokens, unescape
 from tracemend.formats.ctf.types import (
     Array,
     Enumeration,
@@ -68,6 +68,15 @@ class TypeParser(TokenReader):
         #: the structures that are being declared, with their fields so far, from the outermost in
         self.open: list[tuple[Place, dict[str, Type]]] = []
         self.little = self._byte_order()
+        self.integers: dict[str, Type] = {}
+        self.rules: dict[str, Callable[[Scope], Type]] = {
+            "integer": self._integer,
+            "floating_point": self._float,
+            "string": self._string,
+            "struct": self._struct,
+            "variant": self._variant,
+            "enum": self._enum,
+        }
 
     def typed(self, make: Callable[[_In], Type], given: _In, line: int) -> Type:
         """What ``make`` makes of what it is given, with the line where a type is refused."""
@@ -98,19 +107,15 @@ class TypeParser(TokenReader):
             self.fail(f"types nested more than {DEPTH} deep")
         line = self.token.line
         try:
-            if self.token.text == "const" and self.tokens[self.at + 1].text in KEYWORDS:
+            if self.token.text == "const":
+                following = self.tokens[self.at + 1]
+                self.at += following.kind == "integer" or following.text in KEYWORDS
+            if self.token.kind == "integer":
+                return self._whole_integer(self.next(), scope)
+            rule = self.rules.get(self.token.text) if self.token.kind == "word" else None
+            if rule is not None:
                 self.next()
-            rules: tuple[tuple[str, Callable[[Scope], Type]], ...] = (
-                ("integer", self._integer),
-                ("floating_point", self._float),
-                ("string", self._string),
-                ("struct", self._struct),
-                ("variant", self._variant),
-                ("enum", self._enum),
-            )
-            for word, rule in rules:
-                if self.accept(word):
-                    return self.typed(rule, scope, line)
+                return self.typed(rule, scope, line)
             return self._named(scope, self._name_of_type(whole))
         finally:
             self.depth -= 1
@@ -181,6 +186,15 @@ class TypeParser(TokenReader):
             clock=clock,
             alignment=self.number(a, "align", 0),
         )
+
+    def _whole_integer(self, token: Token, scope: Scope) -> Type:
+        """An integer's type that is one token; what it says is read once."""
+        if token.text not in self.integers:
+            outer, at = self.tokens, self.at
+            self.tokens, self.at = tokens(self.path, token.text, token.line, whole=False), 1
+            self.integers[token.text] = self.typed(self._integer, scope, token.line)
+            self.tokens, self.at = outer, at
+        return self.integers[token.text]
 
     def _float(self, scope: Scope) -> Float:
         a = self._attributes()

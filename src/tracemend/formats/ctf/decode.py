@@ -71,7 +71,7 @@ class Decoder:
         self.classes = _Classes(self)
 
     def run(
-        self, data: bytes, bit: int, end: int, now: int, floor: int, limit: int, add: Callable[[Any], None], env: Any
+        self, data: bytes, bit: int, now: int, floor: int, end: int, limit: int, add: Callable[[Any], None], env: Any
     ) -> tuple[int, int, int, Exception | None]:
         """Decode up to ``limit`` events of a packet's content, from ``bit`` to ``end``, and add their rows.
 
@@ -162,12 +162,17 @@ class Decoder:
             contexts = w.root(STREAM_CONTEXT, self.stream.event_context) + w.root(EVENT_CONTEXT, event.context)
             fields = w.root(EVENT_FIELDS, event.fields)
             w.flush()
-            tid, comm, taken = self._whose(w)
+            thread, command, taken = whose(w.roots)
+            tid, comm = thread.value if thread else "-1", command.value if command else "None"
             contexts = [(name, text) for name, text in contexts if name not in taken]
             ret = next((t for name, t in fields if plan.has_ret and name == "ret"), None)
             fields = [(name, text) for name, text in fields if ret is None or name != "ret"]
-            number = _field(w.roots.get(EVENT_FIELDS, Names()), plan.number) if plan.number else None
-            code = plan.kind if isinstance(plan.kind, int) else f"{w.constant(plan.kind)}[{number or -1}]"
+            number = integer(w.roots.get(EVENT_FIELDS, Names()), plan.number)
+            code = (
+                plan.kind
+                if isinstance(plan.kind, int)
+                else f"{w.constant(plan.kind)}[{number.value if number else -1}]"
+            )
             args = joined(fields + contexts)
             shown = w.rendered(args) if args.template else "None"
             result = w.rendered(ret) if ret else "None"
@@ -176,24 +181,6 @@ class Decoder:
             return w.function("read_event", f"data, {self.base}, now, add, env", self.base)
         except Refused as e:
             raise TraceError(self.metadata.path, event.line, f"event {event.name}: {e}") from None
-
-    @staticmethod
-    def _whose(w: Writer) -> tuple[str, str, set[str]]:
-        """Expressions of the event's thread and command, and the names of the contexts that they come from."""
-        tid, comm, taken = "-1", "None", set()
-        scopes = [w.roots.get(STREAM_CONTEXT, Names()), w.roots.get(EVENT_CONTEXT, Names())]
-        for name in TIDS:
-            found = next((v for v in (_field(s, name) for s in scopes) if v), None)
-            if found:
-                tid, taken = found, {name}
-                break
-        else:
-            tid = _field(w.roots.get(EVENT_FIELDS, Names()), PERF_TID) or "-1"
-        for name in COMMS:
-            texts = [v for s in scopes if (v := _text(s, name))]
-            if texts:
-                return tid, texts[0], taken | {name}
-        return tid, comm, taken
 
 
 class _Classes(dict[int, Callable[..., int]]):
@@ -210,22 +197,40 @@ class _Classes(dict[int, Callable[..., int]]):
         return made
 
 
-def _field(names: Names, name: str) -> str | None:
-    """The variable of an integer field, by the name it is shown with."""
+def whose(roots: Mapping[tuple[str, ...], Names]) -> tuple[Bound | None, Bound | None, set[str]]:
+    """The event's thread and command, and the names of the contexts that they come from."""
+    scopes = [roots.get(STREAM_CONTEXT, Names()), roots.get(EVENT_CONTEXT, Names())]
+    taken: set[str] = set()
+    for name in TIDS:
+        tid = next((found for s in scopes if (found := integer(s, name))), None)
+        if tid:
+            taken = {name}
+            break
+    else:
+        tid = integer(roots.get(EVENT_FIELDS, Names()), PERF_TID)
+    for name in COMMS:
+        comm = next((found for s in scopes if (found := _text(s, name))), None)
+        if comm:
+            return tid, comm, taken | {name}
+    return tid, None, taken
+
+
+def integer(names: Names, name: str) -> Bound | None:
+    """An integer field, by the name it is shown with."""
     for known, bound in names.items():
         if shown_name(known) == name and isinstance(bound, Bound) and isinstance(bound.type, Integer | Varint):
-            return bound.value
+            return bound
     return None
 
 
-def _text(names: Names, name: str) -> str | None:
-    """The variable of a field of text."""
+def _text(names: Names, name: str) -> Bound | None:
+    """A field of text."""
     for known, bound in names.items():
         if shown_name(known) != name or not isinstance(bound, Bound):
             continue
         kind = bound.type
         if (isinstance(kind, String) or (isinstance(kind, Array) and kind.is_text)) and kind.codec == "utf-8":
-            return bound.value
+            return bound
     return None
 
 

@@ -26,6 +26,9 @@ from tracemend.formats.ctf.values import SHOWN, Bulk, Labels, Quotes, numbers
 #: Arrays of up to so many numbers are read with the fields around them.
 UNROLLED = 16
 FLOATS = {16: "e", 32: "f", 64: "d"}
+Ranges = tuple[tuple[int, int], ...]
+#: What chooses an option that may be there or not, of numbers of 64 bits.
+NOT_ZERO: Ranges = (-(1 << 63), -1), (1, (1 << 63) - 1)
 
 
 @dataclass(slots=True)
@@ -291,20 +294,28 @@ def joined(texts: list[tuple[str, Text]]) -> Text:
     return Text(template, [v for _, text in texts for v in text.values])
 
 
-def _choices(tag: Bound, kind: Variant) -> list[tuple[str, str]]:
-    """Conditions on the tag's value with the option that each of them chooses."""
+def chosen_by(tag: Bound, kind: Variant) -> list[tuple[Ranges, str]]:
+    """Ranges of the tag's value with the option that each of them chooses, of which the first counts."""
     if kind.ranges:
-        tests = [" or ".join(_within(tag, low, high) for low, high in ranges) for ranges in kind.ranges]
-        return [(test or "0", name) for test, (name, _) in zip(tests, kind.options, strict=True)]
+        return [(ranges, name) for ranges, (name, _) in zip(kind.ranges, kind.options, strict=True)]
     if not isinstance(tag.type, Enumeration):
-        return [(tag.value, name) for name, _ in kind.options]
+        return [(NOT_ZERO, name) for name, _ in kind.options]
     options = {name: name for name, _ in kind.options} | {shown_name(name): name for name, _ in kind.options}
-    found = []
+    found: list[tuple[Ranges, str]] = []
     for label, low, high in tag.type.labels:
         option = options.get(label) or options.get(shown_name(label))
         if option is not None:
-            found.append((_within(tag, low, high), option))
+            found.append((((low, high),), option))
     return found
+
+
+def _choices(tag: Bound, kind: Variant) -> list[tuple[str, str]]:
+    """Conditions on the tag's value with the option that each of them chooses."""
+
+    def condition(ranges: Ranges) -> str:
+        return tag.value if ranges is NOT_ZERO else " or ".join(_within(tag, *r) for r in ranges) or "0"
+
+    return [(condition(ranges), option) for ranges, option in chosen_by(tag, kind)]
 
 
 def _within(tag: Bound, low: int, high: int) -> str:

@@ -42,20 +42,22 @@ def shown_name(name: str) -> str:
     return name[1:] if name.startswith("_") and len(name) > 1 else name
 
 
-class NamedSource(Source):
-    """Source in which values have names. ``outer``: structures that other functions read, by their roots."""
+class Scopes:
+    """What paths lead to. ``outer``: structures that were read elsewhere, by their roots."""
 
-    def __init__(self, shared: dict[str, Any], outer: dict[tuple[str, ...], Structure | None]) -> None:
-        super().__init__(shared)
+    def __init__(self, outer: dict[tuple[str, ...], Structure | None]) -> None:
         self.outer = outer
         self.scopes: list[Names] = []
         self.roots: dict[tuple[str, ...], Names] = {}
-        self.refers = False  # to a value that another function has read
+
+    def elsewhere(self, path: FieldPath) -> str:
+        """What stands for a value that was read elsewhere; raises Refused if nothing can."""
+        raise Refused(f"a reference to {dotted(path)}")
 
     def find(self, path: FieldPath) -> Bound:
         """The value at a path: absolute, of a place, or by its first name in the structures around, from the innermost.
 
-        Raises Refused if there is none. Values of the packet and of the event's header come from other functions.
+        Raises Refused if there is none. Values of the packet and of the event's header come from elsewhere.
         """
         for root in ROOTS:
             if path[: len(root)] == root:
@@ -82,11 +84,23 @@ class NamedSource(Source):
         return at if isinstance(at, Bound) else None
 
     def _outer(self, root: tuple[str, ...], path: FieldPath) -> Bound:
-        self.refers = True
         at: Type | None = self.outer.get(root)
         for name in path:
             inner = at.members if isinstance(at, Structure) else at.options if isinstance(at, Variant) else ()
             at = next((t for n, t in inner if n == name), None)
         if at is None:
             raise Refused(f"no field {dotted((*root, *path))} to take a length or a tag from")
-        return Bound(at, f"env[{self.constant((*root, *path))}]")
+        return Bound(at, self.elsewhere((*root, *path)))
+
+
+class NamedSource(Source, Scopes):
+    """Source in which values have names; those that were read elsewhere are in ``env``."""
+
+    def __init__(self, shared: dict[str, Any], outer: dict[tuple[str, ...], Structure | None]) -> None:
+        Source.__init__(self, shared)
+        Scopes.__init__(self, outer)
+        self.refers = False  # to a value that another function has read
+
+    def elsewhere(self, path: FieldPath) -> str:
+        self.refers = True
+        return f"env[{self.constant(path)}]"

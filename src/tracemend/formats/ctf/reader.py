@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,19 @@ from tracemend.formats.ctf.batches import Batch, joined, merge
 from tracemend.formats.ctf.event_names import OLD_EXIT, Kinds
 from tracemend.formats.ctf.folders import folder_of
 from tracemend.formats.ctf.packets import Lost
-from tracemend.formats.ctf.stream_events import Comms, Events, Maps
+from tracemend.formats.ctf.stream_events import Comms, Events, Maps, Shared
 from tracemend.formats.ctf.streams import all_streams, doubts, open_traces, tracer, warnings
 from tracemend.formats.ctf.windows import select
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Mark, Partial, Trace
 from tracemend.trace.syscalls import NO_NUMBER
+
+if TYPE_CHECKING:
+    from tracemend.formats.ctf.quick import Quick
+
+#: Events decoded before they are merged: so many of all streams together, but of each at least and at most so many.
+DECODED, LEAST_BATCH, MOST_BATCH = 1 << 19, 1 << 8, 1 << 14
+#: Bytes of events from which on they are read by the compiled loop.
+LARGE = 10 << 20
 
 
 class _Reader:
@@ -35,7 +44,9 @@ class _Reader:
     def trace(self, context: int | None = None) -> Trace:
         """The whole trace, or of its packets those that the ``context`` events around each loss need."""
         maps, comms = Maps(), Comms(self.builder)
-        events = [Events(s, i, self.builder, maps, comms) for i, s in enumerate(self.streams)]
+        most = min(MOST_BATCH, max(LEAST_BATCH, DECODED // max(1, len(self.streams))))
+        shared = Shared(self.builder, maps, comms, self._quick(comms, most) if context is None else None)
+        events = [Events(s, i, most, shared) for i, s in enumerate(self.streams)]
         spans: list[tuple[int, int]] = []
         try:
             if context is not None:
@@ -53,6 +64,14 @@ class _Reader:
         packets, read = sum(len(s.packets) for s in self.streams), sum(len(e.wanted or ()) for e in events)
         cuts = {s.number: tuple(e.cuts) for s, e in zip(self.streams, events, strict=True) if e.cuts}
         return replace(trace, partial=Partial(tuple(spans), cuts, packets, read))
+
+    def _quick(self, comms: Comms, most: int) -> Quick | None:
+        """The compiled loop, where it saves more time than it takes to start."""
+        if sum(p.content - p.body >> 3 for s in self.streams for p in s.packets) < LARGE:
+            return None
+        from tracemend.formats.ctf.quick import Quick
+
+        return Quick(comms, most)
 
     def _finish(self, events: list[Events]) -> Trace:
         builder = self.builder

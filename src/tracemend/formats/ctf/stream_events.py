@@ -5,10 +5,10 @@ from __future__ import annotations
 import mmap
 from bisect import insort
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -16,20 +16,21 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
-from tracemend.formats.ctf.batches import Batch
+from tracemend.formats.ctf.batches import WIDTH, Batch, Place, Rows
 from tracemend.formats.ctf.decode import Env
 from tracemend.formats.ctf.metadata import NS
-from tracemend.formats.ctf.packets import DROPPED_AFTER, Lost, Stream, drop
+from tracemend.formats.ctf.packets import DROPPED_AFTER, Lost, Packet, Stream, drop
 from tracemend.formats.ctf.values import DAMAGED, complaint
 from tracemend.formats.text import decode
 
-#: Events decoded before they are merged; of each stream there are about as many in memory.
-BATCH = 1 << 13
-#: Values of an event in ``Rows``.
-WIDTH = 6
+if TYPE_CHECKING:
+    from tracemend.formats.ctf.quick import Quick
+
 #: Files mapped at a time.
 MOST_MAPPED = 64
 INT64 = range(-(1 << 63), 1 << 63)
+#: At a lower frequency a second's cycles can be counted in nanoseconds within 64 bits.
+MOST_HZ = 1 << 33
 
 
 class Maps:
@@ -71,20 +72,13 @@ class Comms(dict[bytes | None, int]):
         return code
 
 
-class Rows(list[Any]):
-    """Decoded events, WIDTH values each: clock, code, thread, command, arguments, return value.
+class Shared(NamedTuple):
+    """What all streams' readers have in common; ``quick`` where it pays."""
 
-    All in one flat list: a tuple for each event would be one more thing for the garbage collector to go through, time
-    and again, which takes a third of the time of reading.
-    """
-
-    @property
-    def events(self) -> int:
-        return len(self) // WIDTH
-
-    def column(self, number: int) -> list[Any]:
-        """One value of every event."""
-        return self[number::WIDTH]
+    builder: Builder
+    maps: Maps
+    comms: Comms
+    quick: Quick | None
 
 
 class Events:
@@ -95,9 +89,9 @@ class Events:
     ``stored``: bytes of what was decoded.
     """
 
-    def __init__(self, stream: Stream, index: int, builder: Builder, maps: Maps, comms: Comms) -> None:
-        self.stream, self.index, self.builder = stream, index, builder
-        self.maps, self.comms = maps, comms
+    def __init__(self, stream: Stream, index: int, most: int, shared: Shared) -> None:
+        self.stream, self.index, self.most = stream, index, most
+        self.builder, self.maps, self.comms, self.quick = shared
         self.wanted: set[int] | None = None
         self.held: dict[int, Rows] = {}  # rows of packets that were decoded ahead
         self.until: list[int] = []  # events up to and with each packet
@@ -116,52 +110,106 @@ class Events:
                     self.cuts.append(self.count + rows.events)
                 passed = False
                 self.stored += packet.content - packet.body >> 3
-                for _ in self._ahead(k, rows) if k in self.held else self._packet(k, rows):
-                    if rows.events >= BATCH:
+                now = self.latest if packet.begin is None else packet.begin
+                at: Place | None = Place(packet.body, now, self.latest)
+                if at and self.quick is not None and not rows:
+                    at = yield from self._quickly(self.quick, k, at)
+                for _ in self._slowly(k, rows, at) if at else ():
+                    if rows.events >= self.most:
                         yield self._batch(rows)
                         rows.clear()
             else:
                 passed = True
-            self.until.append(self.count + rows.events)
+            self.until.append(self.count + rows.events + (self.quick.rows if self.quick else 0))
+        if self.quick is not None and self.quick.rows:
+            yield self._quick_batch(self.quick)
         if rows:
             yield self._batch(rows)
 
+    def _quickly(self, quick: Quick, k: int, at: Place) -> Generator[Batch, None, Place | None]:
+        """Decode a packet by the compiled loop; returns where it is of no use any longer, None where all was read."""
+        packet = self.stream.packets[k]
+        source: tuple[bytes, Env] | None = None
+        while (table := quick.table(self.stream.decoder, at)) is not None:
+            why, at = quick.read(table, self.maps(packet.file), packet, at)
+            self.latest = at.floor
+            if why == "done":
+                return None
+            if why == "full" and quick.rows:
+                yield self._quick_batch(quick)
+                continue
+            source = source or self._source(packet)
+            rows = Rows()
+            following, error = self._run(packet, source, at, rows, 1)
+            if error is not None:
+                self._damaged(k, at.bit, complaint(error))
+                return None
+            if not quick.put(table, rows):
+                if not quick.rows:
+                    break
+                yield self._quick_batch(quick)
+                continue
+            at = following
+        if quick.rows:
+            yield self._quick_batch(quick)
+        return at
+
+    def _quick_batch(self, quick: Quick) -> Batch:
+        batch = quick.take(self.index)
+        batch.time_ns = self._time(batch.time_ns)
+        self.count += len(batch)
+        return batch
+
     def ahead(self, k: int) -> Rows:
         """The rows of packet ``k``, decoded out of turn."""
-        rows = Rows()
-        self.latest = 0
-        for _ in self._packet(k, rows):
+        packet, rows = self.stream.packets[k], Rows()
+        for _ in self._packet(k, rows, Place(packet.body, packet.begin or 0, 0)):
             pass
         self.latest = 0
         return rows
 
-    def _ahead(self, k: int, rows: Rows) -> Iterator[None]:
+    def _slowly(self, k: int, rows: Rows, at: Place) -> Iterator[None]:
+        """Decode a packet, or take its rows if it was decoded ahead."""
+        if k not in self.held:
+            yield from self._packet(k, rows, at)
+            return
         rows += self.held.pop(k)
         self.latest = rows[-WIDTH] if rows else self.latest
         yield
 
-    def _packet(self, k: int, rows: Rows) -> Iterator[None]:
-        """Decode a packet in pieces, pausing after each of them."""
+    def _packet(self, k: int, rows: Rows, at: Place) -> Iterator[None]:
+        """Decode a packet from a place on in pieces, pausing after each of them."""
         packet = self.stream.packets[k]
-        data = self.maps(packet.file)[packet.at : packet.at + (packet.content + 7 >> 3)]
-        env: Env = {}
-        try:
-            decoder, _, _, bit, _ = self.stream.trace.head(data, env)
-        except DAMAGED:
-            raise TraceError(packet.file, 0, f"byte {packet.at}: the file changed while it was read") from None
-        now = self.latest if packet.begin is None else packet.begin
+        source = self._source(packet)
         while True:
             before = rows.events
-            bit, now, self.latest, error = decoder.run(
-                data, bit, packet.content, now, self.latest, BATCH, rows.extend, env
-            )
+            at, error = self._run(packet, source, at, rows, self.most)
             decoded = rows.events - before
             yield
             if error is not None:
-                self._damaged(k, bit, complaint(error))
+                self._damaged(k, at.bit, complaint(error))
                 return
-            if decoded < BATCH:
+            if decoded < self.most:
                 return
+
+    def _run(
+        self, packet: Packet, source: tuple[bytes, Env], at: Place, rows: Rows, most: int
+    ) -> tuple[Place, Exception | None]:
+        """Decode so many events of a packet; returns where the next begins, and what is wrong there."""
+        data, env = source
+        bit, now, floor, error = self.stream.decoder.run(data, *at, packet.content, most, rows.extend, env)
+        self.latest = floor
+        return Place(bit, now, floor), error
+
+    def _source(self, packet: Packet) -> tuple[bytes, Env]:
+        """A packet's bytes, and the values of its header and context."""
+        data = self.maps(packet.file)[packet.at : packet.at + (packet.content + 7 >> 3)]
+        env: Env = {}
+        try:
+            self.stream.trace.head(data, env)
+        except DAMAGED:
+            raise TraceError(packet.file, 0, f"byte {packet.at}: the file changed while it was read") from None
+        return data, env
 
     def _damaged(self, k: int, bit: int, why: str) -> None:
         """An event of packet ``k`` can't be decoded, so what follows it there is lost. Told once: the packet may be
@@ -187,17 +235,24 @@ class Events:
             self.index,
         )
 
-    def _time(self, now: list[int]) -> NDArray[np.int64]:
+    def _time(self, now: list[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         """Values of the stream's clock as nanoseconds, exactly; raises TraceError beyond 64 bits."""
         if not self.stream.decoder.timed:
             return np.arange(self.count, self.count + len(now), dtype=np.int64)
         clock = self.stream.clock
-        first, last = clock.ns(now[0]), clock.ns(now[-1])  # they never go backwards
+        begin, end = int(now[0]), int(now[-1])
+        first, last = clock.ns(begin), clock.ns(end)  # they never go backwards
         if first not in INT64 or last not in INT64:
             raise TraceError(self.stream.file, 0, "the time is beyond what 64 bits of nanoseconds hold")
-        if clock.frequency == NS and now[-1] in INT64:
-            return np.array(now, np.int64) - now[0] + first
-        return np.array([clock.ns(v) for v in now], np.int64)
+        if clock.frequency == NS and end in INT64:
+            return np.asarray(now, np.int64) - begin + first
+        counted = clock.offset + begin, clock.offset + end, end, first - NS
+        if clock.frequency < MOST_HZ and all(v in INT64 for v in counted):
+            seconds, rest = np.divmod(np.asarray(now, np.int64) + clock.offset, clock.frequency)
+            times: NDArray[np.int64] = (seconds - seconds[0]) * NS + rest * NS // clock.frequency
+            times += first - times[0]
+            return times
+        return np.array([clock.ns(int(v)) for v in now], np.int64)
 
 
 def _tids(tid: list[int]) -> NDArray[np.int32]:

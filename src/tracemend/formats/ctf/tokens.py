@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tracemend.errors import TraceError
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """``kind``: word, number, string, sign or end."""
+class Token(NamedTuple):
+    """``kind``: word, number, string, sign, integer (the type, up to its closing brace) or end."""
 
     kind: str
     text: str
     line: int
 
 
-TOKEN = re.compile(
-    r"(?P<blank>\s+|//[^\n]*|/\*.*?\*/)"
+#: Most of the metadata is integers' types, over and over the same few texts: each is one token.
+INTEGER = r"(?P<integer>integer\s*\{[^{}\"'/]*\})|"
+TOKENS = (
+    r"(?P<blank>(?:\s|//[^\n]*|/\*.*?\*/)++)"
     r"|(?P<word>(?!L['\"])[A-Za-z_]\w*)"
     r"|(?P<number>0[xX][0-9a-fA-F]+|\d+)(?:[uUlL]*)\b"
     r'|L?"(?P<string>(?:[^"\\\n]|\\.)*)"'
     r"|L?'(?P<character>(?:[^'\\\n]|\\.){1,64})'"
-    r"|(?P<sign>\.\.\.|:=|[{}()\[\]<>;:,.=*+-])",
-    re.DOTALL | re.ASCII,
+    r"|(?P<sign>\.\.\.|:=|[{}()\[\]<>;:,.=*+-])"
 )
 #: Digits of the longest number.
 LONGEST_NUMBER = 1300
@@ -34,20 +33,26 @@ ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{1,2}|[0-7]{1,3}|.)", re.DOTALL)
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "a": "\a", "b": "\b", "f": "\f", "v": "\v"}
 
 
-def tokens(path: Path, text: str) -> list[Token]:
-    """Cut the text into tokens; raises TraceError with the line."""
-    found, at, line = [], 0, 1
-    while at < len(text):
-        match = TOKEN.match(text, at)
-        if match is None:
-            raise TraceError(path, line, f"no TSDL: {text[at : at + 40]!r}")
-        kind = match.lastgroup or ""
-        if kind == "character":  # a number, as in C: of several characters their bytes
-            found.append(Token("number", str(int.from_bytes(unescape(match[kind]).encode())), line))
-        elif kind != "blank":
-            found.append(Token(kind, match[kind], line))
-        line += text.count("\n", at, match.end())
+def tokens(path: Path, text: str, line: int = 1, *, whole: bool = True) -> list[Token]:
+    """Cut the text, which begins on a line, into tokens; raises TraceError with the line. ``whole``: types of integers
+    stay so."""
+    found, at = [], 0
+    for match in re.compile(INTEGER * whole + TOKENS, re.DOTALL | re.ASCII).finditer(text):
+        begin, kind = match.start(), match.lastgroup or ""
+        if begin != at:
+            break
         at = match.end()
+        if kind == "blank":
+            line += text.count("\n", begin, at)
+            continue
+        held = match[kind]
+        if kind == "character":  # a number, as in C: of several characters their bytes
+            kind, held = "number", str(int.from_bytes(unescape(held).encode()))
+        found.append(Token(kind, held, line))
+        if kind in ("integer", "string"):
+            line += held.count("\n")
+    if at < len(text):
+        raise TraceError(path, line, f"no TSDL: {text[at : at + 40]!r}")
     return [*found, Token("end", "the end", line)]
 
 
@@ -84,12 +89,12 @@ class TokenReader:
         self.at += token.kind != "end"
         return token
 
-    def accept(self, *texts: str) -> bool:
-        """Pass over these tokens if they stand here."""
-        here = self.tokens[self.at : self.at + len(texts)]
-        if len(here) < len(texts) or any(t.kind == "string" or t.text != x for t, x in zip(here, texts, strict=True)):
+    def accept(self, text: str) -> bool:
+        """Pass over this token if it stands here."""
+        kind, here, _ = self.tokens[self.at]
+        if here != text or kind == "string":
             return False
-        self.at += len(texts)
+        self.at += 1
         return True
 
     def expect(self, text: str) -> None:
