@@ -12,7 +12,7 @@ from functools import cached_property
 from tracemend.trace.events import Gap, Trace
 
 #: Events of a piece, and events of its neighbours that it shows on each side.
-PIECE, MARGIN = 1 << 19, 1 << 14
+PIECE, MARGIN = 1 << 18, 1 << 14
 
 
 @dataclass(frozen=True)
