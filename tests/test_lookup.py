@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from tracemend.menders import hidden_runs
 from tracemend.menders.lookup import Lookup
-from tracemend.menders.places import CONTEXT, ORDERS, Places, _match
+from tracemend.menders.matching import match
+from tracemend.menders.places import CONTEXT, ORDERS, Places
 from tracemend.trace.windows import GONE, Stream, window
 
 small = st.lists(st.integers(3, 6), min_size=1, max_size=80)
@@ -40,7 +41,7 @@ def test_match_lengths_are_those_that_brute_force_finds(parts: list[list[int]], 
     ids = Places([stream(p) for p in parts]).ids_S
     near = np.array(context[::-1] if side < 0 else context)[:CONTEXT]
     sites = np.arange(-40, len(ids) + 40)
-    for site, length in zip(sites, _match(ids, sites, near, side), strict=True):
+    for site, length in zip(sites, match(ids, sites, near, side), strict=True):
         if not 0 <= site <= len(ids):
             assert length == 0
             continue

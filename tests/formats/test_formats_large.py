@@ -110,7 +110,8 @@ def test_large_texts_read_as_small_ones_do(path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing changed in what large is: a recording over and over, each time a second later, and at last cut short."""
+    """Pieces as large as they are: of a recording over and over, each time a second later, and at last cut short."""
+    monkeypatch.setattr(text, "MUCH", 1 << 22)
     one, path = (DATA / "ftrace_pipe.txt").read_bytes(), tmp_path / "large"
     again = (one.replace(b" 3897.", b" %d." % (3897 + k)) for k in range(text.MUCH // len(one) + 1))
     path.write_bytes(b"".join(again)[:-1])
@@ -147,11 +148,16 @@ def test_what_comes_before_an_error_comes_first(monkeypatch: pytest.MonkeyPatch)
         next(read_ahead)
 
 
-def test_small_files_do_without_numba() -> None:
+def test_small_files_do_without_numba(tmp_path: Path) -> None:
+    """Also those of several pieces."""
+    one = (DATA / "ftrace_pipe.txt").read_bytes()
+    again = (one.replace(b" 3897.", b" %d." % (3897 + k)) for k in range(5 * text.CHUNK // len(one)))
+    (tmp_path / "pieces").write_bytes(b"".join(again))
+    paths = [str(tmp_path / "pieces"), *(str(p) for p in texts() if "ltrace" not in p.name)]
     code = (
         "import sys; sys.modules['numba'] = None\n"
         "from tracemend.formats import read\n"
-        f"print([len(read(p)) > 0 for p in {[str(p) for p in texts()][:30]!r} if 'ltrace' not in p])"
+        f"print([len(read(p)) > 0 for p in {paths!r}])"
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert "False" not in out

@@ -8,8 +8,10 @@ A trace may be a folder (CTF), which is recognised by the file of metadata in it
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -118,10 +120,9 @@ def read(
 
 def _read(path: Path, format: Format, options: Options) -> Trace:
     try:
-        with ThreadPoolExecutor(1) as meanwhile:
-            digest = meanwhile.submit(sha256, path) if options.jobs > 1 and size(path) > MUCH else None
+        with _digest(path, options.jobs > 1 and size(path) > MUCH) as digest:
             trace = format.read(path, options)
-            return _identified(trace, path, format, digest.result() if digest else sha256(path))
+            return _identified(trace, path, format, digest())
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
@@ -179,6 +180,18 @@ def windowed() -> list[str]:
     return [f.name for f in FORMATS.values() if f.windows is not None]
 
 
+@contextmanager
+def _digest(path: Path, at_once: bool) -> Iterator[Callable[[], str]]:
+    """Gives the SHA-256 of a file when asked for it; ``at_once``: a thread begins with it now."""
+    unwanted = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(sha256, path, unwanted) if at_once else None
+        try:
+            yield lambda: begun.result() if begun else sha256(path)
+        finally:
+            unwanted.set()
+
+
 def _identified(trace: Trace, path: Path, format: Format, digest: str) -> Trace:
     about = {**trace.provenance, "sha256": digest, "bytes": size(path)}
     return replace(trace, tracer=trace.tracer or format.tracer, provenance=about)
@@ -227,11 +240,14 @@ def size(path: Path) -> int:
     return sum(f.stat().st_size for f in files(path))
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of the file as it lies on disk, or of all files in a folder one after the other, in hexadecimal."""
+def sha256(path: Path, unwanted: threading.Event | None = None) -> str:
+    """The SHA-256 of the file as it lies on disk, or of all files in a folder one after the other, in hexadecimal.
+
+    ``unwanted``: set where nobody waits for it any longer.
+    """
     digest = hashlib.sha256()
     for file in files(path):
         with open(file, "rb") as f:
-            while block := f.read(1 << 20):
+            while (block := f.read(1 << 20)) and not (unwanted and unwanted.is_set()):
                 digest.update(block)
     return digest.hexdigest()

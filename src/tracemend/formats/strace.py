@@ -48,6 +48,8 @@ from tracemend.trace.syscalls import LAST_CALLS
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
 #: The thread whose execve took over its process, and that process's number.
 HEIR = re.compile(rb"superseded by execve in pid (\d{1,9})")
+#: So much longer than by array operations it takes to read line by line.
+EFFORT = 8
 #: Events that are added to a trace at once.
 BATCH = 1 << 18
 
@@ -335,7 +337,7 @@ def read(path: Path, options: Options) -> Trace:
     main = main_thread(path)
     reader = Reader(builder, main, main, {main})
     cut = False
-    for piece in ahead(chunks(path), scan, options.jobs):
+    for piece in ahead(chunks(path, EFFORT), scan, options.jobs):
         if isinstance(piece, Scanned):
             cut = not Follower(reader, piece).follow() and piece.cut
             continue

@@ -37,8 +37,8 @@ Done = TypeVar("Done")
 
 #: A text is read in pieces of about this size: large ones from where much was read, or is to be.
 CHUNK, LARGE = 1 << 19, 1 << 20
-#: Reading so many bytes takes longer than getting the compiled loops ready.
-MUCH = 1 << 24
+#: Reading so many bytes without compiled loops takes longer than getting those ready.
+MUCH = 3 << 24
 LONGEST_LINE = 1 << 20
 #: A file may begin with the rest of a line that was cut off: so many lines are looked at for the first event.
 LOOKED_AT = 50
@@ -76,16 +76,17 @@ def read_head(path: Path, size: int = 1 << 16) -> bytes:
         raise TraceError(path, 0, f"can't read it: {e}") from e
 
 
-def chunks(path: Path) -> Iterator[tuple[bytes, int]]:
+def chunks(path: Path, effort: int = 1) -> Iterator[tuple[bytes, int]]:
     """The file in pieces that end at a line's end, each with the number of its first line.
 
+    effort: how many times longer than usual reading takes without compiled loops.
     Raises TraceError on a line longer than 1 MiB (a binary file, most likely) and on a broken compressed file.
     """
     known = path.stat().st_size
 
     def read() -> bytes:
         nonlocal known
-        block = f.read(CHUNK if known < MUCH else LARGE)
+        block = f.read(CHUNK if effort * known < MUCH else LARGE)
         known += len(block)
         return block
 
@@ -118,8 +119,8 @@ def pieces(read: Callable[[], bytes], path: Path) -> Iterator[tuple[bytes, int]]
 
 
 def is_large(text: bytes) -> bool:
-    """Whether a piece is worth compiled loops and threads."""
-    return len(text) > CHUNK
+    """Whether a piece is worth compiled loops and threads: one of ``LARGE``, no small one with the rest of a line."""
+    return 2 * len(text) > 3 * CHUNK
 
 
 def ahead(pieces: Iterable[Piece], work: Callable[[Piece], Done], jobs: int) -> Iterator[Done]:

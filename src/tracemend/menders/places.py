@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from tracemend.menders.base import CANDIDATES
@@ -72,8 +71,10 @@ class Places:
 
     def matches(self, run: Run, sites_P: Ints) -> tuple[Ints, Ints]:
         """How many events of the left and of the right context stand beside each site, CONTEXT at most."""
-        left = _match(self.ids_S, sites_P, run.left[::-1][:CONTEXT], -1)
-        return left, _match(self.ids_S, sites_P + len(run), run.right[:CONTEXT], 1)
+        from tracemend.menders.matching import match
+
+        left, right = (np.ascontiguousarray(x, np.int64) for x in (run.left[::-1][:CONTEXT], run.right[:CONTEXT]))
+        return match(self.ids_S, sites_P, left, -1), match(self.ids_S, sites_P + len(run), right, 1)
 
     def whole(self, sites_P: Ints, n: int) -> NDArray[np.bool_]:
         """Do ``n`` events of one stretch stand at each site?"""
@@ -146,17 +147,3 @@ class _Index:
         """What a hash has above the position's bits, once a last product has carried all of it up there."""
         with np.errstate(over="ignore"):
             return np.asarray(hashes * BASE & ~self.mask)
-
-
-def _match(ids: Ints, sites: Ints, context: Ints, side: int) -> Ints:
-    """How many events of the context (nearest first) stand next to each site, before it (side -1) or from it on (1)."""
-    if not len(context):
-        return np.zeros(len(sites), np.int64)
-    k = len(context)
-    windows = sliding_window_view(ids, k)
-    # beyond either end there is nothing, as in the first and last CONTEXT positions
-    near = windows[np.clip(sites - k if side < 0 else sites, 0, len(ids) - k)]
-    near = near[:, ::-1] if side < 0 else near
-    same = near == context
-    length = np.where(same.all(axis=1), k, same.argmin(axis=1))
-    return np.where((sites < 0) | (sites > len(ids)), 0, length)
