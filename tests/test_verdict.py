@@ -274,12 +274,20 @@ def test_following_finds_what_a_scan_finds_however_small_the_pieces_are(
     assert following.verdict.word == scan(read(path)).verdict.word == word
 
 
-def test_pieces_of_a_call_graph_are_not_said_to_fit_together(tmp_path: Path) -> None:
-    text = b"# tracer: function_graph\n 0)               |  a() {\n 0)   1.0 us    |    b();\n 0)   2.0 us    |  }\n"
-    following = Following(Builder(tmp_path / "trace.txt", "ftrace", Options()), lambda loss: None)
-    following.run(FORMATS["ftrace"], [(text, 1)])
-    assert following.verdict.word == UNKNOWN
-    assert "don't fit" not in following.verdict.reason
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (" 0)               |  a() {\n 0)   1.0 us    |    b();\n 0)   2.0 us    |  }\n", COMPLETE),
+        (" 0)               |  a() {\n 0)   2.0 us    |  } /* c */\n", UNKNOWN),
+    ],
+)
+def test_following_searches_calls_within_one_another(tmp_path: Path, text: str, word: str) -> None:
+    """Made up."""
+    path = written(tmp_path, "# tracer: function_graph\n" + text)
+    lines = path.read_bytes().splitlines(keepends=True)
+    following = Following(Builder(path, "ftrace", Options()), lambda loss: None)
+    following.run(FORMATS["ftrace"], [(line, i) for i, line in enumerate(lines, 1)])
+    assert following.verdict.word == scan(read(path)).verdict.word == word
 
 
 def test_only_a_pipe_can_be_followed(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ WAYS = (
 )
 #: What is drawn, by the types that stand for it, or by a parameter's name where its type says little.
 THINGS = {
-    "Mended": ("Mended",),
+    "Mended": ("Mended", "Result"),
     "pair with its truth": ("Pair",),
     "Scan": ("Scan",),
     "Advice": ("Advice",),

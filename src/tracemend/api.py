@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -18,8 +19,10 @@ from tracemend.menders.base import Mender
 from tracemend.menders.examples import shipped
 from tracemend.mending.mended import Mended
 from tracemend.mending.options import DEFAULTS, Changes, Options
-from tracemend.mending.run import COPIERS, MOSAIC, mend_trace
+from tracemend.mending.parts import How
+from tracemend.mending.run import COPIERS, MOSAIC
 from tracemend.trace.events import Trace
+from tracemend.trace.pieces import Piece
 from tracemend.trace.vocabulary import Vocabulary, by_frequency, numbered, universal
 from tracemend.trace.windows import Stream, streams
 
@@ -59,20 +62,47 @@ def mend(
     """
     if not isinstance(trace, Trace):
         trace = read(trace)
-    chosen: Mender | None = None
+    way = how(model, replace(options, **changes), examples=examples, alone=alone)
+    return way.mend(Piece.whole(trace), progress)
+
+
+def how(
+    model: Mender | str | Path = MOSAIC,
+    options: Options = DEFAULTS,
+    *,
+    examples: Sequence[Trace] = (),
+    alone: bool = False,
+) -> How:
+    """How ``tracemend.mending.pieces.mend_pieces`` is to mend a trace that comes in pieces; all as for ``mend``.
+
+    Raises ModelError and MissingError as ``mend`` does.
+    """
+    chosen: Callable[[], Mender | None] = _copier_alone
     if not isinstance(model, str | Path):
-        chosen = model
+        chosen = partial(_same, model)
     elif str(model) not in COPIERS:
-        chosen = load(model)
-    return mend_trace(
-        trace,
-        chosen,
-        replace(options, **changes),
-        copier=COPIERS.get(str(model), COPIERS[MOSAIC]),
-        examples=examples,
-        shipped=() if alone else shipped(),
-        progress=progress,
-    )
+        _loaded(model)  # tells now what can't be loaded
+        chosen = partial(_loaded, model)
+    copier = COPIERS.get(str(model), COPIERS[MOSAIC])
+    return How(chosen, _nothing if alone else shipped, copier, options, tuple(examples))
+
+
+@cache
+def _loaded(model: str | Path) -> Mender:
+    """Loaded once a process."""
+    return load(model)
+
+
+def _same(mender: Mender) -> Mender:
+    return mender
+
+
+def _copier_alone() -> None:
+    """No model."""
+
+
+def _nothing() -> Sequence[Stream]:
+    return ()
 
 
 def train(

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import glob
 import itertools
+import json
 import os
 import platform
 import re
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 #: Of renameat2(2).
 AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2
@@ -58,6 +59,53 @@ def whole_folder(path: Path, *, may_go: Callable[[], bool] = lambda: True) -> It
         shutil.rmtree(work, ignore_errors=True)
         raise
     _sync(target.parent)
+
+
+@contextmanager
+def work_folder(path: Path, key: dict[str, Any], resume: bool = False) -> Iterator[Callable[[], Path]]:
+    """Gives a function that makes the folder, in which work in pieces is kept until the block ends.
+
+    Where the program is stopped (killed, ctrl-C) the folder stays; with ``resume`` work with the same ``key`` then
+    finds it as it was. A folder of other work goes, unless somebody is still at it. Raises OSError.
+    """
+    made = False
+
+    def make() -> Path:
+        nonlocal made
+        about = path / "work.json"
+        if os.path.lexists(path):
+            known = _work(about)
+            if known is None:
+                raise FileExistsError(errno.EEXIST, "is in the way, and no work folder of tracemend's", str(path))
+            if known["process"] != os.getpid() and _lives(known["process"]):
+                raise FileExistsError(errno.EEXIST, f"process {known['process']} is at work there", str(path))
+            if not (resume and known["key"] == key):
+                shutil.rmtree(path)
+        path.mkdir(exist_ok=True)
+        with whole_file(about) as file:
+            file.write(json.dumps({"tracemend_work": key, "process": os.getpid()}).encode())
+        made = True
+        return path
+
+    try:
+        yield make
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:
+        if made:
+            shutil.rmtree(path, ignore_errors=True)
+        raise
+    if made:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _work(about: Path) -> dict[str, Any] | None:
+    """The key and the process of a work folder; None for what is none."""
+    try:
+        found = json.loads(about.read_bytes())
+        return {"key": found["tracemend_work"], "process": int(found["process"])}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _beside(target: Path) -> Path:

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, TraceArgument, read_trace
+from tracemend.cli.arguments import (
+    ArchOption,
+    FormatOption,
+    JsonOption,
+    QuietOption,
+    StrictOption,
+    TraceArgument,
+    read_pieces,
+)
 from tracemend.cli.terminal import cpu_name, print_json, print_table, say
 
 if TYPE_CHECKING:
     from tracemend.losses.advice import Advice
-    from tracemend.trace.events import Trace
+    from tracemend.losses.scanning import Scan
 
 
 #: No buffer of a cpu is larger: 1 GiB.
@@ -32,16 +40,21 @@ def advise(
         ),
     ] = 0,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Say whether the buffer sufficed, and how large a one would have held all events."""
-    from tracemend.losses.advice import advise as ask
+    from tracemend.losses.advice import Backlogs
     from tracemend.losses.larger import SIZE, larger
-    from tracemend.losses.scanning import judge
-    from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN, Losses
+    from tracemend.losses.scanning import Scanning
+    from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN
 
-    read = read_trace(trace, format, arch, strict)
-    said, advice = judge(read), ask(read)
-    kb = max((a.sufficient_kb(buffer_kb) for a in advice if a.missing_bytes), default=_all_kb(read, buffer_kb))
+    scanning, backlogs = Scanning(), Backlogs()
+    for piece in read_pieces(trace, format, arch, strict, quiet):
+        scanning.add(piece)
+        backlogs.add(piece)
+    found, advice = scanning.finish(), backlogs.finish()
+    read, said = found.trace, found.verdict
+    kb = max((a.sufficient_kb(buffer_kb) for a in advice if a.missing_bytes), default=_all_kb(found, buffer_kb))
     add_kb = max((a.sufficient_kb(0) for a in advice if a.missing_bytes), default=None)
     doubled_kb = int(2 ** math.ceil(math.log2(2 * buffer_kb))) if buffer_kb else 0
     size_kb = (kb or doubled_kb) if buffer_kb else None
@@ -69,7 +82,7 @@ def advise(
         return
     if advice:
         _print_cpus(advice, buffer_kb)
-    least = "at least " if Losses.of(read).uncounted else ""
+    least = "at least " if found.losses.uncounted else ""
     held = "the largest backlog" if add_kb else "all events that were written"
     if (size_kb or 0) > LARGEST_KB:
         say(f"It would take {size_kb:,} KiB a cpu, more than a buffer can have: read the trace while it is recorded.")
@@ -87,12 +100,13 @@ def advise(
     say("Or lose less by tracing fewer events: name the system calls or the process.")
 
 
-def _all_kb(trace: Trace, buffer_kb: int) -> int:
+def _all_kb(found: Scan, buffer_kb: int) -> int:
     """A buffer that holds also what was overwritten before the first event that is left: so many times the buffer as
     there were events for each that it held. 0 where nothing tells."""
-    if not (buffer_kb and trace.overwritten and len(trace)):
+    overwritten, kept = found.trace.overwritten, len(found.seen)
+    if not (buffer_kb and overwritten and kept):
         return 0
-    return int(2 ** math.ceil(math.log2(buffer_kb * (1 + trace.overwritten / len(trace)))))
+    return int(2 ** math.ceil(math.log2(buffer_kb * (1 + overwritten / kept))))
 
 
 def _print_cpus(advice: Sequence[Advice], buffer_kb: int) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tracemend.cli.inputs import on_disk
-from tracemend.cli.terminal import warn
+from tracemend.cli.terminal import progress, warn
 from tracemend.errors import TraceError
 
 if TYPE_CHECKING:
     from tracemend.formats.base import Options
     from tracemend.trace.events import Glance, Trace
+    from tracemend.trace.pieces import Piece
 
 TraceArgument = Annotated[
     Path,
@@ -36,6 +38,7 @@ SplitOption = Annotated[
     Path, typer.Option(help="The file that says which recordings of the corpus train, validate and test.")
 ]
 SPLIT = Path("experiments/workloads.toml")
+QuietOption = Annotated[bool, typer.Option("--quiet", help="Don't say on stderr how far work is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
@@ -52,6 +55,25 @@ def read_trace(path: Path, format: str | None, arch: str, strict: bool) -> Trace
         raise e if copy == path else TraceError(path, e.line, e.message) from None
     warn(path, trace.warnings)
     return trace
+
+
+def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: bool = False) -> Iterator[Piece]:
+    """A trace piece by piece, with its progress shown. Raises as ``read_trace`` does."""
+    from tracemend.formats import pieces, size
+
+    _spare_pandas()
+    _check_names(format, arch)
+    copy = on_disk(path, quiet)
+    try:
+        with progress(f"reading {path}", quiet) as update:
+            whole = size(copy)
+            for piece in pieces(copy, format, arch=arch, strict=strict):
+                known = 0 < piece.taken <= whole  # not of what is packed
+                update(piece.taken >> 20, whole >> 20 if known else 0, "MiB")
+                yield piece
+        warn(path, piece.trace.warnings)
+    except TraceError as e:
+        raise e if copy == path else TraceError(path, e.line, e.message) from None
 
 
 class _Absent:

@@ -33,7 +33,7 @@ def open_pipe(path: Path) -> BinaryIO:
     return cast(BinaryIO, sys.stdin.buffer)
 
 
-def on_disk(path: Path) -> Path:
+def on_disk(path: Path, quiet: bool = False) -> Path:
     """The path itself; of a pipe a copy of all that comes out of it, which goes when the program ends.
 
     Readers look at the beginning of a file first, and outputs at the whole of it once more. Raises TraceError.
@@ -44,7 +44,7 @@ def on_disk(path: Path) -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     copy = Path(folder) / ("stdin" if path == STDIN else path.name)
     try:
-        with open_pipe(path) as pipe, open(copy, "wb") as file, progress(f"reading {path}") as update:
+        with open_pipe(path) as pipe, open(copy, "wb") as file, progress(f"reading {path}", quiet) as update:
             done = 0
             while block := pipe.read(BLOCK):
                 file.write(block)

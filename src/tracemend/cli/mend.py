@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from tracemend import __version__
 from tracemend.cli.arguments import (
     ArchOption,
     FormatOption,
     JsonOption,
+    QuietOption,
     StrictOption,
     TraceArgument,
     chosen_format,
+    read_pieces,
     read_trace,
     read_windows,
 )
 from tracemend.cli.inputs import on_disk
-from tracemend.cli.terminal import print_json, progress, say
+from tracemend.cli.terminal import complain, print_json, progress, say
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
-    from tracemend.mending.mended import Mended
+    from tracemend.cli.terminal import Update
+    from tracemend.mending.mended import Result
+    from tracemend.mending.options import Options
+    from tracemend.mending.pieces import Done
 
 
 def mend(
@@ -87,42 +97,75 @@ def mend(
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that mend the pieces of a large trace. Not given: one a processor."),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="SECONDS", help="After this long, fill the other pieces of a large trace by the lookup."
+        ),
+    ] = None,
+    workdir: Annotated[
+        Path | None,
+        typer.Option(help="Where a large trace's inferred events wait to be written. Not given: beside the output."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up what a run of the same mend had done when it was stopped.")
+    ] = False,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fill the gaps with inferred events. They go into a folder; the trace itself is never touched."""
-    from tracemend.api import load
-    from tracemend.api import mend as fill
-    from tracemend.losses.scanning import scan as find
+    from tracemend.api import how, load
+    from tracemend.formats.base import cores
     from tracemend.menders.base import CONTEXT
     from tracemend.mending.options import Options
+    from tracemend.mending.pieces import mend_pieces
     from tracemend.mending.run import COPIERS
     from tracemend.outputs import check, write
+    from tracemend.trace.pieces import Piece
+    from tracemend.whole import work_folder
 
     options = Options(seed, unknown, refuse, hypotheses, adapt)
     outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
     source = on_disk(trace)
     check(source, chosen_format(source, format, arch), output, outputs, force)
     network = None
+    pieces: Iterable[Piece]
     if window_only:
         for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
             if asked:
                 raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
         network = None if model in COPIERS else load(model)
-        broken = read_windows(source, max(CONTEXT, network.context if network else 0), format, arch, strict)
+        context = max(CONTEXT, network.context if network else 0)
+        pieces = [Piece.whole(read_windows(source, context, format, arch, strict))]
     else:
-        broken = read_trace(source, format, arch, strict)
-    if suspect:
-        broken = broken.with_gaps(find(broken, suspected=True).gaps)
+        pieces = read_pieces(source, format, arch, strict, quiet=True)
     others = [read_trace(p, None, arch, strict) for p in examples or []]
-    with progress("mending") as update:
-        mended = fill(broken, network or model, options, examples=others, alone=alone, progress=update)
-        paths = write(mended, output, outputs, force)
+    way = replace(
+        how(network or model, options, examples=others, alone=alone),
+        jobs=jobs or cores(),
+        suspect=suspect,
+        budget=budget,
+    )
+    work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
+    key = _key(source, [format, arch, strict, model, alone, suspect, budget, [str(e) for e in examples or []]], options)
+    try:
+        with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
+            mended = mend_pieces(pieces, way, folder, _told(update, source))
+            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
+    except (KeyboardInterrupt, SystemExit):
+        if work.exists():
+            complain(f"stopped; what is done by now lies in {work}, and --resume takes it up")
+        raise
     if json_:
         print_json(
             {
                 "output": str(output),
                 "files": [str(p) for p in paths],
-                "events": mended.inferred.num_rows,
+                "events": mended.events,
                 "gaps": mended.gap_table(),
                 "provenance": mended.provenance,
             }
@@ -133,23 +176,47 @@ def mend(
         say(f"  {p}")
 
 
-def _print_fills(mended: Mended, hypotheses: int) -> None:
-    """What became of the gaps, how sure the fills are, and what to know of them."""
-    from tracemend.losses.scanning import judge
+def _key(source: Path, asked: list[object], options: Options) -> dict[str, object]:
+    """What makes two mends the same: program, input, and everything that was asked for."""
+    from tracemend.formats import files
 
+    told = [(str(f.resolve()), (s := f.stat()).st_size, s.st_mtime_ns) for f in files(source)]
+    digest = hashlib.sha256(json.dumps([told, asked, repr(options)]).encode()).hexdigest()
+    return {"tracemend": __version__, "asked": digest}
+
+
+def _told(update: Update, source: Path) -> Callable[[Done], None]:
+    """How far a mend is: in events where it is known how many are lost, else in bytes of the trace."""
+    from tracemend.formats import size
+
+    whole = size(source)
+
+    def tell(done: Done) -> None:
+        if done.of:
+            update(done.events, done.of)
+        else:
+            known = 0 < done.taken <= whole  # not of what is packed
+            note = f"MiB: {plural(done.events, 'event')} in {plural(done.gaps, 'gap')}"
+            update(done.taken >> 20, whole >> 20 if known else 0, note)
+
+    return tell
+
+
+def _print_fills(mended: Result, hypotheses: int) -> None:
+    """What became of the gaps, how sure the fills are, and what to know of them."""
     if not mended.fills:
-        say(f"No gap to fill. {judge(mended.trace).sentence()}")
+        say(f"No gap to fill. {mended.verdict.sentence()}")
         return
     counts = mended.counts
     say(
         f"{plural(len(mended.fills), 'gap')}: {counts['filled']:,} filled with "
-        f"{plural(mended.inferred.num_rows, 'inferred event')}, "
+        f"{plural(mended.events, 'inferred event')}, "
         f"{counts['refused']:,} refused, {counts['left']:,} left"
     )
     for f in [f for f in mended.fills if f.status != "filled"][:10]:
         say(f"  gap {f.gap}: {f.status}: {f.reason}")
-    if mended.inferred.num_rows:
-        mean = sum(mended.inferred["confidence"].to_pylist()) / mended.inferred.num_rows
+    if mended.events:
+        mean = sum(f.events * (f.confidence or 0.0) for f in mended.fills) / mended.events
         unmet = sum(f.unmet for f in mended.fills)
         say(f"Mean confidence {mean:.2f}. Inferred events are no evidence.")
         if unmet:
@@ -158,10 +225,10 @@ def _print_fills(mended: Mended, hypotheses: int) -> None:
                 "their gaps have no room for that."
             )
     if hypotheses and mended.filled:
-        alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.inferred.num_rows
+        alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.events
         say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are the same as in the fills.")
     if mended.familiar:
         say(mended.familiar)
     partial = mended.trace.partial
     if partial is not None:
-        say(partial.sentence(len(mended.trace)).capitalize() + ".")
+        say(partial.sentence(mended.outline.kept).capitalize() + ".")

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import ArchOption, FormatOption, JsonOption, StrictOption, checked, glance, read_trace
+from tracemend.cli.arguments import (
+    ArchOption,
+    FormatOption,
+    JsonOption,
+    QuietOption,
+    StrictOption,
+    checked,
+    glance,
+    read_pieces,
+)
 from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
 from tracemend.cli.terminal import (
@@ -30,8 +40,9 @@ if TYPE_CHECKING:
     from tracemend.formats.base import Options
     from tracemend.losses.following import Following
     from tracemend.losses.scanning import QuickScan, Scan
+    from tracemend.losses.seen import Seen
     from tracemend.losses.verdict import Losses, Verdict
-    from tracemend.trace.events import Gap, Trace
+    from tracemend.trace.events import Gap
 
 #: From good to bad: of several traces the worst decides. 1: one could not be read.
 WORSE = (0, CANT_TELL, GAPS_FOUND, 1)
@@ -72,6 +83,7 @@ def scan(
         bool, typer.Option("--accept-unknown", help="Exit with 0 where nobody can tell whether something was lost.")
     ] = False,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
     most: Annotated[int, typer.Option(min=0, help="How many gaps and unfinished calls to list.")] = 10,
 ) -> None:
     """Say whether a trace is complete or has lost events (where, how many, whose), or that nobody can tell.
@@ -89,13 +101,12 @@ def scan(
         live = _followed(traces, format, checked(format, arch, strict), json_)
         raise typer.Exit(_code(live.verdict, live.losses, live.builder.rows, allowed, accept_unknown))
 
-    from tracemend.losses.scanning import QuickScan
-    from tracemend.losses.scanning import scan as find
+    from tracemend.losses.scanning import QuickScan, scan_pieces
 
     def judged(path: Path) -> Scan | QuickScan:
         if quick:
             return QuickScan(glance(path, format, strict))
-        return find(read_trace(path, format, arch, strict), suspected=suspect)
+        return scan_pieces(read_pieces(path, format, arch, strict, quiet), suspected=suspect)
 
     paths = list(named(traces, format))
     codes = []
@@ -116,7 +127,7 @@ def scan(
             say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
         else:
             _print(findings, path, most)
-        kept = 0 if isinstance(findings, QuickScan) else len(findings.trace)
+        kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
         codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
     code = max(codes, key=WORSE.index)
     if code:
@@ -184,9 +195,10 @@ def _print_quick(findings: QuickScan, path: Path, most: int) -> None:
 def _print_scan(findings: Scan, path: Path, most: int) -> None:
     trace = findings.trace
     timed = trace.clock != "index"
-    span = int(trace.time_ns.max() - trace.time_ns.min()) if len(trace) else 0
+    seen = findings.seen
+    span = seen.end_ns - seen.begin_ns
     length = duration(span) if timed else plural(span, "position")
-    say(f"{path}: {trace.format}, {plural(len(trace), 'event')} in {length}")
+    say(f"{path}: {trace.format}, {plural(len(seen), 'event')} in {length}")
     print_verdict(findings.verdict, _share(findings) if findings.lost else "")
     if not findings.gaps:
         return
@@ -194,11 +206,11 @@ def _print_scan(findings: Scan, path: Path, most: int) -> None:
     _print_cpus(findings.cpus(), ("events", "gaps", "lost", "share lost"), lasting)
     _print_over_time(findings.over_time())
     where = _seconds if timed else str
-    _print_largest(findings.gaps, most, "line", lasting, where, lambda g: _commands(trace, findings.threads(g)))
-    if findings.open_calls:
-        shown = findings.open_calls[:most]
+    _print_largest(findings.gaps, most, "line", lasting, where, lambda g: _commands(seen, findings.threads(g)))
+    if findings.calls:
+        shown = list(islice(findings.calls, most))
         rows = [(str(c.gap), str(c.tid), c.comm or "-", c.name, c.lost) for c in shown]
-        title = f"\nsystem calls that lost a side ({len(shown)} of {len(findings.open_calls)})"
+        title = f"\nsystem calls that lost a side ({len(shown)} of {len(findings.calls)})"
         print_table(("gap", "thread", "command", "call", "side"), rows, title)
 
 
@@ -272,9 +284,7 @@ def _print_largest(
     print_table(columns, rows, f"\nlargest gaps ({len(largest)} of {len(gaps)})")
 
 
-def _commands(trace: Trace, tids: Sequence[int]) -> str:
+def _commands(seen: Seen, tids: Sequence[int]) -> str:
     """The commands of these threads, the first few, and how many threads they are."""
-    codes, comms = trace.comms
-    last = [codes[trace.threads[t][-1]] for t in tids]
-    names = list(dict.fromkeys(comms[c] for c in last if c >= 0))
+    names = list(dict.fromkeys(name for t in tids if (name := seen.commands.get(t)) is not None))
     return ", ".join(names[:3]) + (" ..." if len(names) > 3 else "") + f" ({plural(len(tids), 'thread')})"

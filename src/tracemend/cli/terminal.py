@@ -22,8 +22,8 @@ GAPS_FOUND, CANT_TELL = 3, 4
 WIDTH = 120
 #: Columns that hold text: they stand on the left, numbers on the right.
 TEXT = ("known", "where", "command", "call", "side", "mender", "data")
-#: Where stderr is no terminal, a line says so often (in seconds) that work goes on: at first, and after a minute.
-OFTEN, SELDOM, FIRST = 1.0, 15.0, 60.0
+#: Where stderr is no terminal, a line says so often (in seconds) that work goes on.
+OFTEN = 10.0
 
 
 def say(text: str) -> None:
@@ -102,8 +102,12 @@ class Update(Protocol):
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Update]:
-    """Show on stderr how far work is: a bar on a terminal; elsewhere a line now and then."""
+def progress(title: str, quiet: bool = False) -> Iterator[Update]:
+    """Show on stderr how far work is: a bar on a terminal; elsewhere a line now and then; nothing where it is to be
+    quiet."""
+    if quiet:
+        yield lambda done, total, note="": None
+        return
     shown = (_bar if sys.stderr.isatty() else _lines)(printable(title))
     with shown as update:
         yield update
@@ -148,10 +152,12 @@ def _lines(title: str) -> Iterator[Update]:
         state = (done, total, note)
 
     def tell() -> None:
-        while not ended.wait(OFTEN if time.monotonic() - begun < FIRST else SELDOM):
+        while not ended.wait(OFTEN):
             done, total, note = state
             far = f"{done:,} of {total:,}" if total else ""
-            words = (*filter(None, (far, printable(note))), f"{time.monotonic() - begun:.0f} s")
+            since = time.monotonic() - begun
+            left = f"about {since * (total - done) / done:.0f} s left" if 0 < done < total else ""
+            words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
             sys.stderr.write(f"{title}: {', '.join(words)}\n")
             sys.stderr.flush()
 

@@ -17,9 +17,12 @@ from importlib import import_module
 from pathlib import Path
 
 from tracemend.errors import TraceError
+from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Format, Options, cores
+from tracemend.formats.cutting import Sink
 from tracemend.formats.text import MUCH, read_head
 from tracemend.trace.events import Glance, Trace
+from tracemend.trace.pieces import USUAL, Piece, Size, cut
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 
@@ -111,14 +114,46 @@ def read(
     ``jobs``: threads that large texts are read in, by default as many as there are processors.
     Raises TraceError (with file and line) for what can't be read.
     """
-    path, options = Path(path), Options(arch, strict, jobs or cores())
+    path = Path(path)
+    return _read(path, chosen(path, format, arch), Options(arch, strict, jobs or cores()))
+
+
+def _read(path: Path, format: Format, options: Options) -> Trace:
     try:
-        found = chosen(path, format, arch)
         with _digest(path, options.jobs > 1 and size(path) > MUCH) as digest:
-            trace = found.read(path, options)
-            return _identified(trace, path, found, digest())
+            trace = format.read(path, options)
+            return _identified(trace, path, format, digest())
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
+
+
+def pieces(
+    path: str | Path,
+    format: str | None = None,
+    *,
+    arch: str = "x86_64",
+    strict: bool = False,
+    jobs: int | None = None,
+    cuts: Size = USUAL,
+) -> Iterator[Piece]:
+    """Read a trace piece by piece, in bounded memory where its format is ``in_pieces``: others are read as a whole and
+    then cut.
+
+    Reading goes on in a thread, a piece ahead; it stops where the caller does. ``cuts``: how large pieces are.
+    Raises as ``read`` does.
+    """
+    path, options = Path(path), Options(arch, strict, jobs or cores())
+    found = chosen(path, format, arch)
+    if not found.in_pieces:
+        yield from cut(_read(path, found, options), cuts)
+        return
+
+    def fill(take: Callable[[Piece], None]) -> None:
+        sink = Sink(cuts, take)
+        trace = _read(path, found, replace(options, sink=sink))
+        take(replace(sink.rest or Piece.whole(trace), trace=trace))
+
+    yield from ahead(fill)
 
 
 def read_windows(
@@ -180,8 +215,11 @@ def glance(path: str | Path, format: str | None = None, *, strict: bool = False)
 
 def chosen(path: Path, format: str | None = None, arch: str = DEFAULT_ARCH) -> Format:
     """The format of that name, or the one recognised; raises TraceError for a path or a name that can't be."""
-    if not path.is_file() and not path.is_dir():
-        raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
+    try:
+        if not path.is_file() and not path.is_dir():
+            raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
+    except OSError as e:
+        raise TraceError(path, 0, e.strerror or str(e)) from e
     if format is not None and format not in FORMATS:
         raise TraceError(path, 0, f"unknown format {format!r}; one of {', '.join(FORMATS)}")
     if arch not in architectures():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -14,9 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
+from tracemend.formats.cutting import Cutting, Sink
 from tracemend.formats.text import decode
-from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Glance, Mark, Trace, gaps_from_marks, stable_order
+from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Gap, Glance, Mark, Trace, stable_order
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
+from tracemend.trace.pieces import Piece
+from tracemend.trace.placing import gaps_from_marks
 from tracemend.trace.syscalls import DEFAULT_ARCH
 
 #: Events that are added to a trace at once.
@@ -39,12 +42,14 @@ def cores() -> int:
 @dataclass(frozen=True, slots=True)
 class Options:
     """How to read. ``strict``: refuse a trace for the first line that can't be read, instead of passing it over.
-    ``jobs``: so many threads may work at once, which changes nothing of what is read.
+    ``jobs``: so many threads may work at once, which changes nothing of what is read. ``sink``: for formats
+    ``in_pieces``; without one all events are held.
     """
 
     arch: str = DEFAULT_ARCH
     strict: bool = False
     jobs: int = field(default_factory=cores)
+    sink: Sink | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,8 @@ class Format:
     headers and no event; ``windows``: reads only the packets that hold so many events on each side of each loss, and
     the other streams' packets of that time; ``fill``: of a text that can be followed while it is written, reads its
     pieces and says what its clock counts. They raise TraceError, too. ``tracer``: who writes it, if only one does.
+    ``in_pieces``: ``read`` has one builder, which may hand its events on (``Options.sink``): marks come in the order
+    of their lines, and each before the batch that follows the event behind it.
     """
 
     name: str
@@ -82,6 +89,7 @@ class Format:
     glance: Callable[[Path, Options], Glance] | None = None
     windows: Callable[[Path, Options, int], Trace] | None = None
     fill: Callable[[Builder, Pieces], Clock] | None = None
+    in_pieces: bool = False
 
 
 def another(file: IO[bytes], beginning: int) -> Doubt | None:
@@ -178,11 +186,16 @@ class Builder:
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
     rows: int = 0
+    #: Bytes that were read by now, unpacked, where the reader counts them.
+    taken: int = 0
     malformed: int = 0
     inferred: int = 0
     _first_bad: tuple[int, str] = (0, "")
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
+    #: The first row that is held.
+    _first: int = 0
+    _cutting: Cutting = field(default_factory=Cutting)
 
     def bad(self, line: int, message: str, path: Path | None = None) -> None:
         """A line that can't be read: counts it, or raises TraceError where the caller asked to be strict.
@@ -218,6 +231,9 @@ class Builder:
     ) -> None:
         """Append one batch of E events, in file order. Raises TraceError where time runs backwards on one cpu."""
         self._check_times(time_ns, cpu, line)
+        self._hand_on()
+        if self.options.sink and len(time_ns):
+            self._cutting.span(int(time_ns.min()), int(time_ns.max()))
         self.rows += len(time_ns)
         codes = pa.array(np.where(comm < 0, 0, comm), pa.int32(), mask=comm < 0)
         self._batches.append(
@@ -267,8 +283,8 @@ class Builder:
         self._latest.update(zip(streams[first].tolist(), times[last].tolist(), strict=True))
 
     def cpu_of(self, tid: int, row: int) -> int:
-        """The cpu of the thread's first event from a row on, or else of its last one before; -1 if it has none."""
-        before, first = -1, 0
+        """The cpu of the thread's first event from a row on, or else of its last one before; -1 if none is held."""
+        before, first = -1, self._first
         for batch in self._batches:
             cpu, found = batch[1].to_numpy(), np.flatnonzero(batch[2].to_numpy() == tid)
             later = found[first + found >= row]
@@ -286,6 +302,7 @@ class Builder:
         """The events added since they were last taken; they are kept no longer."""
         table = self._table()
         self._batches.clear()
+        self._first = self.rows
         return table
 
     def passed_over(self) -> list[str]:
@@ -312,8 +329,21 @@ class Builder:
                     "See what it is: --strict stops at the first.",
                 )
             )
-        table = self._table()
-        gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
+        sink = self.options.sink
+        self._hand_on(ended=True)
+        rest = None
+        if sink and self._cutting.own:
+            rest = self._piece(sink, None)
+            table, gaps = rest.trace.table, rest.trace.gaps
+        else:
+            table = self._table()
+            gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
+        trace = self._trace(table, gaps, clock)
+        if sink:
+            sink.rest = replace(rest, trace=trace) if rest else Piece.whole(trace)
+        return trace
+
+    def _trace(self, table: pa.Table, gaps: tuple[Gap, ...], clock: Clock) -> Trace:
         self.warnings += self.passed_over()
         return Trace(
             path=self.path,
@@ -331,6 +361,22 @@ class Builder:
             passed_over=self.unread(),
             stored=self.stored,
         )
+
+    def _hand_on(self, ended: bool = False) -> None:
+        """Give the sink what is whole by now with its surroundings; once all have ended, all but the last piece."""
+        sink = self.options.sink
+        around = 0 if sink is None else 1 if ended else sink.size.margin
+        while sink and self.rows - self._cutting.own >= sink.size.events + around:
+            sink.take(self._piece(sink, self._cutting.own + sink.size.events))
+
+    def _piece(self, sink: Sink, until: int | None) -> Piece:
+        """The events from the first that was not handed on up to row ``until`` (None: all that is left) as a piece, of
+        which only what later ones will show stays here."""
+        facts = Trace(self.path, self.format, self._table(), nested=self.nested)
+        piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks)
+        while self._batches and self._first + len(self._batches[0][0]) <= keep:
+            self._first += len(self._batches.pop(0)[0])
+        return replace(piece, taken=self.taken)
 
     def _table(self) -> pa.Table:
         names, comms = self.names.dictionary(), self.comms.dictionary()

@@ -158,7 +158,9 @@ def fill(builder: Builder, pieces: Pieces) -> Clock:
     def laid_out() -> Iterator[tuple[bytes, int, Layout | None]]:
         nonlocal layout
         for chunk, first in pieces:
+            builder.taken += len(chunk)
             layout = layout or _layout(chunk)
+            builder.nested = layout is GRAPH
             yield chunk, first, layout
 
     def work(piece: tuple[bytes, int, Layout | None]) -> Parsed | tuple[bytes, int]:
@@ -172,7 +174,6 @@ def fill(builder: Builder, pieces: Pieces) -> Clock:
             graph.read(Lines(*done), remarks)
     builder.doubts.append(DROP_MODE)
     remarks.finish()
-    builder.nested = layout is GRAPH
     if layout in (TICKING, TICKING_LATENCY):
         builder.warnings.append("the clock counts ticks: times are as it counted, and no seconds")
         return "index"
@@ -193,4 +194,4 @@ EVIDENCE = Evidence(
     "before a trace file was read, if its header isn't kept",
 )
 TITLE = "ftrace text (trace_pipe, trace, trace-cmd report, atrace, perf-tools)"
-FORMAT = Format("ftrace", TITLE, recognise, read, EVIDENCE, "ftrace", fill=fill)
+FORMAT = Format("ftrace", TITLE, recognise, read, EVIDENCE, "ftrace", fill=fill, in_pieces=True)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats.base import Evidence, Format, Options
-from tracemend.trace.events import PHASES, SCHEMA, Mark, Trace, gaps_from_marks
+from tracemend.trace.events import PHASES, SCHEMA, Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
+from tracemend.trace.placing import gaps_from_marks
 from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
 

@@ -129,10 +129,17 @@ def fill(builder: Builder, pieces: Pieces) -> None:
         elif not event and not remark(builder, line, text) and not SILENT.match(text):
             builder.bad(line, f"no line of perf script: {decode(text[:80])!r}")
 
+    def settle() -> None:
+        """Give marks that are astray the cpu that their thread is on."""
+        for number, tid in astray:
+            mark = builder.marks[number]
+            builder.marks[number] = replace(mark, cpu=builder.cpu_of(tid, mark.row))
+
     def timed() -> Iterator[tuple[bytes, int]]:
         for chunk, first in pieces:
             if first == 1 and without_times(chunk[: 1 << 16]):
                 raise TraceError(builder.path, 1, WITHOUT_TIMES)
+            builder.taken += len(chunk)
             yield chunk, first
 
     def work(piece: tuple[bytes, int]) -> Parsed:
@@ -140,9 +147,9 @@ def fill(builder: Builder, pieces: Pieces) -> None:
 
     for parsed in ahead(timed(), work, builder.options.jobs):
         parsed.add_to(builder, other)
-    for number, tid in astray:
-        mark = builder.marks[number]
-        builder.marks[number] = replace(mark, cpu=builder.cpu_of(tid, mark.row))
+        if builder.options.sink:  # before the events around it are gone
+            settle()
+    settle()
     beyond = samples - sum(m.count or 0 for m in builder.marks)
     if beyond > 0:
         said = f"{beyond:,} events more were lost at the end of the recording, which no mark places"
@@ -175,4 +182,4 @@ EVIDENCE = Evidence(
     blind="everything, if it was printed without --show-lost-events, and nothing tells whether it was",
 )
 TITLE = "perf script text (--ns --show-lost-events)"
-FORMAT = Format("perf", TITLE, recognise, read, EVIDENCE, "perf", fill=fill_bare)
+FORMAT = Format("perf", TITLE, recognise, read, EVIDENCE, "perf", fill=fill_bare, in_pieces=True)

@@ -97,6 +97,7 @@ def _read_text(builder: Builder) -> None:
     position = 0
     known: dict[bytes, tuple[int, int]] = {}
     for chunk, first in chunks(builder.path):
+        builder.taken += len(chunk)
         events: list[tuple[int, int, int, int]] = []
         for line, text in enumerate(chunk.split(b"\n"), first):
             if text.startswith(b"#"):
@@ -223,4 +224,6 @@ EVIDENCE = Evidence(
     complete="",
     blind="everything that whoever wrote the sequence didn't mark",
 )
-FORMAT = Format("sequence", "a bare sequence of names or ids (text, .npy, .npz)", recognise, read, EVIDENCE)
+FORMAT = Format(
+    "sequence", "a bare sequence of names or ids (text, .npy, .npz)", recognise, read, EVIDENCE, in_pieces=True
+)

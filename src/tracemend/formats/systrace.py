@@ -184,4 +184,4 @@ def _unescaped(word: bytes) -> bytes:
 
 
 TITLE = "systrace (pages of HTML, atrace -z)"
-FORMAT = Format("systrace", TITLE, recognise, read, ftrace.EVIDENCE, "atrace")
+FORMAT = Format("systrace", TITLE, recognise, read, ftrace.EVIDENCE, "atrace", in_pieces=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tracemend.losses.suspect import ENTER_BYTES, EXIT_BYTES
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace, by_cpu
+from tracemend.trace.pieces import Piece
 
 #: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
 OTHER_BYTES = 48
@@ -60,40 +61,86 @@ def advise(trace: Trace) -> list[Advice]:
     events would have queued up behind them; the backlog grows by what a gap lost and falls whenever events come more
     slowly than the reader reads. Its peak is what the buffer lacked.
     """
-    result = []
-    size = np.where(trace.phase == ENTER, ENTER_BYTES, np.where(trace.phase == EXIT, EXIT_BYTES, OTHER_BYTES))
-    size = size + (PERF_BYTES if trace.tracer in ("perf", "perf trace") else 0)
-    for cpu, held in sorted(by_cpu(trace.gaps).items()):
-        rows = trace.streams.get(cpu, np.empty(0, np.int64))
-        gaps = sorted(held, key=lambda g: g.end_ns)
-        stored = trace.stored.get(cpu, 0)
-        if stored and len(rows):
-            mean = stored / len(rows)
-            kept = mean * np.arange(len(rows) + 1)
-        else:
-            mean = float(size[rows].mean()) if len(rows) else (ENTER_BYTES + EXIT_BYTES) / 2
+    backlogs = Backlogs()
+    backlogs.add(Piece.whole(trace))
+    return backlogs.finish()
+
+
+@dataclass(slots=True)
+class _Stream:
+    """What was kept of one cpu's stream so far: events, their bytes by what is usual, and first and last time."""
+
+    events: int = 0
+    bytes: int = 0
+    begin_ns: int | None = None
+    end_ns: int = 0
+    #: Each gap with the events and the bytes in front of it, and the time between the events beside it (0: none).
+    gaps: list[tuple[Gap, int, int, int]] = field(default_factory=list)
+
+
+@dataclass
+class Backlogs:
+    """What ``advise`` needs of a trace that comes in pieces, in order."""
+
+    streams: dict[int, _Stream] = field(default_factory=dict)
+    last: Trace | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Take in the next piece."""
+        own, first = piece.own, piece.first + piece.begin
+        if piece.last:
+            self.last = piece.trace
+        size = np.where(own.phase == ENTER, ENTER_BYTES, np.where(own.phase == EXIT, EXIT_BYTES, OTHER_BYTES))
+        gaps = by_cpu(piece.gaps)
+        for cpu in {*own.streams, *gaps}:
+            stream = self.streams.setdefault(cpu, _Stream())
+            rows = own.streams.get(cpu, np.empty(0, np.int64))
             kept = np.concatenate([[0], np.cumsum(size[rows])])
-        begin = min([int(trace.time_ns[rows[0]])] if len(rows) else [], default=gaps[0].begin_ns)
-        end = max(int(trace.time_ns[rows[-1]]) if len(rows) else 0, gaps[-1].end_ns)
-        pace = float(kept[-1]) / max(1, end - begin)
-        backlog = peak = 0.0
-        seen, at = 0, begin
-        for g in gaps:
-            row = int(np.searchsorted(rows, g.after)) if g.after is not None else len(rows)
-            backlog += float(kept[row] - kept[seen]) - pace * (g.end_ns - at)
-            backlog = max(0.0, backlog) + (g.count or 0) * mean
-            peak = max(peak, backlog)
-            seen, at = row, g.end_ns
-        rate = max((rate for g in gaps if (rate := _rate(trace, g)) is not None), default=None)
-        complete = all(g.count is not None for g in gaps)
-        result.append(Advice(cpu, sum(g.count or 0 for g in gaps), rate, mean, math.ceil(peak), complete))
-    return result
+            for gap in gaps.get(cpu, []):
+                at = len(rows) if gap.after is None else int(np.searchsorted(rows, gap.after - first))
+                between = 0
+                if gap.before is not None and gap.after is not None:
+                    before_ns = int(own.time_ns[rows[at - 1]]) if at else stream.end_ns
+                    between = int(own.time_ns[rows[at]]) - before_ns
+                stream.gaps.append((gap, stream.events + at, stream.bytes + int(kept[at]), between))
+            if len(rows):
+                stream.begin_ns = int(own.time_ns[rows[0]]) if stream.begin_ns is None else stream.begin_ns
+                stream.end_ns = int(own.time_ns[rows[-1]])
+            stream.events += len(rows)
+            stream.bytes += int(kept[-1])
+
+    def finish(self) -> list[Advice]:
+        """The advice, once the last piece was taken in."""
+        assert self.last is not None
+        return [_advice(cpu, s, self.last) for cpu, s in sorted(self.streams.items()) if s.gaps]
 
 
-def _rate(trace: Trace, gap: Gap) -> float | None:
+def _advice(cpu: int, stream: _Stream, trace: Trace) -> Advice:
+    more = PERF_BYTES if trace.tracer in ("perf", "perf trace") else 0
+    stored = trace.stored.get(cpu, 0)
+    whole = stream.bytes + more * stream.events
+    mean = (stored or whole) / stream.events if stream.events else (ENTER_BYTES + EXIT_BYTES) / 2
+    found = sorted(stream.gaps, key=lambda g: g[0].end_ns)
+    begin = found[0][0].begin_ns if stream.begin_ns is None else stream.begin_ns
+    end = max(stream.end_ns, found[-1][0].end_ns)
+    pace = (stored if stored and stream.events else whole) / max(1, end - begin)
+    backlog = peak = seen = 0.0
+    at = begin
+    for gap, events, size, _ in found:
+        kept = mean * events if stored else float(size + more * events)
+        backlog += kept - seen - pace * (gap.end_ns - at)
+        backlog = max(0.0, backlog) + (gap.count or 0) * mean
+        peak = max(peak, backlog)
+        seen, at = kept, gap.end_ns
+    rate = max((rate for gap, *_, between in found if (rate := _rate(gap, between)) is not None), default=None)
+    complete = all(g.count is not None for g, *_ in found)
+    return Advice(cpu, sum(g.count or 0 for g, *_ in found), rate, mean, math.ceil(peak), complete)
+
+
+def _rate(gap: Gap, between_ns: int) -> float | None:
     """Lost events a second between the surviving ones before and after a gap; None where one of them, or the count, is
     unknown, and where the time between them is too short for so many."""
     if gap.count is None or gap.before is None or gap.after is None:
         return None
-    time_ns = max(gap.duration_ns, int(trace.time_ns[gap.after] - trace.time_ns[gap.before]))
+    time_ns = max(gap.duration_ns, between_ns)
     return gap.count / time_ns * 1e9 if time_ns >= gap.count * SHORTEST_NS and time_ns else None

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import pyarrow as pa
 
 from tracemend.errors import TraceError
 from tracemend.formats import FORMATS
 from tracemend.formats.base import Builder, Clock, Format, Pieces
-from tracemend.losses.suspect import sides, unpaired
-from tracemend.losses.switches import SWITCH, unchained
+from tracemend.losses.searching import Search
 from tracemend.losses.verdict import Losses, Verdict, verdict
-from tracemend.trace.events import INSTANT, Gap, Known, Trace, rows_by
+from tracemend.trace.events import Gap, Known, Trace
 from tracemend.trace.evidence import Unplaced
+from tracemend.trace.pieces import Piece
 
 #: So much is looked at to recognise a format, as for a file.
 HEAD = 1 << 16
@@ -39,13 +38,13 @@ class Following:
     builder: Builder
     tell: Callable[[Gap | Unplaced], None]
     gaps: list[Gap] = field(default_factory=list)
-    suspected: list[Gap] = field(default_factory=list)
     clock: Clock = "ns"
     _told: int = 0
-    #: Events that wait to be searched, behind those that pairs may begin with which pieces divide.
+    #: Events that wait to be searched.
     _held: list[pa.Table] = field(default_factory=list)
     _waiting: int = 0
-    _sides: set[tuple[str, int]] = field(default_factory=set)
+    _searched: int = 0
+    _searching: Search = field(default_factory=lambda: Search(REMEMBERED))
 
     def run(self, format: Format, pieces: Pieces) -> None:
         """Read the pieces to their end. Raises TraceError, also for a format that can't be followed."""
@@ -85,18 +84,10 @@ class Following:
         if not self._waiting:
             return
         table = pa.concat_tables(self._held, promote_options="none").unify_dictionaries()
-        trace = Trace(self.builder.path, self.builder.format, table)
-        self._sides |= sides(trace)
-        broken = zip(unpaired(trace, self._sides), unchained(trace), strict=True)
-        before, after = (np.concatenate(rows).tolist() for rows in broken)
-        for q, p in sorted(zip(after, before, strict=True)):
-            if len(self.suspected) < REMEMBERED:
-                line, number = int(trace.line[q]), len(self.suspected)
-                begin, end = int(trace.time_ns[p]), int(trace.time_ns[q])
-                self.suspected.append(
-                    Gap(number, int(trace.cpu[q]), None, None, begin, max(begin, end), None, "suspected", line)
-                )
-        self._held, self._waiting = [_last(trace)], 0
+        trace = Trace(self.builder.path, self.builder.format, table, nested=self.builder.nested)
+        self._searching.suspect(self._searching.look(Piece(trace, 0, len(trace), (), self._searched)), ())
+        self._searched += len(trace)
+        self._held, self._waiting = [], 0
 
     @cached_property
     def trace(self) -> Trace:
@@ -116,19 +107,8 @@ class Following:
 
     @cached_property
     def verdict(self) -> Verdict:
-        """Calls within one another are not searched: which of them are open would have to be known for all threads."""
-        return verdict(self.trace, None if self.builder.nested else self.suspected)
+        return verdict(self.trace, self._searching.finish())
 
     @property
     def losses(self) -> Losses:
         return Losses.of(self.trace)
-
-
-def _last(trace: Trace) -> pa.Table:
-    """What pairs with a later event: the last side of a call of each thread, the last switch of each cpu."""
-    codes, names = trace.names
-    calls = np.flatnonzero(trace.phase != INSTANT)
-    switches = np.flatnonzero(codes == names.index(SWITCH)) if SWITCH in names else calls[:0]
-    of = ((calls, trace.tid[calls]), (switches, trace.cpu[switches]))
-    last = [int(rows[group[-1]]) for rows, key in of for group in rows_by(key).values()]
-    return trace.table.take(pa.array(sorted(last), pa.int64()))

@@ -5,53 +5,47 @@ Axis legend: E events, G gaps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from tracemend.losses.suspect import suspect, unpaired
+from tracemend.losses.calls import Calls, OpenCall
+from tracemend.losses.searching import Search
+from tracemend.losses.seen import Seen
+from tracemend.losses.suspect import suspect
 from tracemend.losses.verdict import LOST, Losses, Verdict, doubts, verdict
-from tracemend.trace.events import ENTER, EXIT, Gap, Glance, Trace, by_cpu
+from tracemend.trace.events import Gap, Glance, Trace, by_cpu
+from tracemend.trace.pieces import Piece
 
 #: Slices of the trace's time in which losses are counted for the view over time.
 SLICES = 60
-#: Events beside a gap whose threads are named as concerned.
-NEIGHBOURS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCall:
-    """A system call of which a gap took one side: ``lost`` is "exit" or "enter"."""
-
-    gap: int
-    tid: int
-    comm: str | None
-    name: str
-    lost: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"gap": self.gap, "tid": self.tid, "comm": self.comm, "name": self.name, "lost": self.lost}
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The findings. ``gaps`` are the marked ones and behind them the suspected ones, if they were searched for."""
+    """The findings. ``gaps`` are the marked ones and behind them the suspected ones, if they were searched for.
+
+    ``trace``: what was scanned; of one that came in pieces the last of them, which knows all but the events.
+    """
 
     trace: Trace
     gaps: tuple[Gap, ...]
-    open_calls: tuple[OpenCall, ...]
+    marked: tuple[Gap, ...]
+    calls: Calls
     verdict: Verdict
+    seen: Seen
 
     @property
     def broken(self) -> bool:
         return self.verdict.word == LOST
 
-    @property
+    @cached_property
     def losses(self) -> Losses:
         """What the tracer itself says."""
-        return Losses.of(self.trace)
+        return Losses.of(self.trace.with_gaps(self.marked))
 
     @property
     def lost(self) -> int:
@@ -61,32 +55,32 @@ class Scan:
     @property
     def share_lost(self) -> float:
         """Lost events by the tracer's counts, of all that happened; a lower bound where a gap has no count."""
-        return self.losses.share(len(self.trace))
+        return self.losses.share(len(self.seen))
+
+    @property
+    def open_calls(self) -> tuple[OpenCall, ...]:
+        return tuple(self.calls)
 
     def cpus(self) -> list[dict[str, Any]]:
         """One dictionary a cpu, in order."""
-        streams = self.trace.streams
         rows = []
         gaps = by_cpu(self.gaps)
-        for cpu in sorted({*streams, *gaps}):
+        for cpu in sorted({*self.seen.events, *gaps}):
             sums = _sums(gaps.get(cpu, []))
-            events = len(streams.get(cpu, ()))
+            events = self.seen.events[cpu]
             share = sums["lost"] / max(1, events + sums["lost"])
             rows.append({"cpu": cpu, "events": events, **sums, "share_lost": share})
         return rows
 
     def over_time(self) -> list[int]:
         """Lost events by slice of the trace's time, each gap's count spread evenly over its span."""
-        if not len(self.trace) or not self.gaps:
+        if not len(self.seen) or not self.gaps:
             return []
-        return _over_time(self.gaps, int(self.trace.time_ns.min()), int(self.trace.time_ns.max()))
+        return _over_time(self.gaps, self.seen.begin_ns, self.seen.end_ns)
 
     def threads(self, gap: Gap) -> list[int]:
         """Threads seen just before or after the gap on its cpu."""
-        rows = self.trace.streams.get(gap.cpu, np.empty(0, np.int64))
-        at = int(np.searchsorted(rows, gap.after)) if gap.after is not None else len(rows)
-        near = rows[max(0, at - NEIGHBOURS) : at + NEIGHBOURS]
-        return [int(t) for t in np.unique(self.trace.tid[near]) if t >= 0]
+        return self.seen.threads(gap.number)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, for ``--json``."""
@@ -96,7 +90,7 @@ class Scan:
             "sha256": self.trace.provenance.get("sha256"),
             "format": self.trace.format,
             "tracer": self.trace.tracer,
-            "events": len(self.trace),
+            "events": len(self.seen),
             "gaps": [g.as_dict() | {"threads": self.threads(g)} for g in self.gaps],
             "lost": self.lost,
             "share_lost": round(self.share_lost, 6),
@@ -104,7 +98,7 @@ class Scan:
             "unplaced": [u.as_dict() for u in self.losses.unplaced],
             "cpus": self.cpus(),
             "over_time": self.over_time(),
-            "open_calls": [c.as_dict() for c in self.open_calls],
+            "open_calls": [c.as_dict() for c in self.calls],
             "passed_over": self.trace.passed_over.as_dict() if self.trace.passed_over else None,
             "warnings": list(self.trace.warnings),
         }
@@ -203,53 +197,74 @@ def scan(trace: Trace, *, suspected: bool = False) -> Scan:
     Losses without a mark are looked for where the trace marks none and could have lost events unseen (ftrace in drop
     mode), and with ``suspected`` in any case.
     """
-    found = _searched(trace, suspected)
-    gaps = trace.gaps + (found or ())
-    return Scan(trace, gaps, _open_calls(trace, gaps), verdict(trace, found))
+    return scan_pieces([Piece.whole(trace)], suspected=suspected)
+
+
+def scan_pieces(pieces: Iterable[Piece], *, suspected: bool = False) -> Scan:
+    """Find what was lost in a trace that comes in pieces (``tracemend.formats.pieces``), as ``scan`` does."""
+    scanning = Scanning(suspected)
+    for piece in pieces:
+        scanning.add(piece)
+    return scanning.finish()
 
 
 def judge(trace: Trace) -> Verdict:
     """The verdict alone, which ``scan`` gives as well."""
-    return verdict(trace, _searched(trace, False))
+    return verdict(trace, suspect(trace) if doubts(trace) and not Losses.of(trace) else None)
 
 
-def _searched(trace: Trace, asked: bool) -> tuple[Gap, ...] | None:
-    """Losses without a mark, numbered behind the gaps; None where nobody looked."""
-    if not asked and (not doubts(trace) or Losses.of(trace)):
-        return None
-    return tuple(replace(g, number=len(trace.gaps) + i) for i, g in enumerate(suspect(trace)))
+@dataclass
+class Scanning:
+    """A scan on its way through the pieces of a trace, in order. ``asked``: search also where losses are marked."""
+
+    asked: bool = False
+    seen: Seen = field(default_factory=Seen)
+    marked: list[Gap] = field(default_factory=list)
+    search: Search = field(default_factory=Search)
+    calls: Calls = field(default_factory=Calls)
+    last: Trace | None = None
+
+    def add(self, piece: Piece) -> None:
+        """Take in the next piece."""
+        self.marked += piece.gaps
+        self.seen.add(piece)
+        around = _beyond(piece)
+        searched = self.asked or not (self.marked or around)
+        if piece.last:
+            self.last = piece.trace
+            searched = searched and self._searched(piece.trace)
+        new = list(piece.gaps)
+        if searched or self.marked or not piece.only:
+            looked = self.search.look(piece)
+            if searched:
+                known = piece.trace.gaps if piece.only else (*self.marked, *around)
+                new += [replace(g, number=-1 - g.number) for g in self.search.suspect(looked, known)]
+            self.calls.gaps(new)
+            self.calls.look(looked, around)
+        self.seen.near(piece, new)
+
+    def _searched(self, facts: Trace) -> bool:
+        """Whether losses without a mark are looked for, now that all of the trace is known."""
+        return self.asked or (bool(doubts(facts)) and not Losses.of(facts.with_gaps(tuple(self.marked))))
+
+    def finish(self) -> Scan:
+        """The findings, once the last piece was taken in."""
+        assert self.last is not None
+        marked = tuple(sorted(self.marked, key=lambda g: g.number))
+        found = self.search.finish() if self._searched(self.last) else None
+        suspected = tuple(replace(g, number=len(marked) + i) for i, g in enumerate(found or ()))
+        numbers = {g.number: g.number for g in marked}
+        for old, new in zip(found or (), suspected, strict=True):
+            if old.number >= 0:  # others were settled only at the end, when what was around them was gone
+                numbers[-1 - old.number] = new.number
+        self.seen.renumber(numbers)
+        self.calls.renumber(numbers)
+        facts = self.last.with_gaps(marked)
+        said = verdict(facts, None if found is None else suspected)
+        return Scan(self.last, marked + suspected, marked, self.calls, said, self.seen)
 
 
-def _open_calls(trace: Trace, gaps: tuple[Gap, ...]) -> tuple[OpenCall, ...]:
-    """Calls with one side missing where a gap lies between the two events that should have been neighbours."""
-    if not gaps:
-        return ()
-    any_cpu = _InTime(gaps)
-    own = {cpu: _InTime(held) for cpu, held in by_cpu(gaps).items()}
-    (codes, names), (comm_codes, comms) = trace.names, trace.comms
-    found = []
-    for p, q in zip(*(rows.tolist() for rows in unpaired(trace)), strict=True):
-        span = int(trace.time_ns[p]), int(trace.time_ns[q])
-        near = [own[c] for c in dict.fromkeys([int(trace.cpu[p]), int(trace.cpu[q])]) if c in own]
-        held = next(filter(None, (those.first(*span) for those in [*near, any_cpu])), None)
-        if held is None:
-            continue
-        for row, phase, lost in ((p, ENTER, "exit"), (q, EXIT, "enter")):
-            if trace.phase[row] == phase:
-                comm = comms[comm_codes[row]] if comm_codes[row] >= 0 else None
-                found.append(OpenCall(held.number, int(trace.tid[row]), comm, names[codes[row]], lost))
-    return tuple(sorted(found, key=lambda c: (c.gap, c.tid)))
-
-
-class _InTime:
-    """Gaps in the order in which they begin."""
-
-    def __init__(self, gaps: Sequence[Gap]) -> None:
-        self.gaps = sorted(gaps, key=lambda g: g.begin_ns)
-        #: the latest end of each gap and all before it
-        self.latest = np.maximum.accumulate(np.array([g.end_ns for g in self.gaps], np.int64))
-
-    def first(self, begin_ns: int, end_ns: int) -> Gap | None:
-        """The first gap that overlaps this time, both ends included."""
-        at = int(np.searchsorted(self.latest, begin_ns))
-        return self.gaps[at] if at < len(self.gaps) and self.gaps[at].begin_ns <= end_ns else None
+def _beyond(piece: Piece) -> list[Gap]:
+    """The gaps that a piece shows of those to come."""
+    own = {g.number for g in piece.gaps}
+    return [g for g in piece.trace.gaps if g.number not in own and (g.after is None or g.after >= piece.end)]

@@ -17,17 +17,19 @@ slot i lies between events i and i + 1.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Set
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.losses.switches import unchained
-from tracemend.trace.events import ENTER, EXIT, INSTANT, PHASES, Gap, Trace, rows_by
+from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace, rows_by
 from tracemend.trace.syscalls import FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 
 Ints = NDArray[np.int64]
+#: The names of the calls that are open, the innermost last, by whose they are (``owners``).
+Stacks = dict[int, list[str]]
 
 EXECS = ("execve", "execveat")
 #: Calls after whose enter anything may follow: their thread ends (and its number may come back as a new one), or the
@@ -37,6 +39,8 @@ WITHOUT_EXIT = (*LAST_CALLS, *SIGNAL_RETURNS, *EXECS)
 #: this one's number, and of a call that lost its number on the way (by a signal's return or a filter).
 WITHOUT_ENTER = (*FORKS, *EXECS, *SIGNAL_RETURNS, NO_NUMBER)
 
+#: Calls of one thread that are open, at most.
+DEEPEST = 1 << 12
 #: Bytes that raw_syscalls' events take in the ring buffer (enter, exit), and a long pause in front of one.
 ENTER_BYTES, EXIT_BYTES, PAUSE_BYTES = 68, 28, 8
 PAUSE_NS = 1 << 27
@@ -160,54 +164,88 @@ def suspect(trace: Trace) -> tuple[Gap, ...]:
 
     Every gap is ``suspected``, without a count, and its ``line`` is that of the event after it.
     """
-    pairs, chains = (_unexplained(trace, *found) for found in (unpaired(trace), unchained(trace)))
-    before, after = (np.concatenate(rows) for rows in zip(pairs, chains, strict=True))
+    pairs, chains = unpaired(trace, Sides.of(trace)), unchained(trace)
+    return located(trace, [pairs, chains])
+
+
+def located(trace: Trace, breaks: Sequence[tuple[Ints, Ints]], begin: int = 0) -> tuple[Gap, ...]:
+    """The likeliest gaps for pairs of rows between which something is missing, unless a marked gap explains it.
+
+    begin: the first of the trace's rows that follow each other without a hole; those in front of it are kept of what
+    came before, each cpu's last event among them.
+    """
+    before, after = _unexplained(trace, *(np.concatenate(rows) for rows in zip(*breaks, strict=True)))
     if not len(before):
         return ()
-    streams = {cpu: _Stream.of(trace, rows) for cpu, rows in trace.streams.items()}
-    breaks = [_room(trace, streams, p, q) for p, q in zip(before.tolist(), after.tolist(), strict=True)]
-    breaks.sort(key=lambda b: b.room)
-    for b in breaks:
+    streams = {
+        cpu: _Stream.of(trace, rows[max(0, int(np.searchsorted(rows, begin)) - 1) :])
+        for cpu, rows in trace.streams.items()
+    }
+    rooms = [_room(trace, streams, p, q) for p, q in zip(before.tolist(), after.tolist(), strict=True)]
+    rooms.sort(key=lambda b: b.room)
+    for b in rooms:
         if b.room == 1 and len(b.cpus) == 1:
             cpu, slot, _ = b.spans[0]
             streams[cpu].proven.add(slot)
-    for b in breaks:
+    for b in rooms:
         _place(streams, b)
     for stream in streams.values():
         stream.oddness[stream.placed] = ODD
     if not trace.gaps and not (trace.phase == INSTANT).any() and _divide(list(streams.values())):
         for stream in streams.values():
             stream.placed = stream.ends[stream.evidence()[stream.ends] > RARE].tolist()
-        for b in breaks:
+        for b in rooms:
             _place(streams, b)
     return _gaps(trace, streams)
 
 
-def sides(trace: Trace) -> set[tuple[str, int]]:
-    """The calls by name, each with a side (ENTER or EXIT) of which there is an event."""
-    code, names = trace.names
-    found = np.unique(code.astype(np.int64) * len(PHASES) + trace.phase)
-    return {(names[c], p) for c, p in zip(*(x.tolist() for x in np.divmod(found, len(PHASES))), strict=True)}
+@dataclass
+class Sides:
+    """The calls, by name, of which there is an enter, and those of which there is an exit."""
+
+    enters: set[str] = field(default_factory=set)
+    exits: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, trace: Trace) -> Sides:
+        sides = cls()
+        sides.add(trace)
+        return sides
+
+    def add(self, trace: Trace) -> None:
+        code, names = trace.names
+        for side, phase in ((self.enters, ENTER), (self.exits, EXIT)):
+            side.update(names[c] for c in np.unique(code[trace.phase == phase]).tolist())
+
+    @property
+    def both(self) -> set[str]:
+        return self.enters & self.exits
+
+    @property
+    def one(self) -> set[str]:
+        """The calls of which one side was never seen: they pair with nothing, unless they never do."""
+        return (self.enters ^ self.exits) - {*WITHOUT_EXIT, *WITHOUT_ENTER}
 
 
-def unpaired(trace: Trace, earlier: Set[tuple[str, int]] = frozenset()) -> tuple[Ints, Ints]:
-    """Rows (B,) of the two events of each pair that can't follow each other in a thread.
+def unpaired(trace: Trace, sides: Sides, open_calls: Stacks | None = None, begin: int = 0) -> tuple[Ints, Ints]:
+    """Rows (B,) of the two events of each pair that can't follow each other in a thread, the second no earlier than
+    row ``begin``.
 
-    earlier: ``sides`` that were there in front of this trace, where it is one piece of many.
+    sides: what is there of calls; one of which only one side is there at all pairs with nothing. open_calls: of a trace
+    whose calls lie within one another, those in front of row ``begin``, which are brought up to the trace's end.
     """
     if trace.nested:
-        return misnested(trace)
+        return misnested(trace, {} if open_calls is None else open_calls, begin)
     phase, tid = trace.phase, trace.tid
     code, names = trace.names
-    there = sides(trace) | earlier
-    both = np.array([{(n, ENTER), (n, EXIT)} <= there for n in names], bool)
+    there = sides.both
+    both = np.array([n in there for n in names], bool)
     no_exit, no_enter = np.isin(names, WITHOUT_EXIT), np.isin(names, WITHOUT_ENTER)
-    # a call of which only one side was recorded at all pairs with nothing
     usable = (phase != INSTANT) & (tid >= 0) & (both | no_exit | no_enter)[code]
     rows = np.flatnonzero(usable)
     rows = rows[np.argsort(tid[rows], kind="stable")]
     p, q = rows[:-1], rows[1:]
-    same = tid[p] == tid[q]
+    same = (tid[p] == tid[q]) & (q >= begin)
     p, q = p[same], q[same]
     p_enters, q_enters = phase[p] == ENTER, phase[q] == ENTER
     allowed = np.where(p_enters, ~q_enters & (code[p] == code[q]), q_enters)
@@ -216,22 +254,30 @@ def unpaired(trace: Trace, earlier: Set[tuple[str, int]] = frozenset()) -> tuple
     return p[~allowed], q[~allowed]
 
 
-def misnested(trace: Trace) -> tuple[Ints, Ints]:
+def owners(trace: Trace) -> Ints:
+    """Whose each event is (E,): its thread's or, where no thread is known, its cpu's (below -1)."""
+    return np.where(trace.tid >= 0, trace.tid, -2 - trace.cpu.astype(np.int64))
+
+
+def misnested(trace: Trace, open_calls: Stacks, begin: int = 0) -> tuple[Ints, Ints]:
     """Of a trace whose calls lie within one another, rows (B,) of an exit of another call than the last one that is
     open, and of the event before it in its thread (or on its cpu, where no thread is known)."""
-    owner = np.where(trace.tid >= 0, trace.tid, -2 - trace.cpu.astype(np.int64))
-    codes, _ = trace.names
+    codes, names = trace.names
     found: list[tuple[int, int]] = []
-    for own in rows_by(owner).values():
+    for owner, own in rows_by(owners(trace)).items():
         rows = own[trace.phase[own] != INSTANT]
-        open_calls: list[int] = []
-        before = -1
+        stack = open_calls.setdefault(owner, [])
+        early = int(np.searchsorted(rows, begin))
+        before = int(rows[early - 1]) if early else -1
+        rows = rows[early:]
         for row, code, phase in zip(rows.tolist(), codes[rows].tolist(), trace.phase[rows].tolist(), strict=True):
             if phase == ENTER:
-                open_calls.append(code)
-            elif open_calls and open_calls.pop() != code:
+                stack.append(names[code])
+                if len(stack) > DEEPEST:  # no thread is so deep in calls: exits aren't recorded
+                    del stack[0]
+            elif stack and stack.pop() != names[code]:
                 found.append((before, row))
-                open_calls.clear()
+                stack.clear()
             before = row
     p, q = np.array(found, np.int64).reshape(-1, 2).T
     return p, q

@@ -5,6 +5,8 @@ Axis legend: E events, B breaks, W switches of one cpu.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -30,30 +32,49 @@ OF_ALL = r"(?s)swapper/\d+.*(?:==>|next_comm).*\b(?:kworker/|rcu|ksoftirqd/|migr
 FILTERED = 0.1
 
 
-def unchained(trace: Trace) -> tuple[Ints, Ints]:
-    """Rows (B,) of pairs of a cpu's neighbouring switches of which the second one leaves another thread than the first
-    one went to: events between them are missing."""
-    codes, names = trace.names
-    none = np.empty(0, np.int64)
-    if SWITCH not in names:
-        return none, none
-    rows = np.flatnonzero(codes == names.index(SWITCH))
-    import pyarrow.compute as pc  # most traces have no switches
+@dataclass
+class Chains:
+    """What was seen of a trace's switches so far, of which pieces are given in order."""
 
-    texts = trace.table["args"].take(pa.array(rows))
-    if not pc.any(pc.match_substring_regex(texts, OF_ALL)).as_py():
-        return none, none
-    prev, following = _threads(texts)
-    told = (prev >= 0) & (following >= 0)
-    rows, prev, following = rows[told], prev[told], following[told]
-    order = np.argsort(trace.cpu[rows], kind="stable")
-    rows, prev, following = rows[order], prev[order], following[order]
-    same = trace.cpu[rows[:-1]] == trace.cpu[rows[1:]]
-    broken = same & (following[:-1] != prev[1:])
-    if broken.sum() > FILTERED * same.sum():
-        return none, none
-    at = np.flatnonzero(broken)
-    return rows[at], rows[at + 1]
+    of_all: bool = False
+    pairs: int = 0
+    broken: int = 0
+
+    @property
+    def tell(self) -> bool:
+        """Whether all switches seem to have been recorded, so that a broken chain tells of a loss."""
+        return self.of_all and self.broken <= FILTERED * self.pairs
+
+    def add(self, trace: Trace, begin: int = 0) -> tuple[Ints, Ints]:
+        """Rows (B,) of pairs of a cpu's neighbouring switches of which the second one, no earlier than row ``begin``,
+        leaves another thread than the first one went to: events between them are missing, if the chains tell."""
+        codes, names = trace.names
+        none = np.empty(0, np.int64)
+        if SWITCH not in names:
+            return none, none
+        rows = np.flatnonzero(codes == names.index(SWITCH))
+        import pyarrow.compute as pc  # most traces have no switches
+
+        texts = trace.table["args"].take(pa.array(rows))
+        self.of_all = self.of_all or bool(pc.any(pc.match_substring_regex(texts, OF_ALL)).as_py())
+        prev, following = _threads(texts)
+        told = (prev >= 0) & (following >= 0)
+        rows, prev, following = rows[told], prev[told], following[told]
+        order = np.argsort(trace.cpu[rows], kind="stable")
+        rows, prev, following = rows[order], prev[order], following[order]
+        same = (trace.cpu[rows[:-1]] == trace.cpu[rows[1:]]) & (rows[1:] >= begin)
+        broken = same & (following[:-1] != prev[1:])
+        self.pairs += int(same.sum())
+        self.broken += int(broken.sum())
+        at = np.flatnonzero(broken)
+        return rows[at], rows[at + 1]
+
+
+def unchained(trace: Trace) -> tuple[Ints, Ints]:
+    """The pairs of a whole trace that ``Chains`` finds; none where they tell nothing."""
+    chains = Chains()
+    before, after = chains.add(trace)
+    return (before, after) if chains.tell else (before[:0], after[:0])
 
 
 def _threads(texts: pa.ChunkedArray) -> tuple[Ints, Ints]:

@@ -6,7 +6,9 @@ Axis legend: E events of the trace, I inferred events, G gaps.
 from __future__ import annotations
 
 import html
+from abc import ABC, abstractmethod
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +18,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import extra
-from tracemend.trace.events import Trace
+from tracemend.losses.scanning import judge
+from tracemend.losses.verdict import Verdict
+from tracemend.mending.outline import Outline
+from tracemend.trace.events import Gap, Trace
+from tracemend.trace.pieces import Piece
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +58,8 @@ class Fill:
     below what the caller asked for. ``left``: nothing was tried; ``reason`` says why. ``confidence`` is the mean over
     the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
     and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
-    the fill (threads aside), None where none were drawn.
+    the fill (threads aside), None where none were drawn. ``by``: who filled it, if not the model that was asked for,
+    because there was no time left.
     """
 
     gap: int
@@ -63,10 +70,12 @@ class Fill:
     reason: str = ""
     unmet: int = 0
     agreement: float | None = None
+    by: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """``agreement`` is there only if hypotheses were drawn."""
+        """``agreement`` is there only if hypotheses were drawn, ``by`` if it says something."""
         drawn = {} if self.agreement is None else {"agreement": round(self.agreement, 4)}
+        by = {"by": self.by} if self.by else {}
         return drawn | {
             "status": self.status,
             "events": self.events,
@@ -74,23 +83,59 @@ class Fill:
             "estimated": self.estimated,
             "reason": self.reason,
             "unmet": self.unmet,
+            **by,
         }
 
 
-@dataclass(frozen=True)
-class Mended:
-    """A trace, its inferred events, what became of each of its gaps, and how it was made.
+class Result(ABC):
+    """What came of mending, whether it is held or lies in files; outputs are made of it.
 
-    ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
-    options (dict); familiar (tracemend.familiarity), if there were examples. ``hypotheses`` (of the schema HYPOTHESES):
-    other fills of the same gaps, if any were asked for.
+    ``trace`` has all gaps, and its facts; of a trace that was mended in pieces it has no events.
     """
 
     trace: Trace
-    inferred: pa.Table
     fills: tuple[Fill, ...]
     provenance: dict[str, Any]
-    hypotheses: pa.Table | None = None
+
+    @property
+    @abstractmethod
+    def outline(self) -> Outline:
+        """What there is to know of the events that survived."""
+
+    @property
+    @abstractmethod
+    def verdict(self) -> Verdict:
+        """What can be said of the trace's losses, where it has no gaps."""
+
+    @abstractmethod
+    def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
+        """How many events of a cpu survived in each of so many equal parts of a time."""
+
+    @property
+    @abstractmethod
+    def head(self) -> Mended:
+        """As much of it as can be shown event by event: all of what is held, or the first piece with gaps."""
+
+    @abstractmethod
+    def tables(self) -> Iterator[pa.Table]:
+        """The inferred events in order of their gaps, some at a time; no gap is divided."""
+
+    @abstractmethod
+    def parts(self) -> Iterator[pa.Table]:
+        """The inferred events as the pieces came, a table a piece."""
+
+    @abstractmethod
+    def in_time(self) -> Iterator[pa.Table]:
+        """The inferred events as they follow each other, some at a time (see ``Mended.order``)."""
+
+    @abstractmethod
+    def drawn(self) -> Iterator[pa.Table] | None:
+        """The hypotheses likewise; None if none were asked for."""
+
+    @cached_property
+    def events(self) -> int:
+        """How many events were inferred."""
+        return sum(f.events for f in self.fills)
 
     @property
     def familiar(self) -> str:
@@ -108,6 +153,63 @@ class Mended:
     def filled(self) -> int:
         return sum(f.status == "filled" for f in self.fills)
 
+    @property
+    def counts(self) -> Counter[str]:
+        """Gaps by status."""
+        return Counter(f.status for f in self.fills)
+
+    def gap_rows(self) -> Iterator[dict[str, Any]]:
+        """Each gap and what became of it, one dictionary a gap."""
+        return (g.as_dict() | f.as_dict() for g, f in zip(self.trace.gaps, self.fills, strict=True))
+
+    def gap_table(self) -> list[dict[str, Any]]:
+        """The rows as a list."""
+        return list(self.gap_rows())
+
+
+@dataclass(frozen=True)
+class Mended(Result):
+    """A trace, its inferred events, what became of each of its gaps, and how it was made.
+
+    ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
+    options (dict); familiar (tracemend.familiarity), if there were examples. ``hypotheses`` (of the schema HYPOTHESES):
+    other fills of the same gaps, if any were asked for.
+    """
+
+    trace: Trace
+    inferred: pa.Table
+    fills: tuple[Fill, ...]
+    provenance: dict[str, Any]
+    hypotheses: pa.Table | None = None
+
+    @cached_property
+    def outline(self) -> Outline:
+        outline = Outline()
+        outline.add(Piece.whole(self.trace), self.trace.gaps)
+        return outline
+
+    @property
+    def verdict(self) -> Verdict:
+        return judge(self.trace)
+
+    def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
+        since = self.trace.time_ns - begin_ns  # times since 1970 have no nanoseconds left in floating point
+        rows = self.trace.streams.get(cpu, np.array([], np.int64))
+        return np.histogram(since[rows], columns, (0, span_ns))[0]
+
+    @property
+    def head(self) -> Mended:
+        return self
+
+    def tables(self) -> Iterator[pa.Table]:
+        yield self.inferred
+
+    def parts(self) -> Iterator[pa.Table]:
+        yield self.inferred
+
+    def drawn(self) -> Iterator[pa.Table] | None:
+        return None if self.hypotheses is None else iter([self.hypotheses])
+
     @cached_property
     def order(self) -> NDArray[np.int64]:
         """The trace's rows (0 to E - 1) and its inferred events (from E on) as they follow each other, (E + I,).
@@ -115,23 +217,12 @@ class Mended:
         By time. At the same time an inferred event stands where its gap lies in its stream, as in the merged text:
         behind the last event before the gap or, at the gap's very end, in front of the first one after it.
         """
-        gaps = sorted(self.trace.gaps, key=lambda g: g.number)
-        at = np.searchsorted([g.number for g in gaps], self.inferred["gap"].to_numpy())
-        behind_G, ahead_G = (np.array([g.edges[side][1] for g in gaps], np.float64) for side in (0, 1))
-        time_ns = self.inferred["time_ns"].to_numpy()
-        last = time_ns == np.array([g.end_ns for g in gaps], np.int64)[at]
-        row = np.where(last, ahead_G[at], behind_G[at])
-        rows = np.concatenate([np.arange(len(self.trace)), row])
-        return np.lexsort((rows, np.concatenate([self.trace.time_ns, time_ns])))
+        rows = np.concatenate([np.arange(len(self.trace)), rows_of(self.inferred, self.trace.gaps)])
+        return np.lexsort((rows, np.concatenate([self.trace.time_ns, self.inferred["time_ns"].to_numpy()])))
 
-    @property
-    def counts(self) -> Counter[str]:
-        """Gaps by status."""
-        return Counter(f.status for f in self.fills)
-
-    def gap_table(self) -> list[dict[str, Any]]:
-        """Each gap and what became of it, one dictionary a gap."""
-        return [g.as_dict() | f.as_dict() for g, f in zip(self.trace.gaps, self.fills, strict=True)]
+    def in_time(self) -> Iterator[pa.Table]:
+        order = self.order - len(self.trace)
+        yield self.inferred.take(pa.array(order[order >= 0]))
 
     def to_pandas(self) -> pd.DataFrame:
         """The inferred events as a data frame. Raises MissingError where pandas isn't installed."""
@@ -150,3 +241,12 @@ class Mended:
             f"{self.filled} of {len(self.fills)} gaps. Inferred events are no evidence.</p>"
             f"<table><tr>{head}</tr>{body}</table>"
         )
+
+
+def rows_of(inferred: pa.Table, gaps: Sequence[Gap]) -> NDArray[np.float64]:
+    """Where among a trace's rows each inferred event stands (I,), if it is of the same time as one of them."""
+    gaps = sorted(gaps, key=lambda g: g.number)
+    at = np.searchsorted([g.number for g in gaps], inferred["gap"].to_numpy())
+    behind_G, ahead_G = (np.array([g.edges[side][1] for g in gaps], np.float64) for side in (0, 1))
+    last = inferred["time_ns"].to_numpy() == np.array([g.end_ns for g in gaps], np.int64)[at]
+    return np.asarray(np.where(last, ahead_G[at], behind_G[at]))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tracemend.errors import OutputError
-from tracemend.mending.mended import Mended
+from tracemend.mending.mended import Result
 from tracemend.outputs import merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip
@@ -19,7 +19,7 @@ from tracemend.whole import whole_folder
 __all__ = ["DEFAULT", "OUTPUTS", "check", "read_overlay", "strip", "write"]
 
 #: Each writes its files into a folder and returns their paths; it raises OutputError or OSError.
-OUTPUTS: dict[str, Callable[[Mended, Path], list[Path]]] = {
+OUTPUTS: dict[str, Callable[[Result, Path], list[Path]]] = {
     "overlay": overlay.write,
     "report": report.write,
     "merged": merged.write,
@@ -34,8 +34,15 @@ _OURS = re.compile(
 )
 
 
-def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bool = False) -> list[Path]:
+def write(
+    mended: Result,
+    out: Path,
+    outputs: Sequence[str] = DEFAULT,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda name: None,
+) -> list[Path]:
     """Write the folder ``out`` with the named outputs (the overlay always) and return the paths of its files.
+    ``progress`` is called with the name of each before it is written.
 
     The folder is written under another name beside ``out``, brought to disk and renamed. ``force`` replaces an ``out``
     that is an output folder of tracemend's with nothing else in it. Raises OutputError: an unknown output, an ``out``
@@ -49,7 +56,10 @@ def write(mended: Mended, out: Path, outputs: Sequence[str] = DEFAULT, force: bo
         target = out.resolve()
         with whole_folder(target, may_go=lambda: _may_go(out, target, force)) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
-            paths = [path for name in chosen for path in OUTPUTS[name](mended, work)]
+            paths = []
+            for name in chosen:
+                progress(name)
+                paths += OUTPUTS[name](mended, work)
     except OSError as e:
         raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
     return [out / path.name for path in paths]

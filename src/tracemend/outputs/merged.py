@@ -27,6 +27,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from heapq import merge
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,10 +38,10 @@ import pyarrow as pa
 from tracemend.errors import OutputError
 from tracemend.formats import sequence
 from tracemend.formats.text import LONGEST_LINE, PACKED
-from tracemend.mending.mended import Mended
+from tracemend.mending.mended import Result
 from tracemend.outputs import ctf
 from tracemend.outputs.overlay import NOTE
-from tracemend.trace.events import ENTER, EXIT, Gap, Trace
+from tracemend.trace.events import Gap
 from tracemend.trace.syscalls import DEFAULT_ARCH, table
 from tracemend.untrusted import json_of, json_text, printable
 
@@ -61,7 +63,7 @@ _PERF = re.compile(
 )
 
 
-def write(mended: Mended, folder: Path) -> list[Path]:
+def write(mended: Result, folder: Path) -> list[Path]:
     """Write ``merged`` with the input's suffix into the folder; of a CTF trace, a folder of that name.
 
     Raises OutputError if the input can't be merged, has changed since it was read, or holds inferred events already.
@@ -93,7 +95,7 @@ def refuse(path: Path, format: str) -> None:
         )
 
 
-def header(mended: Mended) -> bytes:
+def header(mended: Result) -> bytes:
     """The comment at the top of a merged file, without a line end."""
     made = mended.provenance
     facts = {k: made.get(k) for k in ("tracemend", "model", "model_sha256", "seed", "input_sha256", "format")}
@@ -231,31 +233,41 @@ def _is_text(path: Path) -> bool:
     return b"\0" not in head and not head.startswith((*PACKED, b"\x93NUMPY", b"PK\x03\x04"))
 
 
-def _merge_lines(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
+def _merge_lines(mended: Result, source: IO[bytes], sink: IO[bytes]) -> str:
     style = _Style.of(mended)
-    trace = mended.trace
 
     def where(gap: Gap) -> tuple[float, int]:
-        return (gap.line + 1 if gap.after is None else int(trace.line[gap.after])), 0
+        line, _ = mended.outline.places[gap.number]
+        return (gap.line + 1 if line is None else line), 0
 
     places = _places(mended, where, style.lines)
     return interleave(source, sink, header(mended), places, LINES)
 
 
 def _places(
-    mended: Mended, where: Callable[[Gap], tuple[float, int]], texts: Callable[[pa.Table], Iterable[bytes]]
+    mended: Result, where: Callable[[Gap], tuple[float, int]], texts: Callable[[pa.Table], Iterable[bytes]]
 ) -> Iterator[Place]:
     """The places of all gaps with inferred events, in order; their texts are made only when they are asked for."""
-    gaps = mended.trace.gaps
-    numbers = mended.inferred["gap"].to_numpy()
-    own = np.array([gap.number for gap in gaps], numbers.dtype)
-    starts, stops = (np.searchsorted(numbers, own, side).tolist() for side in ("left", "right"))
-    found = []
-    for gap, start, stop in zip(gaps, starts, stops, strict=True):
-        if stop > start:
-            found.append((*where(gap), gap.number, start, stop))
-    for line, ordinal, _, start, stop in sorted(found):
-        yield Place(line, ordinal, texts(mended.inferred.slice(start, stop - start)))
+    gaps = {gap.number: gap for gap in mended.trace.gaps}
+
+    def of(closed: bool) -> Iterator[tuple[float, int, int, pa.Table]]:
+        """The events of gaps that end with an event, which parts have in the order of the file, or of all others."""
+        for part in mended.parts():
+            numbers = part["gap"].to_numpy()
+            starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+            found = []
+            for start, stop in pairwise([*starts, len(numbers)]):
+                gap = gaps[int(numbers[start])]
+                if (gap.after is not None) == closed:
+                    found.append((*where(gap), gap.number, part.slice(start, stop - start)))
+            yield from sorted(found, key=_place)
+
+    for line, ordinal, _, inferred in merge(of(True), of(False), key=_place):
+        yield Place(line, ordinal, texts(inferred))
+
+
+def _place(found: tuple[float, int, int, pa.Table]) -> tuple[float, int, int]:
+    return found[:3]
 
 
 @dataclass(frozen=True)
@@ -275,11 +287,11 @@ class _Style:
     arch: str = DEFAULT_ARCH
 
     @classmethod
-    def of(cls, mended: Mended) -> _Style:
+    def of(cls, mended: Result) -> _Style:
         """The layout of the trace's first event, and the spelling of its first calls."""
         trace = mended.trace
         perf = trace.format == "perf"
-        first, *calls = _samples(trace)
+        first, *calls = _samples(mended)
         raw = any(_RAW.search(line) for line in calls)
         arch = str((mended.provenance.get("options") or {}).get("arch", DEFAULT_ARCH))
         match = (_PERF if perf else _FTRACE).match(first)
@@ -346,14 +358,13 @@ def _numbers(arch: str) -> dict[str, int]:
     return {name: number for number, name in table(arch).items()}
 
 
-def _samples(trace: Trace) -> list[bytes]:
+def _samples(mended: Result) -> list[bytes]:
     """The source's lines of the first event and, where there are any, of the first call entered and the first left."""
-    rows = [0, *(int(np.argmax(trace.phase == p)) for p in (ENTER, EXIT) if (trace.phase == p).any())]
-    wanted = [int(trace.line[r]) for r in rows if r < len(trace)]
-    if not wanted or trace.path is None:
+    wanted = list(mended.outline.lines.values())
+    if not wanted or mended.trace.path is None:
         return [b""]
     found: dict[int, bytes] = {}
-    with open(trace.path, "rb") as f:
+    with open(mended.trace.path, "rb") as f:
         for number, line in enumerate(f, 1):
             if number in wanted:
                 found[number] = line
@@ -362,16 +373,13 @@ def _samples(trace: Trace) -> list[bytes]:
     return [found.get(number, b"") for number in wanted]
 
 
-def _merge_sequence(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
-    trace = mended.trace
-    numbers = any(token.isdigit() for token in _samples(trace)[0].split())
+def _merge_sequence(mended: Result, source: IO[bytes], sink: IO[bytes]) -> str:
+    numbers = any(token.isdigit() for token in _samples(mended)[0].split())
 
     def where(gap: Gap) -> tuple[float, int]:
         """Before the gap's first surviving event, which is right behind the run; or at the file's end."""
-        if gap.after is None:
-            return math.inf, 0
-        line = int(trace.line[gap.after])
-        return line, gap.after - int(np.searchsorted(trace.line, line))
+        line, ordinal = mended.outline.places[gap.number]
+        return math.inf if line is None else line, ordinal
 
     def texts(inferred: pa.Table) -> Iterator[bytes]:
         strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("name", "phase")]
@@ -382,7 +390,7 @@ def _merge_sequence(mended: Mended, source: IO[bytes], sink: IO[bytes]) -> str:
     return interleave(source, sink, header(mended), _places(mended, where, texts), NAMES)
 
 
-_MERGERS: dict[str, Callable[[Mended, IO[bytes], IO[bytes]], str]] = {
+_MERGERS: dict[str, Callable[[Result, IO[bytes], IO[bytes]], str]] = {
     "ftrace": _merge_lines,
     "perf": _merge_lines,
     "sequence": _merge_sequence,

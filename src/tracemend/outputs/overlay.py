@@ -1,7 +1,8 @@
 """The overlay: the inferred events beside the trace, as lines of JSON and as Parquet, each flagged as inferred.
 
 ``overlay.jsonl`` begins with one line that says how the events were made and lists the gaps; every further line is one
-inferred event. ``overlay.parquet`` holds the same rows, with that header in the schema's metadata.
+inferred event. ``overlay.parquet`` holds the same rows, with that header in the schema's metadata (without the gaps,
+if there are very many).
 ``hypotheses.parquet``, if any were drawn, holds other fills of the same gaps. None holds a date or a path of the
 writing program's own, so the same seed gives the same bytes.
 """
@@ -9,7 +10,7 @@ writing program's own, so the same seed gives the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,8 @@ import pyarrow.json
 import pyarrow.parquet
 
 from tracemend.errors import OutputError
-from tracemend.mending.mended import INFERRED, Mended
+from tracemend.mending.mended import HYPOTHESES as DRAWN
+from tracemend.mending.mended import INFERRED, Result
 from tracemend.untrusted import json_of, json_text
 
 JSONL = "overlay.jsonl"
@@ -35,10 +37,14 @@ NOTE = "inferred events are no evidence"
 OVERLAY = INFERRED.append(pa.field("inferred", pa.bool_(), nullable=False))
 
 _LINES_AT_ONCE = 1 << 14
+#: Rows of a group of the Parquet files, at least. Of more gaps only the lines of JSON tell: Parquet's readers refuse
+#: metadata of many megabytes.
+GROUP = 1 << 18
+MOST_GAPS = 10_000
 
 
-def header(mended: Mended) -> dict[str, Any]:
-    """How the events were made, and every gap with what became of it."""
+def header(mended: Result) -> dict[str, Any]:
+    """How the events were made; its last entry, all gaps with what became of them, is written behind it."""
     made = mended.provenance
     return {
         "tracemend": made["tracemend"],
@@ -47,27 +53,50 @@ def header(mended: Mended) -> dict[str, Any]:
         "options": made.get("options") or {},
         **{key: made[key] for key in ("windows", "familiar") if key in made},
         "note": NOTE,
-        "gaps": mended.gap_table(),
     }
 
 
-def write(mended: Mended, folder: Path) -> list[Path]:
+def write(mended: Result, folder: Path) -> list[Path]:
     """Write the files into the folder; raises OSError."""
     lines, parquet = folder / JSONL, folder / PARQUET
+    head = header(mended)
     with open(lines, "w", encoding="ascii", newline="\n") as f:
-        f.write(json_text(header(mended)) + "\n")
-        events = _lines(mended.inferred)
-        while part := list(islice(events, _LINES_AT_ONCE)):
-            f.writelines(part)
-    table = mended.inferred.append_column(OVERLAY.field("inferred"), pa.repeat(True, mended.inferred.num_rows))
-    metadata = {"tracemend": json.dumps(header(mended), allow_nan=False)}
-    table = _rounded(table).replace_schema_metadata(metadata)
-    pyarrow.parquet.write_table(table, parquet, compression="zstd")
-    if mended.hypotheses is None:
+        f.write(json_text(head)[:-1] + ', "gaps": [')  # there may be so many that they are never held as one text
+        for i, row in enumerate(mended.gap_rows()):
+            f.write((", " if i else "") + json_text(row))
+        f.write("]}\n")
+        for table in mended.tables():
+            events = _lines(table)
+            while part := list(islice(events, _LINES_AT_ONCE)):
+                f.writelines(part)
+    few = len(mended.fills) <= MOST_GAPS
+    head |= {"gaps": mended.gap_table()} if few else {"gaps_in": JSONL}
+    metadata = {"tracemend": json.dumps(head, allow_nan=False)}
+    flagged = (
+        _rounded(t.append_column(OVERLAY.field("inferred"), pa.repeat(True, t.num_rows))) for t in mended.tables()
+    )
+    _write_parquet(flagged, OVERLAY.with_metadata(metadata), parquet)
+    hypotheses = mended.drawn()
+    if hypotheses is None:
         return [lines, parquet]
     drawn = folder / HYPOTHESES
-    pyarrow.parquet.write_table(mended.hypotheses.replace_schema_metadata(metadata), drawn, compression="zstd")
+    _write_parquet(hypotheses, DRAWN.with_metadata(metadata), drawn)
     return [lines, parquet, drawn]
+
+
+def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, path: Path) -> None:
+    """Write tables of a schema into one file, as many rows as usual in a group."""
+    with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd") as file:
+        held: list[pa.Table] = []
+        rows = 0
+        for table in tables:
+            held.append(table.cast(schema))
+            rows += table.num_rows
+            if rows >= GROUP:
+                file.write_table(pa.concat_tables(held).unify_dictionaries())
+                held, rows = [], 0
+        if rows or not held:
+            file.write_table(pa.concat_tables(held or [schema.empty_table()]).unify_dictionaries())
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from tracemend.mending.mended import Mended
+from tracemend.mending.mended import Mended, Result
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import ENTER, EXIT, PHASES
 from tracemend.untrusted import printable
@@ -55,16 +55,18 @@ Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
 
-def write(mended: Mended, folder: Path) -> list[Path]:
-    """Write ``trace.perfetto-trace`` into the folder; raises OSError."""
-    path = folder / NAME
+def write(result: Result, folder: Path) -> list[Path]:
+    """Write ``trace.perfetto-trace`` into the folder; raises OSError. Of a trace that was mended in pieces it shows the
+    first one with gaps: a browser couldn't open it all."""
+    path, mended = folder / NAME, result.head
+    left_out = result.outline.kept - len(mended.trace)
     names = _Names()
     threads = _Threads(mended)
     survivors = _survivors(mended, names, threads)
     fills = _fills(mended, names, threads)
     with open(path, "wb") as f:
         f.write(_packet(_uint(13, _CLEARED) + _message(12, names.interned())))
-        f.writelines(_about(mended))
+        f.writelines(_about(mended, left_out))
         f.writelines(threads.descriptors())
         f.writelines(_gaps(mended))
         for events in (survivors, fills):
@@ -182,10 +184,12 @@ class _Threads:
                 yield _descriptor(process + 2, name=f"{name} (inferred)", parent=parent)
 
 
-def _about(mended: Mended) -> Iterator[bytes]:
+def _about(mended: Mended, left_out: int) -> Iterator[bytes]:
     """A track on top whose one slice, as long as the trace, says what this file is."""
     made, time = mended.provenance, mended.trace.time_ns
     description = f"Mended by tracemend {made['tracemend']}: {NOTE}."
+    if left_out:
+        description += f" A piece of a trace: {left_out:,} other events that survived, and their gaps, are left out."
     yield _descriptor(_ABOUT_TRACK, name="tracemend", rest=_text(14, description))
     begin, end = (int(time.min()), int(time.max())) if len(time) else (0, 0)
     keys = ("tracemend", "model", "model_sha256", "seed", "input", "input_sha256", "format")

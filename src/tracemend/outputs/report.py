@@ -9,9 +9,10 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ import jinja2
 import numpy as np
 import pyarrow as pa
 
-from tracemend.losses.scanning import judge
-from tracemend.mending.mended import Mended
+from tracemend.mending.mended import Mended, Result
 from tracemend.outputs.overlay import NOTE
-from tracemend.trace.events import Gap, Trace
+from tracemend.trace.events import Gap, Trace, by_cpu
 from tracemend.untrusted import printable
 
 NAME = "report.html"
@@ -39,14 +39,14 @@ MOST_CPUS = 64  # drawn
 STATUSES = {"filled": "filled", "refused": "refused", "left": "left open"}
 
 
-def write(mended: Mended, folder: Path) -> list[Path]:
+def write(mended: Result, folder: Path) -> list[Path]:
     """Write ``report.html`` into the folder; raises OSError."""
     path = folder / NAME
     path.write_text(render(mended), encoding="utf-8", newline="\n")
     return [path]
 
 
-def render(mended: Mended) -> str:
+def render(mended: Result) -> str:
     """The report as HTML. Every string out of the trace is escaped, and no script but the report's own may run."""
     environment = jinja2.Environment(
         autoescape=True,
@@ -57,27 +57,30 @@ def render(mended: Mended) -> str:
     )
     source = resources.files("tracemend.outputs").joinpath("report.html.j2").read_text("utf-8")
     script = resources.files("tracemend.outputs").joinpath("report.js").read_text("utf-8")
-    gaps = mended.gap_table()
-    clock = _Clock(mended.trace)
+    clock = _Clock(mended)
+    head = mended.head
+    shown = list(islice(zip(head.trace.gaps, head.gap_rows(), strict=True), MOST_DETAILS))
+    detailed = {gap.number for gap, _ in shown}
     return environment.from_string(source).render(
         note=NOTE,
         made=mended.provenance,
         options=json.dumps(mended.provenance.get("options") or {}, sort_keys=True),
         trace=mended.trace,
-        inferred=mended.inferred.num_rows,
-        drawn=mended.hypotheses is not None,
+        survived=mended.outline.kept,
+        inferred=mended.events,
+        drawn=mended.drawn() is not None,
         familiar=mended.familiar,
         counts={status: mended.counts[status] for status in STATUSES},
         statuses=STATUSES,
         losses=_losses(mended),
-        verdict=None if mended.trace.gaps else judge(mended.trace),
-        reasons=_reasons(gaps),
+        verdict=None if mended.trace.gaps else mended.verdict,
+        reasons=_reasons(mended),
         most_gaps=MOST_GAPS,
-        timeline=_timeline(mended, gaps, clock),
-        rows=[_row(gap, clock) for gap in gaps[:MOST_GAPS]],
-        more_rows=max(0, len(gaps) - MOST_GAPS),
-        details=list(_details(mended, gaps, clock)),
-        more_details=max(0, len(gaps) - MOST_DETAILS),
+        timeline=_timeline(mended, clock),
+        rows=[_row(gap, clock, detailed) for gap in islice(mended.gap_rows(), MOST_GAPS)],
+        more_rows=max(0, len(mended.fills) - MOST_GAPS),
+        details=[_detail(head, gap, row, clock) for gap, row in shown],
+        more_details=max(0, len(mended.fills) - len(shown)),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -86,13 +89,13 @@ def render(mended: Mended) -> str:
 class _Clock:
     """Times of one trace as text: seconds from its first event, or positions where it has no clock."""
 
-    def __init__(self, trace: Trace) -> None:
-        times = [t for gap in trace.gaps for t in (gap.begin_ns, gap.end_ns)]
-        if len(trace):
-            times += [int(trace.time_ns.min()), int(trace.time_ns.max())]
-        self.begin, self.end = min(times, default=0), max(times, default=0)
-        self.index = trace.clock == "index"
-        self.digits = 6 if not len(trace) or not (trace.time_ns[:1000] % 1000).any() else 9
+    def __init__(self, mended: Result) -> None:
+        outline, gaps = mended.outline, mended.trace.gaps
+        begins, ends = ([outline.begin_ns], [outline.end_ns]) if outline.kept else ([], [])
+        self.begin = min(chain(begins, (g.begin_ns for g in gaps)), default=0)
+        self.end = max(chain(ends, (g.end_ns for g in gaps)), default=0)
+        self.index = mended.trace.clock == "index"
+        self.digits = 6 if outline.whole_us else 9
 
     def at(self, ns: int) -> str:
         return str(ns) if self.index else f"{ns / 1e9:.{self.digits}f}"
@@ -107,11 +110,11 @@ class _Clock:
         return f"{ns:g} ns"
 
 
-def _losses(mended: Mended) -> dict[str, Any]:
+def _losses(mended: Result) -> dict[str, Any]:
     """What was lost, in numbers."""
     trace = mended.trace
     uncounted = sum(gap.count is None for gap in trace.gaps)
-    whole = trace.lost + len(trace)
+    whole = trace.lost + mended.outline.kept
     return {
         "events": trace.lost,
         "share": f"{100 * trace.lost / whole:.2g}" if whole and trace.lost < whole else "100",
@@ -124,36 +127,35 @@ def _losses(mended: Mended) -> dict[str, Any]:
     }
 
 
-def _reasons(gaps: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+def _reasons(mended: Result) -> list[tuple[str, str, int]]:
     """Why gaps were not filled: status, reason and number of gaps."""
-    why = sorted((g["status"], g["reason"] or "no reason given") for g in gaps if g["status"] != "filled")
-    return [(STATUSES[status], reason, len(list(same))) for (status, reason), same in groupby(why)]
+    why = Counter((f.status, f.reason or "no reason given") for f in mended.fills if f.status != "filled")
+    return [(STATUSES[status], reason, number) for (status, reason), number in sorted(why.items())]
 
 
-def _row(gap: dict[str, Any], clock: _Clock) -> dict[str, Any]:
+def _row(gap: dict[str, Any], clock: _Clock, detailed: Collection[int]) -> dict[str, Any]:
     """One gap as the table shows it."""
     return gap | {
         "begin": clock.at(gap["begin_ns"]),
         "duration": clock.span(gap["end_ns"] - gap["begin_ns"]),
-        "detailed": gap["gap"] < MOST_DETAILS,
+        "detailed": gap["gap"] in detailed,
     }
 
 
 # The timeline ------------------------------------------------------------------------------------------------------
 
 
-def _timeline(mended: Mended, gaps: list[dict[str, Any]], clock: _Clock) -> dict[str, Any]:
+def _timeline(mended: Result, clock: _Clock) -> dict[str, Any]:
     """Lanes of cpus, COLUMNS wide: how many events survived, and over it the gaps."""
-    trace = mended.trace
+    gaps = by_cpu(mended.trace.gaps)
+    status = {f.gap: f.status for f in mended.fills}
     span = max(1, clock.end - clock.begin)
-    cpus = sorted({g["cpu"] for g in gaps} | {int(c) for c in np.unique(trace.cpu)})
+    cpus = sorted({*gaps, *mended.outline.cpus})
     shown = cpus[:MOST_CPUS]
-    none = np.array([], np.int64)
-    since = trace.time_ns - clock.begin  # times since 1970 have no nanoseconds left in floating point
-    density = [np.histogram(since[trace.streams.get(c, none)], COLUMNS, (0, span))[0] for c in shown]
+    density = [mended.density(c, COLUMNS, clock.begin, span) for c in shown]
     busiest = max([1, *(int(d.max()) for d in density)])
     lanes = [
-        {"cpu": cpu, "area": _area(d / busiest), **_marks([g for g in gaps if g["cpu"] == cpu], clock.begin, span)}
+        {"cpu": cpu, "area": _area(d / busiest), **_marks(gaps.get(cpu, []), status, clock.begin, span)}
         for cpu, d in zip(shown, density, strict=True)
     ]
     return {
@@ -161,17 +163,17 @@ def _timeline(mended: Mended, gaps: list[dict[str, Any]], clock: _Clock) -> dict
         "hidden": len(cpus) - len(shown),
         "width": COLUMNS * COLUMN,
         "ticks": list(_ticks(span, clock)),
-        "kinds": sorted({(g["status"], g["known"]) for g in gaps}),
+        "kinds": sorted({(status[g.number], g.known) for g in mended.trace.gaps}),
         "crowded": any(lane["crowds"] for lane in lanes),
     }
 
 
-def _marks(gaps: list[dict[str, Any]], begin: int, span: int) -> dict[str, Any]:
+def _marks(gaps: Sequence[Gap], status: Mapping[int, str], begin: int, span: int) -> dict[str, Any]:
     """The gaps of one cpu: rectangles for those that can be told apart, and shares of status where they can't."""
     held: list[list[int]] = [[] for _ in range(COLUMNS)]
     for i, gap in enumerate(gaps):
-        first = min(int((gap["begin_ns"] - begin) * COLUMNS / span), COLUMNS - 1)
-        last = min(math.ceil((gap["end_ns"] - begin) * COLUMNS / span), COLUMNS)
+        first = min(int((gap.begin_ns - begin) * COLUMNS / span), COLUMNS - 1)
+        last = min(math.ceil((gap.end_ns - begin) * COLUMNS / span), COLUMNS)
         for x in range(first, max(last, first + 1)):
             held[x].append(i)
     alone, crowds = [], dict.fromkeys(STATUSES, "")
@@ -179,14 +181,16 @@ def _marks(gaps: list[dict[str, Any]], begin: int, span: int) -> dict[str, Any]:
         columns = list(run)
         left, width = columns[0] * COLUMN, len(columns) * COLUMN
         if len(which) == 1:
-            alone.append(gaps[which[0]] | {"x": left, "width": width, "title": _title(gaps[which[0]])})
+            gap = gaps[which[0]]
+            one = gap.as_dict() | {"status": status[gap.number], "x": left, "width": width}
+            alone.append(one | {"title": _title(one)})
         y = 22.0
-        for status in STATUSES if len(which) > 1 else ():
-            share = 24 * sum(gaps[i]["status"] == status for i in which) / len(which)
+        for name in STATUSES if len(which) > 1 else ():
+            share = 24 * sum(status[gaps[i].number] == name for i in which) / len(which)
             if share:
                 y -= share
-                crowds[status] += f"M{left:g} {y:.3g}h{width:g}v{share:.3g}h-{width:g}z"
-    return {"marks": alone, "crowds": {status: path for status, path in crowds.items() if path}}
+                crowds[name] += f"M{left:g} {y:.3g}h{width:g}v{share:.3g}h-{width:g}z"
+    return {"marks": alone, "crowds": {name: path for name, path in crowds.items() if path}}
 
 
 def _title(gap: dict[str, Any]) -> str:
@@ -213,22 +217,21 @@ def _ticks(span: int, clock: _Clock) -> Iterator[tuple[float, str]]:
 # Gap by gap --------------------------------------------------------------------------------------------------------
 
 
-def _details(mended: Mended, gaps: list[dict[str, Any]], clock: _Clock) -> Iterator[dict[str, Any]]:
-    """The first gaps, each with the events around it and the inferred ones in it."""
+def _detail(mended: Mended, gap: Gap, row: dict[str, Any], clock: _Clock) -> dict[str, Any]:
+    """A gap with the events around it and the inferred ones in it."""
     trace = mended.trace
     numbers = mended.inferred["gap"].to_numpy()
-    for gap, row in list(zip(trace.gaps, gaps, strict=True))[:MOST_DETAILS]:
-        before, after = _around(trace, gap)
-        start, stop = np.searchsorted(numbers, [gap.number, gap.number + 1]).tolist()
-        head = min(stop - start, MOST_EVENTS if stop - start <= MOST_EVENTS else MOST_EVENTS // 2)
-        tail = min(stop - start - head, MOST_EVENTS // 2)
-        yield _row(row, clock) | {
-            "before": _events(trace.table, before, clock),
-            "head": _events(mended.inferred, np.arange(start, start + head), clock),
-            "hidden": stop - start - head - tail,
-            "tail": _events(mended.inferred, np.arange(stop - tail, stop), clock),
-            "after": _events(trace.table, after, clock),
-        }
+    before, after = _around(trace, gap)
+    start, stop = np.searchsorted(numbers, [gap.number, gap.number + 1]).tolist()
+    head = min(stop - start, MOST_EVENTS if stop - start <= MOST_EVENTS else MOST_EVENTS // 2)
+    tail = min(stop - start - head, MOST_EVENTS // 2)
+    return _row(row, clock, [gap.number]) | {
+        "before": _events(trace.table, before, clock),
+        "head": _events(mended.inferred, np.arange(start, start + head), clock),
+        "hidden": stop - start - head - tail,
+        "tail": _events(mended.inferred, np.arange(stop - tail, stop), clock),
+        "after": _events(trace.table, after, clock),
+    }
 
 
 def _around(trace: Trace, gap: Gap) -> tuple[np.typing.NDArray[np.int64], np.typing.NDArray[np.int64]]:

@@ -47,4 +47,4 @@ EVIDENCE = Evidence(
     complete="every stream's packets count discarded events, and none was",
     blind="all losses, if the tracer writes no such counter (perf data convert --to-ctf writes none)",
 )
-FORMAT = Format("ctf", TITLE, recognise, _read, EVIDENCE, folder=True, glance=_glance, windows=_windows)
+FORMAT = Format("ctf", TITLE, recognise, _read, EVIDENCE, folder=True, glance=_glance, windows=_windows, in_pieces=True)

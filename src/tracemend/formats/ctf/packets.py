@@ -29,6 +29,8 @@ from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
 MAGIC = 0xC1FC1FC1
 #: Bytes of a packet in which its header and context are looked for, and, where they are larger, at most.
 HEAD, LARGEST_HEAD = 512, 1 << 20
+#: Packets after which what they brought into memory may go.
+DROPPED_AFTER = 32
 #: A trace of more packets is refused: that many of LTTng's smallest have 16 GiB.
 MOST_PACKETS = 1 << 22
 #: A cpu's number above this is damage, but for -1, be it written without a sign: of a thread that is bound to no cpu.
@@ -37,6 +39,12 @@ MOST_CPUS, NO_CPU = 1 << 16, (-1, (1 << 32) - 1, (1 << 64) - 1)
 MOST_BITS = 72
 
 Key = tuple[int, object]
+
+
+def drop(mapped: mmap.mmap) -> None:
+    """Let what a mapped file brought into memory go; where it is looked at again it comes back."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(slots=True)
@@ -249,6 +257,8 @@ class Packets:
                         packet.cut = True
                     return
                 self.count += 1
+                if self.count % DROPPED_AFTER == 0:
+                    drop(mapped)
                 if self.count > MOST_PACKETS:
                     raise TraceError(file, 0, f"byte {at}: more than {MOST_PACKETS:,} packets")
                 yield key, packet

@@ -91,6 +91,7 @@ class _Reader:
         told = [0] * len(events)
         for parts in merge([e.batches() for e in events]):
             base = self.builder.rows
+            self.builder.taken = sum(e.stored for e in events)
             rank = self._add(parts)
             at = 0
             for part in parts:

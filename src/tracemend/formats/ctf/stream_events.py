@@ -19,7 +19,7 @@ from tracemend.formats.base import Builder
 from tracemend.formats.ctf.batches import WIDTH, Batch, Place, Rows
 from tracemend.formats.ctf.decode import Env
 from tracemend.formats.ctf.metadata import NS
-from tracemend.formats.ctf.packets import Lost, Packet, Stream
+from tracemend.formats.ctf.packets import DROPPED_AFTER, Lost, Packet, Stream, drop
 from tracemend.formats.ctf.values import DAMAGED, complaint
 from tracemend.formats.text import decode
 
@@ -38,8 +38,13 @@ class Maps:
 
     def __init__(self) -> None:
         self.held: OrderedDict[Path, mmap.mmap] = OrderedDict()
+        self.asked = 0
 
     def __call__(self, path: Path) -> mmap.mmap:
+        self.asked += 1
+        if self.asked % DROPPED_AFTER == 0:
+            for held in self.held.values():
+                drop(held)
         if path in self.held:
             self.held.move_to_end(path)
             return self.held[path]

@@ -16,9 +16,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-
 from tracemend.errors import OutputError
 from tracemend.formats import files, sha256
 from tracemend.formats.base import Builder, Options
@@ -28,7 +25,7 @@ from tracemend.formats.ctf.metadata import INFERRED_EVENTS
 from tracemend.formats.ctf.metadata_file import JSON_MAGIC, MERGED, PACKET_HEADER, PACKET_MAGIC
 from tracemend.formats.ctf.packets import Packets, Stream
 from tracemend.formats.ctf.streams import all_streams, open_traces
-from tracemend.mending.mended import Mended
+from tracemend.mending.mended import Result
 from tracemend.outputs.ctf.extra import NAME, Extra
 from tracemend.outputs.overlay import NOTE
 from tracemend.untrusted import json_of
@@ -51,7 +48,7 @@ class Mark:
     sha256: str
 
 
-def write(mended: Mended, source: Path, folder: Path) -> None:
+def write(mended: Result, source: Path, folder: Path) -> None:
     """Make the folder, a copy of the trace's (``source``) with the inferred events in it.
 
     Raises OutputError for a trace that has changed since it was read, that holds inferred events already, or that has
@@ -78,7 +75,7 @@ def refuse(source: Path) -> None:
         raise OutputError(f"{source}: {NOT_INTO_CTF_2}")
 
 
-def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
+def _extras(mended: Result, source: Path) -> Iterator[tuple[Path, Extra]]:
     """The directories that lost events, each with the stream that goes into it."""
     arch = str((mended.provenance.get("options") or {}).get("arch", Options().arch))
     traces, streams = _open(source, arch)
@@ -86,15 +83,11 @@ def _extras(mended: Mended, source: Path) -> Iterator[tuple[Path, Extra]]:
         raise OutputError(f"{source}: {NOT_INTO_CTF_2}")
     if any(kind.inferred for t in traces for kind in t.metadata.streams.values()):
         raise OutputError(f"{source}: holds inferred events already: strip it first")
-    order = mended.order - len(mended.trace)
-    inferred = mended.inferred.take(pa.array(order[order >= 0]))
-    numbers = inferred["cpu"].to_numpy()
-    lost = set(np.unique(numbers).tolist())
+    lost = {g.cpu for g, f in zip(mended.trace.gaps, mended.fills, strict=True) if f.events}
     for trace in traces:
         lossy = {s.number: s for s in streams if s.trace is trace and s.number in lost}
         if lossy:
-            rows = np.flatnonzero(np.isin(numbers, list(lossy)))
-            yield trace.folder, Extra(trace, lossy, inferred.take(pa.array(rows)), arch)
+            yield trace.folder, Extra(trace, lossy, mended.in_time, arch)
 
 
 def _open(folder: Path, arch: str) -> tuple[list[Packets], list[Stream]]:
@@ -104,7 +97,7 @@ def _open(folder: Path, arch: str) -> tuple[list[Packets], list[Stream]]:
     return traces, all_streams(traces)
 
 
-def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
+def _append(metadata: Path, extra: Extra, mended: Result) -> None:
     raw = metadata.read_bytes()
     made = mended.provenance
     mark = {"metadata_bytes": len(raw), "input_sha256": made["input_sha256"]}
@@ -115,10 +108,10 @@ def _append(metadata: Path, extra: Extra, mended: Mended) -> None:
         "tracemend_seed": int(made.get("seed") or 0),
         "tracemend_input_sha256": str(made["input_sha256"]),
         "tracemend_note": f"{NOTE}; their fields are not inferred: 0 or nothing stands there",
-        INFERRED_EVENTS: len(extra.events),
+        INFERRED_EVENTS: extra.count,
     }
     if mended.trace.partial is not None:
-        env["tracemend_windows"] = mended.trace.partial.sentence(len(mended.trace))
+        env["tracemend_windows"] = mended.trace.partial.sentence(mended.outline.kept)
     text = MERGED + json.dumps(mark).encode() + b" */\n" + extra.tsdl(env).encode()
     with open(metadata, "ab") as f:
         f.write(_as_in(raw, text))

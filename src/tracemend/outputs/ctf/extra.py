@@ -12,10 +12,10 @@ event header and event context are its own. Decisions behind them:
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -131,18 +131,27 @@ def cycles(clock: Clock, time_ns: int) -> int:
 class Extra:
     """The extra stream of one trace directory, for the events inferred of its ``lossy`` streams (by their numbers)."""
 
-    def __init__(self, trace: Packets, lossy: Mapping[int, Stream], inferred: pa.Table, arch: str) -> None:
-        """``inferred`` in order of time. Raises OutputError where the trace has no room for another kind of stream."""
+    def __init__(
+        self, trace: Packets, lossy: Mapping[int, Stream], inferred: Callable[[], Iterator[pa.Table]], arch: str
+    ) -> None:
+        """``inferred``: gives the events in order of time, again and again. Raises OutputError where the trace has no
+        room for another kind of stream."""
+        self.inferred = inferred
         self.metadata = trace.metadata
         self.lossy = lossy
         self.clock = self._clock()
         self.id = self._unused_id()
         self.cpus = all(s.cpu >= 0 for s in lossy.values())
-        spelling = {s.decoder.stream.id: Spelling(s.decoder.stream, arch) for s in lossy.values()}
-        self.events = list(self._events(inferred, spelling))
-        self.kinds = {kind: i for i, kind in enumerate(dict.fromkeys(e.kind for e in self.events))}
+        self.spelling = {s.decoder.stream.id: Spelling(s.decoder.stream, arch) for s in lossy.values()}
+        self.count, longest = 0, 0
+        self.kinds: dict[Kind, int] = {}
+        for some in self._own():
+            self.count += some.num_rows
+            longest = max([longest, *(len((c or UNKNOWN_COMM).encode()) for c in some["comm"].unique().to_pylist())])
+            for name, phase, number in self._kinds_in(some):
+                self.kinds.setdefault(self._spelt(name, phase, number)[0], len(self.kinds))
         self.tid, self.comm = self._context_named(TIDS), self._context_named(COMMS)
-        self.comm_size = 1 + max((len(e.comm) for e in self.events), default=0)
+        self.comm_size = 1 + longest
         self.step = max([STEP, *(k.fields.align for k in self.kinds if k.fields)])
         comm = f"{self.comm_size}s" if self.comm else ""
         order = "<" if self.metadata.little else ">"
@@ -174,13 +183,33 @@ class Extra:
         found = {shown_name(name): name for c in contexts if c for name, _ in c.members}
         return next((found[name] for name in names if name in found), None)
 
-    def _events(self, inferred: pa.Table, spelling: Mapping[int, Spelling]) -> Iterator[Event]:
+    def _own(self) -> Iterator[pa.Table]:
+        """The inferred events of these streams, in order of time."""
+        for some in self.inferred():
+            own = some.filter(pa.array(np.isin(some["cpu"].to_numpy(), list(self.lossy))))
+            if own.num_rows:
+                yield own
+
+    def _kinds_in(self, events: pa.Table) -> Iterator[tuple[str, int, int]]:
+        """The different names, phases and streams of events, in order of their first ones."""
+        columns = [events[c].combine_chunks() for c in ("name", "phase")]
+        name, phase = (np.asarray(c.indices, np.int64) for c in columns)
+        known, phases = (c.dictionary.to_pylist() for c in columns)
+        cpu = events["cpu"].to_numpy()
+        _, first = np.unique(np.stack([name, phase, cpu]), axis=1, return_index=True)
+        for row in np.sort(first).tolist():
+            yield known[name[row]], PHASES.index(phases[phase[row]]), int(cpu[row])
+
+    def _spelt(self, name: str, phase: int, number: int) -> tuple[Kind, int]:
+        return self.spelling[self.lossy[number].decoder.stream.id](name, phase)
+
+    def _events(self, inferred: pa.Table) -> Iterator[Event]:
         columns = (inferred[c].to_pylist() for c in ("name", "phase", "time_ns", "cpu", "gap", "tid"))
         comms = ((comm or UNKNOWN_COMM).encode() for comm in inferred["comm"].to_pylist())
         sure = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4).tolist()
         for name, phase, time, number, gap, tid, comm, confidence in zip(*columns, comms, sure, strict=True):
             stream = self.lossy[number]
-            kind, call = spelling[stream.decoder.stream.id](name, PHASES.index(phase))
+            kind, call = self._spelt(name, PHASES.index(phase), number)
             yield Event(kind, call, cycles(self.clock, time), stream, gap, tid, comm, confidence)
 
     # the metadata
@@ -220,10 +249,10 @@ class Extra:
     def packets(self) -> Iterator[bytes]:
         """The stream file's bytes."""
         header = self._packet_header()
-        for _, same in groupby(self.events, key=lambda e: e.stream.cpu):
-            events = list(same)
-            for at in range(0, len(events), PACKET_EVENTS):
-                yield self._packet(header, events[at : at + PACKET_EVENTS])
+        events = chain.from_iterable(map(self._events, self._own()))
+        for _, same in groupby(events, key=lambda e: e.stream.cpu):
+            while some := list(islice(same, PACKET_EVENTS)):
+                yield self._packet(header, some)
 
     def _packet_header(self) -> bytes:
         bits = Bits()

@@ -1,0 +1,88 @@
+"""Time and memory of commands on traces of growing size: memory must not grow with them.
+
+    python benchmarks/scale.py --sizes 0.1 1 --out benchmarks/results/scale.json
+
+The traces are made by repeating a recording with its times moved on (``scripts/enlarge.py``); nothing is left to
+chance. Every command runs as a process of its own; what its own children take is counted, too. ``mend`` is for the
+patient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from common import ROOT, command
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from enlarge import enlarge, enlarge_ctf
+
+GB = 1e9
+WORDS = {
+    "scan": ["scan", "{trace}", "--quiet"],
+    "advise": ["advise", "{trace}", "--quiet"],
+    "mend": ["mend", "{trace}", "-o", "{out}", "--merged", "--force", "--quiet"],
+    "lookup": ["mend", "{trace}", "-o", "{out}", "--merged", "--force", "--quiet", "--model", "lookup", "--jobs", "1"],
+    "strip": ["strip", "{out}", "-o", "{back}", "--force"],
+}
+
+
+def measured(words: list[str]) -> dict[str, Any]:
+    """A command's seconds of processor and clock, and the most memory that one of its processes had (MB)."""
+    begun = time.monotonic()
+    with open(os.devnull, "wb") as null:
+        process = subprocess.Popen([sys.executable, "-m", "tracemend", *words], stdout=null, stderr=null)
+        _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 3, 4):
+        raise SystemExit(f"{' '.join(words)}: exit code {process.returncode}")
+    return {
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
+        "wall_s": round(time.monotonic() - begun, 1),
+        "peak_mb": round(usage.ru_maxrss * 1024 / 1e6),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1.0], help="GB")
+    parser.add_argument("--commands", nargs="+", choices=WORDS, default=["scan"])
+    parser.add_argument("--text", type=Path, default=ROOT / "recordings" / "deploy" / "lossy.txt")
+    parser.add_argument("--ctf", type=Path, help="a recording of LTTng's that lost events")
+    parser.add_argument("--work", type=Path, help="a folder with room for the largest trace twice")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "scale.json")
+    given = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(dir=given.work) as folder:
+        work = Path(folder)
+        for kind, source, make in (("ftrace", given.text, enlarge), ("ctf", given.ctf, enlarge_ctf)):
+            for size in given.sizes if source else ():
+                trace, out, back = work / f"trace-{kind}", work / "out", work / "back"
+                make(source, trace, int(size * GB))
+                for name in given.commands:
+                    words = [w.format(trace=trace, out=out, back=back) for w in WORDS[name]]
+                    rows.append({"trace": kind, "gb": size, "command": name, **measured(words)})
+                    print(rows[-1], flush=True)
+                for path in (trace, out, back):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    document = {
+        "command": command(),
+        "commit": commit.strip(),
+        "seed": None,
+        "processors": os.cpu_count(),
+        "runs": rows,
+    }
+    given.out.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,289 @@
+"""Mending piece by piece: each piece of a trace by itself, in as many processes as are asked for, its inferred events
+into a work folder.
+
+A piece sees its neighbours' events beside its own and copies from what it sees; so what it is filled with depends on
+where the trace is cut, but not on who works on it or when.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.errors import OutputError
+from tracemend.losses.scanning import Scanning
+from tracemend.losses.searching import Search
+from tracemend.losses.verdict import Verdict, verdict
+from tracemend.menders.familiarity import FAMILIAR
+from tracemend.mending.mended import INFERRED, Fill, Mended, Result
+from tracemend.mending.outline import Outline
+from tracemend.mending.parts import How, Part, mend_part, mend_sent, send, work_as
+from tracemend.mending.spool import SUSPECTED, Spool
+from tracemend.trace.events import Gap, Trace
+from tracemend.trace.pieces import Piece, local
+
+
+@dataclass(frozen=True)
+class Spooled(Result):
+    """A trace that was mended in pieces: ``spool`` has its inferred events, as long as its folder is there."""
+
+    trace: Trace
+    fills: tuple[Fill, ...]
+    provenance: dict[str, Any]
+    spool: Spool
+    survived: Outline
+    beginning: Mended
+    said: Verdict
+    hypotheses: bool = False
+
+    @property
+    def outline(self) -> Outline:
+        return self.survived
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.said
+
+    def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
+        return self.survived.density(cpu, columns, begin_ns, span_ns)
+
+    @property
+    def head(self) -> Mended:
+        return self.beginning
+
+    def tables(self) -> Iterator[pa.Table]:
+        return self.spool.inferred()
+
+    def parts(self) -> Iterator[pa.Table]:
+        return self.spool.parts()
+
+    def in_time(self) -> Iterator[pa.Table]:
+        return self.spool.in_time(self.trace.gaps)
+
+    def drawn(self) -> Iterator[pa.Table] | None:
+        return self.spool.drawn() if self.hypotheses else None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How far a mend is: events inferred, of so many where that is known, in so many gaps; bytes of the trace."""
+
+    events: int
+    of: int
+    gaps: int
+    taken: int = 0
+
+
+def mend_pieces(
+    pieces: Iterable[Piece],
+    how: How,
+    folder: Callable[[], Path],
+    progress: Callable[[Done], None] = lambda done: None,
+) -> Result:
+    """Mend a trace that comes in pieces; one that is its only piece as ``mend_trace`` does.
+
+    folder: makes the work folder, which is asked for only where there is more than one piece and must be there until
+    outputs are made of the result; parts of the same work that lie there already are taken up. Raises ModelError as
+    ``mend_trace`` does, OutputError where a process that works on a piece is killed, OSError.
+    """
+    searching = _Searching() if how.suspect else None
+    run: _Run | None = None
+    for piece in pieces:
+        found = searching.look(piece) if searching else piece
+        if found.only:
+            return how.mend(found, partial(_of_one, progress, len(found.gaps)))
+        if run is None:
+            run = _Run(how, Spool(folder()), progress)
+            run.begin()
+        try:
+            run.take(found)
+            if found.last:
+                return run.finish(found.trace)
+        except BaseException:
+            run.stop()
+            raise
+    raise ValueError("pieces without a last one")
+
+
+def _of_one(progress: Callable[[Done], None], gaps: int, done: int, total: int) -> None:
+    progress(Done(done, total, gaps))
+
+
+class _Searching:
+    """Finds what is not marked, piece by piece, and counts it among the pieces' gaps."""
+
+    def __init__(self) -> None:
+        self.search = Search()
+        self.marked: list[Gap] = []
+        self.around: list[Gap] = []
+
+    def look(self, piece: Piece) -> Piece:
+        shown = {g.number for g in piece.gaps}
+        known = (*self.marked, *piece.gaps, *(g for g in piece.trace.gaps if g.number not in shown))
+        self.marked += piece.gaps
+        found = self.search.suspect(self.search.look(piece), piece.trace.gaps if piece.only else known)
+        base = len(piece.gaps) if piece.only else SUSPECTED
+        found = [replace(g, number=base + g.number) for g in found]
+        end = piece.first + len(piece.trace)
+        self.around = [g for g in (*self.around, *found) if g.after is not None and g.after >= piece.first]
+        gaps = (*piece.trace.gaps, *local(iter(self.around), piece.first, end))
+        return replace(piece, trace=piece.trace.with_gaps(gaps), gaps=(*piece.gaps, *found))
+
+
+@dataclass
+class _Run:
+    """Pieces on their way: of so many as there are processes one is worked on at a time, in order."""
+
+    how: How
+    spool: Spool
+    progress: Callable[[Done], None]
+    outline: Outline = field(default_factory=Outline)
+    gaps: list[Gap] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
+    head: Piece | None = None
+    events: int = 0
+    pool: ProcessPoolExecutor | None = None
+    waiting: deque[tuple[Future[Part], int]] = field(default_factory=deque)
+    seen: int = 0
+    taken: int = 0
+    #: Of a trace without gaps.
+    scanning: Scanning = field(default_factory=Scanning)
+    begun: float = field(default_factory=time.monotonic)
+
+    def begin(self) -> None:
+        if self.how.jobs > 1:
+            spawned = multiprocessing.get_context("spawn")  # a fork would copy a process whose threads hold locks
+            self.pool = ProcessPoolExecutor(self.how.jobs, spawned, work_as, (self.how, self.spool.folder))
+
+    def take(self, piece: Piece) -> None:
+        self.outline.add(piece, piece.gaps)
+        self.gaps += piece.gaps
+        if not self.gaps:
+            self.scanning.add(piece)
+        number, self.seen = self.seen, self.seen + 1
+        if not piece.gaps:
+            return
+        if self.head is None:
+            self.head = piece
+        late = self.how.budget is not None and time.monotonic() - self.begun > self.how.budget
+        if self.pool is None:
+            self._done(
+                mend_part(self.how.hurried() if late else self.how, self.spool.folder, number, piece), piece.taken
+            )
+            return
+        if Part.read(self.spool.folder, number) is None:
+            send(piece, self.spool.folder, number)
+        self.waiting.append((self.pool.submit(mend_sent, number, late), piece.taken))
+        while len(self.waiting) > self.how.jobs:
+            self._next()
+
+    def _within(self, done: int, total: int) -> None:
+        self.progress(Done(self.events + done, 0, len(self.fills), self.taken))
+
+    def _next(self) -> None:
+        future, taken = self.waiting.popleft()
+        try:
+            self._done(future.result(), taken)
+        except BrokenProcessPool:
+            raise OutputError("a process that mended a piece was killed (out of memory?)") from None
+
+    def _done(self, part: Part, taken: int) -> None:
+        self.events += self.spool.know(part.number)
+        self.fills += part.fills
+        self.parts.append(part)
+        self.taken = taken
+        self.progress(Done(self.events, 0, len(self.fills), taken))
+
+    def stop(self) -> None:
+        """Give up: nobody waits for what is still worked on."""
+        if self.pool is not None:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+    def finish(self, facts: Trace) -> Result:
+        """The result, once all pieces were taken in; ``facts``: of the last one."""
+        while self.waiting:
+            self._next()
+        if self.pool is not None:
+            self.pool.shutdown()
+        self.spool.marked = sum(g.number < SUSPECTED for g in self.gaps)
+        number = self.spool.number
+        gaps, fills = self.gaps, self.fills
+        if any(g.number >= SUSPECTED for g in gaps):
+            gaps = [replace(g, number=number(g.number)) for g in gaps]
+            fills = [replace(f, gap=number(f.gap)) for f in fills]
+            self.outline.places = {number(n): p for n, p in self.outline.places.items()}
+        gaps.sort(key=lambda g: g.number)
+        fills.sort(key=lambda f: f.gap)
+        return Spooled(
+            replace(facts, table=facts.table.slice(0, 0), gaps=tuple(gaps)),
+            tuple(fills),
+            self._provenance(facts),
+            self.spool,
+            self.outline,
+            self._beginning(facts, tuple(gaps), fills),
+            self._said(facts, gaps),
+            bool(self.how.options.hypotheses),
+        )
+
+    def _said(self, facts: Trace, gaps: Sequence[Gap]) -> Verdict:
+        return verdict(facts.with_gaps(tuple(gaps))) if gaps else self.scanning.finish().verdict
+
+    def _beginning(self, facts: Trace, gaps: tuple[Gap, ...], fills: Sequence[Fill]) -> Mended:
+        """The first piece with gaps, by itself."""
+        if self.head is None:
+            return Mended(replace(facts, gaps=()), INFERRED.empty_table(), (), self._provenance(facts))
+        own = {g.number: g for g in gaps}
+        numbers = [
+            g.number if g.number < SUSPECTED else g.number - SUSPECTED + self.spool.marked for g in self.head.gaps
+        ]
+        first = self.head.first + self.head.begin
+        table = self.head.own.table
+        shown = local((own[n] for n in sorted(numbers)), first, first + len(table))
+        inferred = next(self.spool.parts(), INFERRED.empty_table())
+        return Mended(
+            replace(facts, table=table, gaps=shown),
+            inferred,
+            tuple(f for f in fills if f.gap in numbers),
+            self._provenance(facts),
+        )
+
+    def _provenance(self, facts: Trace) -> dict[str, Any]:
+        """How all of it was made: sums and means over the pieces."""
+        if not self.parts:
+            return self.how.mend(Piece.whole(replace(facts, table=facts.table.slice(0, 0), gaps=()))).provenance
+        first = self.parts[0].provenance
+        options = dict(first["options"])
+        adapted = [p.provenance["options"]["adapted"] for p in self.parts if "adapted" in p.provenance["options"]]
+        tuned = [p.provenance["options"]["tuned"]["steps"] for p in self.parts if "tuned" in p.provenance["options"]]
+        if adapted:
+            jumps = sorted({a["jumps"] for a in adapted})
+            options["adapted"] = {
+                "jumps": jumps[0] if len(jumps) == 1 else jumps,
+                "trials": sum(a["trials"] for a in adapted),
+            }
+        if tuned:
+            options["tuned"] = {"steps": sum(tuned)}
+        options["pieces"] = self.seen
+        if self.how.budget is not None:
+            options["budget"] = {"seconds": self.how.budget, "gaps_after": sum(bool(f.by) for f in self.fills)}
+        document = {**first, "options": options, "input_sha256": facts.provenance.get("sha256", "")}
+        told = [(p.provenance["familiar"]["share"], p.weight) for p in self.parts if "familiar" in p.provenance]
+        if told:
+            share = sum(s * w for s, w in told) / max(1, sum(w for _, w in told))
+            document["familiar"] = {**first["familiar"], "share": round(share, 4), "enough": share >= FAMILIAR}
+        return document

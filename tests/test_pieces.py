@@ -1,0 +1,510 @@
+"""A trace in pieces is the trace: the same events, gaps and findings, however small the pieces are."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from dataclasses import fields, replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from conftest import ROOT, make_trace
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tracemend.api import how, mend
+from tracemend.errors import OutputError, TraceError
+from tracemend.formats import FORMATS, pieces, read, sha256
+from tracemend.formats.ahead import ahead
+from tracemend.formats.base import Builder
+from tracemend.formats.base import Options as Reading
+from tracemend.formats.cutting import Sink
+from tracemend.losses.advice import Backlogs, advise
+from tracemend.losses.scanning import scan, scan_pieces
+from tracemend.mending.mended import Mended, Result
+from tracemend.mending.options import Options
+from tracemend.mending.pieces import Done, Spooled, mend_pieces
+from tracemend.outputs import read_overlay, strip, write
+from tracemend.trace.events import Mark, Trace
+from tracemend.trace.pieces import Piece, Size, cut
+from tracemend.trace.windows import Stream
+from tracemend.whole import work_folder
+
+DATA = ROOT / "tests" / "data"
+SIZES = [Size(50, 20), Size(300, 1000), Size(7, 0)]
+
+
+@cache
+def readable() -> dict[str, Trace]:
+    """The recordings among the tests' data."""
+    found = {}
+    for path in (*sorted(DATA.iterdir()), *sorted((ROOT / "recordings" / "deploy").glob("*.txt"))):
+        try:
+            found[path.name] = read(path)
+        except TraceError:
+            continue
+    return found
+
+
+def cases(size: Size) -> Iterator[tuple[str, Trace, Path]]:
+    """The recordings that such pieces aren't too many of."""
+    for name, trace in readable().items():
+        if len(trace) <= 300 * size.events:
+            assert trace.path is not None
+            yield name, trace, trace.path
+
+
+def plain(table: pa.Table) -> pa.Table:
+    """The same without dictionaries, which grow while a trace is read."""
+    kinds = [pa.field(f.name, f.type.value_type if pa.types.is_dictionary(f.type) else f.type) for f in table.schema]
+    return table.cast(pa.schema(kinds)).combine_chunks()
+
+
+def whole(parts: list[Piece]) -> pa.Table:
+    return plain(pa.concat_tables([plain(p.own.table) for p in parts]))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_pieces_are_the_trace(size: Size) -> None:
+    for name, trace, path in cases(size):
+        parts = list(pieces(path, cuts=size))
+        assert whole(parts).equals(plain(trace.table)), name
+        gaps = sorted((g for p in parts for g in p.gaps), key=lambda g: g.number)
+        assert tuple(gaps) == trace.gaps, name
+        for f in fields(Trace):
+            if f.name not in ("table", "gaps"):
+                assert getattr(parts[-1].trace, f.name) == getattr(trace, f.name), (name, f.name)
+        for piece, following in pairwise(parts):
+            assert len(piece) == size.events
+            assert piece.first + piece.end == following.first + following.begin
+            assert not piece.last
+        assert parts[-1].last
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_piece_shows_the_gaps_around_its_own_events(size: Size) -> None:
+    for name, trace, path in cases(size):
+        for piece in pieces(path, cuts=size):
+            shown = {g.number: g for g in piece.trace.gaps}
+            end = piece.first + len(piece.trace)
+            for gap in trace.gaps:
+                if gap.after is not None and piece.first <= gap.after < end:
+                    own = shown[gap.number]
+                    assert own.after == gap.after - piece.first, name
+                    assert (own.begin_ns, own.end_ns, own.count) == (gap.begin_ns, gap.end_ns, gap.count)
+                    near = gap.before is not None and gap.before >= piece.first
+                    assert own.before == (gap.before - piece.first if near and gap.before is not None else None)
+
+
+def test_a_trace_cut_when_it_is_held_is_the_same() -> None:
+    for name, trace in readable().items():
+        assert trace.path is not None
+        for ours, other in zip(pieces(trace.path, cuts=SIZES[0]), cut(trace, SIZES[0]), strict=True):
+            assert (ours.begin, ours.end, ours.first, ours.gaps) == (other.begin, other.end, other.first, other.gaps)
+            assert plain(ours.trace.table).equals(plain(other.trace.table)), name
+
+
+def test_a_small_trace_is_its_only_piece() -> None:
+    trace = readable()["lossy.txt"]
+    assert trace.path is not None
+    (piece,) = pieces(trace.path)
+    assert piece.only
+    assert piece.own is piece.trace
+    assert piece.trace.table.equals(trace.table)
+    assert piece.gaps == piece.trace.gaps == trace.gaps
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> list[tuple[list[tuple[int, int]], list[tuple[int, int | None]]]]:
+    """Made up: batches of events (cpu, step), and marks (cpu, count) in front of some batch's end."""
+    cpus = st.integers(0, 2)
+    event, mark = st.tuples(cpus, st.integers(0, 3)), st.tuples(cpus, st.none() | st.integers(1, 9))
+    return draw(st.lists(st.tuples(st.lists(event, min_size=1, max_size=6), st.lists(mark, max_size=2)), max_size=12))
+
+
+@settings(max_examples=80, deadline=None)
+@given(batches(), st.integers(1, 8), st.integers(0, 6))
+def test_marks_are_placed_as_in_the_whole(
+    made: list[tuple[list[tuple[int, int]], list[tuple[int, int | None]]]], events: int, margin: int
+) -> None:
+    parts: list[Piece] = []
+    sink = Sink(Size(events, margin), parts.append)
+    traces = []
+    for options in (Reading(), Reading(sink=sink)):
+        builder, now, row = Builder(Path("made up"), "ftrace", options), 0, 0
+        for some, marks in made:
+            at = np.cumsum([step for _, step in some]) + now
+            for cpu, count in marks:
+                builder.marks.append(Mark(cpu, row + len(some) // 2, count, row))
+            add(builder, at, np.array([cpu for cpu, _ in some]), row)
+            now, row = (int(at[-1]) if len(at) else now), row + len(some)
+        traces.append(builder.finish())
+    assert sink.rest is not None
+    parts.append(replace(sink.rest, trace=traces[1]))
+    assert whole(parts).equals(plain(traces[0].table))
+    assert tuple(sorted((g for p in parts for g in p.gaps), key=lambda g: g.number)) == traces[0].gaps
+
+
+def add(builder: Builder, at: NDArray[np.int64], cpu: NDArray[np.int64], row: int) -> None:
+    n = len(at)
+    zero = np.zeros(n, np.int32)
+    builder.add(
+        time_ns=at.astype(np.int64),
+        cpu=cpu.astype(np.int32),
+        tid=zero,
+        comm=zero + builder.comms("a"),
+        name=zero + builder.names("read"),
+        phase=zero.astype(np.int8),
+        args=pa.nulls(n, pa.string()),
+        ret=pa.nulls(n, pa.string()),
+        line=np.arange(row, row + n),
+    )
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_scan_finds_the_same_in_pieces(size: Size, asked: bool) -> None:
+    for name, trace, path in cases(size):
+        if name == "ftrace_drop.txt.xz":
+            continue  # what the ends of sub-buffers tell takes a long stretch of them: below
+        in_one = scan(trace, suspected=asked).as_dict()
+        assert scan_pieces(pieces(path, cuts=size), suspected=asked).as_dict() == in_one, name
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_verdict_on_drop_mode_does_not_hang_on_pieces(size: Size) -> None:
+    trace = readable()["ftrace_drop.txt.xz"]
+    assert trace.path is not None
+    in_one, in_many = scan(trace), scan_pieces(pieces(trace.path, cuts=size))
+    assert in_many.verdict.word == in_one.verdict.word == "can't tell"
+    proven = {g.line for g in in_many.gaps}
+    assert len(proven) >= 10
+    assert in_many.verdict.advice == in_one.verdict.advice
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        # a call whose other side comes only in a later piece: then its enters don't pair
+        [("mount", 0), ("mount", 0), ("read", 0), ("read", 1), ("read", 0), ("read", 1), ("mount", 1)],
+        # and one that has no other side pairs with nothing
+        [("mount", 0), ("mount", 0), ("read", 0), ("read", 1), ("read", 0), ("read", 1), ("read", 0)],
+    ],
+)
+@pytest.mark.parametrize("size", [Size(2, 0), Size(3, 1), Size(100, 0)])
+def test_what_a_later_piece_settles(rows: list[tuple[str, int]], size: Size) -> None:
+    """Made up."""
+    trace = make_trace([(t, 0, 7, name, phase) for t, (name, phase) in enumerate(rows)])
+    assert scan_pieces(cut(trace, size)).verdict.word == scan(trace).verdict.word
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_advice_is_the_same_in_pieces(size: Size) -> None:
+    for name, trace, path in cases(size):
+        backlogs = Backlogs()
+        for piece in pieces(path, cuts=size):
+            backlogs.add(piece)
+        assert backlogs.finish() == advise(trace), name
+
+
+# the thread that reads ahead
+
+
+def test_reading_stops_where_nobody_wants_more() -> None:
+    path = readable()["lossy.txt"].path
+    assert path is not None
+    before = threading.active_count()
+    some = pieces(path, cuts=Size(100, 10))
+    assert isinstance(some, Generator)
+    next(some)
+    some.close()
+    assert threading.active_count() == before
+
+
+def test_what_goes_wrong_is_raised_behind_what_was_given() -> None:
+    def work(give: object) -> None:
+        assert callable(give)
+        give(1)
+        raise TraceError(Path("a"), 2, "broken")
+
+    results: Iterator[int] = ahead(work)
+    assert next(results) == 1
+    with pytest.raises(TraceError, match="broken"):
+        next(results)
+
+
+def test_a_damaged_trace_raises_in_pieces_as_a_whole(tmp_path: Path) -> None:
+    """Made up: time goes back behind the first pieces."""
+    path = tmp_path / "trace.txt"
+    lines = [f"  a-7 [000] ..... {t}.000000: sys_enter: NR 0 (0)\n" for t in (*range(10, 300), 5)]
+    path.write_text("".join(lines))
+    with pytest.raises(TraceError) as one:
+        read(path)
+    with pytest.raises(TraceError) as many:
+        list(pieces(path, cuts=Size(20, 5)))
+    assert str(one.value) == str(many.value)
+
+
+PEAK = """
+import resource, sys
+from tracemend.formats import pieces
+from tracemend.losses.scanning import scan_pieces
+from tracemend.trace.pieces import Size
+found = scan_pieces(pieces(sys.argv[1], cuts=Size(1 << 15, 1 << 12)))
+print(len(found.seen), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_trace(tmp_path: Path) -> None:
+    """Made of a recording, repeated."""
+    peaks = []
+    for size in (1e7, 8e7):
+        large = tmp_path / f"{size:.0f}.txt"
+        source = ROOT / "recordings" / "deploy" / "lossy.txt"
+        enlarge = [sys.executable, str(ROOT / "scripts" / "enlarge.py"), str(source), str(large), "--bytes", str(size)]
+        subprocess.run(enlarge, check=True, capture_output=True)
+        done = subprocess.run([sys.executable, "-c", PEAK, str(large)], capture_output=True, text=True, check=True)
+        events, peak = map(int, done.stdout.split())
+        assert events > size / 120
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 30_000, "KiB"
+
+
+# mending in pieces
+
+SMALL = Size(1500, 500)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The beginning of a recording with eight gaps."""
+    path = tmp_path_factory.mktemp("recording") / "trace.txt"
+    lines = (ROOT / "recordings" / "deploy" / "lossy.txt").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:6000]))
+    return path
+
+
+def in_pieces(path: Path, out: Path, size: Size = SMALL, **how_else: Any) -> Result:
+    """Mend a trace with the lookup and write all outputs."""
+    options = how_else.pop("options", Options())
+    way = replace(how("lookup", options, alone=True), **how_else)
+    with work_folder(out.parent / f".{out.name}.work", {}) as folder:
+        mended = mend_pieces(pieces(path, cuts=size), way, folder)
+        merged = ["merged"] if FORMATS[mended.trace.format].name in ("ftrace", "perf", "sequence") else []
+        write(mended, out, ["overlay", "report", "perfetto", *merged])
+    return mended
+
+
+@pytest.mark.parametrize("size", [SMALL, Size(400, 50), Size(97, 0)])
+def test_every_gap_is_filled_in_its_place(recording: Path, tmp_path: Path, size: Size) -> None:
+    trace = read(recording)
+    mended = in_pieces(recording, tmp_path / "out", size)
+    assert isinstance(mended, Spooled)
+    assert mended.trace.gaps == trace.gaps
+    assert [f.gap for f in mended.fills] == [g.number for g in trace.gaps]
+    head, inferred = read_overlay(tmp_path / "out")
+    assert read_overlay(tmp_path / "out" / "overlay.parquet")[1].to_pylist() == inferred.to_pylist()
+    assert [g["gap"] for g in head["gaps"]] == [g.number for g in trace.gaps]
+    numbers = inferred["gap"].to_numpy()
+    for gap, fill in zip(trace.gaps, mended.fills, strict=True):
+        times = inferred["time_ns"].to_numpy()[numbers == gap.number]
+        if fill.status == "filled":
+            assert len(times) == fill.events == gap.count
+            assert gap.begin_ns <= times[0]
+            assert times[-1] <= gap.end_ns
+    assert (np.diff(numbers) >= 0).all()
+    out = io.BytesIO()
+    strip(tmp_path / "out", out)
+    assert out.getvalue() == recording.read_bytes()
+
+
+def test_one_piece_is_mended_as_ever(recording: Path, tmp_path: Path) -> None:
+    mended = in_pieces(recording, tmp_path / "out", Size())
+    assert isinstance(mended, Mended)
+    as_ever = mend(read(recording), "lookup", alone=True)
+    assert mended.inferred.equals(as_ever.inferred)
+    assert (mended.fills, mended.provenance) == (as_ever.fills, as_ever.provenance)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: Path) -> None:
+    options = Options(hypotheses=0, refuse=0.5)
+    for jobs in (1, 2):
+        in_pieces(recording, tmp_path / str(jobs), jobs=jobs, options=options, suspect=True)
+    for path in (tmp_path / "1").iterdir():
+        assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
+
+
+@pytest.mark.parametrize(
+    "name", ["ftrace_syscalls.txt.xz", "perf_lost.txt.xz", "trace_cmd.dat.xz", "perfetto_lossy.pftrace.xz"]
+)
+def test_formats_of_all_kinds_are_mended_in_pieces(name: str, tmp_path: Path) -> None:
+    path = DATA / name
+    trace = readable()[name]
+    packed = replace(how("lookup", alone=True), jobs=1)
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(path, cuts=Size(200, 60)), packed, folder)
+        write(mended, tmp_path / "out", ["overlay", "report"])
+    assert [(f.gap, f.events) for f in mended.fills if f.status == "filled"] == [
+        (g.number, g.count) for g in trace.gaps if g.count is not None and mended.fills[g.number].status == "filled"
+    ]
+    assert mended.trace.gaps == trace.gaps
+
+
+def test_a_sequence_on_one_line_is_merged(tmp_path: Path) -> None:
+    """Made up: a run of unknown names on a line that pieces divide."""
+    path = tmp_path / "names.txt"
+    path.write_text(
+        " ".join(["openat", "read", "close"] * 60 + ["?"] * 4 + ["read", "close"] * 60) + "\nopenat\n?\nread\n"
+    )
+    mended = in_pieces(path, tmp_path / "out", Size(50, 10))
+    assert isinstance(mended, Spooled)
+    assert mended.events == 5
+    merged = (tmp_path / "out" / "merged.txt").read_text()
+    assert "~" in merged.split("? ? ? ? ")[1].split()[0]
+    out = io.BytesIO()
+    strip(tmp_path / "out", out)
+    assert out.getvalue() == path.read_bytes()
+
+
+def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("discard", "overwrite"):
+        path = lttng_recordings[name]
+        trace = read(path)
+        size = Size(max(50, len(trace) // 7), 40)
+        parts = list(pieces(path, cuts=size))
+        assert len(parts) > 5
+        assert whole(parts).equals(plain(trace.table))
+        assert tuple(sorted((g for p in parts for g in p.gaps), key=lambda g: g.number)) == trace.gaps
+        assert scan_pieces(iter(parts)).as_dict() == scan(trace).as_dict()
+        with work_folder(tmp_path / ".work", {}) as folder:
+            mended = mend_pieces(iter(parts), how("lookup", Options(unknown="estimate"), alone=True), folder)
+            write(mended, tmp_path / name, ["overlay", "report", "merged"])
+        again = read(tmp_path / name / "merged")
+        assert again.table.equals(trace.table)
+        assert mended.events == sum(f.events for f in mended.fills) > 0
+        assert again.warnings[-1].startswith(f"{mended.events} inferred events")
+        strip(tmp_path / name, tmp_path / f"{name}-back")
+        assert sha256(tmp_path / f"{name}-back") == trace.provenance["sha256"]
+
+
+def test_suspected_gaps_are_numbered_behind_the_marked_ones(tmp_path: Path) -> None:
+    path = tmp_path / "drop.txt"
+    text = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes()).decode()
+    lines = text.splitlines(keepends=True)
+    path.write_text("".join([*lines[:4000], "CPU:0 [LOST 3 EVENTS]\n", *lines[4000:8000]]))
+    mended = in_pieces(path, tmp_path / "out", Size(1000, 200), suspect=True, options=Options(unknown="estimate"))
+    known = [g.known for g in mended.trace.gaps]
+    assert known == sorted(known)  # counted, then suspected
+    assert set(known) == {"counted", "suspected"}
+    assert [g.number for g in mended.trace.gaps] == [f.gap for f in mended.fills] == list(range(len(known)))
+    inferred = read_overlay(tmp_path / "out")[1]
+    assert set(inferred["gap"].to_pylist()) == {f.gap for f in mended.fills if f.events}
+    out = io.BytesIO()
+    strip(tmp_path / "out", out)
+    assert out.getvalue() == path.read_bytes()
+
+
+def test_no_gap_in_any_piece(tmp_path: Path) -> None:
+    trace = readable()["ftrace_complete.txt.xz"]
+    assert trace.path is not None
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(trace.path, cuts=Size(500, 50)), how("lookup", alone=True), folder)
+        write(mended, tmp_path / "out", ["overlay", "report", "perfetto"])
+    assert mended.events == 0
+    assert mended.verdict == scan(trace).verdict
+    assert read_overlay(tmp_path / "out")[1].num_rows == 0
+
+
+def test_inferred_events_come_in_order_of_time(recording: Path, tmp_path: Path) -> None:
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(recording, cuts=SMALL), how("lookup", alone=True), folder)
+        in_time = pa.concat_tables(mended.in_time())
+        by_gap = pa.concat_tables(mended.tables())
+    whole = Mended(read(recording), plain_inferred(by_gap), mended.fills, mended.provenance)
+    (expected,) = whole.in_time()
+    assert in_time.to_pylist() == expected.to_pylist()
+
+
+def plain_inferred(table: pa.Table) -> pa.Table:
+    return table.unify_dictionaries().combine_chunks()
+
+
+def test_a_late_piece_is_filled_by_the_lookup(recording: Path, tmp_path: Path) -> None:
+    way = replace(how("mosaic", alone=True), budget=0.0)
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+    assert {f.by for f in mended.fills if f.status == "filled"} == {"lookup"}
+    assert mended.provenance["options"]["budget"]["gaps_after"] == len(mended.fills)
+    assert next(mended.gap_rows())["by"] == "lookup"
+
+
+def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
+    way = how("lookup", alone=True)
+    stopped: list[int] = []
+
+    def stop(done: Done) -> None:
+        stopped.append(done.gaps)
+        if len(stopped) == 2:
+            raise KeyboardInterrupt
+
+    work = tmp_path / ".work"
+    with pytest.raises(KeyboardInterrupt), work_folder(work, {"a": 1}) as folder:
+        mend_pieces(pieces(recording, cuts=SMALL), way, folder, stop)
+    kept = {p.name: p.stat().st_mtime_ns for p in work.glob("*.part")}
+    assert len(kept) == 2
+    with work_folder(work, {"a": 1}, resume=True) as folder:
+        mended = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+        assert {p.name: p.stat().st_mtime_ns for p in work.glob("*.part")}.items() > kept.items()
+        write(mended, tmp_path / "resumed")
+    assert not work.exists()
+    in_pieces(recording, tmp_path / "whole")
+    for name in ("overlay.jsonl", "overlay.parquet"):
+        assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:
+    work = tmp_path / ".work"
+    with suppress(KeyboardInterrupt), work_folder(work, {"a": 1}) as folder:
+        (folder() / "0.part").write_text("{}")
+        raise KeyboardInterrupt
+    assert work.exists()
+    with work_folder(work, {"a": 2}, resume=True) as folder:
+        assert not (folder() / "0.part").exists()
+    assert not work.exists()
+
+
+def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:
+    work = tmp_path / ".work"
+    work.mkdir()
+    (work / "mine").write_text("mine")
+    with pytest.raises(FileExistsError), work_folder(work, {}) as folder:
+        folder()
+    assert (work / "mine").exists()
+
+
+@pytest.mark.long
+def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path) -> None:
+    way = replace(how("lookup", alone=True), jobs=2, shipped=_die)
+    with pytest.raises(OutputError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
+        mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+    assert not (tmp_path / ".work").exists()
+
+
+def _die() -> list[Stream]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return []
