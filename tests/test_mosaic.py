@@ -164,15 +164,16 @@ def test_long_gaps_are_copied_from_more_places() -> None:
     assert 1.5 * short < long < mosaic.places.events
 
 
-def test_the_threads_are_copied_with_the_events() -> None:
+@pytest.mark.parametrize("turns", [1, 8])  # few enough events for single places to count, and too many for that
+def test_the_threads_are_copied_with_the_events(turns: int) -> None:
     """Two threads take turns; the pattern's own thread ids mean nothing for the gap's."""
     ids = [3, 4, 5, 6, 7, 8] * 20
     mosaic = Mosaic([stream(ids, [1, 1, 2, 1, 2, 2] * 20)])
     left, right = stream(ids[:12], [50, 50, 60, 50, 60, 60] * 2), stream(ids[:12], [50, 50, 60, 50, 60, 60] * 2)
-    w = window(left, right, 6)
+    w = window(left, right, 6 * turns)
     proposal = mosaic.propose([w])[0]
-    assert proposal.events_NM[:, 0].tolist() == [3, 4, 5, 6, 7, 8]
-    assert w.tids[proposal.threads_NT.argmax(axis=1)].tolist() == [50, 50, 60, 50, 60, 60]
+    assert proposal.events_NM[:, 0].tolist() == [3, 4, 5, 6, 7, 8] * turns
+    assert w.tids[proposal.threads_NT.argmax(axis=1)].tolist() == [50, 50, 60, 50, 60, 60] * turns
     assert np.allclose(proposal.threads_NT.sum(axis=1), 1)
 
 

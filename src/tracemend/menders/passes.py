@@ -25,6 +25,9 @@ from tracemend.menders.chain import Chain, Floats, Index, Ints
 TINY = 1e-280
 #: Numbers of the forward pass that are held at once; what is beyond is computed a second time.
 HELD = 1 << 23
+#: In gaps of up to so many events the copied place is the likeliest one, in longer ones one of the likeliest state: of
+#: the many places that a copy may have come to by then none is likely, but their threads are alike.
+SHORT = 40
 
 
 class Known(NamedTuple):
@@ -279,7 +282,8 @@ def fill(
                 held[t % block] = here
         for t in range(min(n, (b + 1) * block) - 1, b * block - 1, -1):
             row = held[t % block]
-            copied[t] = _believed(chain, diagonals.state_TD[first + t], run.site_D + t, row, behind, table)
+            state_D = diagonals.state_TD[first + t]
+            copied[t] = _believed(chain, state_D, run.site_D + t, row, behind, table, n <= SHORT)
             steps[t] = _step(index, chain, run.site_D + t, 0, diagonals.state_TD[first + t], row, behind)
             if t == n - 1:
                 steps[n] = _step(index, chain, run.site_D + t, 1, diagonals.state_TD[first + t], row, behind)
@@ -298,8 +302,10 @@ def _believed(
     here: NDArray[np.float32],
     behind: Floats,
     table_U: Floats,
+    single: bool,
 ) -> int:
-    """Write the probability of each event at one position, and return the likeliest place to have been copied from."""
+    """Write the probability of each event at one position, and return the likeliest place to have been copied from
+    (``single``), or a place of the likeliest state."""
     states = len(chain.weight_C)
     for u in range(len(table_U)):
         table_U[u] = 0
@@ -307,6 +313,8 @@ def _believed(
     for c in range(states):
         belief = here[c] * behind[c]
         table_U[chain.event_C[c]] += belief
+        if single:
+            belief /= chain.weight_C[c]
         if belief > likeliest:
             best, likeliest = c, belief
     place = chain.place_C[best]
