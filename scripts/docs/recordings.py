@@ -30,3 +30,35 @@ def ctf() -> str:
     windows = table(titles, [[*row, f"{w['times_faster']:g}"]])
     text = table(head, rows) + "\n" + table(["headers only", "packets/s", "GB/s"], headers) + source(d, "ctf")
     return text + "\n" + windows + source(w["made"], "ctf")
+
+
+def scale() -> str:
+    """Time and memory of whole commands by the size of the trace."""
+    d = load("scale")
+    head = ["command", "trace", "GB", "CPU seconds", "seconds", "largest process, MB"]
+    rows = [
+        [r["command"], r["trace"], f"{r['gb']:g}", f"{r['cpu_s']:g}", f"{r['wall_s']:g}", f"{r['peak_mb']:,}"]
+        for r in d["runs"]
+    ]
+    return table(head, rows) + source({k: v for k, v in d.items() if k != "seed"}, "scale")
+
+
+def filling() -> str:
+    """What a gap costs once its proposals are there."""
+    d = load("filling")
+    head = ["trace", "gaps", "inferred events", "ms a gap", "before", "ms an event", "before", "times faster"]
+    names = ("ms_a_gap", "before_ms_a_gap", "ms_an_inferred_event", "before_ms_an_inferred_event")
+    rows = [
+        [name, f"{r['gaps']:,}", f"{r['inferred']:,}", *(f"{r[k]:.2g}" for k in names), f"{r['times_faster']:g}"]
+        for name, r in d["results"].items()
+    ]
+    return table(head, rows) + source(d, "filling")
+
+
+def profiling() -> str:
+    """What takes the time of a mend."""
+    d = load("profiling")
+    rows = [[name, f"{100 * share:.0f} %"] for name, share in d["shares"].items()]
+    text = f"{d['inferred']:,} events lost in {d['gaps']:,} gaps: {d['cpu_s']:g} seconds of processor time, "
+    text += f"{d['ms_an_inferred_event']:.2g} ms an inferred event.\n\n"
+    return text + table(["part", "share"], rows) + source(d, "profiling")
