@@ -20,8 +20,9 @@ from tracemend.losses.verdict import LOST, Losses, Verdict, doubts, verdict
 from tracemend.trace.events import Gap, Glance, Trace, by_cpu
 from tracemend.trace.pieces import Piece
 
-#: Slices of the trace's time in which losses are counted for the view over time.
-SLICES = 60
+#: Slices of the trace's time in which losses are counted for the view over time, and gaps that are spread over them at
+#: once.
+SLICES, AT_ONCE = 60, 4096
 
 
 @dataclass(frozen=True)
@@ -121,12 +122,15 @@ def _over_time(gaps: tuple[Gap, ...], lo: int, hi: int) -> list[int]:
     width = max(1, hi - lo) / SLICES
     counts = np.zeros(SLICES)
     edges = width * np.arange(SLICES + 1)  # from lo on: times since 1970 have no nanoseconds left in floating point
-    for g in gaps:
-        begin, end = g.begin_ns - lo, max(g.end_ns, g.begin_ns + 1) - lo
+    for at in range(0, len(gaps), AT_ONCE):
+        some = gaps[at : at + AT_ONCE]
+        begin = np.array([g.begin_ns - lo for g in some], float)[:, None]
+        end = np.array([max(g.end_ns, g.begin_ns + 1) - lo for g in some], float)[:, None]
         overlap = np.clip(np.minimum(edges[1:], end) - np.maximum(edges[:-1], begin), 0, None)
-        if overlap.sum() == 0:
-            overlap[min(SLICES - 1, max(0, int(begin / width)))] = 1
-        counts += (g.count or 0) * overlap / overlap.sum()
+        nowhere = np.flatnonzero(overlap.sum(axis=1) == 0)
+        overlap[nowhere, np.clip(begin[nowhere, 0] // width, 0, SLICES - 1).astype(int)] = 1
+        count = np.array([g.count or 0 for g in some], float)
+        counts += (overlap * (count / overlap.sum(axis=1))[:, None]).sum(axis=0)
     return [round(c) for c in counts]
 
 

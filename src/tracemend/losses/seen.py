@@ -34,7 +34,7 @@ class Seen:
     events: Counter[int] = field(default_factory=Counter)
     commands: dict[int, str | None] = field(default_factory=dict)
     #: By gap the threads near it.
-    _near: dict[int, Tids] = field(default_factory=dict)
+    _near: dict[int, set[int]] = field(default_factory=dict)
     #: By cpu, its last events' threads, and the gaps that wait for so many events more.
     _behind: dict[int, Tids] = field(default_factory=dict)
     _waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -73,8 +73,10 @@ class Seen:
                 self._concern(number, tids[:wanted])
                 if len(tids) < wanted:
                     waiting.append((number, wanted - len(tids)))
-            for gap in at.get(cpu, []):
-                place = len(rows) if gap.after is None else int(np.searchsorted(rows, gap.after - first))
+            here = at.get(cpu, [])
+            end = first + len(own)  # behind all rows
+            places = np.searchsorted(rows, [(end if g.after is None else g.after) - first for g in here])
+            for gap, place in zip(here, places.tolist(), strict=True):
                 before = tids[max(0, place - NEIGHBOURS) : place]
                 missing = NEIGHBOURS - len(before)
                 self._concern(gap.number, np.concatenate([behind[len(behind) - min(missing, len(behind)) :], before]))
@@ -86,13 +88,11 @@ class Seen:
             self._behind[cpu] = np.concatenate([behind, tids[-NEIGHBOURS:]])[-NEIGHBOURS:]
 
     def _concern(self, number: int, tids: Tids) -> None:
-        known = self._near.get(number)
-        both = tids if known is None else np.concatenate([known, tids])
-        self._near[number] = np.unique(both[both >= 0])
+        self._near.setdefault(number, set()).update(tid for tid in tids.tolist() if tid >= 0)
 
     def threads(self, number: int) -> list[int]:
         """Threads seen just before or behind a gap on its cpu."""
-        return self._near[number].tolist() if number in self._near else []
+        return sorted(self._near.get(number, ()))
 
     def renumber(self, numbers: dict[int, int]) -> None:
         """Gaps by their last numbers; those that have none are forgotten."""

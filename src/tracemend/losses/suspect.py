@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.losses.switches import unchained
-from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace, rows_by
+from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap, Trace, rows_by, stable_order
 from tracemend.trace.syscalls import FORKS, LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 
 Ints = NDArray[np.int64]
@@ -215,7 +215,8 @@ class Sides:
     def add(self, trace: Trace) -> None:
         code, names = trace.names
         for side, phase in ((self.enters, ENTER), (self.exits, EXIT)):
-            side.update(names[c] for c in np.unique(code[trace.phase == phase]).tolist())
+            there = np.bincount(code[trace.phase == phase], minlength=len(names))
+            side.update(names[c] for c in np.flatnonzero(there).tolist())
 
     @property
     def both(self) -> set[str]:
@@ -243,7 +244,7 @@ def unpaired(trace: Trace, sides: Sides, open_calls: Stacks | None = None, begin
     no_exit, no_enter = np.isin(names, WITHOUT_EXIT), np.isin(names, WITHOUT_ENTER)
     usable = (phase != INSTANT) & (tid >= 0) & (both | no_exit | no_enter)[code]
     rows = np.flatnonzero(usable)
-    rows = rows[np.argsort(tid[rows], kind="stable")]
+    rows = rows[stable_order(tid[rows])]
     p, q = rows[:-1], rows[1:]
     same = (tid[p] == tid[q]) & (q >= begin)
     p, q = p[same], q[same]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.trace.events import Gap, Known, Mark, rows_by
@@ -108,8 +109,12 @@ class Placing:
 
 def last_of(key: NDArray[np.integer[Any]]) -> dict[int, int]:
     """The last row of each distinct value of ``key`` (E,)."""
-    values, at = np.unique(key[::-1], return_index=True)
-    return dict(zip(values.tolist(), (len(key) - 1 - at).tolist(), strict=True))
+    coded = pa.array(key).dictionary_encode()
+    values = coded.dictionary.to_numpy()
+    last = np.zeros(len(values), np.int64)
+    last[coded.indices.to_numpy()] = np.arange(len(key))  # of several the last one stays
+    order = np.argsort(values)
+    return dict(zip(values[order].tolist(), last[order].tolist(), strict=True))
 
 
 def _joined(held: Mark, mark: Mark) -> Mark:
