@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracemend.api import how, mend
+from tracemend.compiled import before_compiling
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
@@ -536,3 +537,15 @@ def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path)
 def _die() -> list[Stream]:
     os.kill(os.getpid(), signal.SIGKILL)
     return []
+
+
+@pytest.mark.long
+def test_that_another_process_compiles_is_told(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))  # for the processes: this one has begun
+    told: list[str] = []
+    before_compiling(lambda: told.append("compiling"))
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mend_pieces(pieces(recording, cuts=SMALL), replace(how("lookup", alone=True), jobs=2), folder)
+    assert told == ["compiling"]
