@@ -142,7 +142,7 @@ def cases(
             others = hypotheses(mosaic, copying.around, gap, count, drawn, int(rng.integers(1 << 31)))
             wholes = [copied, *others]
             fills = [filled, *(copying.fill(gap, count, copied.told(o, DRAWN))[0] for o in others)]
-            restored = propose(model, restoring.around, [(gap, count)], 0, lambda done, total: None)[0]
+            restored = next(propose(model, restoring.around, [(gap, count)], 0, lambda done, total: None))
             by_network, _ = restoring.fill(gap, count, restored)
             w = window(*restoring.around.of(gap, model.context), count, gap.duration_ns)
             shown = [_channels(w, f.ids, f.tids, o.steps[:-1]) for f, o in zip(fills, wholes, strict=True)]

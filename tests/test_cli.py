@@ -15,8 +15,10 @@ from commands import run, run_apart
 from conftest import DEMO, ROOT
 from heads import head
 
-from tracemend.cli import terminal
+from tracemend.cli import mend, terminal
+from tracemend.compiled import tell_of_compiling
 from tracemend.mending.mended import HYPOTHESES
+from tracemend.mending.pieces import Done
 
 LOSSY = """\
             find-2209    [001] .....   307.755149: sys_enter: NR 72 (6, 3, 7ffd, 1000, 5568, 73)
@@ -320,6 +322,27 @@ def test_a_line_now_and_then_says_that_work_goes_on(lossy: Path, tmp_path: Path)
     done = run("mend", lossy, "-o", tmp_path / "out", often=0.001)
     assert done.returncode == 0
     assert re.search(r"^mending: (.*, )?0 s$", done.stderr, re.MULTILINE), done.stderr
+
+
+def test_how_long_a_mend_takes_is_told_once_and_before_most_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace, now = tmp_path / "trace", 0
+    trace.write_bytes(bytes(1000))
+    monkeypatch.setattr("time.monotonic", lambda: float(now))
+    for quiet in (False, True):
+        far = mend._told(lambda done, total, note="": None, trace, quiet)
+        for now in range(0, 100, 2):
+            far(Done(now, 0, 0, now, found=(50, 3, 500)))
+    assert capsys.readouterr().err == "about 16 minutes: 100 events in 6 gaps, by the first 50 % of the trace\n"
+    assert mend.estimate(20, Done(1, 80_998, 364), 1000) == "about 20 s: 80,998 events in 364 gaps"
+
+
+def test_that_loops_are_compiled_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    run("formats")
+    for expected in ("tracemend: compiling loops for this machine, once; half a minute\n", ""):
+        tell_of_compiling()
+        assert capsys.readouterr().err == expected
 
 
 def test_work_that_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from tracemend.menders import hidden_runs
 from tracemend.menders.lookup import Lookup
 from tracemend.menders.matching import match
-from tracemend.menders.places import CONTEXT, ORDERS, Places
+from tracemend.menders.places import CONTEXT, ORDERS, Places, of_runs, prefixes
 from tracemend.trace.windows import GONE, Stream, window
 
 small = st.lists(st.integers(3, 6), min_size=1, max_size=80)
@@ -52,6 +54,58 @@ def test_match_lengths_are_those_that_brute_force_finds(parts: list[list[int]], 
                 break
             n += 1
         assert n == length
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    streams=st.lists(small, max_size=3),
+    examples=st.lists(small, max_size=3),
+    block=st.sampled_from([7, 64, 1 << 17]),
+    data=st.data(),
+)
+def test_runs_and_threads_are_those_that_brute_force_finds(
+    streams: list[list[int]], examples: list[list[int]], block: int, data: st.DataObject
+) -> None:
+    own, others = (
+        [
+            Stream(np.array(p), np.array(data.draw(st.lists(st.integers(-1, 2), min_size=len(p), max_size=len(p)))))
+            for p in s
+        ]
+        for s in (streams, examples)
+    )
+    with mock.patch("tracemend.menders.places.BLOCK", block):
+        made = (
+            Places(own, others),
+            Places([], others),
+            Places(own, others),
+        )  # the last one finds the examples' part made
+        for places in made:
+            ids, tids = places.ids_S.tolist(), places.tids_S.tolist()
+            for k in (1, 2, 4):
+                behind: dict[tuple[int, ...], list[int]] = {}
+                for i in range(len(ids) - k + 1):
+                    if min(ids[i : i + k]) >= 0:
+                        behind.setdefault(tuple(ids[i : i + k]), []).append(i + k)
+                for run, expected in behind.items():
+                    key = of_runs(prefixes(np.array(run)), k)[0]
+                    assert places.behind(k, key, len(ids)).tolist() == expected
+                    some = np.linspace(0, len(expected) - 1, 2).astype(int)
+                    assert len(expected) <= 2 or places.behind(k, key, 2).tolist() == [expected[i] for i in some]
+            back, ahead = np.zeros(len(ids), int), np.zeros(len(ids), int)
+            last: dict[int, int] = {}
+            for i, tid in enumerate(tids):
+                if tid < 0:
+                    last.clear()
+                elif tid in last:
+                    back[i] = ahead[last[tid]] = i - last[tid]
+                last[tid] = i
+            assert [x.tolist() for x in places.same_thread()] == [back.tolist(), ahead.tolist()]
+
+
+def test_what_is_kept_of_examples_is_theirs() -> None:
+    one, two = stream([3, 4, 5]), stream([5, 4, 3])
+    key = of_runs(prefixes(np.array([5, 4])), 2)[0]
+    assert [len(Places([one], [s]).behind(2, key, 9)) for s in (one, two, one, two)] == [0, 1, 0, 1]
 
 
 def test_an_exact_repeat_is_restored() -> None:

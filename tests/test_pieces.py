@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracemend.api import how, mend
+from tracemend.compiled import before_compiling
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
@@ -36,6 +38,7 @@ from tracemend.losses.advice import Backlogs, advise
 from tracemend.losses.scanning import scan, scan_pieces
 from tracemend.mending.mended import Mended, Result
 from tracemend.mending.options import Options
+from tracemend.mending.parts import Far
 from tracemend.mending.pieces import Done, Spooled, mend_pieces
 from tracemend.outputs import read_overlay, strip, write
 from tracemend.trace.events import Mark, Trace
@@ -453,12 +456,38 @@ def test_a_late_piece_is_filled_by_the_lookup(recording: Path, tmp_path: Path) -
     assert next(mended.gap_rows())["by"] == "lookup"
 
 
+def test_progress_moves_within_a_piece(recording: Path, tmp_path: Path) -> None:
+    way = how("lookup", alone=True)
+    told: list[Done] = []
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(recording, cuts=SMALL), way, folder, told.append)
+    shown = [(d.taken, d.events) for d in told]
+    assert shown == sorted(shown)
+    assert len(set(shown)) > len({d.gaps for d in told})
+    assert told[-1].found[:2] == (sum(g.count or 0 for g in mended.trace.gaps), len(mended.fills))
+
+
+def test_other_processes_tell_how_far_they_are_and_that_they_compile() -> None:
+    context = multiprocessing.get_context("spawn")
+    far = Far(context, 2)
+    process = context.Process(target=_tell, args=(far,))
+    process.start()
+    process.join()
+    assert (far.of(0), far.of(1), far.compiling) == ((0, 0), (3, 5), True)
+
+
+def _tell(far: Far) -> None:
+    far.tell(1, 3, 5)
+    far.compiles()
+
+
 def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
     way = how("lookup", alone=True)
     stopped: list[int] = []
 
     def stop(done: Done) -> None:
-        stopped.append(done.gaps)
+        if done.gaps and done.gaps not in stopped:
+            stopped.append(done.gaps)
         if len(stopped) == 2:
             raise KeyboardInterrupt
 
@@ -508,3 +537,15 @@ def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path)
 def _die() -> list[Stream]:
     os.kill(os.getpid(), signal.SIGKILL)
     return []
+
+
+@pytest.mark.long
+def test_that_another_process_compiles_is_told(
+    recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))  # for the processes: this one has begun
+    told: list[str] = []
+    before_compiling(lambda: told.append("compiling"))
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mend_pieces(pieces(recording, cuts=SMALL), replace(how("lookup", alone=True), jobs=2), folder)
+    assert told == ["compiling"]

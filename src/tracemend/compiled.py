@@ -21,6 +21,12 @@ def before_compiling(tell: Callable[[], object]) -> None:
     _tell[:] = [tell]
 
 
+def tell_of_compiling() -> None:
+    """Have it told, unless it was: what is compiled may be compiled in a process of ours."""
+    while _tell:
+        _tell.pop()()
+
+
 def compiled(function: Kernel) -> Kernel:
     """The function as machine code that runs without Python's lock. It may take arrays and numbers alone, and each of
     its indices must be in range: nothing checks them."""
@@ -55,8 +61,7 @@ def _listen() -> None:
 
     class Listener(event.Listener):
         def on_start(self, event: Any) -> None:
-            while _tell:
-                _tell.pop()()
+            tell_of_compiling()
 
         def on_end(self, event: Any) -> None:
             pass

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,13 @@ def test_a_target_that_can_not_be_written(tmp_path: Path) -> None:
     out = output(tmp_path)
     with pytest.raises(OutputError, match="No such file or directory"):
         strip(out, tmp_path / "a" / "back.txt")
+
+
+def test_stripping_tells_how_far_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = output(tmp_path, "merged")
+    monkeypatch.setattr(sys.modules["tracemend.outputs.strip"], "_PIECE", 50)
+    told: list[tuple[int, int]] = []
+    strip(out, tmp_path / "back", progress=lambda done, total: told.append((done, total)))
+    assert told == sorted(told)
+    assert len(told) > 2
+    assert all(0 < done <= total for done, total in told)

@@ -28,6 +28,7 @@ from tracemend.cli.scan import scan
 from tracemend.cli.strip import strip
 from tracemend.cli.terminal import complain, say
 from tracemend.cli.train import train
+from tracemend.compiled import before_compiling
 from tracemend.errors import TracemendError
 
 app = typer.Typer(
@@ -59,6 +60,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that nothing is left behind
+    before_compiling(lambda: complain("compiling loops for this machine, once; half a minute"))
     try:
         try:
             app()

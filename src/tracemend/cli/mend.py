@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from tracemend.cli.arguments import (
     read_windows,
 )
 from tracemend.cli.inputs import on_disk
-from tracemend.cli.terminal import complain, print_json, progress, say
+from tracemend.cli.terminal import complain, print_json, progress, say, tell
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from tracemend.mending.mended import Result
     from tracemend.mending.options import Options
     from tracemend.mending.pieces import Done
+
+#: It is said how long a mend will take once this share of it was seen done and so many seconds passed, if it is so many
+#: more.
+ENOUGH, SOON, LONG = 0.02, 3.0, 10.0
 
 
 def mend(
@@ -154,7 +159,7 @@ def mend(
     key = _key(source, [format, arch, strict, model, alone, suspect, budget, [str(e) for e in examples or []]], options)
     try:
         with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
-            mended = mend_pieces(pieces, way, folder, _told(update, source))
+            mended = mend_pieces(pieces, way, folder, _told(update, source, quiet))
             paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
     except (KeyboardInterrupt, SystemExit):
         if work.exists():
@@ -185,21 +190,46 @@ def _key(source: Path, asked: list[object], options: Options) -> dict[str, objec
     return {"tracemend": __version__, "asked": digest}
 
 
-def _told(update: Update, source: Path) -> Callable[[Done], None]:
-    """How far a mend is: in events where it is known how many are lost, else in bytes of the trace."""
+def _told(update: Update, source: Path, quiet: bool) -> Callable[[Done], None]:
+    """How far a mend is: in events where it is known how many are lost, else in bytes of the trace. Once, as soon as
+    that can be said, how long it will take."""
     from tracemend.formats import size
 
-    whole = size(source)
+    whole, said = size(source), quiet
+    begun: tuple[float, float] | None = None  # when it was first known how much is done, and how much that was
 
-    def tell(done: Done) -> None:
+    def tell_far(done: Done) -> None:
+        nonlocal begun, said
+        known = 0 < done.taken <= whole  # not of what is packed
         if done.of:
             update(done.events, done.of)
         else:
-            known = 0 < done.taken <= whole  # not of what is packed
             note = f"MiB: {plural(done.events, 'event')} in {plural(done.gaps, 'gap')}"
             update(done.taken >> 20, whole >> 20 if known else 0, note)
+        share = done.events / done.of if done.of else done.taken / whole if known else 0.0
+        if said or not share:
+            return
+        now = time.monotonic()
+        begun = begun or (now, share)
+        since, more = now - begun[0], share - begun[1]
+        if since >= SOON and more >= ENOUGH:
+            said = True
+            if (left := since * (1 - share) / more) >= LONG:
+                tell(estimate(left, done, whole))
 
-    return tell
+    return tell_far
+
+
+def estimate(left: float, done: Done, whole: int) -> str:
+    """What there is to do, and that it takes so many seconds more; of a trace that comes in pieces all of this by what
+    came so far of its bytes."""
+    events, gaps, how = done.of, done.gaps, ""
+    if not done.of:
+        lost, found, read = done.found
+        events, gaps = lost * whole // max(1, read), found * whole // max(1, read)
+        how = f", by the first {min(100, 100 * read // max(1, whole))} % of the trace"
+    takes = plural(round(left / 60), "minute") if left >= 90 else f"{left:.0f} s"
+    return f"about {takes}: {plural(events, 'event')} in {plural(gaps, 'gap')}{how}"
 
 
 def _print_fills(mended: Result, hypotheses: int) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from tracemend.cli.arguments import QuietOption
+from tracemend.cli.terminal import progress
 from tracemend.errors import OutputError
 
 
@@ -20,13 +22,16 @@ def strip(
         typer.Option("--output", "-o", help="The file to write, or for CTF the folder. If not given: stdout."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that exists, or an empty folder.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Give back the original trace, byte for byte."""
     from tracemend.outputs import strip as undo
 
-    if output is None:
-        undo(mended, sys.stdout.buffer)
-        return
-    if output.exists() and not force:
+    if output is not None and output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces it")
-    undo(mended, output, force=force)
+    with progress("stripping", quiet) as update:
+
+        def told(done: int, total: int) -> None:
+            update(done >> 20, total >> 20, "MiB")
+
+        undo(mended, sys.stdout.buffer if output is None else output, force=force, progress=told)

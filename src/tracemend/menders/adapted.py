@@ -95,7 +95,8 @@ def _tried(mosaic: Mosaic, at: int, n: int, whole: bool) -> list[float]:
     places = mosaic.places
     end = int(places.stretch_end_S[at])
     first = int(np.flatnonzero(places.ids_S[:at] < 0)[-1]) + 1
-    left, right = places.ids_S[max(first, at - CONTEXT) : at], places.ids_S[at + n : min(end, at + n + CONTEXT)]
+    beside = slice(max(first, at - CONTEXT), at), slice(at + n, min(end, at + n + CONTEXT))
+    left, right = (places.ids_S[side].astype(np.int64) for side in beside)
     run = Run(0, n, left, right, np.zeros_like(left), np.zeros_like(right))
     hidden = slice(first, end) if whole else slice(at, at + n)
     truth = places.ids_S[at : at + n]

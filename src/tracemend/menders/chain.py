@@ -24,12 +24,13 @@ Words = NDArray[np.uint64]
 
 
 class Index(NamedTuple):
-    """What the loops need of the index: events, steps and the distance to the event before of the same thread (S,), the
-    hash of everything up to each place (S + 1,), and where the examples begin, whose places count ``trust``."""
+    """What the loops need of the index: events and the distance to the event before of the same thread (S,), the hash
+    of everything up to each place (S + 1,), where the examples begin, whose places count ``trust``, and the steps of
+    the places in front of them (F,)."""
 
-    ids_S: Ints
-    steps_S: Ints
-    back_S: Ints
+    ids_S: NDArray[np.int32]
+    steps_F: Ints
+    back_S: NDArray[np.int32]
     prefix_S: Words
     foreign: int
     trust: float
@@ -114,7 +115,7 @@ def chain(
     lengths: of the contexts, falling, from the states' to 0. state_S: -1 everywhere; the places' states are written
     there. No states if there is no place.
     """
-    ids, steps, prefix = index.ids_S, index.steps_S, index.prefix_S
+    ids, steps, prefix = index.ids_S, index.steps_F, index.prefix_S
     order = lengths[0]
     most = 1
     for r in range(len(begin_R)):
@@ -205,7 +206,7 @@ def chain(
 
 
 @compiled
-def _distinct(ids: Ints, place_C: Ints) -> tuple[Ints, Ints]:
+def _distinct(ids: NDArray[np.int32], place_C: Ints) -> tuple[Ints, Ints]:
     """The distinct events at some places, in order, and the place of each one's among them."""
     states = len(place_C)
     table, keys = _table(states + 1), np.empty(states + 1, np.uint64)

@@ -40,12 +40,14 @@ def write(streams: list[Stream], path: Path) -> None:
 def read(path: Path) -> list[Stream]:
     """The streams of a file that ``write`` made. Raises ModelError for one of another vocabulary or kind."""
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(path, use_threads=False)
         number, ids, threads = (table[c].to_numpy().astype(np.int64) for c in ("stream", "id", "thread"))
     except (OSError, KeyError, ValueError, pa.ArrowException) as e:
         raise ModelError(f"{path}: no examples ({str(e).splitlines()[0]})") from e
     if (table.schema.metadata or {}).get(KEY, b"").decode() != universal().digest:
         raise ModelError(f"{path}: examples of another vocabulary; scripts/make_examples.py makes them anew")
+    del table
+    pa.default_memory_pool().release_unused()  # fifty megabytes, in each process that mends
     cuts = np.flatnonzero(np.diff(number)) + 1
     return [Stream(i, t) for i, t in zip(np.split(ids, cuts), np.split(threads, cuts), strict=True)]
 

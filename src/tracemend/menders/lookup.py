@@ -31,6 +31,7 @@ class Lookup(Proposer):
     """
 
     name = "lookup"
+    at_once: int | None = 1
 
     def __init__(
         self,

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.compiled import compiled
+from tracemend.menders.places import BASE
 
 Ints = NDArray[np.int64]
+Words = NDArray[np.uint64]
 
 
 @compiled
-def match(ids_S: Ints, site_P: Ints, context_K: Ints, side: int) -> Ints:
+def match(ids_S: NDArray[np.int32], site_P: Ints, context_K: Ints, side: int) -> Ints:
     """How many events of the context stand next to each site (P,): before it (side -1) or from it on (side 1)."""
     length_P = np.zeros(len(site_P), np.int64)
     for p in range(len(site_P)):
@@ -27,3 +29,33 @@ def match(ids_S: Ints, site_P: Ints, context_K: Ints, side: int) -> Ints:
             k += 1
         length_P[p] = k
     return length_P
+
+
+@compiled
+def alike(behind_P: NDArray[np.uint32], prefix: Words, k: int, key: np.uint64, bits: int) -> tuple[int, int]:
+    """Which of the positions behind runs of k events, that are in order of the runs' mixed hashes without the lowest
+    ``bits``, are those of this hash: from the first to the last.
+
+    Positions are at least k, and less than there are prefixes (S + 1,).
+    """
+    low = np.uint64(bits)
+    power = np.uint64(1)
+    for _ in range(k):
+        power = power * BASE
+    wanted = (key * BASE) >> low
+    first, found, last = 0, len(behind_P), len(behind_P)
+    while first < found:
+        middle = (first + found) // 2
+        at = behind_P[middle]
+        if ((prefix[at] - prefix[at - k] * power) * BASE) >> low < wanted:
+            first = middle + 1
+        else:
+            found = middle
+    while found < last:
+        middle = (found + last) // 2
+        at = behind_P[middle]
+        if ((prefix[at] - prefix[at - k] * power) * BASE) >> low <= wanted:
+            found = middle + 1
+        else:
+            last = middle
+    return first, last

@@ -102,7 +102,7 @@ class Mosaic(Proposer):
         self.factor = 1.0
         self.context = self.how.context
         self.places = Places(streams, examples)
-        self.back_S, self.ahead_S = _same_thread(self.places.tids_S)
+        self.back_S, self.ahead_S = self.places.same_thread()
         self.lengths = np.array([self.how.order, *sorted(self.how.jumps, reverse=True)])
         self._state_S: States = np.full(len(self.places.ids_S), -1, np.int32)  # but while a chain is made
         self._whole: tuple[Chain, States] | None = None
@@ -148,7 +148,7 @@ class Mosaic(Proposer):
         from tracemend.menders.chain import Index
 
         p = self.places
-        return Index(p.ids_S, p.steps_S, self.back_S, p.prefix_S, p.foreign, float(self.how.trust))
+        return Index(p.ids_S, p.steps_F, self.back_S, p.prefix_S, p.foreign, float(self.how.trust))
 
     def _jumps(self, n: int) -> NDArray[np.float64]:
         """The probability of a jump to a context of each of ``lengths`` in a gap of ``n`` events."""
@@ -210,7 +210,8 @@ class Mosaic(Proposer):
     def _steps(self, at: Ints) -> Ints:
         """Times since the event before, in ns, at some places; -1 where nobody knows. Those of the examples are another
         machine's."""
-        return np.where(at < self.places.foreign, self.places.steps_S[at], -1)
+        foreign = self.places.foreign
+        return np.where(at < foreign, self.places.steps_F[np.minimum(at, foreign - 1)], -1)
 
     def _threads(self, run: Run, copied_N: Ints) -> NDArray[np.float32]:
         """Who did it (N, T): the thread as far back as the copied event's last was, and as far ahead as its next one
@@ -219,8 +220,8 @@ class Mosaic(Proposer):
 
         threads_NT = np.zeros((len(run), SLOTS), np.float32)
         left, right = (np.ascontiguousarray(x, np.int64) for x in (run.left_threads, run.right_threads[::-1]))
-        follow(left, self.back_S[copied_N], False, threads_NT)
-        follow(right, self.ahead_S[copied_N[::-1]], True, threads_NT)
+        follow(left, self.back_S[copied_N].astype(np.int64), False, threads_NT)
+        follow(right, self.ahead_S[copied_N[::-1]].astype(np.int64), True, threads_NT)
         # a thread that one edge doesn't know is the other edge's
         rest = threads_NT[:, UNKNOWN_THREAD] < threads_NT.sum(axis=1)
         threads_NT[rest, UNKNOWN_THREAD] *= 0.01
@@ -239,14 +240,3 @@ def _joined(begin: Ints, end: Ints) -> tuple[Ints, Ints]:
     reached = np.maximum.accumulate(end)
     new = np.append(True, begin[1:] > reached[:-1])[: len(begin)]
     return begin[new], reached[np.append(new[1:], True)[: len(end)]]
-
-
-def _same_thread(tids: Ints) -> tuple[Ints, Ints]:
-    """How far back the event before, and how far ahead the next one, of the same thread and stretch stands; 0: none."""
-    stretch = np.cumsum(tids < 0)
-    order = np.lexsort((tids, stretch))
-    same = (np.diff(tids[order]) == 0) & (np.diff(stretch[order]) == 0) & (tids[order][1:] >= 0)
-    step = np.where(same, np.diff(order), 0)
-    back, ahead = np.zeros(len(tids), np.int64), np.zeros(len(tids), np.int64)
-    back[order[1:]], ahead[order[:-1]] = step, step
-    return back, ahead

@@ -347,10 +347,10 @@ def _step(
         step += belief * chain.step_C2[c, ahead]
     for d in range(len(at_D)):
         s = at_D[d] + ahead
-        if state_D[d] >= 0 and s < index.foreign and index.steps_S[s] >= 0:
+        if state_D[d] >= 0 and s < index.foreign and index.steps_F[s] >= 0:
             belief = here[states + d] * behind[states + d]
             known += belief
-            step += belief * index.steps_S[s]
+            step += belief * index.steps_F[s]
     return step / known if known > TINY else np.nan
 
 

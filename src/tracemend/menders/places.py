@@ -1,11 +1,14 @@
 """Every place of streams of events by what stands beside it: what lookups look things up in.
 
-Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), K context events.
+Axis legend: S positions of the indexed streams, F those in front of the examples, N hidden
+positions, P sites (places of the index), K context events.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +19,8 @@ from tracemend.trace.vocabulary import OTHER
 from tracemend.trace.windows import Stream
 
 Ints = NDArray[np.int64]
+Narrow = NDArray[np.int32]
+Words = NDArray[np.uint64]
 
 #: Lengths of context that are indexed; a query backs off from the longest.
 ORDERS = (32, 16, 8, 4, 2, 1)
@@ -24,31 +29,63 @@ CONTEXT = ORDERS[0]
 MOST = 4096
 #: Odd: multiplication by it is a bijection of 64-bit words.
 BASE = np.uint64(0x9E3779B97F4A7C15)
+#: Places that are worked on at once: what lies about on the way is small beside what is kept.
+BLOCK = 1 << 17
 
 
 class Places:
     """The events of ``streams`` and behind them those of ``examples``, each stream followed by CONTEXT times -1.
 
-    ids_S, tids_S, steps_S: events, threads and the times since the events before, -1 between streams. foreign: where
-    the examples begin. stretch_end_S: the end of the stretch of events that a position lies in. prefix_S: the hash of
-    everything up to each (S + 1,). common: the commonest events.
+    ids_S, tids_S: events and threads, -1 between streams. foreign: where the examples begin. steps_F: the times since
+    the events before, of the streams alone (those of the examples are another machine's), -1 where nobody knows.
+    stretch_end_S: the end of the stretch of events that a position lies in. prefix_S: the hash of everything up to each
+    (S + 1,). common: the commonest events.
+
+    What takes long to make of the examples is kept for whoever comes with the same ones.
     """
 
     def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
         every = (*streams, *examples)
         self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
-        self.ids_S, self.tids_S, self.steps_S = (
-            _apart(x) for x in ([s.ids for s in every], [s.tids for s in every], [s.steps for s in every])
-        )
+        self.ids_S, self.tids_S = _narrow([s.ids for s in every]), _narrow([s.tids for s in every])
+        self.steps_F = np.concatenate(_apart([s.steps for s in streams]))
         real = self.ids_S >= 0
-        ends = np.flatnonzero(real & ~np.append(real[1:], False)) + 1
-        size = len(self.ids_S)
-        self.stretch_end_S: Ints = np.append(ends, size)[np.searchsorted(ends, np.arange(size), "right")]
+        ends = np.append(np.flatnonzero(real & ~np.append(real[1:], False)) + 1, len(real))
+        self.stretch_end_S: Narrow = np.repeat(ends.astype(np.int32), np.diff(ends, prepend=0))
         self.events = int(real.sum())
         self.prefix_S = prefixes(self.ids_S)
-        self.index = _Index(self.ids_S, self.prefix_S)
         present, number = np.unique(self.ids_S[real], return_counts=True)
-        self.common: Ints = present[np.argsort(-number)][:CANDIDATES] if len(present) else np.array([OTHER])
+        self.common: Ints = (
+            present[np.argsort(-number)][:CANDIDATES].astype(np.int64) if len(present) else np.array([OTHER])
+        )
+        own = slice(0, self.foreign)
+        self.own = _Side(self.ids_S[own], self.tids_S[own], self.prefix_S[: self.foreign + 1])
+        self.others = self._others(tuple(examples))
+
+    def _others(self, examples: tuple[Stream, ...]) -> _Side:
+        """The examples' side: that of the last ones, if these are the very same."""
+        if _last:
+            before, side = _last[0]
+            if len(before) == len(examples) and all(a is b for a, b in zip(before, examples, strict=True)):
+                return side
+        at = slice(self.foreign, None)
+        side = _Side(self.ids_S[at], self.tids_S[at], self.prefix_S[at])
+        _last[:] = [(examples, side)]
+        return side
+
+    def same_thread(self) -> tuple[Narrow, Narrow]:
+        """How far back the event before, and how far ahead the next one, of the same thread and stretch stands (S,);
+        0: none."""
+        (back, back_others), (ahead, ahead_others) = zip(self.own.threads, self.others.threads, strict=True)
+        return np.concatenate([back, back_others]), np.concatenate([ahead, ahead_others])
+
+    def behind(self, k: int, key: np.uint64, most: int) -> Ints:
+        """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
+        all of them."""
+        own = self.own.behind(k, key, self.prefix_S[: self.foreign + 1])
+        others = self.others.behind(k, key, self.prefix_S[self.foreign :])
+        found = np.concatenate([own.astype(np.int64), others + np.int64(self.foreign)])
+        return found if len(found) <= most else found[np.linspace(0, len(found) - 1, most).astype(np.int64)]
 
     def sites(self, run: Run) -> Ints:
         """Places (P,) where the run's left context stands before them, or its right one behind them at the run's exact
@@ -89,61 +126,97 @@ class Places:
         for k in ORDERS:
             if k >= len(prefix):
                 continue
-            found = self.index.places(k, of_runs(prefix, k)[-1 if side < 0 else 0], MOST)
+            found = self.behind(k, of_runs(prefix, k)[-1 if side < 0 else 0], MOST)
             if len(found) >= 48 or (k == 1 and len(found)):
                 return found if side < 0 else found - k
         return np.empty(0, np.int64)
 
 
-def _apart(parts: Sequence[Ints]) -> Ints:
-    """The parts one after the other, with CONTEXT times -1 before and behind each."""
+def _apart(parts: Sequence[Ints]) -> list[Ints]:
+    """The parts, with CONTEXT times -1 before and behind each."""
     nothing = np.full(CONTEXT, -1, np.int64)
-    return np.concatenate([nothing, *(x for part in parts for x in (part, nothing))]).astype(np.int64)
+    return [nothing, *(x for part in parts for x in (part, nothing))]
 
 
-def prefixes(ids: Ints) -> NDArray[np.uint64]:
+def _narrow(parts: Sequence[Ints]) -> Narrow:
+    return np.concatenate(_apart(parts), dtype=np.int32, casting="same_kind")
+
+
+def prefixes(ids: NDArray[np.signedinteger[Any]]) -> Words:
     """The hash of everything up to each of S positions (S + 1,): h(s + 1) = BASE h(s) + event(s), modulo 2^64.
 
     That of the run from a to b follows from two of them: h(b) - BASE^(b - a) h(a).
     """
-    event = (ids + 2).astype(np.uint64) * BASE
-    event ^= event >> np.uint64(29)
-    # h(s) = BASE^s times the sum of event(i) BASE^-(i + 1): no loop
+    result = np.zeros(len(ids) + 1, np.uint64)
+    # h(s) = BASE^s times the sum of event(i) BASE^-(i + 1): no loop but over blocks
     power, inverse = (
-        np.cumprod(np.full(len(ids), x, np.uint64)) for x in (BASE, np.uint64(pow(int(BASE), -1, 1 << 64)))
+        np.cumprod(np.full(min(len(ids), BLOCK), x, np.uint64)) for x in (BASE, np.uint64(pow(int(BASE), -1, 1 << 64)))
     )
-    return np.append(np.uint64(0), np.cumsum(event * inverse) * power)
+    for begin in range(0, len(ids), BLOCK):
+        event = (ids[begin : begin + BLOCK] + 2).astype(np.uint64) * BASE
+        event ^= event >> np.uint64(29)
+        n = len(event)
+        result[begin + 1 : begin + 1 + n] = (result[begin] + np.cumsum(event * inverse[:n])) * power[:n]
+    return result
 
 
-def of_runs(prefix: NDArray[np.uint64], k: int) -> NDArray[np.uint64]:
+def of_runs(prefix: Words, k: int) -> Words:
     """The hash of the run of ``k`` events that begins at each position, from ``prefixes`` (S + 1,): (S + 1 - k,)."""
     return prefix[k:] - prefix[: len(prefix) - k] * np.uint64(pow(int(BASE), k, 1 << 64))
 
 
-class _Index:
-    """Where runs of k real events end, by their hash, for each k of ORDERS: sorted words of a hash's upper bits and the
-    position behind the run. (Plain words sort many times faster than an order of them would. Two runs of one hash are
-    no harm: the matches are looked at.)"""
+class _Side:
+    """What takes long to make of some places, by themselves.
 
-    def __init__(self, ids: Ints, prefix: NDArray[np.uint64]) -> None:
-        self.bits = np.uint64(max(1, len(ids)).bit_length())
-        self.mask = (np.uint64(1) << self.bits) - np.uint64(1)
-        self.words: dict[int, NDArray[np.uint64]] = {}
-        real = np.cumsum(np.append(0, ids < 0))
+    For each k of ORDERS the positions behind runs of k real events, by the runs' hashes; equal ones in order. They are
+    sorted as words of a hash's upper bits and the position, and only the position is kept: ``prefixes`` has the rest.
+    (Plain words sort many times faster than an order of them would. Two runs of one hash are no harm: the matches are
+    looked at.)
+    """
+
+    def __init__(self, ids: Narrow, tids: Narrow, prefix: Words) -> None:
+        self.tids = tids
+        self.bits = max(1, len(ids)).bit_length()
+        low = np.uint64((1 << self.bits) - 1)
+        unreal = np.cumsum(np.append(0, ids < 0), dtype=np.int32)
+        self.behind_k: dict[int, NDArray[np.uint32]] = {}
         for k in ORDERS:
-            behind = np.flatnonzero(real[k:] == real[: max(len(real) - k, 0)]) + k
-            words = self._upper(of_runs(prefix, k)[behind - k]) | behind.astype(np.uint64)
-            self.words[k] = np.sort(words)
+            parts = [np.empty(0, np.uint64)]
+            for begin in range(0, len(ids) + 1 - k, BLOCK):
+                end = min(begin + BLOCK, len(ids) + 1 - k)
+                at = np.flatnonzero(unreal[begin + k : end + k] == unreal[begin:end])
+                words = of_runs(prefix[begin : end + k], k)[at] * BASE & ~low
+                parts.append(words | (at + (begin + k)).astype(np.uint64))
+            every = np.concatenate(parts)
+            every.sort()
+            self.behind_k[k] = (every & low).astype(np.uint32)
 
-    def places(self, k: int, key: np.uint64, most: int) -> Ints:
-        """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
-        all of them."""
-        words, upper = self.words[k], self._upper(np.array([key]))[0]
-        lo, hi = np.searchsorted(words, [upper, upper | self.mask]).tolist()
-        at = slice(lo, hi) if hi - lo <= most else lo + np.linspace(0, hi - lo - 1, most).astype(np.int64)
-        return (words[at] & self.mask).astype(np.int64)
+    def behind(self, k: int, key: np.uint64, prefix: Words) -> NDArray[np.uint32]:
+        """The positions behind the runs of k events of this hash, in order."""
+        from tracemend.menders.matching import alike
 
-    def _upper(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """What a hash has above the position's bits, once a last product has carried all of it up there."""
-        with np.errstate(over="ignore"):
-            return np.asarray(hashes * BASE & ~self.mask)
+        behind = self.behind_k[k]
+        first, last = alike(behind, prefix, k, key, self.bits)
+        return behind[first:last]
+
+    @cached_property
+    def threads(self) -> tuple[Narrow, Narrow]:
+        """Of each place, how far back the event before and how far ahead the next one of the same thread stands."""
+        tids = self.tids
+        back, ahead = np.zeros(len(tids), np.int32), np.zeros(len(tids), np.int32)
+        between, begin = np.flatnonzero(tids < 0), 0
+        while begin < len(tids):
+            later = between[np.searchsorted(between, begin + BLOCK) :][:1]
+            end = int(later[0]) + 1 if len(later) else len(tids)
+            own = tids[begin:end]
+            stretch = np.cumsum(own < 0)
+            order = np.lexsort((own, stretch))
+            same = (np.diff(own[order]) == 0) & (np.diff(stretch[order]) == 0) & (own[order][1:] >= 0)
+            step = np.where(same, np.diff(order), 0)
+            back[begin + order[1:]], ahead[begin + order[:-1]] = step, step
+            begin = end
+        return back, ahead
+
+
+#: The examples that somebody last came with, and their side.
+_last: list[tuple[tuple[Stream, ...], _Side]] = []

@@ -5,7 +5,7 @@ Axis legend: N positions of a gap, T threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,20 +27,24 @@ Progress = Callable[[int, int], None]
 
 def propose(
     mender: Mender, around: Surroundings, gaps: Sequence[tuple[Gap, int]], seed: int, progress: Progress
-) -> list[Beliefs]:
-    """Beliefs for each gap with its count, in blocks where it is long; all gaps' blocks of a round run together."""
-    work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns) for gap, count in gaps]
+) -> Iterator[Beliefs]:
+    """Beliefs for each gap with its count, in blocks where it is long.
+
+    All gaps' blocks of a round run together; where the mender takes one at a time, so do gaps, and the beliefs about
+    one are not made before those about the one before are taken.
+    """
     total, done = sum(n for _, n in gaps), 0
-    while True:
-        open_blocks = [(w, part) for w in work for part in w.next_blocks()]
-        if not open_blocks:
-            return [w.beliefs() for w in work]
-        many = mender.at_once or len(open_blocks)
-        for some in (open_blocks[at : at + many] for at in range(0, len(open_blocks), many)):
-            for (w, part), proposal in zip(some, mender.propose([p.window for _, p in some], seed), strict=True):
-                w.take(part, proposal)
-                done += len(proposal)
-            progress(done, total)
+    for some in [[gap] for gap in gaps] if mender.at_once == 1 else [gaps]:
+        work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns) for gap, count in some]
+        while open_blocks := [(w, part) for w in work for part in w.next_blocks()]:
+            many = mender.at_once or len(open_blocks)
+            for together in (open_blocks[at : at + many] for at in range(0, len(open_blocks), many)):
+                windows = [part.window for _, part in together]
+                for (w, part), proposal in zip(together, mender.propose(windows, seed), strict=True):
+                    w.take(part, proposal)
+                    done += len(proposal)
+                progress(done, total)
+        yield from (w.beliefs() for w in work)
 
 
 def hypotheses(mender: Mosaic, around: Surroundings, gap: Gap, count: int, number: int, seed: int) -> list[Beliefs]:

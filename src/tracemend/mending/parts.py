@@ -7,9 +7,12 @@ import pickle
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import partial
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 from typing import Any
 
+from tracemend.compiled import before_compiling
 from tracemend.menders.base import Mender
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -114,18 +117,47 @@ def send(piece: Piece, folder: Path, number: int) -> None:
     (folder / f"{number}.piece").write_bytes(pickle.dumps(rest))
 
 
+class Far:
+    """How far processes are with pieces that were sent: memory that they share with who sent them.
+
+    A piece has a place of its own while it is on its way, and nobody else writes there.
+    """
+
+    def __init__(self, context: SpawnContext, places: int) -> None:
+        self.places = places
+        self._numbers = context.RawArray("q", 2 * places + 1)
+
+    def tell(self, place: int, done: int, total: int) -> None:
+        """So many events of all that a piece is to get."""
+        self._numbers[2 * place], self._numbers[2 * place + 1] = done, total
+
+    def of(self, place: int) -> tuple[int, int]:
+        """What was told of a piece."""
+        return self._numbers[2 * place], self._numbers[2 * place + 1]
+
+    def compiles(self) -> None:
+        """Loops are being compiled."""
+        self._numbers[-1] = 1
+
+    @property
+    def compiling(self) -> bool:
+        return bool(self._numbers[-1])
+
+
 _HOW: How
 _FOLDER: Path
+_FAR: Far
 
 
-def work_as(how: How, folder: Path) -> None:
+def work_as(how: How, folder: Path, far: Far) -> None:
     """Begin as a process that mends pieces."""
-    global _HOW, _FOLDER
+    global _HOW, _FOLDER, _FAR
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that sends the pieces
-    _HOW, _FOLDER = how, folder
+    _HOW, _FOLDER, _FAR = how, folder, far
+    before_compiling(far.compiles)
 
 
-def mend_sent(number: int, late: bool) -> Part:
+def mend_sent(number: int, late: bool, place: int) -> Part:
     """Mend a piece that was sent (``late``: in a hurry) in a process that began with ``work_as``."""
     kept = Part.read(_FOLDER, number)
     if kept is not None:
@@ -133,7 +165,7 @@ def mend_sent(number: int, late: bool) -> Part:
     events, rest = _FOLDER / f"{number}.events", _FOLDER / f"{number}.piece"
     piece: Piece = pickle.loads(rest.read_bytes())  # our own, from a folder of ours
     piece = replace(piece, trace=replace(piece.trace, table=read_table(events)))
-    part = mend_part(_HOW.hurried() if late else _HOW, _FOLDER, number, piece)
+    part = mend_part(_HOW.hurried() if late else _HOW, _FOLDER, number, piece, partial(_FAR.tell, place))
     for path in (events, rest):
         path.unlink()
     return part

@@ -11,7 +11,7 @@ import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from tracemend.compiled import tell_of_compiling
 from tracemend.errors import OutputError
 from tracemend.losses.scanning import Scanning
 from tracemend.losses.searching import Search
@@ -29,10 +30,13 @@ from tracemend.losses.verdict import Verdict, verdict
 from tracemend.menders.familiarity import FAMILIAR
 from tracemend.mending.mended import INFERRED, Fill, Mended, Result
 from tracemend.mending.outline import Outline
-from tracemend.mending.parts import How, Part, mend_part, mend_sent, send, work_as
+from tracemend.mending.parts import Far, How, Part, mend_part, mend_sent, send, work_as
 from tracemend.mending.spool import SUSPECTED, Spool
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.pieces import Piece, local
+
+#: Where other processes work, it is looked so often (in seconds) how far they are.
+OFTEN = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,17 @@ class Spooled(Result):
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """How far a mend is: events inferred, of so many where that is known, in so many gaps; bytes of the trace."""
+    """How far a mend is: events inferred, of so many where that is known, in so many gaps; bytes of the trace.
+
+    Of a trace that comes in pieces ``found`` are the events that the tracer counts as lost, the gaps and the bytes of
+    those that came by now.
+    """
 
     events: int
     of: int
     gaps: int
     taken: int = 0
+    found: tuple[int, int, int] = (0, 0, 0)
 
 
 def mend_pieces(
@@ -142,6 +151,15 @@ class _Searching:
         return replace(piece, trace=piece.trace.with_gaps(gaps), gaps=(*piece.gaps, *found))
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A piece on its way, its place in ``Far``, and the bytes of the trace that end with it."""
+
+    part: Future[Part]
+    place: int
+    taken: int
+
+
 @dataclass
 class _Run:
     """Pieces on their way: of so many as there are processes one is worked on at a time, in order."""
@@ -156,8 +174,13 @@ class _Run:
     head: Piece | None = None
     events: int = 0
     pool: ProcessPoolExecutor | None = None
-    waiting: deque[tuple[Future[Part], int]] = field(default_factory=deque)
+    far: Far | None = None
+    waiting: deque[_Sent] = field(default_factory=deque)
+    sent: int = 0
     seen: int = 0
+    lost: int = 0
+    #: Bytes of the trace that were read, and that are done with.
+    read: int = 0
     taken: int = 0
     #: Of a trace without gaps.
     scanning: Scanning = field(default_factory=Scanning)
@@ -166,11 +189,14 @@ class _Run:
     def begin(self) -> None:
         if self.how.jobs > 1:
             spawned = multiprocessing.get_context("spawn")  # a fork would copy a process whose threads hold locks
-            self.pool = ProcessPoolExecutor(self.how.jobs, spawned, work_as, (self.how, self.spool.folder))
+            self.far = Far(spawned, self.how.jobs + 1)
+            self.pool = ProcessPoolExecutor(self.how.jobs, spawned, work_as, (self.how, self.spool.folder, self.far))
 
     def take(self, piece: Piece) -> None:
         self.outline.add(piece, piece.gaps)
         self.gaps += piece.gaps
+        self.lost += sum(g.count or 0 for g in piece.gaps)
+        self.read = piece.taken
         if not self.gaps:
             self.scanning.add(piece)
         number, self.seen = self.seen, self.seen + 1
@@ -179,24 +205,43 @@ class _Run:
         if self.head is None:
             self.head = piece
         late = self.how.budget is not None and time.monotonic() - self.begun > self.how.budget
-        if self.pool is None:
-            self._done(
-                mend_part(self.how.hurried() if late else self.how, self.spool.folder, number, piece), piece.taken
-            )
+        if self.pool is None or self.far is None:
+            how = self.how.hurried() if late else self.how
+            within = partial(self._within, piece.taken)
+            self._done(mend_part(how, self.spool.folder, number, piece, within), piece.taken)
             return
         if Part.read(self.spool.folder, number) is None:
             send(piece, self.spool.folder, number)
-        self.waiting.append((self.pool.submit(mend_sent, number, late), piece.taken))
+        place, self.sent = self.sent % self.far.places, self.sent + 1
+        self.far.tell(place, 0, 0)
+        self.waiting.append(_Sent(self.pool.submit(mend_sent, number, late, place), place, piece.taken))
         while len(self.waiting) > self.how.jobs:
-            self._next()
+            self._next(self.far)
 
-    def _within(self, done: int, total: int) -> None:
-        self.progress(Done(self.events + done, 0, len(self.fills), self.taken))
+    def _within(self, taken: int, done: int, total: int) -> None:
+        """So many events of a piece that ends at so many bytes."""
+        self._tell(done, self.taken + (taken - self.taken) * done // max(1, total))
 
-    def _next(self) -> None:
-        future, taken = self.waiting.popleft()
+    def _tell(self, more: int, taken: int) -> None:
+        found = self.lost, len(self.gaps), self.read
+        self.progress(Done(self.events + more, 0, len(self.fills), taken, found))
+
+    def _next(self, far: Far) -> None:
+        """Wait for the piece that was sent first."""
+        first = self.waiting[0]
+        while not wait([first.part], OFTEN).done:
+            if far.compiling:
+                tell_of_compiling()
+            events, taken, before = 0, self.taken, self.taken
+            for sent in self.waiting:
+                done, total = far.of(sent.place)
+                events += done
+                taken += (sent.taken - before) * done // max(1, total)
+                before = sent.taken
+            self._tell(events, taken)
+        self.waiting.popleft()
         try:
-            self._done(future.result(), taken)
+            self._done(first.part.result(), first.taken)
         except BrokenProcessPool:
             raise OutputError("a process that mended a piece was killed (out of memory?)") from None
 
@@ -205,7 +250,7 @@ class _Run:
         self.fills += part.fills
         self.parts.append(part)
         self.taken = taken
-        self.progress(Done(self.events, 0, len(self.fills), taken))
+        self._tell(0, taken)
 
     def stop(self) -> None:
         """Give up: nobody waits for what is still worked on."""
@@ -216,8 +261,8 @@ class _Run:
 
     def finish(self, facts: Trace) -> Result:
         """The result, once all pieces were taken in; ``facts``: of the last one."""
-        while self.waiting:
-            self._next()
+        while self.waiting and self.far is not None:
+            self._next(self.far)
         if self.pool is not None:
             self.pool.shutdown()
         self.spool.marked = sum(g.number < SUSPECTED for g in self.gaps)

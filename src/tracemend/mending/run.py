@@ -1,12 +1,13 @@
 """Mending: for every gap that can be filled, exactly as many events as were lost, in place, in order, within reason.
 
-The steps: who proposes -> which gaps, and how many events each -> proposals for all of them -> gap by gap, in order of
-their ends: the likeliest fill that satisfies the constraints, and times within the gap's span.
+The steps: who proposes -> which gaps, and how many events each -> gap by gap, in order of their ends: proposals (for
+all gaps together where the mender gains by that), the likeliest fill that satisfies the constraints, and times within
+the gap's span.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,16 +170,16 @@ def mend_trace(
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
     todo = sorted((g for g in trace.gaps if g.number in plan.counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
-    beliefs: list[Beliefs] = []
+    beliefs: Iterator[Beliefs] = iter(())
     if todo:
         crew.adapt(trace, list(plan.counts.values()), options)
         run.mender = crew.mender
         beliefs = propose(run.mender, run.around, [(g, plan.counts[g.number]) for g in todo], options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
-    for i, gap in enumerate(todo):
+    for gap, believed in zip(todo, beliefs, strict=True):
         count = plan.counts[gap.number]
-        filled, unmet = run.fill(gap, count, beliefs[i])
+        filled, unmet = run.fill(gap, count, believed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
@@ -187,7 +188,7 @@ def mend_trace(
         agreement = None
         if options.hypotheses and drawer:
             kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
-            drawn.append([run.fill(gap, count, beliefs[i].told(k, DRAWN))[0] for k in kinds])
+            drawn.append([run.fill(gap, count, believed.told(k, DRAWN))[0] for k in kinds])
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.timelines.remember(filled)
         parts.append(filled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,12 +14,18 @@ from tracemend.whole import whole_file, whole_folder
 _PIECE = 1 << 20
 
 
-def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
+def strip(
+    out: Path,
+    to: Path | BinaryIO,
+    force: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Write the original that ``out``, a merged file or an output folder, was made from.
 
     What is written is checked against the SHA-256 that ``out`` records before the first byte of it is written. From a
     folder without a merged file the original itself is copied, from the path that the overlay records. ``force``
     replaces a ``to`` that exists, but no folder with anything in it. A CTF trace is a folder, and so is ``to`` then.
+    ``progress``: told of bytes done, of how many: each is read twice, once to check it.
     Raises OutputError; then nothing was written.
     """
     try:
@@ -27,17 +33,20 @@ def strip(out: Path, to: Path | BinaryIO, force: bool = False) -> None:
         if source.is_dir():
             _strip_folder(source, wanted, to, force)
             return
-        if _digest(_pieces(source, merged_as)) != wanted:
+        size = source.stat().st_size
+        checked = _counted(_pieces(source, merged_as), lambda done: progress(min(done, size), 2 * size))
+        if _digest(checked) != wanted:
             which = "the merged file was changed" if merged_as else "it was changed since it was mended"
             raise OutputError(f"{source}: {which}: it doesn't give back the original")
+        given = _counted(_pieces(source, merged_as), lambda done: progress(min(size + done, 2 * size), 2 * size))
         if not isinstance(to, Path):
-            for piece in _pieces(source, merged_as):
+            for piece in given:
                 to.write(piece)
             return
         if to.exists() and not force:
             raise OutputError(f"{to}: exists already")
         with whole_file(to) as f:
-            f.writelines(_pieces(source, merged_as))
+            f.writelines(given)
     except OSError as e:
         if not isinstance(to, Path):
             where = "stdout"
@@ -94,6 +103,17 @@ def _pieces(source: Path, merged_as: str | None) -> Iterator[bytes]:
         else:
             while piece := f.read(_PIECE):
                 yield piece
+
+
+def _counted(pieces: Iterator[bytes], count: Callable[[int], None]) -> Iterator[bytes]:
+    """The pieces; now and then it is told how many bytes they were."""
+    done = told = 0
+    for piece in pieces:
+        yield piece
+        done += len(piece)
+        if done - told >= _PIECE:
+            told = done
+            count(done)
 
 
 def _digest(pieces: Iterator[bytes]) -> str:

@@ -47,7 +47,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if not len(self.steps):
-            object.__setattr__(self, "steps", np.full(len(self.ids), -1, np.int64))
+            object.__setattr__(self, "steps", np.broadcast_to(np.int64(-1), len(self.ids)))
         if not len(self.ids) == len(self.tids) == len(self.steps):
             raise ValueError(f"{len(self.ids)} events, {len(self.tids)} threads and {len(self.steps)} steps don't fit")
 
@@ -109,7 +109,7 @@ class Window:
         return Window(ids, known, self.tids[: int(ids[known, 1].max(initial=0)) + 1])
 
 
-def slots_by_recency(left: Ints, right: Ints) -> Ints:
+def slots_by_recency(left: Ints | NDArray[np.int32], right: Ints | NDArray[np.int32]) -> Ints:
     """Thread ids in order of their distance from the gap, -1 first: the index of a tid is its slot.
 
     left (.,) thread ids before the gap in stream order, right (.,) after it; -1 entries are no threads.
