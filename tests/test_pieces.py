@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracemend.api import how, mend
-from tracemend.errors import OutputError, TraceError
+from tracemend.errors import ModelError, OutputError, TraceError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
@@ -475,6 +475,92 @@ def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
     in_pieces(recording, tmp_path / "whole")
     for name in ("overlay.jsonl", "overlay.parquet"):
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("hurt", ["0.part", "0.inferred", "1.inferred"])
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"tables": ""}', b"\xff" * 50])
+def test_damaged_work_is_done_anew(recording: Path, tmp_path: Path, hurt: str, damage: bytes) -> None:
+    """As a part may be whose tables didn't reach the disk when the power went."""
+    way, work = how("lookup", alone=True), tmp_path / ".work"
+    with suppress(KeyboardInterrupt), work_folder(work, {}) as folder:
+        whole = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+        events = [t.to_pylist() for t in whole.tables()]
+        raise KeyboardInterrupt
+    (work / hurt).write_bytes(damage)
+    with work_folder(work, {}, resume=True) as folder:
+        again = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+        assert [t.to_pylist() for t in again.tables()] == events
+
+
+@pytest.mark.parametrize("process", [1 << 70, 4_000_000])
+def test_work_of_a_process_that_never_was_is_taken_up(tmp_path: Path, process: int) -> None:
+    work = tmp_path / ".work"
+    work.mkdir()
+    (work / "work.json").write_text(f'{{"tracemend_work": {{}}, "process": {process}}}')
+    (work / "0.part").write_text("")
+    with work_folder(work, {}, resume=True) as folder:
+        assert (folder() / "0.part").exists()
+    assert not any(tmp_path.iterdir())
+
+
+def test_somebody_else_s_work_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He could have put anything there."""
+    work = tmp_path / ".work"
+    work.mkdir()
+    (work / "work.json").write_text('{"tracemend_work": {}, "process": 4000000}')
+    monkeypatch.setattr(os, "getuid", lambda: work.stat().st_uid + 1)
+    with pytest.raises(FileExistsError), work_folder(work, {}, resume=True) as folder:
+        folder()
+    assert work.exists()
+
+
+def test_familiarity_that_the_first_piece_doesn_t_tell(tmp_path: Path) -> None:
+    """Made up: nothing of the first piece is long enough to be compared with examples."""
+    event = "             a{n}-{t}      [000] .....  {s}.000001: sys_enter: NR {c} (3)\n"
+    lines = [event.format(n=0, t=n + 1, s=n, c=n) for n in range(60)]
+    lines += [event.format(n=1, t=7, s=n, c=n % 5) for n in range(60, 160)]
+    for at in (150, 70, 20):
+        lines.insert(at, "CPU:0 [LOST 2 EVENTS]\n")
+    path = tmp_path / "trace.txt"
+    path.write_text("".join(lines))
+    example = readable()["strace_z.txt.xz"]
+    mended = in_pieces(path, tmp_path / "out", Size(50, 0), examples=(example,))
+    assert mended.provenance["familiar"]["share"] >= 0
+
+
+def test_a_budget_is_a_number_of_seconds() -> None:
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="seconds of budget must be a number from 0"):
+            replace(how("lookup"), budget=seconds)
+    with pytest.raises(ModelError, match="a number from 0 to 1"):
+        Options(refuse=float("nan"))
+
+
+def test_processes_end_with_the_one_that_sends_the_pieces(recording: Path, tmp_path: Path) -> None:
+    """Even if that is killed: they would wait for pieces for ever."""
+    program = f"""
+import sys
+from pathlib import Path
+from dataclasses import replace
+from tracemend.api import how
+from tracemend.formats import pieces
+from tracemend.mending.pieces import mend_pieces
+from tracemend.trace.pieces import Size
+
+def tell(done):
+    print("done", flush=True)
+    sys.stdin.read()
+
+if __name__ == "__main__":
+    way = replace(how("lookup", alone=True), jobs=2)
+    mend_pieces(pieces({str(recording)!r}, cuts=Size(50, 20)), way, lambda: Path({str(tmp_path)!r}), tell)
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"done\n"
+        process.kill()
+        assert process.communicate(timeout=20)[0] == b""  # to its end: nobody has it open any more
 
 
 def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:

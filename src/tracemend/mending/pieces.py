@@ -184,9 +184,14 @@ class _Run:
                 mend_part(self.how.hurried() if late else self.how, self.spool.folder, number, piece), piece.taken
             )
             return
-        if Part.read(self.spool.folder, number) is None:
+        kept = Part.read(self.spool.folder, number)
+        if kept is not None:
+            future: Future[Part] = Future()
+            future.set_result(kept)
+        else:
             send(piece, self.spool.folder, number)
-        self.waiting.append((self.pool.submit(mend_sent, number, late), piece.taken))
+            future = self.pool.submit(mend_sent, number, late)
+        self.waiting.append((future, piece.taken))
         while len(self.waiting) > self.how.jobs:
             self._next()
 
@@ -282,8 +287,8 @@ class _Run:
         if self.how.budget is not None:
             options["budget"] = {"seconds": self.how.budget, "gaps_after": sum(bool(f.by) for f in self.fills)}
         document = {**first, "options": options, "input_sha256": facts.provenance.get("sha256", "")}
-        told = [(p.provenance["familiar"]["share"], p.weight) for p in self.parts if "familiar" in p.provenance]
+        told = [(p.provenance["familiar"], p.weight) for p in self.parts if "familiar" in p.provenance]
         if told:
-            share = sum(s * w for s, w in told) / max(1, sum(w for _, w in told))
-            document["familiar"] = {**first["familiar"], "share": round(share, 4), "enough": share >= FAMILIAR}
+            share = sum(about["share"] * w for about, w in told) / max(1, sum(w for _, w in told))
+            document["familiar"] = {**told[0][0], "share": round(share, 4), "enough": share >= FAMILIAR}
         return document
