@@ -478,7 +478,7 @@ def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hurt", ["0.part", "0.inferred", "1.inferred"])
-@pytest.mark.parametrize("damage", [b"", b"[]", b'{"tables": ""}', b"\xff" * 50])
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"tables": ""}', b"\xff"], ids=["empty", "list", "lacking", "noise"])
 def test_damaged_work_is_done_anew(recording: Path, tmp_path: Path, hurt: str, damage: bytes) -> None:
     """As a part may be whose tables didn't reach the disk when the power went."""
     way, work = how("lookup", alone=True), tmp_path / ".work"
@@ -515,16 +515,15 @@ def test_somebody_else_s_work_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_familiarity_that_the_first_piece_doesn_t_tell(tmp_path: Path) -> None:
-    """Made up: nothing of the first piece is long enough to be compared with examples."""
-    event = "             a{n}-{t}      [000] .....  {s}.000001: sys_enter: NR {c} (3)\n"
-    lines = [event.format(n=0, t=n + 1, s=n, c=n) for n in range(60)]
-    lines += [event.format(n=1, t=7, s=n, c=n % 5) for n in range(60, 160)]
-    for at in (150, 70, 20):
+    """Made up: of its two cpus none has enough events to be compared with the examples'."""
+    line = "             a-{c}      [00{c}] .....  {s}.000001: sys_enter: NR 0 (3)\n"
+    lines = [line.format(c=n % 2 if n < 8 else 0, s=n) for n in range(24)]
+    for at in (17, 2):
         lines.insert(at, "CPU:0 [LOST 2 EVENTS]\n")
     path = tmp_path / "trace.txt"
     path.write_text("".join(lines))
     example = readable()["strace_z.txt.xz"]
-    mended = in_pieces(path, tmp_path / "out", Size(50, 0), examples=(example,))
+    mended = in_pieces(path, tmp_path / "out", Size(8, 0), examples=(example,))
     assert mended.provenance["familiar"]["share"] >= 0
 
 

@@ -26,6 +26,7 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import complain, print_json, progress, say
+from tracemend.errors import OutputError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -156,6 +157,10 @@ def mend(
         with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
             mended = mend_pieces(pieces, way, folder, _told(update, source))
             paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
+    except BrokenPipeError:
+        raise
+    except OSError as e:  # what was read or written elsewhere is told as an error of its own
+        raise OutputError(f"{work}: {e.strerror or e}") from e
     except (KeyboardInterrupt, SystemExit):
         if work.exists():
             complain(f"stopped; what is done by now lies in {work}, and --resume takes it up")
