@@ -573,6 +573,22 @@ def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:
     assert not work.exists()
 
 
+def test_a_work_folder_that_cannot_be_made_is_named(recording: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from tracemend.trace import pieces
+pieces.USUAL = pieces.Size(50, 20)
+if __name__ == "__main__":
+    from tracemend.__main__ import main
+    main()
+"""
+    asked = ["mend", recording, "-o", tmp_path / "out", "--model", "lookup", "--alone", "--workdir", tmp_path / "no"]
+    command = [sys.executable, "-c", program, *map(str, asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    work = tmp_path / "no" / ".out.tracemend-work"
+    assert (done.returncode, done.stderr) == (1, f"tracemend: {work}: No such file or directory\n")
+
+
 def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:
     work = tmp_path / ".work"
     work.mkdir()
