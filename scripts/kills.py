@@ -2,9 +2,9 @@
 
     python scripts/kills.py [--times 1000] [--seed 0]
 
-After each kill (SIGKILL, SIGTERM, SIGHUP in turn) of ``scan``, ``mend --merged --perfetto --force`` or ``strip`` the
-input is as it was; the output is absent, or the old one and whole, or the new one and whole; and once a command has run
-to its end, nothing else lies beside it.
+After each kill (SIGKILL, SIGTERM, SIGHUP in turn) of ``scan``, ``mend --merged --perfetto --force`` (as a whole, in
+pieces, in pieces by two processes, both with ``--resume``) or ``strip`` the input is as it was; the output is absent,
+or the old one and whole, or the new one and whole; and once a command has run to its end, nothing else lies beside it.
 """
 
 import argparse
@@ -24,11 +24,24 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 #: Lines of the recording: enough that writing takes a while.
 LINES = 4000
 TRACEMEND = [sys.executable, "-m", "tracemend"]
+#: The same with pieces so small that the recording has several.
+IN_PIECES = """
+import sys
+from tracemend.trace import pieces
+pieces.USUAL = pieces.Size(800, 100)
+if __name__ == "__main__":
+    from tracemend.__main__ import main
+    main()
+"""
+MEND = ["mend", "trace.txt", "--merged", "--perfetto", "--force", "--alone", "--model", "lookup", "-o"]
 COMMANDS = {
     "scan": ["scan", "trace.txt"],
-    "mend": ["mend", "trace.txt", "-o", "out", "--merged", "--perfetto", "--force", "--alone", "--model", "lookup"],
-    "strip": ["strip", "old", "-o", "back.txt", "--force"],
+    "mend": [*MEND, "out"],
+    "pieces": [*MEND, "cut", "--jobs", "1", "--resume"],
+    "processes": [*MEND, "cut", "--jobs", "2", "--resume"],
+    "strip": ["strip", "old out", "-o", "back.txt", "--force"],
 }
+OUT = {"mend": "out", "pieces": "cut", "processes": "cut"}
 
 
 def digest(path: Path) -> str:
@@ -40,7 +53,8 @@ def digest(path: Path) -> str:
 def run(folder: Path, name: str, kill_after_s: float | None = None, number: signal.Signals = signal.SIGKILL) -> bool:
     """Whether the command came to its end."""
     quiet = subprocess.DEVNULL
-    with subprocess.Popen([*TRACEMEND, *COMMANDS[name]], cwd=folder, stdout=quiet, stderr=quiet) as process:
+    start = [sys.executable, "-c", IN_PIECES] if OUT.get(name) == "cut" else TRACEMEND
+    with subprocess.Popen([*start, *COMMANDS[name]], cwd=folder, stdout=quiet, stderr=quiet) as process:
         try:
             process.wait(kill_after_s)
         except subprocess.TimeoutExpired:
@@ -70,25 +84,31 @@ def main() -> None:
             begin = time.monotonic()
             assert run(folder, command) or command == "strip", command
             took[command] = time.monotonic() - begin
-            if command == "mend":
-                shutil.copytree(folder / "out", folder / "old")
-        whole, trace = digest(folder / "out"), digest(folder / "trace.txt")
+            if command in ("mend", "pieces"):
+                shutil.copytree(folder / OUT[command], folder / f"old {OUT[command]}")
+        trace = digest(folder / "trace.txt")
+        whole = {name: digest(folder / name) for name in ("out", "cut")}
         for n in range(asked.times):
             command = draw.choice(list(COMMANDS))
-            before = draw.choice(("", whole)) if command == "mend" else digest(folder / "out")
-            if command == "mend" and not before:
-                shutil.rmtree(folder / "out", ignore_errors=True)
-            elif command == "mend" and not (folder / "out").exists():
-                shutil.copytree(folder / "old", folder / "out")
+            before = {name: digest(folder / name) for name in whole}
+            out = OUT.get(command, "")
+            if out:
+                before[out] = draw.choice(("", whole[out]))
+                if not before[out]:
+                    shutil.rmtree(folder / out, ignore_errors=True)
+                elif not (folder / out).exists():
+                    shutil.copytree(folder / f"old {out}", folder / out)
             ended = run(folder, command, draw.uniform(0, 1.1 * took[command]), SIGNALS[n % len(SIGNALS)])
             counts[f"{command} {'ended' if ended else 'killed'}"] += 1
-            allowed = {"trace.txt": {trace}, "old": {whole}, "back.txt": {"", trace.replace("trace.txt", "back.txt")}}
-            wrong = faults(folder, allowed | {"out": {before, whole}})
+            allowed = {"trace.txt": {trace}, "back.txt": {"", trace.replace("trace.txt", "back.txt")}}
+            allowed |= {f"old {name}": {one} for name, one in whole.items()}
+            wrong = faults(folder, allowed | {name: {before[name], one} for name, one in whole.items()})
             if wrong:
                 raise SystemExit(f"kill {n} of {command}: {', '.join(wrong)} is not what it may be")
         for command in COMMANDS:
             run(folder, command)
-        left = {p.name for p in folder.iterdir()} - {"trace.txt", "old", "out", "back.txt"}
+        kept = {"trace.txt", "back.txt", "out", "cut", "old out", "old cut"}
+        left = {p.name for p in folder.iterdir()} - kept
         if left:
             raise SystemExit(f"left behind: {', '.join(sorted(left))}")
     print("; ".join(f"{n} {what}" for what, n in sorted(counts.items())))

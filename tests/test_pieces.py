@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from tracemend.api import how, mend
 from tracemend.compiled import before_compiling
-from tracemend.errors import OutputError, TraceError
+from tracemend.errors import ModelError, OutputError, TraceError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
@@ -506,6 +506,91 @@ def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+@pytest.mark.parametrize("hurt", ["0.part", "0.inferred", "1.inferred"])
+@pytest.mark.parametrize("damage", [b"", b"[]", b'{"tables": ""}', b"\xff"], ids=["empty", "list", "lacking", "noise"])
+def test_damaged_work_is_done_anew(recording: Path, tmp_path: Path, hurt: str, damage: bytes) -> None:
+    """As a part may be whose tables didn't reach the disk when the power went."""
+    way, work = how("lookup", alone=True), tmp_path / ".work"
+    with suppress(KeyboardInterrupt), work_folder(work, {}) as folder:
+        whole = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+        events = [t.to_pylist() for t in whole.tables()]
+        raise KeyboardInterrupt
+    (work / hurt).write_bytes(damage)
+    with work_folder(work, {}, resume=True) as folder:
+        again = mend_pieces(pieces(recording, cuts=SMALL), way, folder)
+        assert [t.to_pylist() for t in again.tables()] == events
+
+
+@pytest.mark.parametrize("process", [1 << 70, 4_000_000])
+def test_work_of_a_process_that_never_was_is_taken_up(tmp_path: Path, process: int) -> None:
+    work = tmp_path / ".work"
+    work.mkdir()
+    (work / "work.json").write_text(f'{{"tracemend_work": {{}}, "process": {process}}}')
+    (work / "0.part").write_text("")
+    with work_folder(work, {}, resume=True) as folder:
+        assert (folder() / "0.part").exists()
+    assert not any(tmp_path.iterdir())
+
+
+def test_somebody_else_s_work_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """He could have put anything there."""
+    work = tmp_path / ".work"
+    work.mkdir()
+    (work / "work.json").write_text('{"tracemend_work": {}, "process": 4000000}')
+    monkeypatch.setattr(os, "getuid", lambda: work.stat().st_uid + 1)
+    with pytest.raises(FileExistsError), work_folder(work, {}, resume=True) as folder:
+        folder()
+    assert work.exists()
+
+
+def test_familiarity_that_the_first_piece_doesn_t_tell(tmp_path: Path) -> None:
+    """Made up: of its two cpus none has enough events to be compared with the examples'."""
+    line = "             a-{c}      [00{c}] .....  {s}.000001: sys_enter: NR 0 (3)\n"
+    lines = [line.format(c=n % 2 if n < 8 else 0, s=n) for n in range(24)]
+    for at in (17, 2):
+        lines.insert(at, "CPU:0 [LOST 2 EVENTS]\n")
+    path = tmp_path / "trace.txt"
+    path.write_text("".join(lines))
+    example = readable()["strace_z.txt.xz"]
+    mended = in_pieces(path, tmp_path / "out", Size(8, 0), examples=(example,))
+    assert mended.provenance["familiar"]["share"] >= 0
+
+
+def test_a_budget_is_a_number_of_seconds() -> None:
+    for seconds in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ModelError, match="seconds of budget must be a number from 0"):
+            replace(how("lookup"), budget=seconds)
+    with pytest.raises(ModelError, match="a number from 0 to 1"):
+        Options(refuse=float("nan"))
+
+
+def test_processes_end_with_the_one_that_sends_the_pieces(recording: Path, tmp_path: Path) -> None:
+    """Even if that is killed: they would wait for pieces for ever."""
+    program = f"""
+import sys
+from pathlib import Path
+from dataclasses import replace
+from tracemend.api import how
+from tracemend.formats import pieces
+from tracemend.mending.pieces import mend_pieces
+from tracemend.trace.pieces import Size
+
+def tell(done):
+    print("done", flush=True)
+    sys.stdin.read()
+
+if __name__ == "__main__":
+    way = replace(how("lookup", alone=True), jobs=2)
+    mend_pieces(pieces({str(recording)!r}, cuts=Size(50, 20)), way, lambda: Path({str(tmp_path)!r}), tell)
+"""
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"done\n"
+        process.kill()
+        assert process.communicate(timeout=20)[0] == b""  # to its end: nobody has it open any more
+
+
 def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:
     work = tmp_path / ".work"
     with suppress(KeyboardInterrupt), work_folder(work, {"a": 1}) as folder:
@@ -515,6 +600,22 @@ def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:
     with work_folder(work, {"a": 2}, resume=True) as folder:
         assert not (folder() / "0.part").exists()
     assert not work.exists()
+
+
+def test_a_work_folder_that_cannot_be_made_is_named(recording: Path, tmp_path: Path) -> None:
+    program = """
+import sys
+from tracemend.trace import pieces
+pieces.USUAL = pieces.Size(50, 20)
+if __name__ == "__main__":
+    from tracemend.__main__ import main
+    main()
+"""
+    asked = ["mend", recording, "-o", tmp_path / "out", "--model", "lookup", "--alone", "--workdir", tmp_path / "no"]
+    command = [sys.executable, "-c", program, *map(str, asked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    work = tmp_path / "no" / ".out.tracemend-work"
+    assert (done.returncode, done.stderr) == (1, f"tracemend: {work}: No such file or directory\n")
 
 
 def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:

@@ -81,9 +81,17 @@ def work_folder(path: Path, key: dict[str, Any], resume: bool = False) -> Iterat
                 raise FileExistsError(errno.EEXIST, f"process {known['process']} is at work there", str(path))
             if not (resume and known["key"] == key):
                 shutil.rmtree(path)
-        path.mkdir(exist_ok=True)
-        with whole_file(about) as file:
-            file.write(json.dumps({"tracemend_work": key, "process": os.getpid()}).encode())
+        work = _beside(path)
+        work.mkdir(0o700)
+        mine = work / about.name
+        mine.write_text(json.dumps({"tracemend_work": key, "process": os.getpid()}))
+        try:
+            if path.exists():
+                mine.replace(about)
+            else:
+                _rename(work, path, NOREPLACE)  # with what is in it, and not if another run was faster
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
         made = True
         return path
 
@@ -100,11 +108,14 @@ def work_folder(path: Path, key: dict[str, Any], resume: bool = False) -> Iterat
 
 
 def _work(about: Path) -> dict[str, Any] | None:
-    """The key and the process of a work folder; None for what is none."""
+    """The key and the process of a work folder; None for what is none, or somebody else's, who may put there what he
+    likes."""
     try:
+        if about.parent.lstat().st_uid != os.getuid():
+            return None
         found = json.loads(about.read_bytes())
         return {"key": found["tracemend_work"], "process": int(found["process"])}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -121,7 +132,7 @@ def _beside(target: Path) -> Path:
 def _lives(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # none has a number that large
         return False
     except OSError:  # somebody else's
         return True

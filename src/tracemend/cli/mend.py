@@ -27,6 +27,7 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import complain, print_json, progress, say, tell
+from tracemend.errors import OutputError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -156,11 +157,15 @@ def mend(
         budget=budget,
     )
     work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
-    key = _key(source, [format, arch, strict, model, alone, suspect, budget, [str(e) for e in examples or []]], options)
+    key = _key([source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget], options)
     try:
         with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
             mended = mend_pieces(pieces, way, folder, _told(update, source, quiet))
             paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
+    except BrokenPipeError:
+        raise
+    except OSError as e:  # what was read or written elsewhere is told as an error of its own
+        raise OutputError(f"{work}: {e.strerror or e}") from e
     except (KeyboardInterrupt, SystemExit):
         if work.exists():
             complain(f"stopped; what is done by now lies in {work}, and --resume takes it up")
@@ -181,11 +186,13 @@ def mend(
         say(f"  {p}")
 
 
-def _key(source: Path, asked: list[object], options: Options) -> dict[str, object]:
-    """What makes two mends the same: program, input, and everything that was asked for."""
+def _key(given: list[Path], asked: list[object], options: Options) -> dict[str, object]:
+    """What makes two mends the same: program, what is given as it lies on disk, and everything that was asked for."""
     from tracemend.formats import files
 
-    told = [(str(f.resolve()), (s := f.stat()).st_size, s.st_mtime_ns) for f in files(source)]
+    # the time of change, which nobody sets: a copy may have the time of modification of what was there before
+    stats = [(str(f.resolve()), f.stat()) for path in given for f in files(path)]
+    told = [(name, s.st_size, s.st_ctime_ns) for name, s in stats]
     digest = hashlib.sha256(json.dumps([told, asked, repr(options)]).encode()).hexdigest()
     return {"tracemend": __version__, "asked": digest}
 

@@ -23,7 +23,7 @@ class Options:
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
     fills may differ from run to run.
 
-    Raises ModelError for seconds that are no number from 0.
+    Raises ModelError for seconds that are no number from 0, and a confidence to refuse that is none from 0 to 1.
     """
 
     seed: int = 0
@@ -36,6 +36,8 @@ class Options:
     def __post_init__(self) -> None:
         if not 0 <= self.adapt < math.inf:
             raise ModelError(f"seconds to adapt must be a number from 0, not {self.adapt:g}")
+        if not 0 <= self.refuse <= 1:
+            raise ModelError(f"the confidence to refuse must be a number from 0 to 1, not {self.refuse:g}")
 
     def as_dict(self) -> dict[str, Any]:
         """For provenance: what was asked for; the seed stands beside it."""

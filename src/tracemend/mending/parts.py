@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
+import multiprocessing
+import os
 import pickle
 import signal
 from collections.abc import Callable, Sequence
@@ -10,9 +13,11 @@ from dataclasses import astuple, dataclass, replace
 from functools import partial
 from multiprocessing.context import SpawnContext
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from tracemend.compiled import before_compiling
+from tracemend.errors import ModelError
 from tracemend.menders.base import Mender
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -29,7 +34,8 @@ class How:
     """How pieces are mended: as ``mend_trace`` is told, with everything in a form that another process can be sent.
 
     model, shipped: called where the work is done. jobs: processes. suspect: fill what the tracer doesn't mark, too.
-    budget: seconds after which what is left is filled by ``hurried`` work, which takes the least.
+    budget: seconds after which what is left is filled by ``hurried`` work, which takes the least. Raises ModelError for
+    one that is no number from 0.
     """
 
     model: Callable[[], Mender | None]
@@ -41,6 +47,10 @@ class How:
     suspect: bool = False
     budget: float | None = None
     late: bool = False
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not 0 <= self.budget < math.inf:
+            raise ModelError(f"seconds of budget must be a number from 0, not {self.budget:g}")
 
     def hurried(self) -> How:
         """The same by the lookup alone, and with nothing learnt."""
@@ -78,18 +88,26 @@ class Part:
 
     def write(self, folder: Path) -> None:
         """Keep it, as the sign that all else of it is there. Raises OSError."""
-        document = {"fills": [astuple(f) for f in self.fills], "provenance": self.provenance, "weight": self.weight}
+        document = {
+            "fills": [astuple(f) for f in self.fills],
+            "provenance": self.provenance,
+            "weight": self.weight,
+            "tables": Spool.digest(folder, self.number),
+        }
         with whole_file(folder / f"{self.number}.part") as file:
             file.write(json.dumps(document).encode())
 
     @classmethod
     def read(cls, folder: Path, number: int) -> Part | None:
-        """A part that was kept; None where it isn't there."""
-        path = folder / f"{number}.part"
-        if not path.exists():
+        """A part that was kept; None where it isn't there, or its tables are not as they were: they may not have
+        reached the disk."""
+        try:
+            document = json.loads((folder / f"{number}.part").read_bytes())
+            if document["tables"] != Spool.digest(folder, number):
+                return None
+            return cls(number, tuple(Fill(*f) for f in document["fills"]), document["provenance"], document["weight"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        document = json.loads(path.read_bytes())
-        return cls(number, tuple(Fill(*f) for f in document["fills"]), document["provenance"], document["weight"])
 
 
 def _nobody() -> None:
@@ -150,18 +168,23 @@ _FAR: Far
 
 
 def work_as(how: How, folder: Path, far: Far) -> None:
-    """Begin as a process that mends pieces."""
+    """Begin as a process that mends pieces, and ends with the one that sends them, even if that is killed."""
     global _HOW, _FOLDER, _FAR
+    Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that sends the pieces
     _HOW, _FOLDER, _FAR = how, folder, far
     before_compiling(far.compiles)
 
 
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def mend_sent(number: int, late: bool, place: int) -> Part:
     """Mend a piece that was sent (``late``: in a hurry) in a process that began with ``work_as``."""
-    kept = Part.read(_FOLDER, number)
-    if kept is not None:
-        return kept
     events, rest = _FOLDER / f"{number}.events", _FOLDER / f"{number}.piece"
     piece: Piece = pickle.loads(rest.read_bytes())  # our own, from a folder of ours
     piece = replace(piece, trace=replace(piece.trace, table=read_table(events)))

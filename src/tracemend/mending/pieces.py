@@ -210,11 +210,16 @@ class _Run:
             within = partial(self._within, piece.taken)
             self._done(mend_part(how, self.spool.folder, number, piece, within), piece.taken)
             return
-        if Part.read(self.spool.folder, number) is None:
+        kept = Part.read(self.spool.folder, number)
+        if kept is not None:
+            future: Future[Part] = Future()
+            future.set_result(kept)
+        else:
             send(piece, self.spool.folder, number)
-        place, self.sent = self.sent % self.far.places, self.sent + 1
-        self.far.tell(place, 0, 0)
-        self.waiting.append(_Sent(self.pool.submit(mend_sent, number, late, place), place, piece.taken))
+            place, self.sent = self.sent % self.far.places, self.sent + 1
+            self.far.tell(place, 0, 0)
+            future = self.pool.submit(mend_sent, number, late, place)
+        self.waiting.append(_Sent(future, place, piece.taken))
         while len(self.waiting) > self.how.jobs:
             self._next(self.far)
 
@@ -327,8 +332,8 @@ class _Run:
         if self.how.budget is not None:
             options["budget"] = {"seconds": self.how.budget, "gaps_after": sum(bool(f.by) for f in self.fills)}
         document = {**first, "options": options, "input_sha256": facts.provenance.get("sha256", "")}
-        told = [(p.provenance["familiar"]["share"], p.weight) for p in self.parts if "familiar" in p.provenance]
+        told = [(p.provenance["familiar"], p.weight) for p in self.parts if "familiar" in p.provenance]
         if told:
-            share = sum(s * w for s, w in told) / max(1, sum(w for _, w in told))
-            document["familiar"] = {**first["familiar"], "share": round(share, 4), "enough": share >= FAMILIAR}
+            share = sum(about["share"] * w for about, w in told) / max(1, sum(w for _, w in told))
+            document["familiar"] = {**told[0][0], "share": round(share, 4), "enough": share >= FAMILIAR}
         return document

@@ -5,6 +5,7 @@ Axis legend: I inferred events of a part.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,12 @@ class Spool:
         write_table(mended.inferred, folder / f"{part}.inferred")
         if mended.hypotheses is not None:
             write_table(mended.hypotheses, folder / f"{part}.drawn")
+
+    @staticmethod
+    def digest(folder: Path, part: int) -> str:
+        """Of what was put there for one part. Raises OSError."""
+        paths = [folder / f"{part}.{name}" for name in ("inferred", "drawn")]
+        return " ".join(_sha256(path) for path in paths if path.exists())
 
     def know(self, part: int) -> int:
         """Take in a part that was put here; returns how many events were inferred."""
@@ -149,6 +156,11 @@ class Spool:
             renumbered = pa.array(np.where(gap >= SUSPECTED, gap - SUSPECTED + self.marked, gap), pa.int32())
             table = table.set_column(0, schema.field("gap"), renumbered)
         return table
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bisect(column: pa.ChunkedArray, value: int) -> int:
