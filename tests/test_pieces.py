@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracemend.api import how, mend
-from tracemend.errors import OutputError, TraceError
+from tracemend.engines import Local
+from tracemend.errors import TraceError, WorkerError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
@@ -344,7 +345,7 @@ def test_one_piece_is_mended_as_ever(recording: Path, tmp_path: Path) -> None:
 def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: Path) -> None:
     options = Options(hypotheses=0, refuse=0.5)
     for jobs in (1, 2):
-        in_pieces(recording, tmp_path / str(jobs), jobs=jobs, options=options, suspect=True)
+        in_pieces(recording, tmp_path / str(jobs), engine=Local(jobs), options=options, suspect=True)
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
 
@@ -355,9 +356,9 @@ def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: P
 def test_formats_of_all_kinds_are_mended_in_pieces(name: str, tmp_path: Path) -> None:
     path = DATA / name
     trace = readable()[name]
-    packed = replace(how("lookup", alone=True), jobs=1)
+    way = how("lookup", alone=True)
     with work_folder(tmp_path / ".work", {}) as folder:
-        mended = mend_pieces(pieces(path, cuts=Size(200, 60)), packed, folder)
+        mended = mend_pieces(pieces(path, cuts=Size(200, 60)), way, folder)
         write(mended, tmp_path / "out", ["overlay", "report"])
     assert [(f.gap, f.events) for f in mended.fills if f.status == "filled"] == [
         (g.number, g.count) for g in trace.gaps if g.count is not None and mended.fills[g.number].status == "filled"
@@ -499,8 +500,8 @@ def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path) -> None:
-    way = replace(how("lookup", alone=True), jobs=2, shipped=_die)
-    with pytest.raises(OutputError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
+    way = replace(how("lookup", alone=True), engine=Local(2), shipped=_die)
+    with pytest.raises(WorkerError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
         mend_pieces(pieces(recording, cuts=SMALL), way, folder)
     assert not (tmp_path / ".work").exists()
 
