@@ -77,6 +77,7 @@ def test_tasks_and_what_they_have_in_common(engine: Engine) -> None:
     assert str(told.value) == "a.txt:3: broken"
 
 
+@pytest.mark.long
 def test_jobs_come_with_their_results(engine: Engine) -> None:
     assert dict(shared_out([1, 2, 3], engine, lambda job: partial(_times, 2, job))) == {1: 2, 2: 4, 3: 6}
 
@@ -139,6 +140,16 @@ def test_an_address_is_for_ray() -> None:
     done = subprocess.run(command("scan", DATA, "--address", "a:1"), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "--engine ray" in done.stderr
+
+
+@needs_ray
+def test_a_cluster_that_is_not_there_is_told() -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    from tracemend.engines.cluster import Cluster
+
+    for address in ("127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"):
+        with pytest.raises(WorkerError, match=f"no Ray cluster at {address}: "):
+            Cluster(address=address).begin(None)
 
 
 @needs_ray

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
@@ -19,6 +21,8 @@ from tracemend import __version__
 from tracemend.engines.base import Crew, Engine, Result
 from tracemend.errors import MissingError, WorkerError, extra
 
+#: Seconds until an address is given up.
+PATIENCE = 10
 #: How often a task is begun again whose worker was lost.
 AGAIN = 3
 #: Bytes of the object store of a cluster that is started here: for each worker, and besides. Ray puts what is more to
@@ -115,16 +119,24 @@ def _join(engine: Cluster) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         if named:
+            _knock(named)
             ray.init(named, **quiet)
         else:
             store = engine.jobs * STORE_OF_WORKER + STORE if engine.jobs else None
             ray.init("local", num_cpus=engine.jobs, object_store_memory=store, include_dashboard=False, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as e:
+    except (OSError, RuntimeError, ValueError) as e:
         where = f"at {named}" if named else "can be started here"
         raise WorkerError(f"no Ray cluster {where}: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from e
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray puts its own there, by which nobody hears that we were stopped
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens there: Ray itself waits for minutes. Raises OSError."""
+    found = re.fullmatch(r"(?:ray://)?\[?([^/]+?)\]?:(\d{1,5})", address)
+    if found:
+        socket.create_connection((found[1], int(found[2])), timeout=PATIENCE).close()
 
 
 def _do(version: str, common: list[Any], work: Callable[..., Result], *args: Any) -> Result:
