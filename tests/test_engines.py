@@ -143,13 +143,30 @@ def test_an_address_is_for_ray() -> None:
 
 
 @needs_ray
-def test_a_cluster_that_is_not_there_is_told() -> None:
-    pytest.importorskip("ray", reason="ray is not installed")
+def test_a_cluster_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="ray is not installed")
     from tracemend.engines.cluster import Cluster
 
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # other tests' cluster
     for address in ("127.0.0.1:9", "ray://127.0.0.1:9", "127.0.0.1:99999"):
         with pytest.raises(WorkerError, match=f"no Ray cluster at {address}: "):
             Cluster(address=address).begin(None)
+
+
+@needs_ray
+@pytest.mark.long
+def test_a_cluster_by_its_address_must_have_the_same_version(ray_of_two: Engine) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    asked = ["scan", DATA / "perf_lost.txt.xz", "--engine", "ray", "--address", address]
+    done = subprocess.run(command(*asked), capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    older = "import tracemend; tracemend.__version__ = '0'; from tracemend.__main__ import main; main()"
+    typed = [sys.executable, "-c", older, *map(str, asked)]
+    done = subprocess.run(typed, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "tracemend: this is tracemend 0, and on the Ray cluster it is " in done.stderr
 
 
 @needs_ray

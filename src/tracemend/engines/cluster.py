@@ -19,7 +19,7 @@ from typing import Any
 
 from tracemend import __version__
 from tracemend.engines.base import Crew, Engine, Result
-from tracemend.errors import MissingError, WorkerError, extra
+from tracemend.errors import WorkerError, extra
 
 #: Seconds until an address is given up.
 PATIENCE = 10
@@ -77,7 +77,7 @@ class _Tasks(Crew):
 
     def submit(self, work: Callable[..., Result], *args: Any) -> Future[Result]:
         future: Future[Result] = Future()
-        self._begun[future] = reference = self._task.remote(__version__, self._common, work, *args)
+        self._begun[future] = reference = self._task.remote(self._common, work, *args)
         reference.future().add_done_callback(partial(self._ended, future))
         return future
 
@@ -121,6 +121,7 @@ def _join(engine: Cluster) -> None:
         if named:
             _knock(named)
             ray.init(named, **quiet)
+            _compare()
         else:
             store = engine.jobs * STORE_OF_WORKER + STORE if engine.jobs else None
             ray.init("local", num_cpus=engine.jobs, object_store_memory=store, include_dashboard=False, **quiet)
@@ -139,10 +140,26 @@ def _knock(address: str) -> None:
         socket.create_connection((found[1], int(found[2])), timeout=PATIENCE).close()
 
 
-def _do(version: str, common: list[Any], work: Callable[..., Result], *args: Any) -> Result:
-    """Do a task, on whichever machine this is. Raises MissingError where another version of tracemend is installed."""
-    if version != __version__:
-        raise MissingError(f"a machine of the cluster has tracemend {__version__}, and this is {version}")
+def _compare() -> None:
+    """See whether the cluster's machines, one of which stands for all, have this version. Raises WorkerError."""
+    import ray
+
+    def version() -> str:  # within, so that Ray sends it as code: what lies there may be older
+        import tracemend
+
+        return tracemend.__version__
+
+    try:
+        there = ray.get(ray.remote(version).remote())
+    except ray.exceptions.RayTaskError:
+        there = "none"
+    if there != __version__:
+        ray.shutdown()
+        raise WorkerError(f"this is tracemend {__version__}, and on the Ray cluster it is {there}")
+
+
+def _do(common: list[Any], work: Callable[..., Result], *args: Any) -> Result:
+    """Do a task, on whichever machine this is."""
     return work(_unpacked(common[0]), *args)
 
 
