@@ -41,7 +41,9 @@ SplitOption = Annotated[
 SPLIT = Path("experiments/workloads.toml")
 EngineOption = Annotated[
     Literal["local", "ray"],
-    typer.Option(help="Where work is done: in processes of this machine, or on a Ray cluster (docs/large.md)."),
+    typer.Option(
+        help="Where work is done: in processes of this machine, or on a Ray cluster, whose machines have tracemend, too."
+    ),
 ]
 AddressOption = Annotated[
     str | None,
