@@ -41,9 +41,7 @@ SplitOption = Annotated[
 SPLIT = Path("experiments/workloads.toml")
 EngineOption = Annotated[
     Literal["local", "ray"],
-    typer.Option(
-        help="Where work is done: in processes of this machine, or on a Ray cluster, whose machines have tracemend, too."
-    ),
+    typer.Option(help="Where work is done: in processes of this machine, or on a Ray cluster that has tracemend, too."),
 ]
 AddressOption = Annotated[
     str | None,
