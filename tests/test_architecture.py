@@ -19,7 +19,7 @@ PACKAGE = ROOT / "src" / "tracemend"
 #: From the bottom to the top. What stands on one line may not import its neighbours.
 STOREYS: list[set[str]] = [
     {"compiled", "errors", "untrusted", "whole"},
-    {"trace"},
+    {"engines", "trace"},
     {"formats"},
     {"losses", "recording"},
     {"datasets", "menders"},
@@ -100,7 +100,7 @@ def top_level_imports(path: Path) -> set[str]:
 def test_torch_is_asked_for_where_it_is_used(path: Path) -> None:
     if name_of(path) == "judging/trained.py":
         return  # the models of experiments; imported only where there are some
-    assert not {"torch", "safetensors", "pooch", "matplotlib", "pandas"} & top_level_imports(path)
+    assert not {"torch", "safetensors", "pooch", "matplotlib", "pandas", "ray"} & top_level_imports(path)
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
@@ -131,6 +131,6 @@ def test_there_is_no_drawer_for_odds_and_ends() -> None:
     "module", ["api", "cli.app", "losses.scanning", "mending.run", "judging.evaluate", "judging.experiment", "datasets"]
 )
 def test_the_core_does_without_torch(module: str) -> None:
-    extras = ("torch", "safetensors", "pooch", "matplotlib", "pandas")
+    extras = ("torch", "safetensors", "pooch", "matplotlib", "pandas", "ray")
     code = f"import sys; sys.modules.update(dict.fromkeys({extras})); import tracemend.{module}"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import lzma
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -28,7 +27,8 @@ from numpy.typing import NDArray
 
 from tracemend.api import how, mend
 from tracemend.compiled import before_compiling
-from tracemend.errors import ModelError, OutputError, TraceError
+from tracemend.engines import Local, at_work, tell
+from tracemend.errors import ModelError, TraceError, WorkerError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
@@ -38,7 +38,6 @@ from tracemend.losses.advice import Backlogs, advise
 from tracemend.losses.scanning import scan, scan_pieces
 from tracemend.mending.mended import Mended, Result
 from tracemend.mending.options import Options
-from tracemend.mending.parts import Far
 from tracemend.mending.pieces import Done, Spooled, mend_pieces
 from tracemend.outputs import read_overlay, strip, write
 from tracemend.trace.events import Mark, Trace
@@ -347,7 +346,7 @@ def test_one_piece_is_mended_as_ever(recording: Path, tmp_path: Path) -> None:
 def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: Path) -> None:
     options = Options(hypotheses=0, refuse=0.5)
     for jobs in (1, 2):
-        in_pieces(recording, tmp_path / str(jobs), jobs=jobs, options=options, suspect=True)
+        in_pieces(recording, tmp_path / str(jobs), engine=Local(jobs), options=options, suspect=True)
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
 
@@ -358,9 +357,9 @@ def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: P
 def test_formats_of_all_kinds_are_mended_in_pieces(name: str, tmp_path: Path) -> None:
     path = DATA / name
     trace = readable()[name]
-    packed = replace(how("lookup", alone=True), jobs=1)
+    way = how("lookup", alone=True)
     with work_folder(tmp_path / ".work", {}) as folder:
-        mended = mend_pieces(pieces(path, cuts=Size(200, 60)), packed, folder)
+        mended = mend_pieces(pieces(path, cuts=Size(200, 60)), way, folder)
         write(mended, tmp_path / "out", ["overlay", "report"])
     assert [(f.gap, f.events) for f in mended.fills if f.status == "filled"] == [
         (g.number, g.count) for g in trace.gaps if g.count is not None and mended.fills[g.number].status == "filled"
@@ -467,18 +466,17 @@ def test_progress_moves_within_a_piece(recording: Path, tmp_path: Path) -> None:
     assert told[-1].found[:2] == (sum(g.count or 0 for g in mended.trace.gaps), len(mended.fills))
 
 
-def test_other_processes_tell_how_far_they_are_and_that_they_compile() -> None:
-    context = multiprocessing.get_context("spawn")
-    far = Far(context, 2)
-    process = context.Process(target=_tell, args=(far,))
-    process.start()
-    process.join()
-    assert (far.of(0), far.of(1), far.compiling) == ((0, 0), (3, 5), True)
+def test_other_processes_tell_how_far_they_are() -> None:
+    with at_work(Local(2)) as crew:
+        tasks = [crew.submit(_told, done) for done in (3, 4)]
+        assert [task.result() for task in tasks] == [3, 4]
+        assert [crew.far(task) for task in tasks] == [(3, 5), (4, 5)]
+        assert not crew.compiling
 
 
-def _tell(far: Far) -> None:
-    far.tell(1, 3, 5)
-    far.compiles()
+def _told(_: object, done: int) -> int:
+    tell(done, 5)
+    return done
 
 
 def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
@@ -571,6 +569,7 @@ import sys
 from pathlib import Path
 from dataclasses import replace
 from tracemend.api import how
+from tracemend.engines import Local
 from tracemend.formats import pieces
 from tracemend.mending.pieces import mend_pieces
 from tracemend.trace.pieces import Size
@@ -580,7 +579,7 @@ def tell(done):
     sys.stdin.read()
 
 if __name__ == "__main__":
-    way = replace(how("lookup", alone=True), jobs=2)
+    way = replace(how("lookup", alone=True), engine=Local(2))
     mend_pieces(pieces({str(recording)!r}, cuts=Size(50, 20)), way, lambda: Path({str(tmp_path)!r}), tell)
 """
     command = [sys.executable, "-c", program]
@@ -629,8 +628,8 @@ def test_a_folder_that_is_no_work_stays(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path) -> None:
-    way = replace(how("lookup", alone=True), jobs=2, shipped=_die)
-    with pytest.raises(OutputError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
+    way = replace(how("lookup", alone=True), engine=Local(2), shipped=_die)
+    with pytest.raises(WorkerError, match="was killed"), work_folder(tmp_path / ".work", {}) as folder:
         mend_pieces(pieces(recording, cuts=SMALL), way, folder)
     assert not (tmp_path / ".work").exists()
 
@@ -648,5 +647,5 @@ def test_that_another_process_compiles_is_told(
     told: list[str] = []
     before_compiling(lambda: told.append("compiling"))
     with work_folder(tmp_path / ".work", {}) as folder:
-        mend_pieces(pieces(recording, cuts=SMALL), replace(how("lookup", alone=True), jobs=2), folder)
+        mend_pieces(pieces(recording, cuts=SMALL), replace(how("lookup", alone=True), engine=Local(2)), folder)
     assert told == ["compiling"]

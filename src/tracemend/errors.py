@@ -35,6 +35,10 @@ class DataError(TracemendError):
     """A data set, a grid of experiments or a file of results that isn't there or isn't what it should be."""
 
 
+class WorkerError(TracemendError):
+    """Work that was shared out and can't be ended: workers were killed, or none are to be had."""
+
+
 class MissingError(TracemendError):
     """A part of tracemend that needs packages which are not installed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,7 @@ from tracemend.cli.terminal import progress, warn
 from tracemend.errors import TraceError
 
 if TYPE_CHECKING:
+    from tracemend.engines import Engine
     from tracemend.formats.base import Options
     from tracemend.trace.events import Glance, Trace
     from tracemend.trace.pieces import Piece
@@ -38,8 +39,30 @@ SplitOption = Annotated[
     Path, typer.Option(help="The file that says which recordings of the corpus train, validate and test.")
 ]
 SPLIT = Path("experiments/workloads.toml")
+EngineOption = Annotated[
+    Literal["local", "ray"],
+    typer.Option(help="Where work is done: in processes of this machine, or on a Ray cluster that has tracemend, too."),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Of Ray's cluster. Not given: the one that RAY_ADDRESS names, else one is started here."),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Don't say on stderr how far work is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def chosen_engine(name: str, address: str | None, jobs: int | None, usual: int = 1) -> Engine:
+    """Where work is to be done; usual: processes of this machine if nobody says how many. Raises MissingError where Ray
+    isn't installed, and typer.BadParameter."""
+    from tracemend.engines import Local
+
+    if name == "ray":
+        from tracemend.engines.cluster import Cluster
+
+        return Cluster(jobs, address)
+    if address is not None:
+        raise typer.BadParameter("is for --engine ray", param_hint="--address")
+    return Local(jobs or usual)
 
 
 def read_trace(path: Path, format: str | None, arch: str, strict: bool) -> Trace:

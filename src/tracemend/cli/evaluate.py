@@ -51,6 +51,7 @@ def evaluate(
     """Fill gaps by every mender and compare with what was really lost."""
     from tracemend.api import load
     from tracemend.datasets import corpus as recordings
+    from tracemend.engines import Local
     from tracemend.judging.evaluate import compare
     from tracemend.judging.likelihood import held_out as likelihood_of
     from tracemend.mending.run import COPIERS
@@ -67,7 +68,7 @@ def evaluate(
     likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
     network = None if model in COPIERS else load(model)
     with progress("evaluating") as update:
-        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, processes=jobs, progress=update)
+        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, engine=Local(jobs), progress=update)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
         about |= {"held_out": [str(t.path) for t in others]}

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from tracemend.cli.arguments import AddressOption, EngineOption, chosen_engine
 from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import DataError
 
@@ -27,7 +28,12 @@ def experiment(
         Path | None, typer.Option("--from", help="A folder with the data sets, instead of what fetch has brought.")
     ] = None,
     models: Annotated[Path, typer.Option(help="The folder that keeps trained models.")] = Path("runs/experiments"),
-    jobs: Annotated[int, typer.Option(min=1, help="How many processes to use, each on one core.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="How many workers to use, each on one core. Not given: one; of Ray's cluster all."),
+    ] = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", help="Do only this mender or data set of the grids. May be given several times."),
@@ -59,10 +65,13 @@ def experiment(
             changes = "".join(f" {s}" for s in job.set)
             say(f"{job.data} {job.mender}{changes} length {job.length} seed {job.seed}: {len(job.cells)} cells")
         return
+    workers = chosen_engine(engine, address, jobs)
+    if workers.distant:  # whose current folder is another one
+        tree, models, source = tree.resolve(), models.resolve(), source and source.resolve()
     with progress("experiment") as update:
         if contests:
-            added = lost.run(contests, results, tree, processes=jobs, command=typed, progress=update)
+            added = lost.run(contests, results, tree, engine=workers, command=typed, progress=update)
         else:
-            added = run(grids, results, source=source, models=models, processes=jobs, command=typed, progress=update)
+            added = run(grids, results, source=source, models=models, engine=workers, command=typed, progress=update)
     tell(f"{added:,} rows added")
     say(str(results))

@@ -14,12 +14,15 @@ import typer
 
 from tracemend import __version__
 from tracemend.cli.arguments import (
+    AddressOption,
     ArchOption,
+    EngineOption,
     FormatOption,
     JsonOption,
     QuietOption,
     StrictOption,
     TraceArgument,
+    chosen_engine,
     chosen_format,
     read_pieces,
     read_trace,
@@ -105,8 +108,10 @@ def mend(
     strict: StrictOption = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that mend the pieces of a large trace. Not given: one a processor."),
+        typer.Option(min=1, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
     ] = None,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -136,15 +141,16 @@ def mend(
 
     options = Options(seed, unknown, refuse, hypotheses, adapt)
     outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
+    workers = chosen_engine(engine, address, jobs, cores())
     source = on_disk(trace)
     check(source, chosen_format(source, format, arch), output, outputs, force)
-    network = None
+    # distant workers have the network sent: the folder may be on this machine alone
+    network = load(model) if (window_only or workers.distant) and model not in COPIERS else None
     pieces: Iterable[Piece]
     if window_only:
         for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
             if asked:
                 raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
-        network = None if model in COPIERS else load(model)
         context = max(CONTEXT, network.context if network else 0)
         pieces = [Piece.whole(read_windows(source, context, format, arch, strict))]
     else:
@@ -152,7 +158,7 @@ def mend(
     others = [read_trace(p, None, arch, strict) for p in examples or []]
     way = replace(
         how(network or model, options, examples=others, alone=alone),
-        jobs=jobs or cores(),
+        engine=workers,
         suspect=suspect,
         budget=budget,
     )

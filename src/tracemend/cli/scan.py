@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tracemend.cli.arguments import (
+    AddressOption,
     ArchOption,
+    EngineOption,
     FormatOption,
     JsonOption,
     QuietOption,
     StrictOption,
     checked,
+    chosen_engine,
     glance,
     read_pieces,
 )
@@ -31,12 +35,15 @@ from tracemend.cli.terminal import (
     print_json,
     print_table,
     print_verdict,
+    progress,
     say,
+    warn,
 )
-from tracemend.errors import TracemendError
+from tracemend.errors import TraceError, TracemendError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
+    from tracemend.engines import Engine
     from tracemend.formats.base import Options
     from tracemend.losses.following import Following
     from tracemend.losses.scanning import QuickScan, Scan
@@ -82,6 +89,8 @@ def scan(
     accept_unknown: Annotated[
         bool, typer.Option("--accept-unknown", help="Exit with 0 where nobody can tell whether something was lost.")
     ] = False,
+    engine: EngineOption = "local",
+    address: AddressOption = None,
     json_: JsonOption = False,
     quiet: QuietOption = False,
     most: Annotated[int, typer.Option(min=0, help="How many gaps and unfinished calls to list.")] = 10,
@@ -101,22 +110,17 @@ def scan(
         live = _followed(traces, format, checked(format, arch, strict), json_)
         raise typer.Exit(_code(live.verdict, live.losses, live.builder.rows, allowed, accept_unknown))
 
-    from tracemend.losses.scanning import QuickScan, scan_pieces
+    from tracemend.losses.scanning import QuickScan
 
-    def judged(path: Path) -> Scan | QuickScan:
-        if quick:
-            return QuickScan(glance(path, format, strict))
-        return scan_pieces(read_pieces(path, format, arch, strict, quiet), suspected=suspect)
-
+    workers = chosen_engine(engine, address, None)
+    asked = Asked(format, arch, strict, suspect, quick)
     paths = list(named(traces, format))
     codes = []
-    for path in paths:
-        try:
-            findings = judged(path)
-        except TracemendError as e:
-            complain(str(e))
+    for path, findings in _of_all(paths, asked, workers, quiet):
+        if isinstance(findings, TracemendError):
+            complain(str(findings))
             if json_:
-                print_json({"input": str(path), "error": str(e)})
+                print_json({"input": str(path), "error": str(findings)})
             elif len(paths) > 1:
                 say(f"{'unreadable':10}  {path}")
             codes.append(1)
@@ -132,6 +136,72 @@ def scan(
     code = max(codes, key=WORSE.index)
     if code:
         raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How each of several traces is to be scanned."""
+
+    format: str | None
+    arch: str
+    strict: bool
+    suspect: bool
+    quick: bool
+
+    def findings(self, path: Path, quiet: bool) -> Scan | QuickScan | TracemendError:
+        """What was lost, or why nobody can say."""
+        from tracemend.losses.scanning import QuickScan, scan_pieces
+
+        try:
+            if self.quick:
+                return QuickScan(glance(path, self.format, self.strict))
+            pieces = read_pieces(path, self.format, self.arch, self.strict, quiet)
+            return scan_pieces(pieces, suspected=self.suspect)
+        except TracemendError as e:
+            return e
+
+
+def _of_all(
+    paths: Sequence[Path], asked: Asked, workers: Engine, quiet: bool
+) -> Iterator[tuple[Path, Scan | QuickScan | TracemendError]]:
+    """Each trace with its findings, in order."""
+    from tracemend.engines import at_work
+
+    if workers.alone:
+        yield from ((path, asked.findings(path, quiet)) for path in paths)
+        return
+    for path in paths:
+        if is_pipe(path):
+            raise typer.BadParameter(f"{path} is a pipe, which other machines can't read", param_hint="--engine")
+    # the formats' and architectures' names are looked at here
+    checked(asked.format, asked.arch, asked.strict)
+    with at_work(workers, asked) as crew, progress("scanning", quiet) as update:
+        found = crew.in_order(_elsewhere, (p.resolve() for p in paths))
+        for done, (path, findings) in enumerate(zip(paths, found, strict=True)):
+            update(done + 1, len(paths))
+            yield path, _renamed(findings, path)
+
+
+def _elsewhere(asked: Asked, path: Path) -> Scan | QuickScan | TracemendError:
+    """Scan a trace on whichever machine this is. The events stay there."""
+    from tracemend.losses.scanning import QuickScan
+
+    findings = asked.findings(path, quiet=True)
+    if isinstance(findings, TracemendError | QuickScan):
+        return findings
+    trace = findings.trace
+    return replace(findings, trace=replace(trace, table=trace.table.slice(0, 0)))
+
+
+def _renamed(findings: Scan | QuickScan | TracemendError, path: Path) -> Scan | QuickScan | TracemendError:
+    """With the trace's path as it was given, and warnings said here."""
+    from tracemend.losses.scanning import QuickScan
+
+    if isinstance(findings, TraceError):
+        return TraceError(path, findings.line, findings.message)
+    if not isinstance(findings, TracemendError):
+        warn(path, (findings.seen if isinstance(findings, QuickScan) else findings.trace).warnings)
+    return findings
 
 
 def _allowance(text: str | None) -> int | float | None:

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from tracemend.engines import HERE, Engine
 from tracemend.judging.downstream import errors, of_mended, of_trace
 from tracemend.judging.gaps import judge, summary
+from tracemend.judging.jobs import shared_out
 from tracemend.judging.likelihood import Likelihood
-from tracemend.judging.processes import in_processes
 from tracemend.judging.results import Row
 from tracemend.menders import Copy, MostFrequent
 from tracemend.menders.base import Trained
@@ -64,10 +65,10 @@ def compare(
     *,
     seed: int = 0,
     likelihood: Likelihood | None = None,
-    processes: int = 1,
+    engine: Engine = HERE,
     progress: Callable[[int, int, str], None] = lambda done, total, note: None,
 ) -> tuple[list[Row], dict[str, dict[str, float]]]:
-    """Every contestant on one pair. likelihood: see ``judge``. processes: each works on one core.
+    """Every contestant on one pair. likelihood: see ``judge``. engine: who works.
 
     Rows of ``summary`` with the mender's name and its seconds of wall time; and how far the figures made from each
     mended trace are from the truth (``downstream.errors``), those of the trace "left open" first.
@@ -79,8 +80,8 @@ def compare(
     def work(name: str) -> Callable[[], tuple[list[Row], dict[str, float]]]:
         return partial(_scored, name, pair, model, seed, likelihood)
 
-    # in processes the last ones, which take longest, begin first
-    shared = in_processes(names[::-1], processes, work) if processes > 1 else ((n, work(n)()) for n in names)
+    # shared out the last ones, which take longest, begin first
+    shared = ((n, work(n)()) for n in names) if engine.alone else shared_out(names[::-1], engine, work)
     for name, result in shared:
         found[name] = result
         progress(len(found), len(names), name)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from tracemend.datasets import Data, load
 from tracemend.diffusion.recipes import recipe
+from tracemend.engines import HERE, Engine
 from tracemend.errors import extra
 from tracemend.judging.grid import Grid, Job, plan
+from tracemend.judging.jobs import shared_out
 from tracemend.judging.likelihood import Likelihood, held_out
-from tracemend.judging.processes import in_processes
 from tracemend.judging.provenance import provenance
 from tracemend.judging.results import KEY, Row, append, exclusive, read_results
 from tracemend.judging.windows import Hidden, blackout, judge_windows
@@ -32,32 +33,39 @@ def run(
     *,
     source: Path | None = None,
     models: Path,
-    processes: int = 1,
+    engine: Engine = HERE,
     command: str = "",
     progress: Progress = lambda done, total, note: None,
 ) -> int:
     """Do what is still to be done; returns the number of rows added.
 
-    source: a folder with the data sets, else the cache. models: a folder that keeps trained models. processes: each
-    works on one core. Raises TracemendError for data that isn't there; rows written until then stay.
+    source: a folder with the data sets, else the cache. models: a folder that keeps trained models. engine: who
+    works. Raises TracemendError for data that isn't there; rows written until then stay.
     """
     about = {"command": command, **provenance()}
     with exclusive(results):
         jobs = plan(grids, read_results(results))
         total, done = sum(len(j.cells) for j in jobs), 0
         progress(0, total, "")
-        for job, added in in_processes(
-            jobs, processes, lambda job: partial(_work, job, source, models, results, about)
-        ):
-            done += added
+        where = None if engine.distant else results
+        for job, rows in shared_out(jobs, engine, lambda job: partial(_work, job, source, models, where, about)):
+            if engine.distant:
+                for row in rows:
+                    append(results, row)
+            done += len(rows)
             progress(done, total, f"{job.data} {job.mender}")
     return done
 
 
-def _work(job: Job, source: Path | None, models: Path, results: Path, about: Row) -> int:
+def _work(job: Job, source: Path | None, models: Path, results: Path | None, about: Row) -> list[Row]:
+    """The rows of a job. They are added to the file one by one, where there is one: on another machine there isn't, and
+    a job that is begun again must not add its rows twice."""
+    rows = []
     for row in work(job, source, models):
-        append(results, row | about)
-    return len(job.cells)
+        rows.append(row | about)
+        if results is not None:
+            append(results, rows[-1])
+    return rows
 
 
 @lru_cache(maxsize=1)

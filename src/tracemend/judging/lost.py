@@ -16,14 +16,15 @@ import numpy as np
 
 from tracemend.datasets import LossyRun, Part, corpus, pairs
 from tracemend.diffusion import DEFAULT_MODEL
+from tracemend.engines import HERE, Engine
 from tracemend.errors import DataError, ModelError, extra, one_of
 from tracemend.judging.evaluate import PARTS, TRAINED, part_of_mend
 from tracemend.judging.experiment import Progress
 from tracemend.judging.gaps import MEANS, GapScore, judge
 from tracemend.judging.grid import read_tables
+from tracemend.judging.jobs import shared_out
 from tracemend.judging.likelihood import Likelihood, held_out
 from tracemend.judging.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
-from tracemend.judging.processes import in_processes
 from tracemend.judging.provenance import provenance
 from tracemend.judging.report import markdown_table, triple
 from tracemend.judging.results import Row, append, exclusive, read_results
@@ -185,7 +186,7 @@ def run(
     results: Path,
     folder: Path,
     *,
-    processes: int = 1,
+    engine: Engine = HERE,
     command: str = "",
     progress: Progress = lambda done, total, note: None,
 ) -> int:
@@ -199,16 +200,15 @@ def run(
         jobs = plan(contests, list(recordings.values()), read_results(results, KEY, "gaps"))
         progress(0, len(jobs), "")
         done = 0
-        work = in_processes(jobs, processes, lambda j: partial(_work, j, recordings[j.pair], folder, results, about))
-        for job, added in work:
-            done += added
+        for job, row in shared_out(jobs, engine, lambda j: partial(_work, j, recordings[j.pair], folder, about)):
+            append(results, row)
+            done += 1
             progress(done, len(jobs), f"{job.pair} {job.mender}")
     return done
 
 
-def _work(job: Job, recording: LossyRun, folder: Path, results: Path, about: Row) -> int:
-    append(results, row(job, recording, _knowledge(folder, job.model or DEFAULT_MODEL)) | about)
-    return 1
+def _work(job: Job, recording: LossyRun, folder: Path, about: Row) -> Row:
+    return row(job, recording, _knowledge(folder, job.model or DEFAULT_MODEL)) | about
 
 
 _knowledge = lru_cache(maxsize=1)(Knowledge)

@@ -1,4 +1,4 @@
-"""Mending piece by piece: each piece of a trace by itself, in as many processes as are asked for, its inferred events
+"""Mending piece by piece: each piece of a trace by itself, in as many workers as are asked for, its inferred events
 into a work folder.
 
 A piece sees its neighbours' events beside its own and copies from what it sees; so what it is filled with depends on
@@ -7,12 +7,11 @@ where the trace is cut, but not on who works on it or when.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -23,14 +22,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.compiled import tell_of_compiling
-from tracemend.errors import OutputError
+from tracemend.engines import Crew, at_work
 from tracemend.losses.scanning import Scanning
 from tracemend.losses.searching import Search
 from tracemend.losses.verdict import Verdict, verdict
 from tracemend.menders.familiarity import FAMILIAR
 from tracemend.mending.mended import INFERRED, Fill, Mended, Result
 from tracemend.mending.outline import Outline
-from tracemend.mending.parts import Far, How, Part, mend_part, mend_sent, send, work_as
+from tracemend.mending.parts import How, Made, Part, Sent, mend_part, mend_sent
 from tracemend.mending.spool import SUSPECTED, Spool
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.pieces import Piece, local
@@ -105,24 +104,22 @@ def mend_pieces(
 
     folder: makes the work folder, which is asked for only where there is more than one piece and must be there until
     outputs are made of the result; parts of the same work that lie there already are taken up. Raises ModelError as
-    ``mend_trace`` does, OutputError where a process that works on a piece is killed, OSError.
+    ``mend_trace`` does, WorkerError where one that works on a piece is killed, OSError.
     """
     searching = _Searching() if how.suspect else None
     run: _Run | None = None
-    for piece in pieces:
-        found = searching.look(piece) if searching else piece
-        if found.only:
-            return how.mend(found, partial(_of_one, progress, len(found.gaps)))
-        if run is None:
-            run = _Run(how, Spool(folder()), progress)
-            run.begin()
-        try:
+    with ExitStack() as until_done:
+        for piece in pieces:
+            found = searching.look(piece) if searching else piece
+            if found.only:
+                return how.mend(found, partial(_of_one, progress, len(found.gaps)))
+            if run is None:
+                run = _Run(how, Spool(folder()), progress)
+                if not how.engine.alone:
+                    run.crew = until_done.enter_context(at_work(how.engine, how))
             run.take(found)
             if found.last:
                 return run.finish(found.trace)
-        except BaseException:
-            run.stop()
-            raise
     raise ValueError("pieces without a last one")
 
 
@@ -151,18 +148,9 @@ class _Searching:
         return replace(piece, trace=piece.trace.with_gaps(gaps), gaps=(*piece.gaps, *found))
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
-    """A piece on its way, its place in ``Far``, and the bytes of the trace that end with it."""
-
-    part: Future[Part]
-    place: int
-    taken: int
-
-
 @dataclass
 class _Run:
-    """Pieces on their way: of so many as there are processes one is worked on at a time, in order."""
+    """Pieces on their way: as many at a time as there are workers, in order."""
 
     how: How
     spool: Spool
@@ -173,10 +161,9 @@ class _Run:
     parts: list[Part] = field(default_factory=list)
     head: Piece | None = None
     events: int = 0
-    pool: ProcessPoolExecutor | None = None
-    far: Far | None = None
-    waiting: deque[_Sent] = field(default_factory=deque)
-    sent: int = 0
+    crew: Crew | None = None
+    #: Parts that are being made, the files of the pieces that were sent, and bytes of the trace up to there.
+    waiting: deque[tuple[Future[Made], Path | None, int]] = field(default_factory=deque)
     seen: int = 0
     lost: int = 0
     #: Bytes of the trace that were read, and that are done with.
@@ -185,12 +172,6 @@ class _Run:
     #: Of a trace without gaps.
     scanning: Scanning = field(default_factory=Scanning)
     begun: float = field(default_factory=time.monotonic)
-
-    def begin(self) -> None:
-        if self.how.jobs > 1:
-            spawned = multiprocessing.get_context("spawn")  # a fork would copy a process whose threads hold locks
-            self.far = Far(spawned, self.how.jobs + 1)
-            self.pool = ProcessPoolExecutor(self.how.jobs, spawned, work_as, (self.how, self.spool.folder, self.far))
 
     def take(self, piece: Piece) -> None:
         self.outline.add(piece, piece.gaps)
@@ -205,23 +186,18 @@ class _Run:
         if self.head is None:
             self.head = piece
         late = self.how.budget is not None and time.monotonic() - self.begun > self.how.budget
-        if self.pool is None or self.far is None:
-            how = self.how.hurried() if late else self.how
-            within = partial(self._within, piece.taken)
-            self._done(mend_part(how, self.spool.folder, number, piece, within), piece.taken)
+        part = Part.read(self.spool.folder, number)
+        if part is None and self.crew is not None:
+            path = None if self.how.engine.distant else self.spool.folder / f"{number}.events"
+            made = self.crew.submit(mend_sent, number, late, Sent.pack(piece, path))
+            self.waiting.append((made, path, piece.taken))
+            while len(self.waiting) > self.crew.workers:
+                self._next(self.crew)
             return
-        kept = Part.read(self.spool.folder, number)
-        if kept is not None:
-            future: Future[Part] = Future()
-            future.set_result(kept)
-        else:
-            send(piece, self.spool.folder, number)
-            place, self.sent = self.sent % self.far.places, self.sent + 1
-            self.far.tell(place, 0, 0)
-            future = self.pool.submit(mend_sent, number, late, place)
-        self.waiting.append(_Sent(future, place, piece.taken))
-        while len(self.waiting) > self.how.jobs:
-            self._next(self.far)
+        while self.waiting and self.crew is not None:
+            self._next(self.crew)
+        within = partial(self._within, piece.taken)
+        self._done(part or self._keep(mend_part(self.how, number, late, piece, within)), piece.taken)
 
     def _within(self, taken: int, done: int, total: int) -> None:
         """So many events of a piece that ends at so many bytes."""
@@ -231,24 +207,31 @@ class _Run:
         found = self.lost, len(self.gaps), self.read
         self.progress(Done(self.events + more, 0, len(self.fills), taken, found))
 
-    def _next(self, far: Far) -> None:
+    def _next(self, crew: Crew) -> None:
         """Wait for the piece that was sent first."""
-        first = self.waiting[0]
-        while not wait([first.part], OFTEN).done:
-            if far.compiling:
+        made, path, taken = self.waiting[0]
+        while not wait([made], OFTEN).done:
+            if crew.compiling:
                 tell_of_compiling()
-            events, taken, before = 0, self.taken, self.taken
-            for sent in self.waiting:
-                done, total = far.of(sent.place)
+            events, bytes_done, before = 0, self.taken, self.taken
+            for future, _, until in self.waiting:
+                done, total = crew.far(future)
                 events += done
-                taken += (sent.taken - before) * done // max(1, total)
-                before = sent.taken
-            self._tell(events, taken)
+                bytes_done += (until - before) * done // max(1, total)
+                before = until
+            self._tell(events, bytes_done)
         self.waiting.popleft()
-        try:
-            self._done(first.part.result(), first.taken)
-        except BrokenProcessPool:
-            raise OutputError("a process that mended a piece was killed (out of memory?)") from None
+        part = self._keep(made.result())
+        if path is not None:
+            path.unlink()
+        self._done(part, taken)
+
+    def _keep(self, made: Made) -> Part:
+        """Keep what became of a piece; the part comes last, as the sign that all of it is there."""
+        part, events = made
+        self.spool.put(part.number, events)
+        part.write(self.spool.folder)
+        return part
 
     def _done(self, part: Part, taken: int) -> None:
         self.events += self.spool.know(part.number)
@@ -257,19 +240,10 @@ class _Run:
         self.taken = taken
         self._tell(0, taken)
 
-    def stop(self) -> None:
-        """Give up: nobody waits for what is still worked on."""
-        if self.pool is not None:
-            self.pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-
     def finish(self, facts: Trace) -> Result:
         """The result, once all pieces were taken in; ``facts``: of the last one."""
-        while self.waiting and self.far is not None:
-            self._next(self.far)
-        if self.pool is not None:
-            self.pool.shutdown()
+        while self.waiting and self.crew is not None:
+            self._next(self.crew)
         self.spool.marked = sum(g.number < SUSPECTED for g in self.gaps)
         number = self.spool.number
         gaps, fills = self.gaps, self.fills

@@ -27,15 +27,27 @@ AT_ONCE = 1 << 16
 Ints = NDArray[np.int64]
 
 
+def pack(table: pa.Table) -> pa.Buffer:
+    """A table as the bytes that ``write_table`` keeps."""
+    packed = pa.BufferOutputStream()
+    _pack(table, packed)
+    return packed.getvalue()
+
+
 def write_table(table: pa.Table, path: Path) -> None:
     """Keep a table so that it can be read without being held. Raises OSError."""
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
+    with pa.OSFile(str(path), "wb") as file:
+        _pack(table, file)
+
+
+def _pack(table: pa.Table, sink: pa.NativeFile) -> None:
+    with pa.ipc.new_file(sink, table.schema) as out:
         out.write_table(table.unify_dictionaries(), max_chunksize=AT_ONCE)
 
 
-def read_table(path: Path) -> pa.Table:
-    """A table that was kept; its columns are taken from the file as they are used. Raises OSError."""
-    with pa.memory_map(str(path)) as file:
+def read_table(kept: Path | pa.Buffer) -> pa.Table:
+    """A table that was kept; its columns are taken from where it lies as they are used. Raises OSError."""
+    with pa.memory_map(str(kept)) if isinstance(kept, Path) else pa.BufferReader(kept) as file:
         return pa.ipc.open_file(file).read_all()
 
 
@@ -59,11 +71,15 @@ class Spool:
     _drawn: _Kind = field(default_factory=lambda: _Kind("drawn", HYPOTHESES))
 
     @staticmethod
-    def put(folder: Path, part: int, mended: Mended) -> None:
+    def pack(mended: Mended) -> dict[str, pa.Buffer]:
+        """The events of one part, as they are kept; by kind."""
+        tables = {"inferred": mended.inferred, "drawn": mended.hypotheses}
+        return {kind: pack(table) for kind, table in tables.items() if table is not None}
+
+    def put(self, part: int, packed: dict[str, pa.Buffer]) -> None:
         """Keep the events of one part. Raises OSError."""
-        write_table(mended.inferred, folder / f"{part}.inferred")
-        if mended.hypotheses is not None:
-            write_table(mended.hypotheses, folder / f"{part}.drawn")
+        for kind, table in packed.items():
+            (self.folder / f"{part}.{kind}").write_bytes(table)
 
     @staticmethod
     def digest(folder: Path, part: int) -> str:
