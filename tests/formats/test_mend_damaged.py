@@ -147,4 +147,4 @@ def test_many_damaged_traces_are_mended(format: str, tmp_path: Path, monkeypatch
     for name, value in {"CHUNK": 0, "MUCH": 0, "LARGE": 1 << 20}.items():
         monkeypatch.setattr(text, name, value)
     monkeypatch.setattr(reader, "LARGE", 0)
-    many(format, range(200), tmp_path)
+    many(format, range(10, 70), tmp_path)
