@@ -171,7 +171,9 @@ def test_the_drawing_of_the_flow_is_the_code() -> None:
     assert ways["formats.read"] == (["trace file"], "Trace")
     assert ways["mending.run.mend_trace"] == (["Trace", "a mender"], "Mended")
     assert ways["judging.gaps.judge"] == (["Mended", "pair with its truth"], "scores of gaps")
-    assert rooms.uses()["mending/"] == {*("compiled.py", "errors.py", "losses/", "menders/", "trace/", "whole.py")}
+    assert rooms.uses()["mending/"] == {
+        *("compiled.py", "engines/", "errors.py", "losses/", "menders/", "trace/", "whole.py")
+    }
     assert rooms.stale() == []
 
 
