@@ -37,7 +37,9 @@ def ray_of_two() -> Iterator[Engine]:
     from tracemend.engines.cluster import Cluster
 
     engine = Cluster(2)
-    ray.init("local", num_cpus=2, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
+    with pytest.MonkeyPatch.context() as patch:  # workers import what is in this file
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *sys.path]))
+        ray.init("local", num_cpus=2, object_store_memory=80 << 20, include_dashboard=False, log_to_driver=False)
     yield engine
     ray.shutdown()
 
