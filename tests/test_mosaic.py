@@ -310,6 +310,19 @@ def test_states_of_short_contexts_are_as_defined(
         assert found == pytest.approx({e: p for e, p in enumerate(expected[t]) if p > 0}, abs=1e-4)
 
 
+def test_places_that_match_on_both_sides_are_kept_apart() -> None:
+    """A loop of 60 rounds that each end in another way: only the round that is like the gap's says how it ends."""
+    rounds = [[3, 4, 5, 6] * 10 + [10 + k] + [3, 4, 5, 6] * 10 + [100 + k] for k in range(60)]
+    text = [e for r in rounds for e in r]
+    lost = rounds[17][41:82]
+    window = gap(text[: 17 * 82 + 41], rounds[18][:60], len(lost))
+    mosaic, merged = Mosaic([stream(text)]), Mosaic([stream(text)], diagonals=0)
+    _, _, known = mosaic.around(hidden_runs(window)[0])
+    assert 32 + 17 * 82 + 41 in known.site_D
+    assert mosaic.propose([window])[0].events_NM[:, 0].tolist() == lost
+    assert merged.propose([window])[0].events_NM[-1, 0] != lost[-1]
+
+
 def test_a_long_gap_is_computed_in_blocks_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(2)
     text = np.resize(rng.integers(3, 9, 50), 2000)

@@ -25,11 +25,14 @@ def tell(done: int, total: int) -> None:
 
 
 class Crew(ABC):
-    """Workers, each of which does one task at a time; ``workers``: how many. ``compiling``: whether one has begun to
-    compile loops."""
+    """Workers, each of which does one task at a time; ``workers``: how many."""
 
     workers: int
-    compiling: bool = False
+
+    @property
+    def compiling(self) -> bool:
+        """Whether one has begun to compile loops, as far as anybody hears of it."""
+        return False
 
     def far(self, task: Future[Any]) -> tuple[int, int]:
         """How far a task is, as it told last; 0 of 0 where nobody hears it."""

@@ -64,7 +64,7 @@ class _Processes(Crew):
         return self._numbers[place], self._numbers[place + 1]
 
     @property
-    def compiling(self) -> bool:  # type: ignore[override]
+    def compiling(self) -> bool:
         return bool(self._numbers[-1])
 
     def end(self) -> None:
