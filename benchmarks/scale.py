@@ -3,8 +3,8 @@
     python benchmarks/scale.py --sizes 0.1 1 --out benchmarks/results/scale.json
 
 The traces are made by repeating a recording with its times moved on (``scripts/enlarge.py``); nothing is left to
-chance. Every command runs as a process of its own; what its own children take is counted, too. ``mend`` is for the
-patient.
+chance. Every command runs as a process of its own; what its own children take is counted, too. ``mend`` of ten
+gigabytes is for the patient: rows that the results file has and that aren't measured again stay.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ GB = 1e9
 WORDS = {
     "scan": ["scan", "{trace}", "--quiet"],
     "advise": ["advise", "{trace}", "--quiet"],
-    "mend": ["mend", "{trace}", "-o", "{out}", "--merged", "--force", "--quiet"],
-    "lookup": ["mend", "{trace}", "-o", "{out}", "--merged", "--force", "--quiet", "--model", "lookup", "--jobs", "1"],
+    "mend": ["mend", "{trace}", "-o", "{out}", "--merged", "--perfetto", "--force", "--quiet", "--jobs", "{jobs}"],
+    "lookup": ["mend", "{trace}", "-o", "{out}", "--force", "--quiet", "--model", "lookup", "--jobs", "{jobs}"],
     "strip": ["strip", "{out}", "-o", "{back}", "--force"],
 }
 
@@ -55,12 +55,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1.0], help="GB")
     parser.add_argument("--commands", nargs="+", choices=WORDS, default=["scan"])
-    parser.add_argument("--text", type=Path, default=ROOT / "recordings" / "deploy" / "lossy.txt")
+    parser.add_argument("--jobs", type=int, nargs="+", default=[2], help="workers of commands that can have several")
+    parser.add_argument("--text", type=Path, help="a recording of ftrace that lost events")
     parser.add_argument("--ctf", type=Path, help="a recording of LTTng's that lost events")
     parser.add_argument("--work", type=Path, help="a folder with room for the largest trace twice")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "scale.json")
     given = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    document = json.loads(given.out.read_text()) if given.out.exists() else {"commands": [], "runs": []}
+    document |= {"seed": None, "processors": os.cpu_count(), "commands": [*document["commands"], command()]}
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         work = Path(folder)
         for kind, source, make in (("ftrace", given.text, enlarge), ("ctf", given.ctf, enlarge_ctf)):
@@ -68,20 +71,15 @@ def main() -> None:
                 trace, out, back = work / f"trace-{kind}", work / "out", work / "back"
                 make(source, trace, int(size * GB))
                 for name in given.commands:
-                    words = [w.format(trace=trace, out=out, back=back) for w in WORDS[name]]
-                    rows.append({"trace": kind, "gb": size, "command": name, **measured(words)})
-                    print(rows[-1], flush=True)
+                    for jobs in given.jobs if "{jobs}" in WORDS[name] else (1,):
+                        words = [w.format(trace=trace, out=out, back=back, jobs=jobs) for w in WORDS[name]]
+                        key = {"trace": kind, "gb": size, "command": name, "jobs": jobs}
+                        row = {**key, **measured(words), "commit": commit.strip()}
+                        print(row, flush=True)
+                        document["runs"] = [r for r in document["runs"] if not key.items() <= r.items()] + [row]
+                        given.out.write_text(json.dumps(document, indent=1) + "\n")
                 for path in (trace, out, back):
                     shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    document = {
-        "command": command(),
-        "commit": commit.strip(),
-        "seed": None,
-        "processors": os.cpu_count(),
-        "runs": rows,
-    }
-    given.out.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
