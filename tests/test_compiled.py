@@ -38,6 +38,30 @@ def test_what_was_compiled_is_kept_and_compiling_is_told_once(tmp_path: Path) ->
     assert run(tmp_path, tmp_path) == ["6 9"]
 
 
+def test_a_clock_stands_still_while_loops_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tracemend import compiled
+
+    now = 100.0
+    heard: list[tuple[bool, float]] = []
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr(compiled, "_spent", compiled._Spent())
+    compiled.while_compiling(lambda begins: heard.append((begins, now)))
+    from numba.core import event
+
+    compiled._listen()
+    with event.trigger_event("numba:compile"):
+        now = 103.0
+        assert compiled.working_time() == 100.0
+        with event.trigger_event("numba:compile"):  # one that the first one calls
+            now = 107.0
+    now = 108.0
+    assert compiled.working_time() == 101.0
+    compiled.tell_of_compiling(0.5)
+    assert compiled.working_time() == 100.5
+    assert heard == [(True, 100.0), (False, 107.0)]
+    compiled.while_compiling(lambda begins: None)
+
+
 def test_where_nothing_can_be_kept_it_is_compiled_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import numba
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import complain, print_json, progress, say, tell
+from tracemend.compiled import working_time
 from tracemend.errors import OutputError
 from tracemend.trace.evidence import plural
 
@@ -222,7 +222,7 @@ def _told(update: Update, source: Path, quiet: bool) -> Callable[[Done], None]:
         share = done.events / done.of if done.of else done.taken / whole if known else 0.0
         if said or not share:
             return
-        now = time.monotonic()
+        now = working_time()
         begun = begun or (now, share)
         since, more = now - begun[0], share - begun[1]
         if since >= SOON and more >= ENOUGH:

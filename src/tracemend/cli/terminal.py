@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tracemend.compiled import working_time
 from tracemend.untrusted import json_text, printable
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _bar(title: str) -> Iterator[Update]:
 @contextmanager
 def _lines(title: str) -> Iterator[Update]:
     state: tuple[int, int, str] = (0, 0, "")
-    begun, ended = time.monotonic(), threading.Event()
+    begun, worked, ended = time.monotonic(), working_time(), threading.Event()
 
     def update(done: int, total: int, note: str = "") -> None:
         nonlocal state
@@ -156,7 +157,8 @@ def _lines(title: str) -> Iterator[Update]:
             done, total, note = state
             far = f"{done:,} of {total:,}" if total else ""
             since = time.monotonic() - begun
-            left = f"about {since * (total - done) / done:.0f} s left" if 0 < done < total else ""
+            takes = (working_time() - worked) / done if 0 < done < total else 0.0
+            left = f"about {takes * (total - done):.0f} s left" if takes else ""
             words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
             sys.stderr.write(f"{title}: {', '.join(words)}\n")
             sys.stderr.flush()

@@ -31,7 +31,7 @@ class Crew(ABC):
 
     @property
     def compiling(self) -> bool:
-        """Whether one has begun to compile loops, as far as anybody hears of it."""
+        """Whether one compiles loops now, as far as anybody hears of it."""
         return False
 
     def far(self, task: Future[Any]) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from tracemend.compiled import before_compiling
+from tracemend.compiled import while_compiling
 from tracemend.engines.base import Crew, Engine, Result, hearer
 
 #: Tasks on their way for each worker, at most, that are heard apart.
@@ -45,7 +45,7 @@ class _Processes(Crew):
         self.workers = workers
         spawned = multiprocessing.get_context("spawn")  # a fork would copy a process whose threads hold locks
         #: Memory that all share: how far each task is, in a place of its own while it is on its way, and behind them
-        #: whether anyone compiles.
+        #: whether anyone compiles, as of who began or ended last.
         self._numbers = spawned.RawArray("q", 2 * PLACES * workers + 1)
         self._place: WeakKeyDictionary[Future[Any], int] = WeakKeyDictionary()
         self._sent = 0
@@ -88,11 +88,11 @@ def _begin(common: object, parent: int, numbers: Any) -> None:
     def hear(done: int, total: int) -> None:
         numbers[_place[0] : _place[0] + 2] = [done, total]
 
-    def compiles() -> None:
-        numbers[-1] = 1
+    def compiles(begins: bool) -> None:
+        numbers[-1] = begins
 
     hearer[:] = [hear]
-    before_compiling(compiles)
+    while_compiling(compiles)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that sends the tasks
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:

@@ -212,7 +212,7 @@ class _Run:
         made, path, taken = self.waiting[0]
         while not wait([made], OFTEN).done:
             if crew.compiling:
-                tell_of_compiling()
+                tell_of_compiling(OFTEN)
             events, bytes_done, before = 0, self.taken, self.taken
             for future, _, until in self.waiting:
                 done, total = crew.far(future)
