@@ -57,7 +57,7 @@ class Chains:
 
         texts = trace.table["args"].take(pa.array(rows))
         self.of_all = self.of_all or bool(pc.any(pc.match_substring_regex(texts, OF_ALL)).as_py())
-        prev, following = _threads(texts)
+        prev, following = threads_of_switches(texts)
         told = (prev >= 0) & (following >= 0)
         rows, prev, following = rows[told], prev[told], following[told]
         order = np.argsort(trace.cpu[rows], kind="stable")
@@ -77,7 +77,7 @@ def unchained(trace: Trace) -> tuple[Ints, Ints]:
     return (before, after) if chains.tell else (before[:0], after[:0])
 
 
-def _threads(texts: pa.ChunkedArray) -> tuple[Ints, Ints]:
+def threads_of_switches(texts: pa.ChunkedArray) -> tuple[Ints, Ints]:
     """The threads that switches leave and go to (W,); -1 where a text doesn't say."""
     import pyarrow.compute as pc
 

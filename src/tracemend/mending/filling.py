@@ -6,13 +6,16 @@ Axis legend: E events of the trace, N positions of a gap.
 from __future__ import annotations
 
 import bisect
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracemend.losses.switches import SWITCH
 from tracemend.menders.base import Mender
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
+from tracemend.mending.scheduled import Scheduled
 from tracemend.mending.search import Decoded, decode
 from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
@@ -46,6 +49,9 @@ class Filling:
         seen = entering if entering.any() else np.bincount(ids, minlength=len(vocabulary))
         self.usual: list[int] = np.argsort(-seen, kind="stable")[:3].tolist()
         self.enters_only = bool((phases == ENTER).any()) and not bool((phases == EXIT).any())
+        switched = SWITCH in trace.names[1] and bool(trace.gaps)
+        #: What the scheduler's switches ask of fills, where they were recorded.
+        self.scheduled = Scheduled(trace, ids, vocabulary, self.rules, self.usual) if switched else None
 
     def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
@@ -53,6 +59,8 @@ class Filling:
         nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
         events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)  # OTHER has no name to be filled in
         unmet = 0
+        if self.scheduled:
+            return self._scheduled(self.scheduled, gap, replace(beliefs, p=p), nominal)
         if self.enters_only:
             p = np.where((events >= 0) & (self.rules.phase[events] == ENTER), p, 0)
             if not (p > 1e-6).any(axis=1).all():
@@ -70,6 +78,21 @@ class Filling:
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
+
+    def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
+        """As ``fill``, of a cpu whose switches were recorded."""
+        way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
+        steps = self.times.expected(gap, way.decoded.ids, beliefs)
+        times = placed(gap, steps, way.decoded.threads, way.threads, nominal)
+        times = scheduled.times(gap, times, nominal, way.who)
+        confidence = self.confidence(way.decoded.confidence, len(nominal))
+        return Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following), unmet
+
+    def remember(self, filled: Filled) -> None:
+        """Make a fill part of its threads' history."""
+        self.timelines.remember(filled)
+        if self.scheduled:
+            self.scheduled.running.remember(filled)
 
     def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """Beliefs in a gap of ``count`` events, as far as they have proven right."""

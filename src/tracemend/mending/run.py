@@ -190,7 +190,7 @@ def mend_trace(
             kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
             drawn.append([run.fill(gap, count, believed.told(k, DRAWN))[0] for k in kinds])
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
-        run.timelines.remember(filled)
+        run.remember(filled)
         parts.append(filled)
         plan.fills[gap.number] = Fill(
             gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement

@@ -1,0 +1,381 @@
+"""The search for a gap of a cpu whose switches were recorded, compiled: who runs is decided with what happens.
+
+Every index is in range as in ``beam``; the threads' tables have as many columns as there are threads, and ``Cpu.able``
+a row more than there are positions.
+
+Axis legend: N hidden positions, M candidates, T threads, W beams, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.compiled import compiled
+from tracemend.mending.beam import FLOOR, LITTLE, Candidates, Chosen, Options, _likeliest, _options, _possible
+from tracemend.mending.constraints import ENDED, FREE, Rules, Threads
+from tracemend.mending.room import need
+from tracemend.trace.events import ENTER, EXIT
+
+Ints = NDArray[np.int64]
+
+#: No thread, where one is asked for.
+NOBODY = -1
+#: Interrupts within interrupts are a number, the innermost one its last digit; so many digits there are at most.
+BASE, DEEPEST = 8, 6
+
+
+class Cpu(NamedTuple):
+    """What a gap's cpu allows.
+
+    able (N + 1, T): who may run up to each position and behind the last one. foreign (T,): threads of which not every
+    switch was recorded: between them no switch is asked for. begin, end: who runs at the edges (NOBODY: anybody).
+    switch: the id of a switch. nesting (V,): k for an event that begins an interrupt of kind k, -k for one that ends
+    it. begun, left: the interrupts that are open at the edges.
+    """
+
+    able: NDArray[np.bool_]
+    foreign: NDArray[np.bool_]
+    begin: int
+    end: int
+    switch: int
+    nesting: Ints
+    begun: int
+    left: int
+
+
+@compiled
+def nest(stack: int, kind: int) -> int:
+    """The open interrupts after an event of this kind, -1 if it can't be."""
+    if kind > 0:
+        return stack * BASE + kind if stack < BASE ** (DEEPEST - 1) else -1
+    return stack // BASE if stack % BASE == -kind else -1
+
+
+@compiled
+def nested(kinds: Ints, breaks: NDArray[np.bool_]) -> tuple[Ints, int]:
+    """The interrupts that are open behind each event of a stream, as far as nothing is missing; and how many of those
+    that end weren't open though they must have been seen to begin.
+
+    kinds: of each event, as in ``Cpu.nesting``; breaks: in front of which ones events are missing.
+    """
+    stacks = np.zeros(len(kinds), np.int64)
+    stack, wrong, seen = 0, 0, False
+    for i in range(len(kinds)):
+        if breaks[i]:
+            stack, seen = 0, False
+        if kinds[i]:
+            stack = nest(stack, kinds[i])
+            if stack < 0:
+                stack = 0
+                wrong += seen
+            seen = seen or stack == 0
+        stacks[i] = stack
+    return stacks, wrong
+
+
+@compiled
+def _distance(stack: int, other: int) -> int:
+    """The fewest events from one nesting of interrupts to another."""
+    n = 0
+    while stack != other:
+        if stack > other:
+            stack //= BASE
+        else:
+            other //= BASE
+        n += 1
+    return n
+
+
+class Ways(NamedTuple):
+    """The best ways on so far, best first (W,): the beam that each goes on from, its event, thread, that one's state
+    after it, who runs next, the open interrupts, and a digest of where it leads."""
+
+    score: NDArray[np.float64]
+    beam: Ints
+    event: Ints
+    thread: Ints
+    after: Ints
+    following: Ints
+    stack: Ints
+    digest: Ints
+    p: NDArray[np.float64]
+    sure: NDArray[np.float64]
+
+
+@compiled
+def _mixed(t: int, state: int) -> int:
+    """A thread's share of a digest: digests of the same states are the same, others hardly ever."""
+    x = (t + 1) * 0x9E3779B1 + (state + 7) * 0x85EBCA6B
+    x ^= x >> 15
+    x *= 0x2C1B3C6D
+    x ^= x >> 12
+    return x & 0xFFFFFFFFFFFF
+
+
+@compiled
+def _place(ways: Ways, n: int, score: float, digest: int) -> tuple[int, int]:
+    """Where a way on belongs among the n kept ones, which make room for it (-1: nowhere), and how many they are then.
+
+    Of ways that lead to the same the best is kept, of equals the first.
+    """
+    width = len(ways.score)
+    at = n
+    while at and score > ways.score[at - 1]:
+        at -= 1
+    if at == width:
+        return -1, n
+    last, more = min(n, width - 1), min(n + 1, width)
+    for j in range(n):
+        if ways.digest[j] == digest:
+            if j < at:
+                return -1, n
+            last, more = j, n
+            break
+    for j in range(last, at, -1):
+        k = j - 1
+        ways.score[j], ways.p[j], ways.sure[j] = ways.score[k], ways.p[k], ways.sure[k]
+        ways.beam[j], ways.event[j], ways.thread[j] = ways.beam[k], ways.event[k], ways.thread[k]
+        ways.after[j], ways.following[j] = ways.after[k], ways.following[k]
+        ways.stack[j], ways.digest[j] = ways.stack[k], ways.digest[k]
+    return at, more
+
+
+@compiled
+def _alike(cpu: Cpu, a: int, b: int) -> bool:
+    """Is no switch needed from one thread to the other?"""
+    return a == b or (cpu.foreign[a] and cpu.foreign[b])
+
+
+@compiled
+def _switches(cpu: Cpu, others: int, wanted: bool, current: int) -> int:
+    """The fewest switches until the gap's end, if the current thread isn't counted among ``others`` with something to
+    do. wanted: whether the thread behind the gap is one of them."""
+    if cpu.end == NOBODY:
+        return others
+    if _alike(cpu, current, cpu.end):
+        return others + (others > 0)
+    return others + (not wanted)
+
+
+@compiled
+def _next_ones(i: int, t: int, candidates: Candidates, cpu: Cpu, needs_T: Ints, found: Ints) -> int:
+    """Who may run behind a switch at position i, into ``found``: the likeliest, whoever has something to do, whoever
+    runs behind the gap, and the unknown thread."""
+    N, T = candidates.threads.shape
+    n = 0
+    if i + 1 < N:
+        n = _likeliest(candidates.threads[i + 1], found)
+        for k in range(T):
+            listed = False
+            for j in range(n):
+                listed |= found[j] == k
+            if not listed and (k == 0 or k == cpu.end or needs_T[k] > 0):
+                found[n] = k
+                n += 1
+    elif cpu.end == NOBODY:
+        n = _likeliest(candidates.threads[i], found)
+    else:
+        for k in range(T):
+            if _alike(cpu, k, cpu.end):
+                found[n] = k
+                n += 1
+    m = 0
+    for j in range(n):
+        if found[j] != t and cpu.able[i + 1, found[j]]:
+            found[m] = found[j]
+            m += 1
+    return m
+
+
+@compiled
+def _all_options(
+    state: int,
+    end: int,
+    row: Options,
+    some: tuple[int, float],
+    tables: tuple[Rules, Cpu, Ints],
+    stack: int,
+    own: Options,
+) -> int:
+    """What a thread can do, as ``beam`` has it, within the open interrupts; and what may have to be done."""
+    rules, cpu, usual = tables
+    m = _options(state, end, row, some, rules, usual, own)
+    n, switch, closing = 0, stack != 0, stack == 0
+    for k in range(m):
+        event = own.events[k]
+        kind = cpu.nesting[event]
+        if stack and (
+            rules.phase[event] in (ENTER, EXIT) or event == cpu.switch or (kind < 0 and stack % BASE != -kind)
+        ):
+            continue
+        if not stack and kind < 0:
+            continue
+        switch |= event == cpu.switch
+        closing |= kind < 0
+        own.events[n], own.log_p[n], own.p[n] = event, own.log_p[k], own.p[k]
+        n += 1
+    if not switch:
+        own.events[n], own.log_p[n], own.p[n] = cpu.switch, FLOOR, LITTLE
+        n += 1
+    goal = cpu.left
+    while goal > stack:  # what is to be open at the end: the next one to begin
+        if goal // BASE == stack:
+            break
+        goal //= BASE
+    opening = goal % BASE if goal > stack and goal // BASE == stack else 0
+    for event in range(len(cpu.nesting)) if opening or not closing else range(0):
+        kind = cpu.nesting[event]
+        if (opening and kind == opening) or (not closing and kind == -(stack % BASE)):
+            listed = False
+            for k in range(n):
+                listed |= own.events[k] == event
+            if not listed:
+                own.events[n], own.log_p[n], own.p[n] = event, FLOOR, LITTLE
+                n += 1
+    return n
+
+
+@compiled
+def search(
+    candidates: Candidates, threads: Threads, cpu: Cpu, rules: Rules, usual: Ints, width: int
+) -> tuple[bool, Chosen, Ints]:
+    """The likeliest fill by beam search, and who runs behind each event (N,); False where none is possible."""
+    N, M = candidates.events.shape
+    T = len(threads.begin)
+    many = M + 8 + len(usual)
+    row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
+    own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
+    ints = np.empty((7, width), np.int64)
+    ways = Ways(
+        np.empty(width),
+        ints[0],
+        ints[1],
+        ints[2],
+        ints[3],
+        ints[4],
+        ints[5],
+        ints[6],
+        np.empty(width),
+        np.empty(width),
+    )
+    states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
+    digests, after_digests = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    current, after_current = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    stacks, after_stacks = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    for t in range(T):
+        states[0, t] = threads.begin[t]
+        digests[0] += _mixed(t, states[0, t])
+    current[0], stacks[0] = cpu.begin, cpu.begun
+    scores = np.zeros(width)
+    needs_T, next_ones = np.empty(T, np.int64), np.empty(T + 3, np.int64)
+    from_NW, ids_NW = np.empty((N, width), np.int16), np.empty((N, width), np.int32)
+    threads_NW, p_NW = np.empty((N, width), np.int32), np.empty((N, width), np.float32)
+    sure_NW, following_NW = np.empty((N, width), np.float32), np.empty((N, width), np.int32)
+    best = Chosen(np.empty(N, np.int64), np.empty(N, np.int64), np.empty(N, np.float32), np.empty(N, np.float32))
+    who = np.empty(N, np.int64)
+    beams = 1
+    for i in range(N):
+        some = _possible(i, candidates, rules, row)
+        left = N - i - 1
+        n = 0
+        for beam in range(beams):
+            total, wanting = 0, 0
+            for t in range(T):
+                needs_T[t] = need(states[beam, t], threads.end[t])
+                total += needs_T[t]
+                wanting += needs_T[t] > 0
+            now = current[beam]
+            for t in range(T):
+                if now == NOBODY:
+                    if not (cpu.able[i, t] and candidates.threads[i, t] > 0):
+                        continue
+                elif not _alike(cpu, now, t) or (t != now and candidates.threads[i, t] <= 0):
+                    continue
+                state, stack = states[beam, t], stacks[beam]
+                if not cpu.able[i, t]:
+                    continue
+                options = _all_options(state, threads.end[t], row, some, (rules, cpu, usual), stack, own)
+                allowed = 0.0
+                for k in range(options):
+                    allowed += own.p[k]
+                if allowed == 0:
+                    allowed = 1.0
+                for k in range(options):
+                    event = own.events[k]
+                    calls = rules.phase[event] in (ENTER, EXIT)
+                    if calls and state == ENDED:
+                        continue
+                    after = rules.after[event] if calls else state
+                    if t == 0 and after == ENDED:  # another unknown thread can take its place
+                        after = FREE
+                    if calls and not threads.first[t] <= i < threads.last[t]:
+                        continue
+                    stack_after = nest(stack, cpu.nesting[event]) if cpu.nesting[event] else stack
+                    if stack_after < 0:
+                        continue
+                    needs = need(after, threads.end[t])
+                    least = total - needs_T[t] + needs + _distance(stack_after, cpu.left)
+                    still = wanting - (needs_T[t] > 0) + (needs > 0)
+                    digest = digests[beam] - _mixed(t, state) + _mixed(t, after) + stack_after * 0x3C6EF372FE94F82B
+                    score = scores[beam] + own.log_p[k]
+                    if t != now:
+                        score += candidates.log_t[i, t] - (candidates.log_t[i, now] if now != NOBODY else 0.0)
+                    sure = min(1.0, own.p[k] / allowed)
+                    if event == cpu.switch:
+                        for f in next_ones[: _next_ones(i, t, candidates, cpu, needs_T, next_ones)]:
+                            if threads.tids[f] == threads.tids[t] and t:
+                                continue
+                            wanted = (
+                                cpu.end != NOBODY
+                                and cpu.end != f
+                                and (needs > 0 if cpu.end == t else needs_T[cpu.end] > 0)
+                            )
+                            if least + _switches(cpu, still - (needs_T[f] > 0), wanted, f) > left:
+                                continue
+                            more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
+                            at, n = _place(ways, n, score + more, digest + _mixed(f, 1 << 20))
+                            if at >= 0:
+                                ways.score[at], ways.p[at], ways.sure[at] = score + more, own.p[k], sure
+                                ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
+                                ways.after[at], ways.following[at] = after, f
+                                ways.stack[at], ways.digest[at] = stack_after, digest + _mixed(f, 1 << 20)
+                        continue
+                    if not cpu.able[i + 1, t]:
+                        continue
+                    wanted = cpu.end != NOBODY and cpu.end != t and needs_T[cpu.end] > 0
+                    if least + _switches(cpu, still - (needs > 0), wanted, t) > left:
+                        continue
+                    more = candidates.log_t[i + 1, t] if i + 1 < N else 0.0
+                    at, n = _place(ways, n, score + more, digest + _mixed(t, 1 << 20))
+                    if at >= 0:
+                        ways.score[at], ways.p[at] = score + more, own.p[k]
+                        ways.sure[at] = sure if state >= 0 or stack else own.p[k]
+                        ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
+                        ways.after[at], ways.following[at] = after, t
+                        ways.stack[at], ways.digest[at] = stack_after, digest + _mixed(t, 1 << 20)
+        if n == 0:
+            return False, best, who
+        for j in range(n):
+            for t in range(T):
+                after_states[j, t] = states[ways.beam[j], t]
+            t = ways.thread[j]
+            after_digests[j] = digests[ways.beam[j]] - _mixed(t, after_states[j, t]) + _mixed(t, ways.after[j])
+            after_states[j, t] = ways.after[j]
+            after_current[j], after_stacks[j] = ways.following[j], ways.stack[j]
+            scores[j] = ways.score[j]
+            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = ways.beam[j], ways.event[j], ways.thread[j]
+            p_NW[i, j], sure_NW[i, j], following_NW[i, j] = ways.p[j], ways.sure[j], ways.following[j]
+        states, after_states = after_states, states
+        digests, after_digests = after_digests, digests
+        current, after_current = after_current, current
+        stacks, after_stacks = after_stacks, stacks
+        beams = n
+    beam = 0
+    for i in range(N - 1, -1, -1):
+        best.ids[i], best.threads[i], who[i] = ids_NW[i, beam], threads_NW[i, beam], following_NW[i, beam]
+        best.p[i], best.sure[i] = p_NW[i, beam], sure_NW[i, beam]
+        beam = from_NW[i, beam]
+    return True, best, who

@@ -1,0 +1,140 @@
+"""Who runs on which cpu when, as the scheduler's switches tell: what survived of it, and what was inferred since.
+
+One thread runs on a cpu at a time, and it changes only by a switch from who runs to who runs next. A thread runs on one
+cpu at a time; idle is a thread that each cpu has for itself.
+
+Axis legend: E events of the trace, R runs, N positions of a gap, T threads of a gap.
+"""
+
+from __future__ import annotations
+
+import bisect
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.losses.switches import SWITCH, threads_of_switches
+from tracemend.mending.beliefs import Filled
+from tracemend.trace.events import INSTANT, Gap, Trace
+
+Ints = NDArray[np.int64]
+
+#: The thread that a cpu runs when it has nothing to do, and one that nobody knows.
+IDLE, UNKNOWN = 0, -1
+#: Where more of the switches than this contradict the one before, not all were recorded: a filter let only those of
+#: some processes through. Who runs between two switches to other processes' threads is then not known.
+FILTERED = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Who runs where a gap begins, and who where it ends; UNKNOWN where nothing tells."""
+
+    before: int
+    behind: int
+
+
+class Running:
+    """The runs of a trace's threads. ``foreign``: of whose threads not every switch was recorded."""
+
+    def __init__(self, trace: Trace) -> None:
+        codes, names = trace.names
+        switches = np.flatnonzero((codes == names.index(SWITCH)) & (trace.phase == INSTANT))
+        prev, following = threads_of_switches(trace.table["args"].take(pa.array(switches)))
+        #: Who runs behind each event of the trace (E,).
+        self.behind_E = trace.tid.astype(np.int64)
+        self.behind_E[switches] = following
+        self.trace = trace
+        self.whole = True
+        begins, ends, tids, cpus = [], [], [], []
+        pairs = broken = 0
+        for cpu, rows in trace.streams.items():
+            known = np.ones(len(rows), bool)  # between an event and the next one nothing is missing
+            known[[b - 1 for b in trace.breaks(cpu) if b > 0]] = False
+            if len(rows):
+                known[-1] = False
+            who = self.behind_E[rows]
+            misfit = known[:-1] & (who[:-1] != trace.tid[rows[1:]])
+            pairs += int(known.sum())
+            broken += int(misfit.sum())
+            time = trace.time_ns[rows]
+            begins.append(time[:-1][known[:-1]])
+            ends.append(time[1:][known[:-1]])
+            tids.append(who[:-1][known[:-1]])
+            cpus.append(np.full(len(begins[-1]), cpu, np.int64))
+        self.whole = broken <= FILTERED * max(1, len(switches))
+        self._own = None if self.whole else np.unique(trace.tid[trace.phase != INSTANT])
+        self._runs = _merged(*(np.concatenate(c) if c else np.empty(0, np.int64) for c in (tids, cpus, begins, ends)))
+        self._starts = {int(t): i for t, i in zip(*np.unique(self._runs[:, 0], return_index=True), strict=True)}
+        self._by_thread: dict[int, list[tuple[int, int, int]]] = {}
+
+    def foreign(self, tids: Ints) -> NDArray[np.bool_]:
+        """Which of some threads are of those whose switches weren't all recorded."""
+        if self._own is None:
+            return np.zeros(len(tids), bool)
+        return np.asarray((tids != UNKNOWN) & ~np.isin(tids, self._own))
+
+    def edges(self, gap: Gap) -> Edges:
+        """Who runs on a gap's cpu at its two edges."""
+        before = int(self.behind_E[gap.before]) if gap.before is not None else UNKNOWN
+        behind = int(self.trace.tid[gap.after]) if gap.after is not None else UNKNOWN
+        return Edges(max(UNKNOWN, before), max(UNKNOWN, behind))
+
+    def able(self, gap: Gap, tids: Ints, times: Ints) -> NDArray[np.bool_]:
+        """Who may run here up to each position of a gap, and from the last one to its end (N + 1, T): whoever isn't known
+        to run elsewhere at any moment since the position before. times (N,): of the positions, in ns."""
+        edges = np.concatenate([[gap.begin_ns], times, [gap.end_ns]])
+        able, skipped = np.ones((len(times) + 1, len(tids)), bool), self.foreign(tids)
+        for t, tid in enumerate(tids.tolist()):
+            if tid <= IDLE or skipped[t]:
+                continue
+            for begin, end, cpu in self._of(tid, gap):
+                if cpu != gap.cpu:
+                    first, last = np.searchsorted(edges, begin, "right"), np.searchsorted(edges, end, "left")
+                    able[max(0, first - 1) : last, t] = False
+        return able
+
+    def _of(self, tid: int, gap: Gap) -> list[tuple[int, int, int]]:
+        """The runs of a thread that touch a gap: begin, end, cpu."""
+        runs = self._by_thread.get(tid)
+        if runs is None:
+            first = self._starts.get(tid)
+            rows = [] if first is None else self._runs[first : first + self._count(first)].tolist()
+            runs = self._by_thread[tid] = [(begin, end, cpu) for _, cpu, begin, end in rows]
+        # runs of one thread don't overlap, so the one before the first that begins in the gap is all that may reach in
+        at = bisect.bisect_left(runs, (gap.begin_ns, gap.begin_ns, UNKNOWN))
+        end = bisect.bisect_left(runs, (gap.end_ns, gap.end_ns, UNKNOWN))
+        return [r for r in runs[max(0, at - 1) : end] if r[1] > gap.begin_ns]
+
+    def _count(self, first: int) -> int:
+        tids = self._runs[:, 0]
+        return int(np.searchsorted(tids, tids[first], "right")) - first
+
+    def remember(self, filled: Filled) -> None:
+        """Make a fill's runs known."""
+        gap = filled.gap
+        last = filled.following[-1] if filled.following[-1] != UNKNOWN else filled.tids[-1]
+        who = np.append(filled.tids, last)
+        edges = np.concatenate([[gap.begin_ns], filled.times, [gap.end_ns]])
+        n = len(who)
+        runs = _merged(who, np.full(n, gap.cpu, np.int64), edges[:-1], edges[1:])
+        for tid, cpu, begin, end in runs.tolist():
+            self._of(tid, gap)
+            bisect.insort(self._by_thread[tid], (begin, end, cpu))
+
+
+def _merged(tids: Ints, cpus: Ints, begins: Ints, ends: Ints) -> Ints:
+    """Stretches of time of one thread each, in order of time for each cpu, as runs (R, 4): thread, cpu, begin and end,
+    by thread and time. Idle and unknown threads have none."""
+    known = tids > IDLE
+    tids, cpus, begins, ends = (np.asarray(c, np.int64)[known] for c in (tids, cpus, begins, ends))
+    if not len(tids):
+        return np.empty((0, 4), np.int64)
+    new = np.ones(len(tids), bool)
+    new[1:] = (tids[1:] != tids[:-1]) | (cpus[1:] != cpus[:-1]) | (begins[1:] != ends[:-1])
+    first = np.flatnonzero(new)
+    last = np.append(first[1:], len(tids)) - 1
+    runs = np.stack([tids[first], cpus[first], begins[first], ends[last]], axis=1)
+    return np.asarray(runs[np.lexsort((runs[:, 2], runs[:, 0]))])

@@ -1,0 +1,182 @@
+"""Gaps of a cpu whose switches were recorded: who runs there and which interrupts are open is part of the fill.
+
+Axis legend: E events of the trace, N positions of a gap, T threads, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.losses.switches import SWITCH
+from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
+from tracemend.mending.running import IDLE, UNKNOWN, Running
+from tracemend.mending.search import Decoded
+from tracemend.mending.timelines import Timelines
+from tracemend.trace.events import INSTANT, Gap, Trace
+from tracemend.trace.vocabulary import OTHER, Vocabulary
+
+if TYPE_CHECKING:
+    from tracemend.mending.grammar import Cpu
+
+Ints = NDArray[np.int64]
+
+#: What begins and ends an interrupt, or something that runs like one in whatever thread it meets: each kind as ftrace
+#: and as LTTng calls it.
+INTERRUPTS = (
+    ("irq_handler",),
+    ("softirq", "irq_softirq"),
+    ("timer_expire",),
+    ("hrtimer_expire", "timer_hrtimer_expire"),
+)
+#: How their events' names end, and whether they begin or end one.
+ENDS = (("entry", 1), ("exit", -1))
+#: So many of the interrupts that end may be ones that never began though nothing is missing: with more they aren't asked
+#: to nest.
+ODD = 0.01
+#: The least that is believed of a thread: who runs is mostly known from the edges and from switches.
+LEAST = 0.02
+#: Ways that are followed at once.
+WIDTH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A fill: its events, the threads that they may be of, who runs up to each event and behind the last one (N + 1,),
+    and to whom each switch goes (N,), UNKNOWN at other events."""
+
+    decoded: Decoded
+    threads: Threads
+    who: Ints
+    following: Ints
+
+
+class Scheduled:
+    """What a trace's switches and interrupts ask of its fills. ids (E,): of the trace's events."""
+
+    def __init__(self, trace: Trace, ids: Ints, vocabulary: Vocabulary, rules: Rules, usual: Sequence[int]) -> None:
+        self.rules = rules
+        self.usual = np.array(usual, np.int64)
+        self.running = Running(trace)
+        self.switch = vocabulary.id(SWITCH, INSTANT)
+        self.nesting = np.zeros(len(vocabulary), np.int64)
+        for kind, names in enumerate(INTERRUPTS, 1):
+            for id, sign in [(vocabulary.id(f"{n}_{end}", INSTANT), s) for n in names for end, s in ENDS]:
+                if id != OTHER:
+                    self.nesting[id] = sign * kind
+        self.trace = trace
+        self.behind_E, self.ahead_E = self._interrupts(ids)
+
+    def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
+        """The interrupts that are open behind each event (E,), and those that must be open before it, since they end
+        behind it."""
+        from tracemend.mending.grammar import nested
+
+        kinds = self.nesting[ids]
+        behind, ahead = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
+        wrong = 0
+        for cpu, rows in self.trace.streams.items() if kinds.any() else ():
+            cut = np.zeros(len(rows) + 1, bool)
+            cut[self.trace.breaks(cpu)] = True
+            behind[rows], odd = nested(kinds[rows], cut[:-1])
+            ahead[rows[::-1]], odd_too = nested(-kinds[rows[::-1]], cut[:0:-1])
+            wrong += odd + odd_too
+        if wrong > ODD * np.count_nonzero(kinds):
+            self.nesting[:] = behind[:] = ahead[:] = 0
+        return behind, ahead
+
+    def fill(self, gap: Gap, beliefs: Beliefs, timelines: Timelines, nominal: Ints) -> tuple[Way, int]:
+        """The likeliest fill that is possible, and how many obligations had no room. beliefs: without events that have
+        no name."""
+        from tracemend.mending.beam import Candidates, confidence
+        from tracemend.mending.grammar import search
+
+        beliefs = self._with_edges(gap, beliefs)
+        wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
+        threads, unmet = drop_impossible(wanted, len(nominal))
+        table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
+        import os
+
+        A, B, LEAST, W = map(float, os.environ.get("TP", "1 .05 .02 1").split())
+        t_ = table.astype(np.float64)
+        t_[:, 1:] += A * t_[:, :1]
+        t_[:, 0] *= B
+        log_t = W * np.log(np.maximum(t_, LEAST))
+        candidates = Candidates(
+            np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
+        )
+        cpu = self._cpu(gap, threads, nominal)
+        for allowed, asked in _less_and_less(threads, cpu):
+            found, best, following = search(candidates, allowed, asked, self.rules, self.usual, WIDTH)
+            if found:
+                break
+        else:
+            raise ValueError("no fill satisfies the constraints")
+        unmet += int(((threads.end != FREE) & (allowed.end == FREE)).sum())
+        sure = confidence(best, self.rules, len(threads.tids))
+        told = (best.ids == self.switch) | (self.nesting[best.ids] != 0)
+        sure[told] = np.maximum(best.p, best.sure)[told]
+        runs = threads.tids[following]
+        following = np.where(best.ids == self.switch, runs, UNKNOWN)
+        who = np.append(threads.tids[best.threads], runs[-1])
+        return Way(Decoded(best.ids, best.threads, sure), threads, who, following), unmet
+
+    def times(self, gap: Gap, times: Ints, nominal: Ints, who: Ints) -> Ints:
+        """The times (N,) of a fill if everybody may run then, else the nominal ones, by which it was found."""
+        tids = np.unique(who)
+        able = self.running.able(gap, tids, times)
+        return times if able[np.arange(len(who)), np.searchsorted(tids, who)].all() else nominal
+
+    def _with_edges(self, gap: Gap, beliefs: Beliefs) -> Beliefs:
+        """The beliefs with whoever runs at the gap's edges, and idle, among the threads."""
+        edges = self.running.edges(gap)
+        more = [t for t in dict.fromkeys((edges.before, edges.behind, IDLE)) if t != UNKNOWN and t not in beliefs.tids]
+        none = np.zeros((len(beliefs.threads), len(more)), np.float32)
+        return replace(
+            beliefs,
+            tids=np.append(beliefs.tids, np.array(more, np.int64)),
+            threads=np.concatenate([beliefs.threads, none], axis=1),
+        )
+
+    def _cpu(self, gap: Gap, threads: Threads, nominal: Ints) -> Cpu:
+        """What the cpu allows in this gap."""
+        from tracemend.mending.grammar import NOBODY, Cpu
+
+        able = self.running.able(gap, threads.tids, nominal)
+        edges = self.running.edges(gap)
+        begin = end = NOBODY
+        if edges.before != UNKNOWN:
+            own = np.flatnonzero(threads.tids == edges.before)
+            begin = int(own[np.argmin(threads.first[own])])
+            able[0, begin] = True
+        if edges.behind != UNKNOWN:
+            own = np.flatnonzero(threads.tids == edges.behind)
+            end = int(own[np.argmax(threads.last[own])])
+            able[-1, end] = True
+        begun = int(self.behind_E[gap.before]) if gap.before is not None else 0
+        left = int(self.ahead_E[gap.after]) if gap.after is not None else 0
+        foreign = self.running.foreign(threads.tids)
+        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left)
+
+
+def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu]]:
+    """What is asked of a fill, and less of it each time: what lies elsewhere may be wrong, or there is no room for all."""
+    from tracemend.mending.grammar import NOBODY
+
+    yield threads, cpu
+    count = len(cpu.able) - 1
+    for tids in (threads.end != FREE).nonzero()[0][::-1].tolist():  # the last in the list first
+        threads = threads._replace(end=np.where(np.arange(len(threads.end)) == tids, FREE, threads.end))
+        yield threads, cpu
+    anywhere = threads._replace(first=np.zeros_like(threads.first), last=np.full_like(threads.last, count))
+    cpu = cpu._replace(able=np.ones_like(cpu.able))
+    yield anywhere, cpu
+    yield anywhere, cpu._replace(left=cpu.begun)
+    yield anywhere, cpu._replace(left=cpu.begun, end=NOBODY)
+    free = np.full_like(threads.begin, FREE)
+    yield anywhere._replace(begin=free), cpu._replace(left=0, begun=0, end=NOBODY)
