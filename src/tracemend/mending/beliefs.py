@@ -39,10 +39,12 @@ class Beliefs:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A gap's events, one by one (N,): ids, thread ids (-1: nobody knows), times in ns, confidence."""
+    """A gap's events, one by one (N,): ids, thread ids (-1: nobody knows), times in ns, confidence, and which thread
+    follows: the one that a switch goes to or a wakeup wakes (-1: no such event, or nobody knows)."""
 
     gap: Gap
     ids: Ints
     tids: Ints
     times: Ints
     confidence: NDArray[np.float32]
+    following: Ints

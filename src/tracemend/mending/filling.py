@@ -69,7 +69,8 @@ class Filling:
         steps = self.times.expected(gap, decoded.ids, beliefs)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
-        return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
+        nobody = np.full(len(tids), -1, np.int64)
+        return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody), unmet
 
     def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
         """Beliefs in a gap of ``count`` events, as far as they have proven right."""
