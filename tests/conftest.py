@@ -19,7 +19,7 @@ import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from tracemend.mending.mended import INFERRED, Fill, Mended
+from tracemend.mending.mended import FIELDS, INFERRED, Fill, Mended
 from tracemend.trace.events import PHASES, SCHEMA, Trace
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +85,7 @@ def right(whole: Trace, lossy: Trace, lost: list[NDArray[np.int64]]) -> Mended:
     gap = np.repeat(np.arange(len(lost)), [len(x) for x in lost])
     columns = {name: table[name] for name in ("cpu", "time_ns", "tid", "comm", "name", "phase")}
     columns |= {"gap": pa.array(gap, pa.int32()), "confidence": pa.array(np.ones(len(gap)), pa.float32())}
+    columns["fields"] = pa.array([()] * len(gap), FIELDS)
     fills = tuple(Fill(n, "filled", len(x), 1.0) for n, x in enumerate(lost))
     return Mended(lossy, pa.table(columns).select(INFERRED.names).cast(INFERRED), fills, {})
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tracemend.diffusion.gaps import lose
 from tracemend.formats import read
 from tracemend.judging.downstream import descriptor_error, errors, of_mended, of_trace
-from tracemend.mending.mended import INFERRED, Mended
+from tracemend.mending.mended import FIELDS, INFERRED, Mended
 from tracemend.mending.run import mend_trace
 from tracemend.trace.events import PHASES, Gap
 from tracemend.trace.syscalls import DESCRIPTORS, all_names
@@ -130,6 +130,7 @@ def test_the_order_of_a_mended_trace_by_hand() -> None:
     number, time, tid, name, phase = zip(*rows, strict=True)
     columns = {"gap": number, "cpu": [0] * 4, "time_ns": time, "tid": tid, "comm": [None] * 4, "name": name}
     columns |= {"phase": [PHASES[p] for p in phase], "confidence": [1.0] * 4}
+    columns["fields"] = pa.array([()] * 4, FIELDS)
     mended = Mended(trace.with_gaps((gap, first, last)), pa.table(columns).cast(INFERRED), (), {})
     assert mended.order.tolist() == [0, 4, 1, 5, 6, 2, 3, 7]
     # the exit and the enter at the edges have lost their other halves, all else is paired

@@ -77,7 +77,7 @@ def assert_all_the_same(trace: Trace, vocabulary: Vocabulary, seed: int, most: i
         n = int(rng.integers(1, most))
         times = np.sort(rng.integers(gap.begin_ns, gap.end_ns + 1, n))
         who = rng.choice(np.append(everyone, [-1, 99_999]), n).astype(np.int64)
-        filled = Filled(gap, rng.choice(np.append(ids, 5), n), who, times, np.ones(n, np.float32))
+        filled = Filled(gap, rng.choice(np.append(ids, 5), n), who, times, np.ones(n, np.float32), np.full(n, -1))
         fast.remember(filled)
         slow.remember(filled)
 

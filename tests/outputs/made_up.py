@@ -15,10 +15,27 @@ from tracemend.trace.events import Trace
 RAW = Path(__file__).parent / "data" / "ftrace_raw.txt"
 UNCOUNTED = 6  # events made up for a gap without a count
 CALLS = [(name, phase) for name in ("openat", "read", "close") for phase in ("enter", "exit")]
+#: What an event's fields may be, by its name; of calls by their phase.
+VALUES: dict[str, dict[str, list[str]]] = {
+    "exit": {"ret": ["0", "-2", "17"]},
+    "sched_switch": {
+        "prev_comm": ["sh", "a b"],
+        "prev_pid": ["0", "4121"],
+        "prev_state": ["S", "R+"],
+        "next_comm": ["find", "swapper/0"],
+        "next_pid": ["0", "4122"],
+    },
+    "sched_wakeup": {"comm": ["find"], "pid": ["4122"], "target_cpu": ["001"]},
+    "irq_handler_entry": {"irq": ["19"], "name": ["ahci[0000:00:1f.2]"]},
+    "irq_handler_exit": {"irq": ["19"], "ret": ["handled"]},
+    "softirq_entry": {"vec": ["3"], "action": ["NET_RX"]},
+    "softirq_exit": {"vec": ["3"], "action": ["NET_RX"]},
+}
+KERNEL = [*CALLS, *((name, "instant") for name in VALUES if name != "exit"), ("made", "instant")]
 
 
 def mended(path: Path = RAW, *, seed: int = 0, statuses: tuple[Status, ...] = ("filled",), most: int = 5000) -> Mended:
-    """The trace with made-up events: names, threads and times drawn at random; gaps take ``statuses`` in turn."""
+    """The trace with made-up events, all of them drawn at random; gaps take ``statuses`` in turn."""
     return made_up(read(path), seed=seed, statuses=statuses, most=most)
 
 
@@ -41,8 +58,10 @@ def made_up(
         sure = rng.uniform(0.2, 1, count).astype(np.float32)
         for time, confidence in zip(np.sort(rng.integers(gap.begin_ns, gap.end_ns + 1, count)), sure, strict=True):
             tid = int(rng.choice(tids))
-            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), *names[int(rng.integers(len(names)))])
-            for column, value in zip(INFERRED.names, (*values, float(confidence)), strict=True):
+            name, phase = names[int(rng.integers(len(names)))]
+            known = _fields(VALUES.get(name if phase == "instant" else phase, {}), rng)
+            values = (gap.number, gap.cpu, int(time), tid, comms.get(tid), name, phase, float(confidence), known)
+            for column, value in zip(INFERRED.names, values, strict=True):
                 rows[column].append(value)
         mean = float(sure.mean()) if count else 0.31 if status == "refused" else None
         reason = {"filled": "", "refused": "confidence 0.31 is below 0.5", "left": "longer than the limit"}[status]
@@ -59,3 +78,12 @@ def made_up(
         "options": {"arch": "x86_64"},
     }
     return Mended(trace, pa.table(rows, INFERRED), tuple(fills), provenance)
+
+
+def _fields(values: dict[str, list[str]], rng: np.random.Generator) -> list[tuple[str, dict[str, object]]]:
+    """Some of them."""
+    sure = rng.uniform(0.3, 1, len(values)).astype(np.float32).tolist()
+    drawn = (
+        (k, {"value": str(rng.choice(v)), "confidence": c}) for (k, v), c in zip(values.items(), sure, strict=True)
+    )
+    return [field for field in drawn if rng.random() < 0.7]

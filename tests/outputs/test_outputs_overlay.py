@@ -6,11 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from made_up import RAW, mended
 
 from tracemend.errors import OutputError
-from tracemend.mending.mended import INFERRED
+from tracemend.mending.mended import FIELDS, INFERRED
 from tracemend.outputs import overlay, read_overlay
+from tracemend.outputs.known import known
 
 
 def test_lines_are_a_header_and_one_flagged_event_each(tmp_path: Path) -> None:
@@ -25,13 +28,19 @@ def test_lines_are_a_header_and_one_flagged_event_each(tmp_path: Path) -> None:
     assert list(events[0]) == [*INFERRED.names, "inferred"]
     assert all(e["inferred"] is True and 0 <= e["confidence"] <= 1 for e in events)
     assert [e["confidence"] for e in events] == [round(e["confidence"], 4) for e in events]
-    rows = made.inferred.drop_columns("confidence").to_pylist()
+    rows = made.inferred.drop_columns(["confidence", "fields"]).to_pylist()
     assert [{k: e[k] for k in rows[0]} for e in events] == rows
+    found = [[(f["name"], f["value"], f["confidence"]) for f in e["fields"]] for e in events]
+    assert found == [list(fields) for fields in known(made.inferred)]
+    assert any(found)
+    assert not all(found)
 
 
 def test_both_files_hold_the_same(tmp_path: Path) -> None:
-    lines, parquet = overlay.write(mended(), tmp_path)
+    made = mended()
+    lines, parquet = overlay.write(made, tmp_path)
     head, table = read_overlay(lines)
+    assert list(known(table)) == list(known(made.inferred))
     assert read_overlay(tmp_path)[1].equals(table)
     other_head, other = read_overlay(parquet)
     assert head == other_head
@@ -63,6 +72,48 @@ def test_no_inferred_events(tmp_path: Path) -> None:
         head, table = read_overlay(path)
         assert table.equals(overlay.OVERLAY.empty_table())
         assert all(gap["status"] == "left" for gap in head["gaps"])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "null",
+        '{"pid": "1"}',
+        "[null]",
+        '[{"name": "pid", "value": "1"}]',
+        '[{"name": "pid", "value": null, "confidence": 0.5}]',
+        '[{"value": "1", "confidence": 0.5}]',
+        '[{"name": "pid", "value": "1", "confidence": 0.5, "more": 1}]',
+        '[{"name": "pid", "value": 1, "confidence": 0.5}]',
+    ],
+)
+def test_damaged_fields_are_told(tmp_path: Path, fields: str) -> None:
+    lines, _ = overlay.write(mended(), tmp_path)
+    lines.write_text(lines.read_text().replace('"fields": []', f'"fields": {fields}', 1))
+    with pytest.raises(OutputError, match="damaged"):
+        read_overlay(lines)
+
+
+@given(st.lists(st.dictionaries(st.text(), st.tuples(st.text(), st.floats(0, 1, width=32)), max_size=3), max_size=4))
+def test_any_fields_come_back(fields: list[dict[str, tuple[str, float]]]) -> None:
+    rows = [[(k, {"value": v, "confidence": c}) for k, (v, c) in row.items()] for row in fields]
+    column = pa.array([[], *rows], FIELDS)[1:]  # a slice, as tables of parts are
+    table = INFERRED.empty_table().to_pydict() | {
+        "gap": [0] * len(rows),
+        "cpu": [0] * len(rows),
+        "time_ns": [0] * len(rows),
+        "tid": [0] * len(rows),
+        "comm": [None] * len(rows),
+        "name": ["a"] * len(rows),
+        "phase": ["instant"] * len(rows),
+        "confidence": [0.5] * len(rows),
+        "fields": column,
+    }
+    inferred = pa.table(table, INFERRED)
+    expected = [tuple((k, v, round(c, 4)) for k, (v, c) in row.items()) for row in fields]
+    assert list(known(inferred)) == expected
+    lines = "".join(overlay._lines(inferred)).encode()
+    assert list(known(overlay._read_lines(lines))) == expected
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}\n", b"no json\n", b"\xff\xfe\n", b'["overlay"]\n'])

@@ -15,8 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.losses.suspect import Sides, Stacks, located, owners, unpaired
-from tracemend.losses.switches import SWITCH, Chains
+from tracemend.losses.switches import Chains
 from tracemend.trace.events import INSTANT, Gap, Trace
+from tracemend.trace.fields import SWITCH
 from tracemend.trace.pieces import PIECE, Piece
 from tracemend.trace.placing import last_of
 

@@ -12,19 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.trace.events import Trace
+from tracemend.trace.fields import SWITCH, numbers, values
 
 Ints = NDArray[np.int64]
 
-SWITCH = "sched_switch"
-#: How the tracers write the thread that leaves and the one that comes: as the kernel prints it, as trace-cmd does, and
-#: as fields of CTF.
-SPELLINGS = tuple(
-    r"(?s)" + spelt
-    for spelt in (
-        r"prev_pid ?= ?(?P<prev>\d{1,9})\b.*\bnext_pid ?= ?(?P<next>\d{1,9})\b",
-        r"^.*?:(?P<prev>\d{1,9}) \[.*==> .*:(?P<next>\d{1,9}) \[",
-    )
-)
 #: From the idle thread to one of the kernel's: what every system does all the time, and what is never recorded where a
 #: filter lets only the switches of some processes through. Of such switches a chain can't be asked.
 OF_ALL = r"(?s)swapper/\d+.*(?:==>|next_comm).*\b(?:kworker/|rcu|ksoftirqd/|migration/|kcompactd|kswapd|irq/)"
@@ -48,16 +39,14 @@ class Chains:
     def add(self, trace: Trace, begin: int = 0) -> tuple[Ints, Ints]:
         """Rows (B,) of pairs of a cpu's neighbouring switches of which the second one, no earlier than row ``begin``,
         leaves another thread than the first one went to: events between them are missing, if the chains tell."""
-        codes, names = trace.names
-        none = np.empty(0, np.int64)
-        if SWITCH not in names:
-            return none, none
-        rows = np.flatnonzero(codes == names.index(SWITCH))
+        rows, said = values(trace, SWITCH, ("prev_pid", "next_pid"))
+        if not len(rows):
+            return rows, rows
         import pyarrow.compute as pc  # most traces have no switches
 
         texts = trace.table["args"].take(pa.array(rows))
         self.of_all = self.of_all or bool(pc.any(pc.match_substring_regex(texts, OF_ALL)).as_py())
-        prev, following = threads_of_switches(texts)
+        prev, following = (numbers(said[name]) for name in ("prev_pid", "next_pid"))
         told = (prev >= 0) & (following >= 0)
         rows, prev, following = rows[told], prev[told], following[told]
         order = np.argsort(trace.cpu[rows], kind="stable")
@@ -75,17 +64,3 @@ def unchained(trace: Trace) -> tuple[Ints, Ints]:
     chains = Chains()
     before, after = chains.add(trace)
     return (before, after) if chains.tell else (before[:0], after[:0])
-
-
-def threads_of_switches(texts: pa.ChunkedArray) -> tuple[Ints, Ints]:
-    """The threads that switches leave and go to (W,); -1 where a text doesn't say."""
-    import pyarrow.compute as pc
-
-    prev, following = np.full(len(texts), -1, np.int64), np.full(len(texts), -1, np.int64)
-    for spelling in SPELLINGS:
-        found = pc.extract_regex(texts, spelling).combine_chunks()
-        valid = found.is_valid().to_numpy(zero_copy_only=False) & (prev < 0)
-        if valid.any():
-            for name, column in (("prev", prev), ("next", following)):
-                column[valid] = found.field(name).filter(pa.array(valid)).cast(pa.int64()).to_numpy()
-    return prev, following

@@ -5,7 +5,7 @@ Axis legend: N positions of a gap, M candidates, T threads.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,18 +39,12 @@ class Beliefs:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A gap's events, one by one (N,): ids, thread ids (-1: nobody knows), times in ns, confidence.
-
-    following (N,): the thread that runs behind a switch, or that is woken; -1 of other events and where nobody knows.
-    """
+    """A gap's events, one by one (N,): ids, thread ids (-1: nobody knows), times in ns, confidence, and which thread
+    follows: the one that a switch goes to or a wakeup wakes (-1: no such event, or nobody knows)."""
 
     gap: Gap
     ids: Ints
     tids: Ints
     times: Ints
     confidence: NDArray[np.float32]
-    following: Ints = field(default_factory=lambda: np.empty(0, np.int64))
-
-    def __post_init__(self) -> None:
-        if not len(self.following):
-            object.__setattr__(self, "following", np.full(len(self.ids), -1, np.int64))
+    following: Ints

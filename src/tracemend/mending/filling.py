@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.losses.switches import SWITCH
 from tracemend.menders.base import Mender
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
@@ -21,6 +20,7 @@ from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
 from tracemend.mending.times import Times, placed, spread
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace
+from tracemend.trace.fields import SWITCH, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
 
 Ints = NDArray[np.int64]
@@ -49,7 +49,7 @@ class Filling:
         seen = entering if entering.any() else np.bincount(ids, minlength=len(vocabulary))
         self.usual: list[int] = np.argsort(-seen, kind="stable")[:3].tolist()
         self.enters_only = bool((phases == ENTER).any()) and not bool((phases == EXIT).any())
-        switched = SWITCH in trace.names[1] and bool(trace.gaps)
+        switched = bool(trace.gaps) and any(kernel_name(n) == SWITCH for n in trace.names[1])
         #: What the scheduler's switches ask of fills, where they were recorded.
         self.scheduled = Scheduled(trace, ids, vocabulary, self.rules, self.usual) if switched else None
 
@@ -77,7 +77,8 @@ class Filling:
         steps = self.times.expected(gap, decoded.ids, beliefs)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
-        return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count)), unmet
+        nobody = np.full(len(tids), -1, np.int64)
+        return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody), unmet
 
     def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
         """As ``fill``, of a cpu whose switches were recorded."""

@@ -27,6 +27,13 @@ from tracemend.trace.pieces import Piece
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Fields of an inferred event by their names, as the kernel has them: each a text, and how sure it is. What nobody can
+#: know is not among them.
+FIELDS = pa.map_(
+    pa.string(),
+    pa.struct([pa.field("value", pa.string(), nullable=False), pa.field("confidence", pa.float32(), nullable=False)]),
+)
+
 #: One row an inferred event, in order of gap and time. ``tid`` is -1 and ``comm`` null for a thread that nothing in
 #: the trace identifies. ``name`` and ``phase`` are as in a trace's events.
 INFERRED = pa.schema(
@@ -39,6 +46,7 @@ INFERRED = pa.schema(
         pa.field("name", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("phase", pa.dictionary(pa.int8(), pa.string()), nullable=False),
         pa.field("confidence", pa.float32(), nullable=False),
+        pa.field("fields", FIELDS, nullable=False),
     ]
 )
 

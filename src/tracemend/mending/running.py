@@ -12,12 +12,11 @@ import bisect
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.losses.switches import SWITCH, threads_of_switches
 from tracemend.mending.beliefs import Filled
 from tracemend.trace.events import INSTANT, Gap, Trace
+from tracemend.trace.fields import SWITCH, numbers, values
 
 Ints = NDArray[np.int64]
 
@@ -40,12 +39,10 @@ class Running:
     """The runs of a trace's threads. ``foreign``: of whose threads not every switch was recorded."""
 
     def __init__(self, trace: Trace) -> None:
-        codes, names = trace.names
-        switches = np.flatnonzero((codes == names.index(SWITCH)) & (trace.phase == INSTANT))
-        prev, following = threads_of_switches(trace.table["args"].take(pa.array(switches)))
+        switches, said = values(trace, SWITCH, ("next_pid",))
         #: Who runs behind each event of the trace (E,).
         self.behind_E = trace.tid.astype(np.int64)
-        self.behind_E[switches] = following
+        self.behind_E[switches] = numbers(said["next_pid"])
         self.trace = trace
         self.whole = True
         begins, ends, tids, cpus = [], [], [], []

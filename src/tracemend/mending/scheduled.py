@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.losses.switches import SWITCH
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
 from tracemend.mending.running import IDLE, UNKNOWN, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
 from tracemend.trace.events import INSTANT, Gap, Trace
+from tracemend.trace.fields import SWITCH, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
 
 if TYPE_CHECKING:
@@ -26,16 +26,15 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-#: What begins and ends an interrupt, or something that runs like one in whatever thread it meets: each kind as ftrace
-#: and as LTTng calls it.
-INTERRUPTS = (
-    ("irq_handler",),
-    ("softirq", "irq_softirq"),
-    ("timer_expire",),
-    ("hrtimer_expire", "timer_hrtimer_expire"),
-)
-#: How their events' names end, and whether they begin or end one.
-ENDS = (("entry", 1), ("exit", -1))
+#: What begins (k) and ends (-k) an interrupt, or something that runs like one in whatever thread it meets.
+INTERRUPTS = {
+    f"{name}_{end}": sign * kind
+    for kind, names in enumerate(
+        (("irq_handler",), ("softirq",), ("timer_expire",), ("hrtimer_expire", "timer_hrtimer_expire")), 1
+    )
+    for name in names
+    for end, sign in (("entry", 1), ("exit", -1))
+}
 #: So many of the interrupts that end may be ones that never began though nothing is missing: with more they aren't asked
 #: to nest.
 ODD = 0.01
@@ -63,12 +62,14 @@ class Scheduled:
         self.rules = rules
         self.usual = np.array(usual, np.int64)
         self.running = Running(trace)
-        self.switch = vocabulary.id(SWITCH, INSTANT)
+        self.switch = OTHER
         self.nesting = np.zeros(len(vocabulary), np.int64)
-        for kind, names in enumerate(INTERRUPTS, 1):
-            for id, sign in [(vocabulary.id(f"{n}_{end}", INSTANT), s) for n in names for end, s in ENDS]:
-                if id != OTHER:
-                    self.nesting[id] = sign * kind
+        for name in trace.names[1]:
+            event = vocabulary.id(name, INSTANT)
+            if event != OTHER:
+                self.nesting[event] = INTERRUPTS.get(kernel_name(name), 0)
+                if kernel_name(name) == SWITCH:
+                    self.switch = event
         self.trace = trace
         self.behind_E, self.ahead_E = self._interrupts(ids)
 

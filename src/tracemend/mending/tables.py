@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.filling import Filling
-from tracemend.mending.mended import HYPOTHESES, INFERRED
+from tracemend.mending.mended import FIELDS, HYPOTHESES, INFERRED
 from tracemend.trace.events import PHASES
 
 
@@ -46,5 +46,6 @@ def inferred_table(run: Filling, parts: Sequence[Filled]) -> pa.Table:
         pa.DictionaryArray.from_arrays(pa.array(name_of[ids], pa.int32()), pa.array(names, pa.string())),
         pa.DictionaryArray.from_arrays(pa.array(phase_of[ids], pa.int8()), pa.array(PHASES, pa.string())),
         pa.array(np.clip(np.concatenate([f.confidence for f in parts]), 0, 1), pa.float32()),
+        pa.array([()] * len(ids), FIELDS),
     ]
     return pa.Table.from_arrays(columns, schema=INFERRED)

@@ -1,8 +1,8 @@
 """The overlay: the inferred events beside the trace, as lines of JSON and as Parquet, each flagged as inferred.
 
 ``overlay.jsonl`` begins with one line that says how the events were made and lists the gaps; every further line is one
-inferred event. ``overlay.parquet`` holds the same rows, with that header in the schema's metadata (without the gaps,
-if there are very many).
+inferred event, its ``fields`` a list of those that are known. ``overlay.parquet`` holds the same rows, with that header
+in the schema's metadata (without the gaps, if there are very many).
 ``hypotheses.parquet``, if any were drawn, holds other fills of the same gaps. None holds a date or a path of the
 writing program's own, so the same seed gives the same bytes.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ import pyarrow.json
 import pyarrow.parquet
 
 from tracemend.errors import OutputError
+from tracemend.mending.mended import FIELDS, INFERRED, Result
 from tracemend.mending.mended import HYPOTHESES as DRAWN
-from tracemend.mending.mended import INFERRED, Result
+from tracemend.outputs.known import Known, flat, known
 from tracemend.untrusted import json_of, json_text
 
 JSONL = "overlay.jsonl"
@@ -35,6 +36,8 @@ NOTE = "inferred events are no evidence"
 
 #: What ``read_overlay`` gives: an inferred event's columns and the flag that it is one.
 OVERLAY = INFERRED.append(pa.field("inferred", pa.bool_(), nullable=False))
+#: A field as lines of JSON have it.
+FIELD = pa.struct([("name", pa.string()), ("value", pa.string()), ("confidence", pa.float32())])
 
 _LINES_AT_ONCE = 1 << 14
 #: Rows of a group of the Parquet files, at least. Of more gaps only the lines of JSON tell: Parquet's readers refuse
@@ -139,29 +142,54 @@ def read_overlay(path: str | Path) -> tuple[dict[str, Any], pa.Table]:
 
 
 def _read_lines(lines: bytes) -> pa.Table:
-    plain = pa.schema(
-        [pa.field(c.name, c.type.value_type if pa.types.is_dictionary(c.type) else c.type) for c in OVERLAY]
-    )
+    plain = {c.name: c.type.value_type if pa.types.is_dictionary(c.type) else c.type for c in OVERLAY}
+    schema = pa.schema(plain | {"fields": pa.list_(FIELD)})
     if not lines:
-        return plain.empty_table()
-    options = pyarrow.json.ParseOptions(explicit_schema=plain, unexpected_field_behavior="error")
-    return pyarrow.json.read_json(pa.BufferReader(lines), parse_options=options)
+        return OVERLAY.empty_table()
+    options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
+    table = pyarrow.json.read_json(pa.BufferReader(lines), parse_options=options)
+    chunks = [_map_of(chunk) for chunk in table["fields"].chunks]
+    at = schema.get_field_index("fields")
+    return table.set_column(at, OVERLAY.field("fields"), pa.chunked_array(chunks, FIELDS))
+
+
+def _map_of(fields: pa.ListArray) -> pa.MapArray:
+    """Lists of fields as the map they are. Raises ValueError where something is missing."""
+    names, *rest = (fields.values.field(i) for i in range(FIELD.num_fields))
+    if fields.null_count or fields.values.null_count or any(part.null_count for part in (names, *rest)):
+        raise ValueError("a field without a name, a value or a confidence")
+    items = pa.StructArray.from_arrays(rest, fields=list(FIELDS.item_type))
+    return pa.MapArray.from_arrays(fields.offsets, names, items, FIELDS)
 
 
 def _rounded(table: pa.Table) -> pa.Table:
     at = table.schema.get_field_index("confidence")
-    four = np.round(table["confidence"].to_numpy().astype(np.float64), 4).astype(np.float32)
-    return table.set_column(at, OVERLAY.field("confidence"), pa.array(four))
+    table = table.set_column(at, OVERLAY.field("confidence"), pa.array(_four(table["confidence"].to_numpy())))
+    starts, names, values, confidence = flat(table)
+    items = pa.StructArray.from_arrays([values, pa.array(_four(confidence))], fields=list(FIELDS.item_type))
+    fields = pa.MapArray.from_arrays(pa.array(starts, pa.int32()), names, items, FIELDS)
+    return table.set_column(table.schema.get_field_index("fields"), OVERLAY.field("fields"), fields)
+
+
+def _four(confidence: np.typing.NDArray[np.floating[Any]]) -> np.typing.NDArray[np.float32]:
+    """To four digits."""
+    return np.round(confidence.astype(np.float64), 4).astype(np.float32)
 
 
 def _lines(inferred: pa.Table) -> Iterator[str]:
     """One line of JSON an event. Put together by hand: a general encoder takes several times as long."""
-    text = cache(json_text)
+    text, spelt = cache(json_text), lru_cache(1 << 16)(_fields)
     confidence = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4)
     columns = [inferred[c].to_pylist() for c in ("gap", "cpu", "time_ns", "tid")]
     strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("comm", "name", "phase")]
-    for gap, cpu, time, tid, comm, name, phase, sure in zip(*columns, *strings, confidence.tolist(), strict=True):
+    rows = zip(*columns, *strings, confidence.tolist(), known(inferred), strict=True)
+    for gap, cpu, time, tid, comm, name, phase, sure, fields in rows:
         yield (
             f'{{"gap": {gap}, "cpu": {cpu}, "time_ns": {time}, "tid": {tid}, "comm": {text(comm)}, '
-            f'"name": {text(name)}, "phase": {text(phase)}, "confidence": {sure}, "inferred": true}}\n'
+            f'"name": {text(name)}, "phase": {text(phase)}, "confidence": {sure}, "fields": {spelt(fields)}, '
+            '"inferred": true}\n'
         )
+
+
+def _fields(fields: tuple[Known, ...]) -> str:
+    return json_text([dict(zip(FIELD.names, field, strict=True)) for field in fields])

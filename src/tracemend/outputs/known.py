@@ -1,0 +1,48 @@
+"""What is known of the fields of inferred events, as outputs take it.
+
+Axis legend: I inferred events, F fields of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise, repeat
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.mending.mended import FIELDS
+
+#: A field's name, its value as text and how sure it is, to four digits.
+Known = tuple[str, str, float]
+
+
+class Flat(NamedTuple):
+    """The fields of some events one behind the other: ``starts`` (I + 1,) says whose they are; the others are (F,)."""
+
+    starts: NDArray[np.int64]
+    names: pa.Array
+    values: pa.Array
+    confidence: NDArray[np.float64]
+
+
+def flat(inferred: pa.Table) -> Flat:
+    """The fields of all events."""
+    column = inferred["fields"]
+    column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], FIELDS)
+    starts = column.offsets.to_numpy().astype(np.int64)
+    first, count = starts[0], starts[-1] - starts[0]
+    items = column.items.slice(first, count)
+    confidence = np.round(items.field("confidence").to_numpy().astype(np.float64), 4)
+    return Flat(starts - first, column.keys.slice(first, count), items.field("value"), confidence)
+
+
+def known(inferred: pa.Table) -> Iterator[tuple[Known, ...]]:
+    """The known fields of each event, in their order."""
+    starts, names, values, confidence = flat(inferred)
+    if not len(names):
+        return repeat((), inferred.num_rows)
+    every = list(zip(names.to_pylist(), values.to_pylist(), confidence.tolist(), strict=True))
+    return (tuple(every[begin:end]) for begin, end in pairwise(starts.tolist()))
