@@ -3,12 +3,12 @@
     python scripts/record_kernel_corpus.py [--out corpus/kernel] [--only NAME ...] [--again] [--seed 0] [--most 30000]
         [--busy CPU ...]
 
-Runs 0 and 1 become complete recordings, OUT/WORKLOAD-RUN.parquet; runs 2 and 3, and all of the workloads that only test,
-pairs that really lost events, OUT/pairs/WORKLOAD-RUN-HOW.parquet, with their truth. Needs root and tracefs. What is there
-already is recorded only --again. Of other people's programs that ran meanwhile the recordings show that they ran, and no
-more (recording/others.py). A recording is refused if anything about it doesn't agree, and ends where a cpu's switches
-don't tell any more who runs there. Some kernels don't trace some idle threads: --busy gives their cpus a thread that runs
-when nothing else does.
+Runs 0 and 1 become complete recordings, OUT/WORKLOAD-RUN.parquet; runs 2 and 3, and all of the workloads that only
+test, pairs that really lost events, OUT/pairs/WORKLOAD-RUN-HOW.parquet, with their truth. Needs root and tracefs. What
+is there already is recorded only --again. Of other people's programs that ran meanwhile the recordings show that they
+ran, and no more (recording/others.py). A recording is refused if anything about it doesn't agree, and ends where a
+cpu's switches don't tell any more who runs there. Some kernels don't trace some idle threads: --busy gives their cpus a
+thread that runs when nothing else does.
 """
 
 import argparse
@@ -62,22 +62,22 @@ def busy(cpus: list[int]) -> Iterator[None]:
 def complete(workload: Workload, run: int, path: Path, most: int) -> str:
     """Record a run without losses; returns what became of it. Raises RecordError."""
     best: tuple[int, Trace, set[int]] | None = None
-    for number in range(1, TRIES + 1):
+    tried = 0
+    while tried < TRIES and not (best and best[0] >= min(most, len(best[1]))):
+        tried += 1
         before = kernel_threads()
         with workload.ready(run) as (command, folder):
             trace = record(command, events="kernel", cwd=folder, quiet=True, timeout=TIMEOUT).trace
         until = whole_until(trace)
         if not trace.gaps and until > (best[0] if best else 0):
             best = until, trace, own(trace, before)
-        if best and best[0] >= min(most, len(best[1])):
-            break
     if not best or best[0] < LEAST:
         raise RecordError(f"{trace.lost} events were lost, whole until event {until}")
     until, trace, mine = best
     shown, may = masked(trace, mine)
     table = shown.table.slice(0, until).filter(pa.array(may[:until])).slice(0, most)
     parquet.write(replace(shown, table=table), path)
-    return f"{len(trace)} events, whole until {until}, {table.num_rows} kept, {number} attempts"
+    return f"{len(trace)} events, whole until {until}, {table.num_rows} kept, {tried} attempts"
 
 
 def shown_of(made: Attempt, before: set[int], until: int, most: int) -> tuple[Pair, Pair]:
@@ -106,7 +106,7 @@ def lossy(workload: Workload, run: int, how: How, path: Path, most: int, seed: i
             shown, kept = shown_of(made, before, until, most)
             if kept.lost and (best is None or len(kept.missing) > len(best[2].missing)):
                 best = made, shown, kept
-        if best and len(best[2].missing) >= FEW or len(log) >= 2 * TRIES:
+        if (best and len(best[2].missing) >= FEW) or len(log) >= 2 * TRIES:
             break
     if not best:
         raise RecordError(f"no pair in {len(log)} attempts: {log[-1]}")
@@ -149,7 +149,9 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=30_000, help="events kept of a recording")
-    parser.add_argument("--busy", type=int, nargs="*", default=[], help="cpus whose idle threads this kernel doesn't trace")
+    parser.add_argument(
+        "--busy", type=int, nargs="*", default=[], help="cpus whose idle threads this kernel doesn't trace"
+    )
     options = parser.parse_args()
     document = tomllib.loads(LIST.read_text())
     found = {w.name: w for w in workloads(LIST)[0]}
