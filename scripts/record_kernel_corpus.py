@@ -36,8 +36,9 @@ ROOT = Path(__file__).parents[1]
 LIST = ROOT / "experiments" / "workloads.toml"
 #: How often a recording is tried before it is given up.
 TRIES = 5
-#: A recording that isn't whole for so many events isn't kept; one with so few gaps only if no other has more.
-LEAST, FEW = 2_000, 3
+#: A recording that isn't whole for so many events isn't kept. One of which fewer can be shown, or with fewer gaps, is kept
+#: only if no other is better.
+LEAST, ENOUGH_EVENTS, ENOUGH_GAPS = 2_000, 5_000, 3
 
 
 def own(trace: Trace, before: set[int]) -> set[int]:
@@ -88,14 +89,19 @@ def shown_of(made: Attempt, before: set[int], until: int, most: int) -> tuple[Pa
     return pair, pairs.head(pair, end) if end < len(pair.complete) else pair
 
 
+def worth(pair: Pair) -> tuple[int, int]:
+    """What is better is greater: enough events first, then gaps."""
+    return min(len(pair.complete), ENOUGH_EVENTS), len(pair.missing)
+
+
 def lossy(workload: Workload, run: int, how: How, path: Path, most: int, seed: int) -> str:
     """Record a pair; returns what became of it. Raises RecordError if none was good enough to keep."""
     seed = zlib.crc32(f"{path.stem} {seed}".encode())
     log: list[dict[str, Any]] = []
     best: tuple[Attempt, Pair, Pair] | None = None
-    for ease in range(TRIES):
+    for lap in range(TRIES):
         before = kernel_threads()
-        for made in attempts(workload, run, how, seed + 100 * ease, TRIES):
+        for made in attempts(workload, run, how, seed + 100 * lap, TRIES):
             if isinstance(made, str):
                 log.append({"refused": made})
                 continue
@@ -104,9 +110,9 @@ def lossy(workload: Workload, run: int, how: How, path: Path, most: int, seed: i
             if made.faults or made.survived < SURVIVE[0] or until < LEAST:
                 continue
             shown, kept = shown_of(made, before, until, most)
-            if kept.lost and (best is None or len(kept.missing) > len(best[2].missing)):
+            if kept.lost and (best is None or worth(kept) > worth(best[2])):
                 best = made, shown, kept
-        if (best and len(best[2].missing) >= FEW) or len(log) >= 2 * TRIES:
+        if (best and worth(best[2]) >= (ENOUGH_EVENTS, ENOUGH_GAPS)) or len(log) >= 2 * TRIES:
             break
     if not best:
         raise RecordError(f"no pair in {len(log)} attempts: {log[-1]}")

@@ -365,11 +365,13 @@ def test_the_command_line_records_pairs(tmp_path: Path) -> None:
 
 @recorders
 @recording
-def test_the_command_line_records_the_machine(tmp_path: Path) -> None:
+def test_the_command_line_records_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "pair"
+    monkeypatch.setitem(tracefs.WHERE_THERE, "kernel", (*tracefs.WHERE_THERE["kernel"], "nowhere/nothing_*"))
     done = run("record", "--pair", "--events", "kernel", "-o", out, "--buffer", "8", "--", "sh", "-c", "ls / | wc")
     assert done.returncode == 0, done.stderr
     lossy, printed = tracemend.read(out / "lossy.parquet"), tracemend.read(out / "lossy.txt")
+    assert "This kernel has no nothing_*: recorded without." in done.stderr
     assert lossy.provenance["of"] == "machine"
     assert [g.count for g in lossy.gaps] == [g.count for g in printed.gaps]
     for column in ("tid", "cpu", "comm", "name", "phase", "args", "ret"):
