@@ -36,8 +36,8 @@ ROOT = Path(__file__).parents[1]
 LIST = ROOT / "experiments" / "workloads.toml"
 #: How often a recording is tried before it is given up.
 TRIES = 5
-#: A recording that isn't whole for so many events isn't kept. One of which fewer can be shown, or with fewer gaps, is kept
-#: only if no other is better.
+#: A recording that isn't whole for so many events isn't kept. One of which fewer can be shown, or with fewer gaps, is
+#: kept only if no other is better.
 LEAST, ENOUGH_EVENTS, ENOUGH_GAPS = 2_000, 5_000, 3
 
 
