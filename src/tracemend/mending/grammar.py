@@ -23,6 +23,8 @@ Ints = NDArray[np.int64]
 
 #: No thread, where one is asked for.
 NOBODY = -1
+#: In a digest, the state of who runs.
+RUNS = 1 << 20
 #: Interrupts within interrupts are a number, the innermost one its last digit; so many digits there are at most.
 BASE, DEEPEST = 8, 6
 
@@ -161,9 +163,10 @@ def _switches(cpu: Cpu, others: int, wanted: bool, current: int) -> int:
 
 
 @compiled
-def _next_ones(i: int, t: int, candidates: Candidates, cpu: Cpu, needs_T: Ints, found: Ints) -> int:
+def _next_ones(i: int, own: tuple[int, Ints], candidates: Candidates, cpu: Cpu, needs_T: Ints, found: Ints) -> int:
     """Who may run behind a switch at position i, into ``found``: the likeliest, whoever has something to do, whoever
-    runs behind the gap, and the unknown thread."""
+    runs behind the gap, and the unknown thread. own: whom it leaves, and the threads' ids (T,)."""
+    leaves, tids = own
     N, T = candidates.threads.shape
     n = 0
     if i + 1 < N:
@@ -172,7 +175,7 @@ def _next_ones(i: int, t: int, candidates: Candidates, cpu: Cpu, needs_T: Ints, 
             listed = False
             for j in range(n):
                 listed |= found[j] == k
-            if not listed and (k == 0 or k == cpu.end or needs_T[k] > 0):
+            if not listed and (k in (0, cpu.end) or needs_T[k] > 0):
                 found[n] = k
                 n += 1
     elif cpu.end == NOBODY:
@@ -184,7 +187,8 @@ def _next_ones(i: int, t: int, candidates: Candidates, cpu: Cpu, needs_T: Ints, 
                 n += 1
     m = 0
     for j in range(n):
-        if found[j] != t and cpu.able[i + 1, found[j]]:
+        same = found[j] == leaves or (leaves and tids[found[j]] == tids[leaves])
+        if not same and cpu.able[i + 1, found[j]]:
             found[m] = found[j]
             m += 1
     return m
@@ -245,7 +249,7 @@ def search(
     """The likeliest fill by beam search, and who runs behind each event (N,); False where none is possible."""
     N, M = candidates.events.shape
     T = len(threads.begin)
-    many = M + 8 + len(usual)
+    many = M + 2 + len(usual) + np.count_nonzero(cpu.nesting)
     row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     ints = np.empty((7, width), np.int64)
@@ -324,38 +328,26 @@ def search(
                     if t != now:
                         score += candidates.log_t[i, t] - (candidates.log_t[i, now] if now != NOBODY else 0.0)
                     sure = min(1.0, own.p[k] / allowed)
-                    if event == cpu.switch:
-                        for f in next_ones[: _next_ones(i, t, candidates, cpu, needs_T, next_ones)]:
-                            if threads.tids[f] == threads.tids[t] and t:
-                                continue
-                            wanted = (
-                                cpu.end != NOBODY
-                                and cpu.end != f
-                                and (needs > 0 if cpu.end == t else needs_T[cpu.end] > 0)
-                            )
-                            if least + _switches(cpu, still - (needs_T[f] > 0), wanted, f) > left:
-                                continue
-                            more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
-                            at, n = _place(ways, n, score + more, digest + _mixed(f, 1 << 20))
-                            if at >= 0:
-                                ways.score[at], ways.p[at], ways.sure[at] = score + more, own.p[k], sure
-                                ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
-                                ways.after[at], ways.following[at] = after, f
-                                ways.stack[at], ways.digest[at] = stack_after, digest + _mixed(f, 1 << 20)
-                        continue
-                    if not cpu.able[i + 1, t]:
-                        continue
-                    wanted = cpu.end != NOBODY and cpu.end != t and needs_T[cpu.end] > 0
-                    if least + _switches(cpu, still - (needs > 0), wanted, t) > left:
-                        continue
-                    more = candidates.log_t[i + 1, t] if i + 1 < N else 0.0
-                    at, n = _place(ways, n, score + more, digest + _mixed(t, 1 << 20))
-                    if at >= 0:
-                        ways.score[at], ways.p[at] = score + more, own.p[k]
-                        ways.sure[at] = sure if state >= 0 or stack else own.p[k]
-                        ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
-                        ways.after[at], ways.following[at] = after, t
-                        ways.stack[at], ways.digest[at] = stack_after, digest + _mixed(t, 1 << 20)
+                    switches = event == cpu.switch
+                    if switches:
+                        many_next = _next_ones(i, (t, threads.tids), candidates, cpu, needs_T, next_ones)
+                    else:
+                        next_ones[0], many_next = t, int(cpu.able[i + 1, t])
+                    for f in next_ones[:many_next]:
+                        wants = needs if f == t else needs_T[f]
+                        awaited = needs if cpu.end == t else needs_T[max(0, cpu.end)]
+                        wanted = cpu.end not in (NOBODY, f) and awaited > 0
+                        if least + _switches(cpu, still - (wants > 0), wanted, f) > left:
+                            continue
+                        more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
+                        leads = digest + _mixed(f, RUNS)
+                        at, n = _place(ways, n, score + more, leads)
+                        if at >= 0:
+                            ways.score[at], ways.p[at] = score + more, own.p[k]
+                            ways.sure[at] = sure if state >= 0 or stack or switches else own.p[k]
+                            ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
+                            ways.after[at], ways.following[at] = after, f
+                            ways.stack[at], ways.digest[at] = stack_after, leads
         if n == 0:
             return False, best, who
         for j in range(n):

@@ -12,19 +12,22 @@ import bisect
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Filled
 from tracemend.trace.events import INSTANT, Gap, Trace
-from tracemend.trace.fields import SWITCH, numbers, values
+from tracemend.trace.fields import SWITCH, WAKEUPS, numbers, values
 
 Ints = NDArray[np.int64]
 
 #: The thread that a cpu runs when it has nothing to do, and one that nobody knows.
 IDLE, UNKNOWN = 0, -1
-#: Where more of the switches than this contradict the one before, not all were recorded: a filter let only those of
-#: some processes through. Who runs between two switches to other processes' threads is then not known.
-FILTERED = 0.01
+
+#: What a thread was last seen to do: to run, to become ready to run, or to begin to wait.
+RUNS, READY, WAITING = 1, 2, 3
+#: If more of the switches than this contradict the event before, not all were recorded.
+FILTERED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +39,20 @@ class Edges:
 
 
 class Running:
-    """The runs of a trace's threads. ``foreign``: of whose threads not every switch was recorded."""
+    """The runs of a trace's threads, and what each was last seen to do.
+
+    ``whole``: whether all switches of the machine were recorded, as far as they survived.
+    """
 
     def __init__(self, trace: Trace) -> None:
-        switches, said = values(trace, SWITCH, ("next_pid",))
+        switches, said = values(trace, SWITCH, ("prev_pid", "next_pid", "prev_state"))
+        prev, following = numbers(said["prev_pid"]), numbers(said["next_pid"])
         #: Who runs behind each event of the trace (E,).
         self.behind_E = trace.tid.astype(np.int64)
-        self.behind_E[switches] = numbers(said["next_pid"])
+        self.behind_E[switches] = following
         self.trace = trace
-        self.whole = True
         begins, ends, tids, cpus = [], [], [], []
-        pairs = broken = 0
+        broken = 0
         for cpu, rows in trace.streams.items():
             known = np.ones(len(rows), bool)  # between an event and the next one nothing is missing
             known[[b - 1 for b in trace.breaks(cpu) if b > 0]] = False
@@ -54,18 +60,52 @@ class Running:
                 known[-1] = False
             who = self.behind_E[rows]
             misfit = known[:-1] & (who[:-1] != trace.tid[rows[1:]])
-            pairs += int(known.sum())
             broken += int(misfit.sum())
             time = trace.time_ns[rows]
             begins.append(time[:-1][known[:-1]])
             ends.append(time[1:][known[:-1]])
             tids.append(who[:-1][known[:-1]])
             cpus.append(np.full(len(begins[-1]), cpu, np.int64))
-        self.whole = broken <= FILTERED * max(1, len(switches))
-        self._own = None if self.whole else np.unique(trace.tid[trace.phase != INSTANT])
+        own = np.unique(trace.tid[trace.phase != INSTANT])
+        # a filter lets through the switches of the threads whose calls it lets through, and no others
+        others = ~np.isin(prev, own) & ~np.isin(following, own)
+        self.whole = bool(others.any()) and broken <= FILTERED * len(switches)
+        self._own = None if self.whole else own
         self._runs = _merged(*(np.concatenate(c) if c else np.empty(0, np.int64) for c in (tids, cpus, begins, ends)))
         self._starts = {int(t): i for t, i in zip(*np.unique(self._runs[:, 0], return_index=True), strict=True)}
         self._by_thread: dict[int, list[tuple[int, int, int]]] = {}
+        #: By thread, when it was seen to become ready, to run, or to wait, and which of it.
+        self._changes = self._known_changes(switches, prev, following, said["prev_state"])
+
+    def _known_changes(
+        self, switches: Ints, prev: Ints, following: Ints, states: pa.StringArray
+    ) -> dict[int, tuple[Ints, Ints]]:
+        """By thread, when it was seen to become ready, to run, or to wait, and which of it."""
+        import pyarrow.compute as pc
+
+        ready = pc.starts_with(states, "R").fill_null(False).to_numpy(zero_copy_only=False)
+        parts = [(prev, switches, np.where(ready, READY, WAITING)), (following, switches, np.full(len(switches), RUNS))]
+        for name in WAKEUPS:
+            rows, said = values(self.trace, name, ("pid",))
+            parts.append((numbers(said["pid"]), rows, np.full(len(rows), READY)))
+        tids, rows, kinds = (np.concatenate(c) for c in zip(*parts, strict=True))
+        order = np.lexsort((rows, self.trace.time_ns[rows], tids))
+        tids, times, kinds = tids[order], self.trace.time_ns[rows[order]], kinds[order]
+        starts = np.flatnonzero(np.diff(tids, prepend=-2))
+        return {
+            int(tids[a]): (times[a:b], kinds[a:b])
+            for a, b in zip(starts, np.append(starts[1:], len(tids)), strict=True)
+        }
+
+    def readiness(self, gap: Gap, tids: Ints, times: Ints) -> Ints:
+        """What is known of each thread at each position (N, T): READY, RUNS, WAITING, or 0."""
+        found = np.zeros((len(times), len(tids)), np.int64)
+        for t, tid in enumerate(tids.tolist()):
+            if tid > IDLE and tid in self._changes:
+                when, kinds = self._changes[tid]
+                at = np.searchsorted(when, times, "right") - 1
+                found[:, t] = np.where(at >= 0, kinds[at], 0)
+        return found
 
     def foreign(self, tids: Ints) -> NDArray[np.bool_]:
         """Which of some threads are of those whose switches weren't all recorded."""
@@ -80,8 +120,8 @@ class Running:
         return Edges(max(UNKNOWN, before), max(UNKNOWN, behind))
 
     def able(self, gap: Gap, tids: Ints, times: Ints) -> NDArray[np.bool_]:
-        """Who may run here up to each position of a gap, and from the last one to its end (N + 1, T): whoever isn't known
-        to run elsewhere at any moment since the position before. times (N,): of the positions, in ns."""
+        """Who may run here up to each position of a gap, and from the last one to its end (N + 1, T): whoever isn't
+        known to run elsewhere at any moment since the position before. times (N,): of the positions, in ns."""
         edges = np.concatenate([[gap.begin_ns], times, [gap.end_ns]])
         able, skipped = np.ones((len(times) + 1, len(tids)), bool), self.foreign(tids)
         for t, tid in enumerate(tids.tolist()):

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.beliefs import Beliefs
 from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
-from tracemend.mending.running import IDLE, UNKNOWN, Running
+from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
 from tracemend.trace.events import INSTANT, Gap, Trace
-from tracemend.trace.fields import SWITCH, kernel_name
+from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
 
 if TYPE_CHECKING:
     from tracemend.mending.grammar import Cpu
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 #: What begins (k) and ends (-k) an interrupt, or something that runs like one in whatever thread it meets.
 INTERRUPTS = {
@@ -35,11 +36,14 @@ INTERRUPTS = {
     for name in names
     for end, sign in (("entry", 1), ("exit", -1))
 }
-#: So many of the interrupts that end may be ones that never began though nothing is missing: with more they aren't asked
-#: to nest.
+#: So many of the interrupts that end may be ones that never began though nothing is missing: with more they needn't
+#: nest.
 ODD = 0.01
 #: The least that is believed of a thread: who runs is mostly known from the edges and from switches.
 LEAST = 0.02
+#: The belief in the unknown thread counts so much of what is said; that a thread is known to be ready speaks for it,
+#: and that it is known to wait against it, by these logarithms.
+UNNAMED, READIER, WAITS = 0.05, 1.0, 2.0
 #: Ways that are followed at once.
 WIDTH = 12
 
@@ -63,11 +67,14 @@ class Scheduled:
         self.usual = np.array(usual, np.int64)
         self.running = Running(trace)
         self.switch = OTHER
+        #: Which events (V,) are wakeups.
+        self.wakes = np.zeros(len(vocabulary), bool)
         self.nesting = np.zeros(len(vocabulary), np.int64)
         for name in trace.names[1]:
             event = vocabulary.id(name, INSTANT)
             if event != OTHER:
                 self.nesting[event] = INTERRUPTS.get(kernel_name(name), 0)
+                self.wakes[event] = kernel_name(name) in WAKEUPS
                 if kernel_name(name) == SWITCH:
                     self.switch = event
         self.trace = trace
@@ -101,13 +108,7 @@ class Scheduled:
         wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
         threads, unmet = drop_impossible(wanted, len(nominal))
         table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-        import os
-
-        A, B, LEAST, W = map(float, os.environ.get("TP", "1 .05 .02 1").split())
-        t_ = table.astype(np.float64)
-        t_[:, 1:] += A * t_[:, :1]
-        t_[:, 0] *= B
-        log_t = W * np.log(np.maximum(t_, LEAST))
+        log_t = self._weighed(gap, table, threads, nominal)
         candidates = Candidates(
             np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
         )
@@ -124,8 +125,46 @@ class Scheduled:
         sure[told] = np.maximum(best.p, best.sure)[told]
         runs = threads.tids[following]
         following = np.where(best.ids == self.switch, runs, UNKNOWN)
+        self._wake(gap, best.ids, following, nominal)
         who = np.append(threads.tids[best.threads], runs[-1])
         return Way(Decoded(best.ids, best.threads, sure), threads, who, following), unmet
+
+    def _weighed(self, gap: Gap, threads_NT: Floats, threads: Threads, nominal: Ints) -> NDArray[np.float64]:
+        """The logarithm of what is believed of each thread at each position (N, T), with what is known of them.
+
+        A belief in the unknown thread says that nobody knows, which is no reason against any other.
+        """
+        table = threads_NT.astype(np.float64)
+        table[:, 1:] += table[:, :1]
+        table[:, 0] *= UNNAMED
+        known = self.running.readiness(gap, threads.tids, nominal)
+        believed: NDArray[np.float64] = (
+            np.log(np.maximum(table, LEAST)) + READIER * (known == READY) - WAITS * (known == WAITING)
+        )
+        return believed
+
+    def _wake(self, gap: Gap, ids: Ints, following: Ints, nominal: Ints) -> None:
+        """Say whom wakeups wake: whoever waited when the fill began and runs in it or behind it, in that order, by the
+        last wakeup before that wakes nobody yet. ``following`` has the switches' threads and gets those of wakeups."""
+        wakeups = np.flatnonzero(self.wakes[ids])
+        if not len(wakeups):
+            return
+        switches = np.flatnonzero(following != UNKNOWN)
+        tids = np.unique(following[switches])
+        state = dict(zip(tids.tolist(), self.running.readiness(gap, tids, nominal[:1])[0].tolist(), strict=True))
+        awake: set[int] = set()
+        free = wakeups.tolist()
+        for at in switches.tolist():
+            tid = int(following[at])
+            if tid <= IDLE or tid in awake:
+                continue
+            awake.add(tid)
+            if state[tid] == WAITING and (before := [w for w in free if w < at]):
+                # a thread is first said to be waking, then to be awake
+                last = before[-1]
+                for w in (last, last - 1) if last - 1 in before and ids[last - 1] != ids[last] else (last,):
+                    following[w] = tid
+                    free.remove(w)
 
     def times(self, gap: Gap, times: Ints, nominal: Ints, who: Ints) -> Ints:
         """The times (N,) of a fill if everybody may run then, else the nominal ones, by which it was found."""
@@ -166,7 +205,7 @@ class Scheduled:
 
 
 def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu]]:
-    """What is asked of a fill, and less of it each time: what lies elsewhere may be wrong, or there is no room for all."""
+    """What is asked of a fill, and less of it each time: there may be no room for all of it."""
     from tracemend.mending.grammar import NOBODY
 
     yield threads, cpu
