@@ -84,6 +84,7 @@ class Filling:
         """As ``fill``, of a cpu whose switches were recorded."""
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
+        steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, nominal)
         times = scheduled.times(gap, times, nominal, way.who)
         confidence = self.confidence(way.decoded.confidence, len(nominal))

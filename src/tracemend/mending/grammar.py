@@ -70,10 +70,10 @@ def nested(kinds: Ints, breaks: NDArray[np.bool_]) -> tuple[Ints, int]:
             stack, seen = 0, False
         if kinds[i]:
             stack = nest(stack, kinds[i])
+            seen = seen or kinds[i] > 0
             if stack < 0:
                 stack = 0
                 wrong += seen
-            seen = seen or stack == 0
         stacks[i] = stack
     return stacks, wrong
 

@@ -75,6 +75,7 @@ class Running:
         self._starts = {int(t): i for t, i in zip(*np.unique(self._runs[:, 0], return_index=True), strict=True)}
         self._by_thread: dict[int, list[tuple[int, int, int]]] = {}
         #: By thread, when it was seen to become ready, to run, or to wait, and which of it.
+        self._lasts = self._durations(switches)
         self._changes = self._known_changes(switches, prev, following, said["prev_state"])
 
     def _known_changes(
@@ -96,6 +97,29 @@ class Running:
             int(tids[a]): (times[a:b], kinds[a:b])
             for a, b in zip(starts, np.append(starts[1:], len(tids)), strict=True)
         }
+
+    def _durations(self, switches: Ints) -> dict[int, float]:
+        """By thread, how long it takes on average from a switch to it to the next event of the cpu, in ns; UNKNOWN: of
+        any thread. The mean, not the median: the rare long runs are what the time goes into."""
+        step = np.full(len(self.trace), -1, np.int64)
+        for cpu, rows in self.trace.streams.items():
+            own = np.diff(self.trace.time_ns[rows])
+            own[[b - 1 for b in self.trace.breaks(cpu) if 0 < b < len(rows)]] = -1
+            step[rows[:-1]] = own
+        took, to = step[switches], self.behind_E[switches]
+        took, to = took[took >= 0], to[took >= 0]
+        if not len(took):
+            return {}
+        tids, at, runs = np.unique(to, return_inverse=True, return_counts=True)
+        usual = float(took.mean())
+        means = (np.bincount(at, took) + usual) / (runs + 1)
+        return {UNKNOWN: usual, **dict(zip(tids.tolist(), means.tolist(), strict=True))}
+
+    def lasts(self, tids: Ints) -> NDArray[np.float64]:
+        """How long it usually takes from a switch to each of these threads to the next event, in ns, NaN where nobody
+        knows."""
+        usual = self._lasts.get(UNKNOWN, np.nan)
+        return np.array([self._lasts.get(t, usual) for t in tids.tolist()])
 
     def readiness(self, gap: Gap, tids: Ints, times: Ints) -> Ints:
         """What is known of each thread at each position (N, T): READY, RUNS, WAITING, or 0."""

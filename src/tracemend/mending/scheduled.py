@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Beliefs
 from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
+from tracemend.mending.habits import Habits
 from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
@@ -38,7 +39,7 @@ INTERRUPTS = {
 }
 #: So many of the interrupts that end may be ones that never began though nothing is missing: with more they needn't
 #: nest.
-ODD = 0.01
+ODD = 0.05
 #: The least that is believed of a thread: who runs is mostly known from the edges and from switches.
 LEAST = 0.02
 #: The belief in the unknown thread counts so much of what is said; that a thread is known to be ready speaks for it,
@@ -63,9 +64,10 @@ class Scheduled:
     """What a trace's switches and interrupts ask of its fills. ids (E,): of the trace's events."""
 
     def __init__(self, trace: Trace, ids: Ints, vocabulary: Vocabulary, rules: Rules, usual: Sequence[int]) -> None:
-        self.rules = rules
+        self.ids, self.rules = ids, rules
         self.usual = np.array(usual, np.int64)
         self.running = Running(trace)
+        self.habits = Habits(trace, ids, len(vocabulary))
         self.switch = OTHER
         #: Which events (V,) are wakeups.
         self.wakes = np.zeros(len(vocabulary), bool)
@@ -77,6 +79,9 @@ class Scheduled:
                 self.wakes[event] = kernel_name(name) in WAKEUPS
                 if kernel_name(name) == SWITCH:
                     self.switch = event
+        for kind in set(np.abs(self.nesting).tolist()):
+            if not {kind, -kind} <= set(self.nesting.tolist()):  # the one is recorded without the other
+                self.nesting[np.abs(self.nesting) == kind] = 0
         self.trace = trace
         self.behind_E, self.ahead_E = self._interrupts(ids)
 
@@ -108,7 +113,7 @@ class Scheduled:
         wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
         threads, unmet = drop_impossible(wanted, len(nominal))
         table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-        log_t = self._weighed(gap, table, threads, nominal)
+        log_t = self._weighed(gap, table, threads, nominal) + self.habits.of(threads.tids, beliefs)
         candidates = Candidates(
             np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
         )
@@ -165,6 +170,14 @@ class Scheduled:
                 for w in (last, last - 1) if last - 1 in before and ids[last - 1] != ids[last] else (last,):
                     following[w] = tid
                     free.remove(w)
+
+    def steps(self, gap: Gap, steps: NDArray[np.float64], way: Way) -> NDArray[np.float64]:
+        """Steps (N + 1,), those behind switches by who runs then."""
+        edges = self.running.edges(gap)
+        first = gap.before is not None and int(self.ids[gap.before]) == self.switch
+        behind = np.append(edges.before if first else UNKNOWN, way.following)
+        lasts = self.running.lasts(behind)
+        return np.where((behind != UNKNOWN) & ~np.isnan(lasts), lasts, steps)
 
     def times(self, gap: Gap, times: Ints, nominal: Ints, who: Ints) -> Ints:
         """The times (N,) of a fill if everybody may run then, else the nominal ones, by which it was found."""
