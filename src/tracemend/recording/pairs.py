@@ -240,13 +240,25 @@ def head(pair: Pair, most: int) -> Pair:
     for rows in pair.complete.streams.values():
         survivors = rows[(gap_C[rows] < 0) & (rows < most)]
         kept_C[rows[rows <= survivors.max(initial=-1)]] = True
-    whole = [g for g, rows in enumerate(pair.missing) if len(rows) and kept_C[rows].all()]
-    number = np.full(len(pair.missing) + 1, -2)  # the last one stands for "survived"
-    number[whole], number[-1] = np.arange(len(whole)), -1
-    kept_C &= number[gap_C] >= -1
+    whole = [len(rows) > 0 and kept_C[rows].all() for rows in pair.missing]
+    return only(pair, kept_C & np.array([*whole, True])[gap_C])  # the last one stands for "survived"
+
+
+def only(pair: Pair, kept_C: NDArray[np.bool_]) -> Pair:
+    """The pair of these events of its complete trace (C,) alone; the surviving ones get the complete trace's times.
+
+    A gap has lost what is left of what it lost, and states as many; one of which nothing is left is none.
+    """
+    gap_C = _gap_column(pair)[kept_C]
+    left = np.bincount(gap_C + 1, minlength=len(pair.missing) + 1)[1:]
+    number = np.append(np.cumsum(left > 0) - 1, -1)  # the last one stands for "survived"
     complete = replace(pair.complete, table=pair.complete.table.filter(pa.array(kept_C)))
-    stated = [(g.cpu, g.known, g.count) for g in (pair.lossy.gaps[n] for n in whole)]
-    return _from_column(complete, number[gap_C[kept_C]].astype(np.int32), stated)
+    stated = [
+        (gap.cpu, gap.known, None if gap.count is None else gap.count - len(rows) + n)
+        for gap, rows, n in zip(pair.lossy.gaps, pair.missing, left.tolist(), strict=True)
+        if n
+    ]
+    return _from_column(complete, number[gap_C].astype(np.int32), stated)
 
 
 def refuse_existing(folder: Path, force: bool) -> None:
