@@ -139,9 +139,10 @@ LAYOUT: dict[str, tuple[str, list[tuple[str, str, str]]]] = {
     "page_fault_kernel": ("x86_exceptions_page_fault_kernel", FAULT),
 }
 #: What is read by ``trace.fields``, by the kernel's names: texts may hold anything, commands above all.
-READ = tuple(
-    "prev_comm prev_pid prev_state next_comm next_pid comm pid target_cpu orig_cpu dest_cpu child_comm child_pid filename "
-    "old_pid irq name ret vec".split()
+READ = (
+    *("prev_comm", "prev_pid", "prev_state", "next_comm", "next_pid"),
+    *("comm", "pid", "target_cpu", "orig_cpu", "dest_cpu", "child_comm", "child_pid", "filename", "old_pid"),
+    *("irq", "name", "ret", "vec"),
 )
 #: Arguments of some calls: (name, type, which one of the six).
 ARGUMENTS = {
