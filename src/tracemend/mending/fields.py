@@ -161,7 +161,9 @@ class _Filling:
         if SWITCH in self.there:
             self._usual("prev_state", SWITCH, self.threads)
             events = self._inferred(SWITCH)
-            self._thread("next_pid", "next_comm", events, self.decided[events], np.ones(len(events)))
+            following, sure = self.decided[events], np.ones(len(events))
+            self._say("next_pid", events, following, sure)
+            self._say_name("next_comm", events, following, sure)
         if self.there & {*WAKEUPS, MIGRATION, FORK}:
             self._wakeups()
         self._usual("filename", EXECUTED, self.threads)
@@ -213,7 +215,11 @@ class _Filling:
             (moving, pid.at(line.latest(waking))),
         ):
             events = self._settle(line, which, pid, near)
-            self._thread("pid", "comm", events, pid.known[events], pid.sure[events])
+            tids, sure = pid.known[events], pid.sure[events]
+            self._say("pid", events, tids, sure)
+            # who was just born is called as its parent
+            own = self.all.tids[events] if which is new else tids
+            self._say_name("comm", events, own, np.ones(len(own)) if which is new else sure)
         events = self._settle(line, forking, child, pid.at(line.latest(new, ahead=True)))
         self._say("child_pid", events, child.known[events], child.sure[events])
         before, behind = self._where(pid)
@@ -301,11 +307,6 @@ class _Filling:
         known = self.fields.names.known
         texts = pa.array([*known, *(f"swapper/{cpu}" for cpu in cpus.tolist())], pa.string())
         self._say(name, events, np.where(tids == 0, len(known) + cpu, codes), sure, texts)
-
-    def _thread(self, pid: str, comm: str, events: Ints, tids: Ints, sure: Floats) -> None:
-        """Say another thread and what it is called then."""
-        self._say(pid, events, tids, sure)
-        self._say_name(comm, events, tids, sure)
 
     def _named(self, number: str, name: str, which: Bools, field: Known, *rules: Known) -> None:
         """Say a number, and the name that goes with it most of the time."""
