@@ -3,12 +3,12 @@
     python scripts/record_kernel_corpus.py [--out corpus/kernel] [--only NAME ...] [--again] [--seed 0] [--most 30000]
         [--busy CPU ...]
 
-Runs 0 and 1 become complete recordings, OUT/WORKLOAD-RUN.parquet; runs 2 and 3, and all of the workloads that only test,
-pairs that really lost events, OUT/pairs/WORKLOAD-RUN-HOW.parquet, with their truth. Needs root and tracefs. What is there
-already is recorded only --again. Of other people's programs that ran meanwhile the recordings show that they ran, and no
-more (recording/others.py). A recording is refused if anything about it doesn't agree, and ends where a cpu's switches
-don't tell any more who runs there. Some kernels don't trace some idle threads: --busy gives their cpus a thread that runs
-when nothing else does.
+Runs 0 and 1 become complete recordings, OUT/WORKLOAD-RUN.parquet; runs 2 and 3, and all of the workloads that only
+test, pairs that really lost events, OUT/pairs/WORKLOAD-RUN-HOW.parquet, with their truth. Needs root and tracefs. What
+is there already is recorded only --again. Of other people's programs that ran meanwhile the recordings show that they
+ran, and no more (recording/others.py). A recording is refused if anything about it doesn't agree, and ends where a
+cpu's switches don't tell any more who runs there. Some kernels don't trace some idle threads: --busy gives their cpus a
+thread that runs when nothing else does.
 """
 
 import argparse
@@ -36,8 +36,9 @@ ROOT = Path(__file__).parents[1]
 LIST = ROOT / "experiments" / "workloads.toml"
 #: How often a recording is tried before it is given up.
 TRIES = 5
-#: A recording that isn't whole for so many events isn't kept; one with so few gaps only if no other has more.
-LEAST, FEW = 2_000, 3
+#: A recording that isn't whole for so many events isn't kept. One of which fewer can be shown, or with fewer gaps, is
+#: kept only if no other is better.
+LEAST, ENOUGH_EVENTS, ENOUGH_GAPS = 2_000, 5_000, 3
 
 
 def own(trace: Trace, before: set[int]) -> set[int]:
@@ -62,22 +63,22 @@ def busy(cpus: list[int]) -> Iterator[None]:
 def complete(workload: Workload, run: int, path: Path, most: int) -> str:
     """Record a run without losses; returns what became of it. Raises RecordError."""
     best: tuple[int, Trace, set[int]] | None = None
-    for number in range(1, TRIES + 1):
+    tried = 0
+    while tried < TRIES and not (best and best[0] >= min(most, len(best[1]))):
+        tried += 1
         before = kernel_threads()
         with workload.ready(run) as (command, folder):
             trace = record(command, events="kernel", cwd=folder, quiet=True, timeout=TIMEOUT).trace
         until = whole_until(trace)
         if not trace.gaps and until > (best[0] if best else 0):
             best = until, trace, own(trace, before)
-        if best and best[0] >= min(most, len(best[1])):
-            break
     if not best or best[0] < LEAST:
         raise RecordError(f"{trace.lost} events were lost, whole until event {until}")
     until, trace, mine = best
     shown, may = masked(trace, mine)
     table = shown.table.slice(0, until).filter(pa.array(may[:until])).slice(0, most)
     parquet.write(replace(shown, table=table), path)
-    return f"{len(trace)} events, whole until {until}, {table.num_rows} kept, {number} attempts"
+    return f"{len(trace)} events, whole until {until}, {table.num_rows} kept, {tried} attempts"
 
 
 def shown_of(made: Attempt, before: set[int], until: int, most: int) -> tuple[Pair, Pair]:
@@ -88,14 +89,19 @@ def shown_of(made: Attempt, before: set[int], until: int, most: int) -> tuple[Pa
     return pair, pairs.head(pair, end) if end < len(pair.complete) else pair
 
 
+def worth(pair: Pair) -> tuple[int, int]:
+    """What is better is greater: enough events first, then gaps."""
+    return min(len(pair.complete), ENOUGH_EVENTS), len(pair.missing)
+
+
 def lossy(workload: Workload, run: int, how: How, path: Path, most: int, seed: int) -> str:
     """Record a pair; returns what became of it. Raises RecordError if none was good enough to keep."""
     seed = zlib.crc32(f"{path.stem} {seed}".encode())
     log: list[dict[str, Any]] = []
     best: tuple[Attempt, Pair, Pair] | None = None
-    for ease in range(TRIES):
+    for lap in range(TRIES):
         before = kernel_threads()
-        for made in attempts(workload, run, how, seed + 100 * ease, TRIES):
+        for made in attempts(workload, run, how, seed + 100 * lap, TRIES):
             if isinstance(made, str):
                 log.append({"refused": made})
                 continue
@@ -104,9 +110,9 @@ def lossy(workload: Workload, run: int, how: How, path: Path, most: int, seed: i
             if made.faults or made.survived < SURVIVE[0] or until < LEAST:
                 continue
             shown, kept = shown_of(made, before, until, most)
-            if kept.lost and (best is None or len(kept.missing) > len(best[2].missing)):
+            if kept.lost and (best is None or worth(kept) > worth(best[2])):
                 best = made, shown, kept
-        if best and len(best[2].missing) >= FEW or len(log) >= 2 * TRIES:
+        if (best and worth(best[2]) >= (ENOUGH_EVENTS, ENOUGH_GAPS)) or len(log) >= 2 * TRIES:
             break
     if not best:
         raise RecordError(f"no pair in {len(log)} attempts: {log[-1]}")
@@ -149,7 +155,9 @@ def main() -> None:
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, default=30_000, help="events kept of a recording")
-    parser.add_argument("--busy", type=int, nargs="*", default=[], help="cpus whose idle threads this kernel doesn't trace")
+    parser.add_argument(
+        "--busy", type=int, nargs="*", default=[], help="cpus whose idle threads this kernel doesn't trace"
+    )
     options = parser.parse_args()
     document = tomllib.loads(LIST.read_text())
     found = {w.name: w for w in workloads(LIST)[0]}

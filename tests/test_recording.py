@@ -40,6 +40,7 @@ from tracemend.recording import (
     available,
     corpus,
     lttng,
+    others,
     pages,
     pairs,
     perf,
@@ -136,17 +137,22 @@ def test_of_the_machine_each_cpu_has_a_story_without_a_hole() -> None:
     assert {names[row] for row in mine.threads.get(other, ())} <= {"sched_switch"}
     assert {"sched_waking", "softirq_entry", "hrtimer_expire_entry"} <= set(trace.table["name"].to_pylist())
     found = switches(trace)
-    # a machine's agent may be hidden from tracing: it is switched to and never from
-    untraced = {None, *(now for *_, now in found)} - {prev for _, _, prev, _ in found}
+    # a machine may have threads that its kernel doesn't trace: they are switched to and never from
+    left = {(prev, cpu if prev == 0 else -1) for _, cpu, prev, _ in found}
+    torn = 0
     for cpu, rows in trace.streams.items():
         runs = None
         by_row = {row: (prev, now) for row, of, prev, now in found if of == cpu}
         assert by_row
         for row in rows.tolist():
-            assert runs in untraced or runs == trace.tid[row]
+            if runs is not None and (runs, cpu if runs == 0 else -1) in left:
+                assert runs == trace.tid[row]
+            elif runs is not None and runs != trace.tid[row]:
+                torn += 1
             if row in by_row:
                 assert by_row[row][0] == trace.tid[row]
                 runs = by_row[row][1]
+    assert (others.whole_until(trace) == len(trace)) == (not torn)
     # the recorder is seen to run, not what it does
     assert {trace.table["phase"][int(row)].as_py() for row in trace.threads[own]} == {"instant"}
 
@@ -355,6 +361,27 @@ def test_the_command_line_records_pairs(tmp_path: Path) -> None:
     (out / "mine").touch()
     refused = run("record", "--pair", "--force", "-o", str(out), "--", "true")
     assert (refused.returncode, "holds mine" in refused.stderr) == (1, True)
+
+
+@recorders
+@recording
+def test_the_command_line_records_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "pair"
+    monkeypatch.setitem(tracefs.WHERE_THERE, "kernel", (*tracefs.WHERE_THERE["kernel"], "nowhere/nothing_*"))
+    done = run("record", "--pair", "--events", "kernel", "-o", out, "--buffer", "8", "--", "sh", "-c", "ls / | wc")
+    assert done.returncode == 0, done.stderr
+    lossy, printed = tracemend.read(out / "lossy.parquet"), tracemend.read(out / "lossy.txt")
+    assert "This kernel has no nothing_*: recorded without." in done.stderr
+    assert lossy.provenance["of"] == "machine"
+    assert [g.count for g in lossy.gaps] == [g.count for g in printed.gaps]
+    for column in ("tid", "cpu", "comm", "name", "phase", "args", "ret"):
+        assert lossy.table[column].to_pylist() == printed.table[column].to_pylist()
+    done = run("record", "--events", "sched", "--of", "machine", "-o", tmp_path / "t.txt", "--", "true")
+    assert done.returncode == 0, done.stderr
+    names = tracemend.read(tmp_path / "t.txt").table["name"].to_pylist()
+    assert {"sched_switch", "execve"} <= set(names)
+    for wrong in (["--tracer", "perf", "--of", "machine", "--pair"], ["--events", "syscalls"]):
+        assert run("record", *wrong, "-o", str(tmp_path / "wrong.txt"), "--", "true").returncode == 2
 
 
 @recorders

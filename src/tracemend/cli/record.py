@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import GAPS_FOUND, print_json, say
+from tracemend.cli.terminal import GAPS_FOUND, print_json, say, tell
 from tracemend.errors import OutputError
 
 
@@ -57,10 +57,10 @@ def _say_pair(pair: Any, paths: list[Path], faults: list[str], json_: bool) -> N
 
 
 def _say_absent(trace: Any) -> None:
-    """What was asked for and can't be there, on the error stream: a kernel has no such events."""
+    """What was asked for and can't be there."""
     absent = trace.provenance.get("absent")
     if absent:
-        sys.stderr.write(f"tracemend: this kernel has no {', '.join(absent)}; recorded without\n")
+        tell(f"This kernel has no {', '.join(absent)}: recorded without.")
 
 
 def record(

@@ -98,6 +98,7 @@ class _Pages:
             "command": list(command),
             "events": wanted.events,
             "of": "machine" if wanted.machine else "command",
+            "recorder_threads": self.instance.recorder_threads,
             **({"absent": absent} if absent else {}),
             "kernel": os.uname().release,
             "cpus": len(streams),

@@ -89,9 +89,10 @@ def masked(trace: Trace, own: set[int]) -> tuple[Trace, NDArray[np.bool_]]:
     args = _each(trace.table["args"], lambda text: _PLACES.sub("", _renamed(text, own)).rstrip())
     block = np.array([n.startswith("block_rq") for n in known])[codes] & foreign
     args = _where(block, _each(args, lambda text: _LAST_NAME.sub(f"[{OTHER}]", text)), args)
+    comm = trace.table["comm"].cast(pa.string())
     columns = {
-        "time_ns": pa.array(trace.time_ns - trace.time_ns.min(initial=trace.time_ns.max(initial=0))),
-        "comm": _where(foreign, pa.repeat(OTHER, len(trace)), trace.table["comm"].cast(pa.string())).dictionary_encode(),
+        "time_ns": pa.array(trace.time_ns - trace.time_ns[:1].sum()),
+        "comm": _where(foreign, pa.repeat(OTHER, len(trace)), comm).dictionary_encode(),
         "args": _where(private, pa.nulls(len(trace), pa.string()), args),
         "ret": _each(trace.table["ret"], lambda text: None if int(text) >= ADDRESSES else text),
     }

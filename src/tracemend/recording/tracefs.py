@@ -115,6 +115,7 @@ class Instance:
         self.wanted = Wanted.of(events)
         self.path = TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-{label}"
         self._fds: dict[int, int] = {}
+        self.recorder_threads: list[int] = []
         try:
             self.path.mkdir()
         except OSError as e:
@@ -148,9 +149,10 @@ class Instance:
 
     def leave_out(self, threads: Iterable[int]) -> None:
         """Don't record these threads' ``OWN``, which would fill a recording of the machine; their switches stay."""
+        self.recorder_threads = list(threads)
         if not self.wanted.machine:
             return
-        condition = " && ".join(f"common_pid != {t}" for t in threads)
+        condition = " && ".join(f"common_pid != {t}" for t in self.recorder_threads)
         for group in OWN:
             if any(e.startswith(group) for e in self.wanted.tracepoints()[0]):
                 self.set(f"events/{group}/filter", condition)
