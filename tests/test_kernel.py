@@ -59,7 +59,8 @@ def test_who_says_all_rightly_is_right_in_all(pair: Pair) -> None:
     assert {"sched_switch next_pid", "sched_wakeup pid", kernel.RESULT} <= found["fields"].keys()
     for cell in found["fields"].values():
         count, sure, right_ones = np.array(cell["bins"]).sum(axis=1)
-        assert cell["there"] == count == right_ones
+        assert cell["said"] == cell["right"] == count == right_ones
+        assert cell["said"] == cell["there"] or cell is found["fields"].get(kernel.ARGUMENT)
         assert sure == pytest.approx(0.75 * count)
 
 
@@ -72,17 +73,18 @@ def test_a_field_that_is_wrong_counts_as_wrong(pair: Pair) -> None:
 
 
 def test_families_are_those_counted_one_by_one(pair: Pair) -> None:
-    """Of a fill with every other event another one of those lost."""
-    mended = right(pair.complete, pair.lossy, pair.missing)
+    """Of a fill with every other event another one of those lost, fields and all."""
+    mended = told(pair)
     order = np.arange(mended.inferred.num_rows)
     for gap in range(len(pair.missing)):
         own = np.flatnonzero(mended.inferred["gap"].to_numpy() == gap)
         order[own[::2]] = rng(gap).permutation(own[::2])
     table = mended.inferred
-    for name in ("name", "phase"):
+    for name in ("name", "phase", "fields"):
         place = INFERRED.get_field_index(name)
         table = table.set_column(place, INFERRED.field(name), table[name].take(pa.array(order)))
-    found = kernel.scores(replace(mended, inferred=table), pair, ())["families"]
+    scored = kernel.scores(replace(mended, inferred=table), pair, ())
+    found = scored["families"]
     kinds: dict[str, int] = {}
     expected: dict[str, list[tuple[float, ...]]] = {}
     whole = pair.complete.table
@@ -108,6 +110,15 @@ def test_families_are_those_counted_one_by_one(pair: Pair) -> None:
     for name, rows in expected.items():
         columns = [found[name][k] for k in ("lost", *kernel.MEASURES)]
         np.testing.assert_allclose(np.array(columns).T, rows, atol=1e-4)
+    truth, said = (dict(f).get("next_pid") for f in mended.inferred["fields"].to_pylist()), table["fields"].to_pylist()
+    pairs = [
+        (dict(s).get("next_pid"), t, a == b)
+        for s, t, a, b in zip(said, truth, table["name"].to_pylist(), mended.inferred["name"].to_pylist(), strict=True)
+    ]
+    cell = scored["fields"]["sched_switch next_pid"]
+    assert cell["there"] == sum(t is not None and same for _, t, same in pairs)
+    assert cell["right"] == sum(s is not None and s == t and same for s, t, same in pairs)
+    assert sum(cell["bins"][0]) == sum(s is not None for s, _, _ in pairs) > cell["said"]
 
 
 def test_an_interval_of_a_share_is_of_the_whole_share() -> None:

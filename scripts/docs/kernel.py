@@ -114,16 +114,12 @@ def fields() -> str:
 
     def of_part(rows: Sequence[Row]) -> str:
         found = kernel.of_fields([r for r in rows if r["mender"] == OURS])
+        shares = ("said", "right", "true", "confidence", "calibration_error")
         lines = [
-            [
-                name,
-                f"{cell['there']:,}",
-                *(f"{100 * cell[k]:.1f}" if cell["said"] else "" for k in ("said", "right", "confidence")),
-                f"{100 * cell['calibration_error']:.1f}" if cell["said"] else "",
-            ]
-            for name, cell in sorted(found.items())
+            [name, f"{cell['there']:,}", *(f"{100 * cell[k]:.1f}" if cell["all"] else "" for k in shares)]
+            for name, cell in found.items()
         ]
-        head = ["field", "there", "said, per cent", "of these right", "mean confidence", "expected calibration error"]
+        head = ["field", "there", "said", "right", "right of all said", "mean confidence", "expected calibration error"]
         return markdown_table(head, lines)
 
     return _table(of_part)

@@ -24,8 +24,9 @@ from tracemend.judging.transitions import KINDS, Where, counted
 from tracemend.judging.views import View, of_trace, of_truth, recorded
 from tracemend.mending.mended import Mended
 from tracemend.recording import Pair
+from tracemend.trace.arguments import KEYS, key_texts
 from tracemend.trace.events import ENTER, EXIT, INSTANT, PHASES, Trace
-from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, values
+from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, taken, values
 
 Ints = NDArray[np.int64]
 
@@ -144,36 +145,44 @@ def _running(left: View, view: View, truth: View, pair: Pair, chosen: Sequence[i
 
 
 def _fields(inferred: pa.Table, complete: Trace, m: _Matched) -> dict[str, dict[str, Any]]:
-    """Of each field, where the event is right: how often there was one, and what ``confidence_bins`` counts of those
-    that were said."""
+    """Of each field: how many of the events that are right have it in truth (``there``), for how many of these it was
+    said, and rightly; and what ``confidence_bins`` counts of all that were said: a wrong event's fields are wrong."""
     import pyarrow.compute as pc
 
-    found: dict[str, tuple[int, NDArray[np.float64]]] = {}
-    same = np.flatnonzero(m.filled == m.real)
-    for kind in np.unique(m.real[same]).tolist():
+    total: dict[str, NDArray[np.float64]] = {}
+    for kind in np.unique(m.filled).tolist():
         name, phase = m.kinds[kind]
-        here = same[m.real[same] == kind]
+        here = np.flatnonzero(m.filled == kind)
+        same = m.real[here] == kind
         told = inferred["fields"].take(pa.array(m.at[here])).combine_chunks()
-        asked = FIELDS.get(
-            kernel_name(name), ("ret",) if phase == EXIT else tuple(_keys(told)) if phase == ENTER else ()
-        )
-        rows, texts = values(complete, kernel_name(name), asked) if asked else (m.lost, {})
-        place = pa.array(np.searchsorted(rows, m.lost[here]))
-        for field, text in texts.items():
-            real, said = text.take(place), pc.map_lookup(told, field, "first")
+        for field, real in _real(complete, name, phase, m.lost[here]).items():
+            said = pc.map_lookup(told, field, "first")
             value, sure = (pc.struct_field(said, k) for k in ("value", "confidence"))
-            there = pc.or_(real.is_valid(), value.is_valid()) if phase != ENTER else value.is_valid()
+            given, there = (x.is_valid().to_numpy(zero_copy_only=False) for x in (value, real))
+            right = pc.equal(value, real).fill_null(False).to_numpy(zero_copy_only=False) & same
+            bins = confidence_bins(sure.to_numpy(zero_copy_only=False).astype(float)[given], right[given])
             key = {EXIT: RESULT, ENTER: ARGUMENT}.get(phase, f"{kernel_name(name)} {field}")
-            both = pc.and_(value.is_valid(), real.is_valid())
-            right = pc.equal(value, real).filter(both).to_numpy(zero_copy_only=False).astype(bool)
-            bins = confidence_bins(sure.filter(both).to_numpy(zero_copy_only=False).astype(float), right)
-            there_before, bins_before = found.get(key, (0, np.zeros(bins.shape)))
-            found[key] = there_before + int(pc.sum(there).as_py() or 0), bins_before + bins
-    return {k: {"there": there, "bins": np.round(bins, 2).tolist()} for k, (there, bins) in found.items() if there}
+            counts = [(same & there).sum(), (same & there & given).sum(), right.sum(), *bins.ravel()]
+            total[key] = total.get(key, np.zeros(len(counts))) + np.array(counts)
+    found = {k: (*c[:3].astype(int).tolist(), np.round(c[3:].reshape(3, -1), 2).tolist()) for k, c in total.items()}
+    return {k: dict(zip(("there", "said", "right", "bins"), c, strict=True)) for k, c in sorted(found.items())}
 
 
-def _keys(told: pa.MapArray) -> list[str]:
-    return sorted(k for k in told.keys.unique().to_pylist() if k is not None)
+def _real(complete: Trace, name: str, phase: int, rows: Ints) -> dict[str, pa.StringArray]:
+    """What the fields of an event of this kind are in the truth, at some of its rows; null where it isn't one."""
+    if phase == EXIT:
+        return {"ret": taken(complete, "ret", rows)}
+    if phase == ENTER:
+        return {KEYS[name][0]: key_texts(taken(complete, "args", rows), KEYS[name])} if name in KEYS else {}
+    asked = FIELDS.get(kernel_name(name))
+    if not asked:
+        return {}
+    own, texts = values(complete, kernel_name(name), asked)
+    place = np.searchsorted(own, rows)
+    there = place < len(own)
+    there[there] = own[place[there]] == rows[there]
+    at = pa.array(np.where(there, place, 0), mask=~there)
+    return {field: text.take(at) for field, text in texts.items()}
 
 
 # Tables: cells made from many rows.
@@ -251,13 +260,16 @@ def transitions(rows: Sequence[Row], side: str) -> dict[str, dict[str, int]]:
 
 
 def of_fields(rows: Sequence[Row]) -> dict[str, Row]:
-    """Of each field: how often there was one where the event is right, the share of these of which it was said, of
-    those said the share that is right, their mean confidence, and its calibration error."""
+    """Of each field: of how many right events the truth has it, the share of these for which it was said, the share of
+    those said that is right; of all that were said, also of wrong events, the share that is right, the mean confidence
+    and its calibration error."""
     cells: dict[str, Row] = {}
-    for name in dict.fromkeys(f for r in rows for f in r["kernel"]["fields"]):
+    for name in sorted({f for r in rows for f in r["kernel"]["fields"]}):
         parts = [r["kernel"]["fields"][name] for r in rows if name in r["kernel"]["fields"]]
-        there, bins = sum(p["there"] for p in parts), np.sum([p["bins"] for p in parts], axis=0)
-        said, sure, right = bins.sum(axis=1)
-        cell = {"there": there, "said": said / max(1, there), "right": right / max(1.0, said)}
-        cells[name] = cell | {"confidence": sure / max(1.0, said), "calibration_error": error_of_bins(bins)}
+        there, said, right = (sum(p[k] for p in parts) for k in ("there", "said", "right"))
+        bins = np.sum([p["bins"] for p in parts], axis=0)
+        every, sure, true = bins.sum(axis=1).tolist()
+        cells[name] = {"there": there, "said": said / max(1, there), "right": right / max(1, said), "all": int(every)}
+        cells[name] |= {"true": true / max(1.0, every), "confidence": sure / max(1.0, every)}
+        cells[name]["calibration_error"] = error_of_bins(bins)
     return cells
