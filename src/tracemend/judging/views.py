@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tracemend.mending.mended import INFERRED, rows_of
 from tracemend.recording import Pair
 from tracemend.trace.events import PHASES, Gap, Trace, stable_order
-from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, values
+from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, numbers, values
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -183,16 +183,16 @@ def recorded(trace: Trace) -> Ints | None:
     if IDLE in inside:
         return None
     rows, found = values(trace, SWITCH, ("prev_pid", "next_pid"))
-    sides = [_numbers(found[name]) for name in ("prev_pid", "next_pid")]
+    sides = [numbers(found[name]) for name in ("prev_pid", "next_pid")]
     outside = [(side != UNKNOWN) & ~np.isin(side, inside) for side in sides]
     return None if not len(rows) or (outside[0] & outside[1]).any() else inside
 
 
 def _view(trace: Trace, table: pa.Table, told: Bools, gaps: Sequence[Gap], inside: Ints | None) -> View:
     """told (E,): which of the trace's events and those of the table are inferred."""
-    recorded_ns, rows = trace.time_ns, np.arange(len(trace)).astype(float)
+    rows = np.arange(len(trace)).astype(float)
     edges = [edge for gap in gaps for edge in gap.edges]
-    time_ns = np.concatenate([recorded_ns, table["time_ns"].to_numpy(), np.array([t for t, _ in edges], np.int64)])
+    time_ns = np.concatenate([trace.time_ns, table["time_ns"].to_numpy(), np.array([t for t, _ in edges], np.int64)])
     row = np.concatenate([rows, rows_of(table, trace.gaps) if table.num_rows else [], [r for _, r in edges]])
     order = np.lexsort((row, time_ns))
     event = order < len(told)
@@ -200,14 +200,17 @@ def _view(trace: Trace, table: pa.Table, told: Bools, gaps: Sequence[Gap], insid
     place[order] = np.cumsum(event) - event  # how many events stand in front of each, and of each edge of a gap
     order = order[event]
     ends = place[len(told) :].reshape(-1, 2)
-    names = list(dict.fromkeys(map(kernel_name, [*trace.names[1], *table["name"].unique().to_pylist()])))
-    number = {name: i for i, name in enumerate(names)}
-    code = np.array([number[kernel_name(n)] for n in trace.names[1]], np.int64)[trace.names[0]]
+    number: dict[str, int] = {}
+    named = [
+        np.array([number.setdefault(kernel_name(n), len(number)) for n in known], np.int64)[codes]
+        for codes, known in (trace.names, _coded(table["name"]))
+    ]
+    phases, said = _coded(table["phase"])
     fields = _Fields(trace, table, place)
     switches, prev, following, state = fields.of(
-        [SWITCH], {"prev_pid": _numbers, "next_pid": _numbers, "prev_state": _states}
+        [SWITCH], {"prev_pid": numbers, "next_pid": numbers, "prev_state": _states}
     )
-    wakeups, woken = fields.of(WAKEUPS, {"pid": _numbers})
+    wakeups, woken = fields.of(WAKEUPS, {"pid": numbers})
     tid = np.concatenate([trace.tid, table["tid"].to_numpy()]).astype(np.int64)[order]
 
     def threads(tids: Ints) -> Ints:
@@ -217,9 +220,9 @@ def _view(trace: Trace, table: pa.Table, told: Bools, gaps: Sequence[Gap], insid
         time_ns[order],
         np.concatenate([trace.cpu, table["cpu"].to_numpy()]).astype(np.int64)[order],
         threads(tid),
-        names,
-        np.concatenate([code, [number[kernel_name(n)] for n in table["name"].to_pylist()]]).astype(np.int64)[order],
-        np.concatenate([trace.phase, _phases(table)])[order],
+        list(number),
+        np.concatenate(named)[order],
+        np.concatenate([trace.phase, np.array([PHASES.index(p) for p in said], np.int8)[phases]])[order],
         told[order],
         switches,
         threads(np.where(prev == UNKNOWN, tid[switches], prev)),
@@ -248,7 +251,8 @@ class _Fields:
         if self.table.num_rows:
             import pyarrow.compute as pc
 
-            rows = np.array([kernel_name(n) in names for n in self.table["name"].to_pylist()]).nonzero()[0]
+            codes, known = _coded(self.table["name"])
+            rows = np.flatnonzero(np.array([kernel_name(n) in names for n in known])[codes])
             told = self.table["fields"].take(pa.array(rows)).combine_chunks()
             texts = {f: pc.struct_field(pc.map_lookup(told, f, "first"), "value") for f in fields}
             found.append((rows + len(self.trace), [read(texts[f]) for f, read in fields.items()]))
@@ -257,17 +261,13 @@ class _Fields:
         return places[order], *(np.concatenate([v[i] for _, v in found])[order] for i in range(len(fields)))
 
 
-def _numbers(texts: pa.Array) -> Ints:
-    """UNKNOWN where there is none."""
-    return np.asarray(texts.cast(pa.int64()).fill_null(UNKNOWN).to_numpy(zero_copy_only=False), np.int64)
-
-
 def _states(texts: pa.Array) -> Ints:
     import pyarrow.compute as pc
 
-    runnable = pc.starts_with(texts, "R").cast(pa.int64())
-    return np.where(_numbers(runnable) == UNKNOWN, UNKNOWN, np.where(_numbers(runnable) == 1, RUNNABLE, BLOCKED))
+    return numbers(pc.if_else(pc.starts_with(texts, "R"), RUNNABLE, BLOCKED))
 
 
-def _phases(table: pa.Table) -> NDArray[np.int8]:
-    return np.array([PHASES.index(p) for p in table["phase"].to_pylist()], np.int8)
+def _coded(column: pa.ChunkedArray) -> tuple[Ints, list[str]]:
+    """Codes into the list of distinct texts, and the list."""
+    coded = pa.concat_arrays([pa.array([], pa.string()), *column.cast(pa.string()).chunks]).dictionary_encode()
+    return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()
