@@ -27,6 +27,14 @@ class Flat(NamedTuple):
     values: pa.Array
     confidence: NDArray[np.float64]
 
+    def of(self, name: str) -> tuple[pa.Array, NDArray[np.float64]]:
+        """What each event says of one field, null where it doesn't, and how sure that is (I,)."""
+        whose = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        found = np.flatnonzero(self.names.to_numpy(zero_copy_only=False) == name)
+        at = np.full(len(self.starts) - 1, -1)
+        at[whose[found]] = found
+        return self.values.take(pa.array(at, mask=at < 0)), np.append(self.confidence, np.nan)[at]
+
 
 def flat(inferred: pa.Table) -> Flat:
     """The fields of all events."""
