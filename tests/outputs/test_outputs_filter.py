@@ -47,6 +47,10 @@ def is_added(message: Message) -> bool:
     return bool(message.get("stream") == "tracemend_inferred" or "tracemend_inferred" in (message.get("context") or {}))
 
 
+def as_number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
+
+
 def assert_filtered(made: Mended, folder: Path) -> None:
     """All messages as they were, in order, and between them the overlay's events in order of time."""
     assert made.trace.path is not None
@@ -76,7 +80,7 @@ def assert_filtered(made: Mended, folder: Path) -> None:
             },
             "fields": [
                 {"tracemend_fields": {k: pytest.approx(v["confidence"], abs=1e-4) for k, v in r["fields"]}},
-                {k: int(t) if re.fullmatch(r"0|-?[1-9]\d*", t := v["value"]) else t for k, v in r["fields"]},
+                {k: as_number(v["value"]) for k, v in r["fields"]},
             ]
             if r["fields"]
             else [None, None],
