@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from tracemend.mending.mended import FIELDS
 
+#: What stands for a text that nobody knows, as ftrace has it for a command.
+UNKNOWN = "<...>"
 #: A field's name, its value as text and how sure it is, to four digits.
 Known = tuple[str, str, float]
 

@@ -28,12 +28,11 @@ import pyarrow as pa
 
 from tracemend.errors import OutputError
 from tracemend.mending.mended import Result
-from tracemend.outputs.known import Known, known
+from tracemend.outputs.known import UNKNOWN, Known, known
 from tracemend.trace.syscalls import DEFAULT_ARCH, table
 from tracemend.untrusted import printable
 
 MARKER = b" tracemend_inferred gap="
-UNKNOWN_COMM = "<...>"
 UNKNOWN_TID = 2**31 - 1
 
 _WOKEN, _SOFTIRQ = ("comm", "pid", "target_cpu"), ("vec", "action")
@@ -125,7 +124,7 @@ class Style:
 
     def _thread(self, tid: int, comm: str | None, cpu: int) -> str:
         """Everything in front of the time."""
-        command, number = printable(comm or UNKNOWN_COMM), str(UNKNOWN_TID if tid < 0 else tid)
+        command, number = printable(comm or UNKNOWN), str(UNKNOWN_TID if tid < 0 else tid)
         at = f"[{cpu:0{self.cpu}d}]" if self.cpu > 0 else ""
         if self.perf:
             return f"# {command:>{self.comm}}{' ' + number:>{self.tid}} {at}"
@@ -164,7 +163,7 @@ def _printed(form: tuple[str, ...], fields: dict[str, str]) -> str:
     """Fields as the kernel prints them, those that its form has first."""
     words = []
     for word in dict.fromkeys((*form, *fields)):
-        value = fields.get(word, UNKNOWN_COMM if word.endswith("comm") else None)
+        value = fields.get(word, UNKNOWN if word.endswith("comm") else None)
         if word == "==>":
             words.append(word)
         elif value is not None:

@@ -28,7 +28,7 @@ from tracemend.formats.ctf.packets import MAGIC, Packets, Stream
 from tracemend.formats.ctf.types import Integer
 from tracemend.outputs.ctf.kinds import Class, Spelling, Spelt
 from tracemend.outputs.ctf.layout import Bits, Unfit, quoted
-from tracemend.outputs.known import flat, known
+from tracemend.outputs.known import UNKNOWN, flat, known
 from tracemend.trace.events import PHASES
 
 #: The file of the stream.
@@ -40,9 +40,6 @@ STEP = 64
 #: Events of a packet, at most.
 PACKET_EVENTS = 512
 MOST_CYCLES = (1 << 64) - 1
-#: The command of a thread that nothing identifies, as ftrace spells it. (An empty text would do, but babeltrace 2.0.4
-#: shows the one of another event instead.)
-UNKNOWN_COMM = "<...>"
 
 _BYTE, _WORD, _LONG = (f"integer {{ size = {n}; align = 8; signed = false; }}" for n in (8, 32, 64))
 _SIGNED = "integer { size = 32; align = 8; signed = true; }"
@@ -93,7 +90,7 @@ class Extra:
         self.classes: dict[Class, int] = {}
         for some in self._own():
             self.count += some.num_rows
-            longest = max([longest, *(len((c or UNKNOWN_COMM).encode()) for c in some["comm"].unique().to_pylist())])
+            longest = max([longest, *(len((c or UNKNOWN).encode()) for c in some["comm"].unique().to_pylist())])
             for event in self._events(self._differing(some)):
                 self.classes.setdefault(event.spelt.event_class, len(self.classes))
         self.tid, self.comm = self._context_named(TIDS), self._context_named(COMMS)
@@ -145,7 +142,7 @@ class Extra:
 
     def _events(self, inferred: pa.Table) -> Iterator[Event]:
         columns = (inferred[c].to_pylist() for c in ("name", "phase", "time_ns", "cpu", "gap", "tid"))
-        comms = ((comm or UNKNOWN_COMM).encode() for comm in inferred["comm"].to_pylist())
+        comms = ((comm or UNKNOWN).encode() for comm in inferred["comm"].to_pylist())
         sure = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4).tolist()
         rows = zip(*columns, comms, sure, known(inferred), strict=True)
         for name, phase, time, number, gap, tid, comm, confidence, fields in rows:

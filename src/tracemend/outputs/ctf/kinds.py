@@ -1,14 +1,18 @@
 """How inferred events are spelt: the tracer's own names of events and fields, and what its fields hold.
 
 An event has the fields that the tracer's own event of its name has. What is known of one stands there as the tracer
-would have it, in a number's place a number of its size. Any other field is a text, a ``?``, so that no reader takes it
-for a value. A name may therefore stand for several event classes, which differ in what is known.
+would have it, in a number's place a number of its size. Any other field is a text, ``<...>``, which no reader takes for
+a value. A name may therefore stand for several event classes, which differ in what is known.
+
+Viewers choose events by name and rely on their numbers: Trace Compass passes over a switch whose threads are no
+numbers, but gives up its whole analysis at an interrupt without one. So an event without the numbers that views are
+drawn from has a name that none of them looks for. Calls keep theirs, of which views need no more than the name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -18,14 +22,25 @@ from tracemend.formats.ctf.decode import PERF_TID
 from tracemend.formats.ctf.event_names import NAMED, NUMBERED, OLD_EXIT, Kinds
 from tracemend.formats.ctf.metadata import EventClass, StreamClass
 from tracemend.formats.ctf.names import shown_name
-from tracemend.formats.ctf.types import Array, Enumeration, Integer, String, Type
+from tracemend.formats.ctf.types import Array, Enumeration, Float, Integer, String, Type
 from tracemend.outputs.ctf.layout import quoted
-from tracemend.outputs.known import Known
-from tracemend.trace.events import ENTER, EXIT
-from tracemend.trace.fields import coded, kernel_name, spellings
+from tracemend.outputs.known import UNKNOWN, Known
+from tracemend.trace.events import ENTER, EXIT, INSTANT
+from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, coded, kernel_name, spellings
 from tracemend.trace.syscalls import table
 
-UNKNOWN = b"?"
+INCOMPLETE = ":incomplete"
+#: The fields that views are drawn from; of all other events those are all that are numbers.
+DRAWN = {
+    SWITCH: ("prev_pid", "next_pid"),
+    **dict.fromkeys(WAKEUPS, ("pid",)),
+    **dict.fromkeys(("irq_handler_entry", "irq_handler_exit"), ("irq",)),
+    **dict.fromkeys(SOFTIRQS, ("vec",)),
+    "sched_process_fork": ("pid", "child_pid"),
+    "sched_process_exec": ("pid",),
+    "sched_process_exit": ("pid",),
+    "sched_migrate_task": ("pid", "dest_cpu"),
+}
 #: The number of its call, in an event that doesn't have it in its name.
 NUMBER = "id"
 
@@ -117,8 +132,17 @@ class Spelling:
         values |= self._facts(own, facts)
         inferred = tuple(member for member, _ in kind.fields if member in sure)
         members = tuple(member for member, _ in kind.fields if member in values)
-        fields = b"".join(values.get(member, UNKNOWN + b"\0") for member, _ in kind.fields)
+        fields = b"".join(values.get(member, UNKNOWN.encode() + b"\0") for member, _ in kind.fields)
+        if phase == INSTANT and not self._can_be_drawn(kind, members, own):
+            kind = replace(kind, name=kind.name + INCOMPLETE)
         return Spelt(Class(kind, members, inferred), fields, tuple(sure[member] for member in inferred))
+
+    @staticmethod
+    def _can_be_drawn(kind: Kind, known: tuple[str, ...], own: Mapping[str, tuple[str, Type]]) -> bool:
+        needed = DRAWN.get(kernel_name(kind.name))
+        if needed is None:
+            return all(name in known for name, t in kind.fields if isinstance(t, Integer | Float))
+        return all(any(s in own and own[s][0] in known for s in spellings(field)) for field in needed)
 
     def _facts(self, own: Mapping[str, tuple[str, Type]], facts: Mapping[str, int]) -> dict[str, bytes]:
         """Fields that say what the event's name or context does."""
