@@ -531,6 +531,22 @@ def test_each_trace_directory_has_its_own(tmp_path: Path) -> None:
     assert_given_back(made, tmp_path / "out")
 
 
+@pytest.mark.parametrize("tool", [["babeltrace2"], ["babeltrace"], ["babeltrace", "--fields", "all"]])
+def test_what_babeltrace_prints_is_read_without_the_inferred_events(tmp_path: Path, tool: list[str]) -> None:
+    if shutil.which(tool[0]) is None:
+        pytest.skip(f"{tool[0]} is not installed")
+    made = mended(record(kernel(), tmp_path / "trace"), names=KERNEL)
+    found = []
+    for folder in (tmp_path / "trace", merge(made, tmp_path / "out")):
+        text = subprocess.run([*tool, folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
+        (tmp_path / "text").write_bytes(text)
+        found.append(read(tmp_path / "text", "babeltrace"))
+    before, after = found
+    assert after.table.drop_columns("line").equals(before.table.drop_columns("line"))
+    assert [replace(g, line=0) for g in after.gaps] == [replace(g, line=0) for g in before.gaps] != []
+    assert any(f"{made.inferred.num_rows} inferred events" in w for w in after.warnings)
+
+
 def test_metadata_says_how_the_events_were_made(tmp_path: Path) -> None:
     source = record(kernel(), tmp_path / "trace")
     made = mended(source, seed=5)
