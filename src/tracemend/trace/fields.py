@@ -179,3 +179,23 @@ def _state(text: str) -> str:
 def _handled(text: str) -> str:
     """Whether an interrupt's handler did anything."""
     return {"1": "handled", "0": "unhandled"}.get(text, text)
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """What the kernel's field is called in CTF, the likeliest name first."""
+    return (*_LTTNG.get(name, ()), name)
+
+
+def coded(event: str, name: str, text: str) -> int | None:
+    """The number that a field holds where the kernel prints this; None if it is none."""
+    if (event, name) == (SWITCH, "prev_state"):
+        word = text.rstrip("+")
+        bits = [_STATES.find(letter) for letter in word.split("|")] if word != "R" else []
+        known = all(bit >= 0 for bit in bits)
+        return sum(1 << bit for bit in bits) | (_PREEMPTED if word != text else 0) if known else None
+    if (event, name) == ("irq_handler_exit", "ret"):
+        return {"handled": 1, "unhandled": 0}.get(text)
+    try:
+        return int(text, 16 if "x" in text.lower() else 10)
+    except ValueError:
+        return None
