@@ -33,6 +33,8 @@ KINDS = {
     "interrupt not entered": "the end of an interrupt that didn't begin",
     "interrupt not left": "a switch within an interrupt",
 }
+#: Of these both events are on one cpu.
+OF_CPUS = ("not running", "other prev", "interrupt not entered", "interrupt not left")
 #: Interrupts, by the names of their events without ``_entry`` and ``_exit``; as LTTng calls them, too.
 INTERRUPTS = ("irq_handler", "softirq", "tasklet", "timer_expire", "hrtimer_expire", "timer_hrtimer_expire")
 #: How many of a family may be open where nobody knows: hard timers interrupt soft ones.
@@ -57,13 +59,13 @@ def impossible(view: View) -> list[Found]:
 
 
 def counted(view: View) -> dict[str, dict[Where, int]]:
-    """How many there are of each kind: ``within`` what was inferred, ``behind`` it (something inferred is between both
-    events), ``elsewhere``."""
-    inferred = np.concatenate([[0], np.cumsum(view.inferred)])
+    """How many there are of each kind: ``within`` what was inferred, ``behind`` it (a gap that was filled is between
+    both events, or the first one is in it), ``elsewhere``."""
     counts = {}
     for found in impossible(view):
         within = view.inferred[found.at]
-        behind = ~within & (inferred[found.at] > inferred[found.since])
+        cpu = view.cpu[found.at] if found.kind in OF_CPUS else None
+        behind = ~within & (view.inferred[found.since] | view.filled.between(found.since, found.at, cpu))
         parts: list[tuple[Where, int]] = [("within", int(within.sum())), ("behind", int(behind.sum()))]
         counts[found.kind] = dict([*parts, ("elsewhere", len(within) - sum(n for _, n in parts))])
     return counts
@@ -174,7 +176,7 @@ def _unbalanced(
     view: View, rows: Ints, step: Ints, switch: NDArray[np.bool_]
 ) -> tuple[tuple[Ints, Ints], tuple[Ints, Ints]]:
     """Ends without a beginning and switches before an end, among the rows (R,) of a family's events and of switches, in
-    order of their cpus; each with the row in front of it."""
+    order of their cpus; each with the row since which the family's events are counted."""
     since = np.concatenate([rows[:1], rows[:-1]])
     first = np.diff(view.cpu[rows], prepend=-2) != 0
     unknown = first | view.gaps.between(since, rows, view.cpu[rows])
@@ -190,4 +192,5 @@ def _unbalanced(
     allowed = np.where(unknown[start], OPEN, 0)[part]
     early = np.flatnonzero((level < before) & (level < -allowed))
     late = np.flatnonzero(switch & (level > lowest))
-    return (since[early], rows[early]), (since[late], rows[late])
+    counted_from = rows[np.where(unknown[start], start, start - 1)][part]
+    return (counted_from[early], rows[early]), (counted_from[late], rows[late])

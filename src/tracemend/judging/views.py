@@ -11,7 +11,7 @@ Axis legend: E events in order of time, W switches, K wakeups, H holes, F famili
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tracemend.mending.mended import INFERRED, rows_of
 from tracemend.recording import Pair
-from tracemend.trace.events import PHASES, Gap, Trace, stable_order
+from tracemend.trace.events import PHASES, Trace, stable_order
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, numbers, values
 
 Ints = NDArray[np.int64]
@@ -46,6 +46,10 @@ class Holes:
         """All of them."""
         return Holes(*(np.concatenate([getattr(p, k) for p in parts]) for k in ("cpu", "first", "last")))
 
+    def of(self, which: Bools) -> Holes:
+        """Some of them."""
+        return Holes(self.cpu[which], self.first[which], self.last[which])
+
     def between(self, since: Ints, at: Ints, cpu: Ints | None = None) -> Bools:
         """For each pair of events, whether one of the holes lies behind the first and in front of the second one. cpu:
         on which one it must be, any if not given."""
@@ -68,7 +72,7 @@ class View:
 
     names: what ``code`` (E,) counts, as the kernel calls them. inferred (E,): those that a mender said, of a complete
     recording those that were really lost. prev, next, state (W,): of the switches, which are the events ``switches``.
-    woken (K,): by the events ``wakeups``. gaps: those still open.
+    woken (K,): by the events ``wakeups``. gaps: those still open. filled: the others.
     """
 
     time_ns: Ints
@@ -85,6 +89,7 @@ class View:
     wakeups: Ints
     woken: Ints
     gaps: Holes
+    filled: Holes
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -157,9 +162,7 @@ def of_trace(trace: Trace, inferred: pa.Table | None = None, inside: Ints | None
     table = INFERRED.empty_table() if inferred is None else inferred
     told = np.zeros(len(trace) + table.num_rows, bool)
     told[len(trace) :] = True
-    filled = frozenset(table["gap"].unique().to_pylist())
-    gaps = [g for g in trace.gaps if g.number not in filled]
-    return _view(trace, table, told, gaps, inside)
+    return _view(trace, table, told, inside)
 
 
 def of_truth(pair: Pair) -> View:
@@ -167,8 +170,8 @@ def of_truth(pair: Pair) -> View:
     lost = np.zeros(len(pair.complete), bool)
     for rows in pair.missing:
         lost[rows] = True
-    whole = pair.complete
-    return _view(whole, INFERRED.empty_table(), lost, whole.gaps, recorded(whole))
+    view = _view(pair.complete, INFERRED.empty_table(), lost, recorded(pair.complete))
+    return replace(view, filled=view.vague(np.flatnonzero(view.inferred)))
 
 
 def recorded(trace: Trace) -> Ints | None:
@@ -188,10 +191,10 @@ def recorded(trace: Trace) -> Ints | None:
     return None if not len(rows) or (outside[0] & outside[1]).any() else inside
 
 
-def _view(trace: Trace, table: pa.Table, told: Bools, gaps: Sequence[Gap], inside: Ints | None) -> View:
+def _view(trace: Trace, table: pa.Table, told: Bools, inside: Ints | None) -> View:
     """told (E,): which of the trace's events and those of the table are inferred."""
     rows = np.arange(len(trace)).astype(float)
-    edges = [edge for gap in gaps for edge in gap.edges]
+    edges = [edge for gap in trace.gaps for edge in gap.edges]
     time_ns = np.concatenate([trace.time_ns, table["time_ns"].to_numpy(), np.array([t for t, _ in edges], np.int64)])
     row = np.concatenate([rows, rows_of(table, trace.gaps) if table.num_rows else [], [r for _, r in edges]])
     order = np.lexsort((row, time_ns))
@@ -199,7 +202,9 @@ def _view(trace: Trace, table: pa.Table, told: Bools, gaps: Sequence[Gap], insid
     place = np.empty(len(order), np.int64)
     place[order] = np.cumsum(event) - event  # how many events stand in front of each, and of each edge of a gap
     order = order[event]
-    ends = place[len(told) :].reshape(-1, 2)
+    first, last = place[len(told) :].reshape(-1, 2).T
+    holes = Holes(np.array([g.cpu for g in trace.gaps], np.int64), first, last)
+    filled = np.isin([g.number for g in trace.gaps], table["gap"].to_numpy())
     number: dict[str, int] = {}
     named = [
         np.array([number.setdefault(kernel_name(n), len(number)) for n in known], np.int64)[codes]
@@ -230,7 +235,8 @@ def _view(trace: Trace, table: pa.Table, told: Bools, gaps: Sequence[Gap], insid
         state,
         wakeups,
         threads(woken),
-        Holes(np.array([g.cpu for g in gaps], np.int64), ends[:, 0], ends[:, 1]),
+        holes.of(~filled),
+        holes.of(filled),
     )
 
 
