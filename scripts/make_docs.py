@@ -14,7 +14,7 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, formats, honest, lost, paper, recordings, rooms, study
+from docs import claims, figures, formats, honest, kernel, lost, paper, recordings, rooms, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = (
@@ -26,6 +26,7 @@ PAGES = (
     "docs/study.md",
     "docs/experiments.md",
     "docs/authentic.md",
+    "docs/kernel.md",
     "docs/recording.md",
 )
 
@@ -53,6 +54,12 @@ MAKERS = {
     "lost standing": lost.standing,
     "lost speed": lost.speed,
     "recording": lost.recording,
+    "kernel events": kernel.events,
+    "kernel families": kernel.families,
+    "kernel running": kernel.running,
+    "kernel cpu time": kernel.cpu_time,
+    "kernel transitions": kernel.transitions,
+    "kernel fields": kernel.fields,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
     "parts": lost.parts,

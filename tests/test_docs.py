@@ -67,6 +67,7 @@ def test_the_python_of_the_readme_runs(capsys: pytest.CaptureFixture[str], monke
         "docs/study.md",
         "docs/experiments.md",
         "docs/ctf.md",
+        "docs/kernel.md",
     ],
 )
 def test_links_and_commands_exist(page: str) -> None:

@@ -47,7 +47,8 @@ def expected(event: Event) -> tuple[Any, ...]:
         phase, name = name.rpartition("_")[2], call_name(int(fields["id"]))
     elif name.startswith("syscall_"):
         _, phase, name = name.split("_", 2)
-        phase, name = phase.replace("entry", "enter"), canonical(name)
+        phase = phase.replace("entry", "enter")
+        name = call_name(int(fields["id"])) if name == "unknown" else canonical(name)
     if phase == "exit":
         ret = fields.pop("ret")
     args = ", ".join(f"{k}={v}" for k, v in [*fields.items(), *context.items()]) or None

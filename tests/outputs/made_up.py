@@ -19,14 +19,14 @@ CALLS = [(name, phase) for name in ("openat", "read", "close") for phase in ("en
 VALUES: dict[str, dict[str, list[str]]] = {
     "exit": {"ret": ["0", "-2", "17"]},
     "sched_switch": {
-        "prev_comm": ["sh", "a b"],
+        "prev_comm": ["sh", "kworker/0:1"],
         "prev_pid": ["0", "4121"],
         "prev_state": ["S", "R+"],
         "next_comm": ["find", "swapper/0"],
         "next_pid": ["0", "4122"],
     },
     "sched_wakeup": {"comm": ["find"], "pid": ["4122"], "target_cpu": ["001"]},
-    "irq_handler_entry": {"irq": ["19"], "name": ["ahci[0000:00:1f.2]"]},
+    "irq_handler_entry": {"irq": ["19"], "name": ["ahci"]},
     "irq_handler_exit": {"irq": ["19"], "ret": ["handled"]},
     "softirq_entry": {"vec": ["3"], "action": ["NET_RX"]},
     "softirq_exit": {"vec": ["3"], "action": ["NET_RX"]},

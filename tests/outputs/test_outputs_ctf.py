@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import json
 import os
 import re
@@ -11,18 +12,20 @@ import shutil
 import struct
 import subprocess
 import uuid
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from babeltrace import Event, judged, lines_of_the_first
 from commands import run
-from ctf_made import MAGIC, UUID, Int, Made, Struct, Words, draw_struct
+from ctf_made import MAGIC, UUID, Enum, Int, Made, Struct, Words, draw_struct
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import made_up
+from made_up import KERNEL, VALUES, made_up
 
 from tracemend.errors import OutputError
 from tracemend.formats import glance, read
@@ -31,7 +34,8 @@ from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.mending.mended import Mended
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write
-from tracemend.outputs.ctf.extra import NAME, UNKNOWN_COMM, cycles
+from tracemend.outputs.ctf.extra import NAME, cycles
+from tracemend.outputs.ctf.kinds import INCOMPLETE
 
 WORD = Int(64, True, True, 10, 8)
 #: How the tracers of these tests spell what is inferred.
@@ -41,6 +45,8 @@ SPELLED = {
     ("made", "instant"): "made",
 }
 MARK = "tracemend_inferred = 1"
+#: A field of which nothing is known.
+UNKNOWN = '"<...>"'
 
 
 # traces to mend
@@ -195,13 +201,36 @@ def assert_inferred(made: Mended, events: list[Event], off: int) -> None:
         cpu, file = cpus[gap.cpu]
         assert e["cpu"] == cpu
         assert context["tracemend_of_stream"] == f"{file}({gap.cpu})"
-        assert context["tracemend_fields_inferred"] == "0"
-        seen.append((gap.number, e["name"], round(float(context["tracemend_confidence"]), 4)))
+        told = confidences(e)
+        assert int(context["tracemend_fields_inferred"]) == len(told)
+        held = {name: text for name, text in e["fields"] if text != UNKNOWN and name not in ("id", "perf_tid")}
+        assert held.keys() == told.keys()
+        fields = tuple((name, text, told[name]) for name, text in held.items())
+        seen.append((gap.number, own_name(e), round(float(context["tracemend_confidence"]), 4), fields))
     expected = [
-        (r["gap"], SPELLED.get((r["name"], r["phase"]), r["name"]), round(float(np.float32(r["confidence"])), 4))
+        (
+            r["gap"],
+            SPELLED.get((r["name"], r["phase"]), r["name"]),
+            round(float(np.float32(r["confidence"])), 4),
+            tuple((k, v["value"], round(float(np.float32(round(v["confidence"], 4))), 9)) for k, v in r["fields"]),
+        )
         for r in rows
     ]
-    assert sorted(seen) == sorted(expected)
+    has = {name for e in events for name, _ in e["fields"]}
+    expected = [(*row, tuple(f for f in fields if f[0] in has)) for *row, fields in expected]
+    assert sorted(seen, key=lambda r: r[:3]) == sorted(expected, key=lambda r: r[:3])
+
+
+def own_name(event: Event) -> str:
+    """The tracer's own name of the event."""
+    name: str = event["name"]
+    return name.removesuffix(INCOMPLETE)
+
+
+def confidences(event: Event) -> dict[str, float]:
+    """How sure each inferred field is."""
+    told = dict(event["context"]).get("tracemend_fields", "{}")
+    return {name: round(float(text), 9) for name, text in re.findall(r"(\w+)=([^,}]+)", told)}
 
 
 def assert_given_back(made: Mended, out: Path) -> None:
@@ -234,13 +263,13 @@ def test_lttng_mended(lttng_recordings: dict[str, Path], tmp_path: Path) -> None
     assert_untouched(source, merged, ["ust/uid/0/64-bit"])
     ours = assert_merged(made, merged)
     known = {(int(t), c) for t, c in zip(made.trace.tid, made.trace.table["comm"].to_pylist(), strict=True)}
-    known |= {(-1, UNKNOWN_COMM)}
+    known |= {(-1, "<...>")}
     for e in ours:
         context = dict(e["context"])
         assert (int(context["vtid"]), json.loads(context["procname"])) in known
-        assert dict(e["fields"])["n"] == "0"
-    everything = next(dict(e["fields"]) for e in ours if e["name"] == "demo:all")
-    assert (everything["text"], everything["seq"], everything["kind"]) == ('""', "[]", "ZERO(0)")
+        assert {text for _, text in e["fields"]} == {UNKNOWN}
+    everything = next(dict(e["fields"]) for e in ours if e["name"] == f"demo:all{INCOMPLETE}")
+    assert {"n", "text", "seq", "kind"} <= everything.keys()
     assert_given_back(made, tmp_path / "out")
 
 
@@ -257,10 +286,12 @@ def test_system_calls(tmp_path: Path, little: bool, packets: bool) -> None:
     merged = merge(made, tmp_path / "out")
     assert_untouched(source, merged, [""])
     ours = assert_merged(made, merged)
-    assert {e["name"] for e in ours} == set(SPELLED.values())
-    assert all(e["fields"] == [["fd", "0"], ["path", '""'], ["ret", "0"]] for e in ours)
+    assert {e["name"] for e in ours} == {*SPELLED.values(), f"made{INCOMPLETE}"} - {"made"}
+    assert all([name for name, _ in e["fields"]] == ["fd", "path", "ret"] for e in ours)
+    assert {dict(e["fields"])["ret"] for e in ours if "exit" in e["name"]} == {UNKNOWN, *VALUES["exit"]["ret"]}
+    assert {dict(e["fields"])[name] for e in ours for name in ("fd", "path")} == {UNKNOWN}
     threads = {
-        (str(t), json.dumps(c or UNKNOWN_COMM))
+        (str(t), json.dumps(c or "<...>"))
         for t, c in zip(*(made.inferred[k].to_pylist() for k in ("tid", "comm")), strict=True)
     }
     assert {tuple(dict(e["context"])[k] for k in ("tid", "procname")) for e in ours} == threads
@@ -326,28 +357,28 @@ def test_names_as_the_tracer_spells_them(tmp_path: Path) -> None:
         assert not error
         order = made.order - len(made.trace)
         rows = made.inferred.take(order[order >= 0]).to_pylist()
-        found = [(e["name"], dict(e["fields"]).get("id", "")) for e in inferred_of(events)]
+        found = [(own_name(e), dict(e["fields"]).get("id", "").strip('"')) for e in inferred_of(events)]
         spelled[tracer] = dict(zip([(r["name"], r["phase"]) for r in rows], found, strict=True))
         assert_given_back(made, tmp_path / f"{tracer} out")
     assert spelled["lttng"] == {
         names[0]: ("syscall_entry_read", ""),
         names[1]: ("syscall_exit_read", ""),
-        names[2]: ("syscall_exit_newuname", "0"),
-        names[3]: ("syscall_entry_openat", "0"),
+        names[2]: ("syscall_exit_newuname", "<...>"),
+        names[3]: ("syscall_entry_openat", "<...>"),
         names[4]: ("sched_switch", ""),
     }
     assert spelled["older"] == {
         names[0]: ("sys_read", ""),
-        names[1]: ("exit_syscall", "0"),
-        names[2]: ("exit_syscall", "0"),
-        names[3]: ("sys_openat", "0"),
+        names[1]: ("exit_syscall", "<...>"),
+        names[2]: ("exit_syscall", "<...>"),
+        names[3]: ("sys_openat", "<...>"),
         names[4]: ("sched_switch", ""),
     }
     assert spelled["perf"] == {
         names[0]: ("syscalls:sys_enter_read", ""),
         names[1]: ("syscalls:sys_exit_read", ""),
-        names[2]: ("syscalls:sys_exit_newuname", "0"),
-        names[3]: ("syscalls:sys_enter_openat", "0"),
+        names[2]: ("syscalls:sys_exit_newuname", "<...>"),
+        names[3]: ("syscalls:sys_enter_openat", "<...>"),
         names[4]: ("sched_switch", ""),
     }
     assert spelled["raw"] == {
@@ -357,6 +388,93 @@ def test_names_as_the_tracer_spells_them(tmp_path: Path) -> None:
         names[3]: ("raw_syscalls:sys_enter", "257"),
         names[4]: ("sched_switch", ""),
     }
+
+
+def word(little: bool, size: int, signed: bool = True) -> Int:
+    return Int(size, signed, little, 10, 8)
+
+
+@pytest.mark.parametrize("little", [True, False])
+def test_fields_of_the_scheduler(tmp_path: Path, little: bool) -> None:
+    """Made up, with LTTng's names and types, all in every event. What is known stands there as LTTng writes it."""
+    fields: list[Any] = [("_prev_comm", Words(17)), ("_prev_tid", word(little, 32)), ("_prev_prio", word(little, 32))]
+    states: Any = word(little, 64)
+    if little:  # as of LTTng 2.13
+        states = Enum(states, [("TASK_RUNNING", 0, 0), ("TASK_INTERRUPTIBLE", 1, 1)])
+    fields += [("_prev_state", states), ("_next_comm", Words(17)), ("_next_tid", word(little, 32))]
+    fields += [("_tid", word(little, 32)), ("_comm", Words(17)), ("_target_cpu", word(little, 32))]
+    fields += [
+        ("_irq", word(little, 32)),
+        ("_name", Words()),
+        ("_ret", word(little, 32)),
+        ("_vec", word(little, 5, False)),
+    ]
+    names = [name for name, phase in KERNEL if phase == "instant"]
+    spelt = {name: f"irq_{name}" if name.startswith("softirq") else name for name in names}
+    trace = kernel(little, names=tuple(spelt.values()), fields=Struct(fields))
+    made = mended(record(trace, tmp_path / "trace"), names=[(spelt[name], "instant") for name in names])
+    rows = made.inferred.to_pylist()
+    rng = Random(1)
+    for row in rows:  # made_up knows the kernel's names alone
+        known = VALUES.get(row["name"].removeprefix("irq_") if "softirq" in row["name"] else row["name"], {})
+        row["fields"] = [
+            (k, {"value": rng.choice(v), "confidence": 0.5}) for k, v in known.items() if rng.random() < 0.7
+        ]
+    made = replace(made, inferred=pa.Table.from_pylist(rows, made.inferred.schema))
+    merged = merge(made, tmp_path / "out")
+    ((events, _, error),) = judged(merged)
+    assert not error
+    order = made.order - len(made.trace)
+    numbers = {"S": "TASK_INTERRUPTIBLE(1)" if little else "1", "R+": "256", "handled": "1", "001": "1"}
+    for e, row in zip(inferred_of(events), made.inferred.take(order[order >= 0]).to_pylist(), strict=True):
+        expected = dict.fromkeys((name.removeprefix("_") for name, _ in fields), UNKNOWN)
+        for name, said in row["fields"]:
+            text = said["value"]
+            own = {"prev_pid": "prev_tid", "next_pid": "next_tid", "pid": "tid"}.get(name, name)
+            if own in expected:  # LTTng has no action of softirqs
+                expected[own] = f'"{text}"' if own.endswith(("comm", "name")) else numbers.get(text, text)
+        assert dict(e["fields"]) == expected
+        assert set(confidences(e)) == {name for name, text in expected.items() if text != UNKNOWN}
+        drawn = {"sched_switch": ("prev_tid", "next_tid"), "sched_wakeup": ("tid",), "made": ("irq",)}
+        whole = all(
+            expected[n] != UNKNOWN for n in drawn.get(row["name"], ("vec" if "soft" in row["name"] else "irq",))
+        )
+        assert e["name"] == row["name"] + ("" if whole else INCOMPLETE)
+    assert any(confidences(e) for e in inferred_of(events))
+    lines = [line for line in lines_of_the_first(merged) if MARK in line]
+    assert len(lines) == len(rows)
+    assert sum('next_tid = "<...>"' in line for line in lines) > 0
+    assert_given_back(made, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("value", "size", "signed", "held"),
+    [
+        ("7", 3, False, "7"),
+        ("8", 3, False, UNKNOWN),
+        ("-1", 3, False, UNKNOWN),
+        ("-4", 3, True, "-4"),
+        ("4", 3, True, UNKNOWN),
+        ("0x7f", 8, True, "127"),
+        ("18446744073709551615", 64, False, "18446744073709551615"),
+        ("18446744073709551616", 64, False, UNKNOWN),
+        ("ten", 32, True, UNKNOWN),
+        ("", 32, True, UNKNOWN),
+    ],
+)
+def test_what_does_not_fit_a_field_is_not_known(tmp_path: Path, value: str, size: int, signed: bool, held: str) -> None:
+    trace = kernel(fields=Struct([("_ret", word(True, size, signed)), ("_text", Words())]))
+    made = mended(record(trace, tmp_path / "trace"), names=[("openat", "exit")], most=1)
+    rows = made.inferred.to_pylist()
+    texts = ["a b", "", "\0", "ä\n"]
+    for row, text in zip(rows, itertools.cycle(texts)):
+        row["fields"] = [(k, {"value": v, "confidence": 1.0}) for k, v in (("ret", value), ("text", text))]
+    made = replace(made, inferred=pa.Table.from_pylist(rows, made.inferred.schema))
+    ((events, _, _),) = judged(merge(made, tmp_path / "out"))
+    found = inferred_of(events)
+    assert len(found) == len(rows) > 1
+    assert {dict(e["fields"])["ret"] for e in found} == {held}
+    assert {dict(e["fields"])["text"] for e in found} <= {'"a b"', UNKNOWN, '"ä\\n"'}
 
 
 def test_perf_says_among_its_fields_whose_an_event_is(tmp_path: Path) -> None:
@@ -374,7 +492,7 @@ def test_perf_says_among_its_fields_whose_an_event_is(tmp_path: Path) -> None:
     assert_given_back(made, tmp_path / "out")
 
 
-def test_fields_that_only_their_own_stream_can_have_are_left_out(tmp_path: Path) -> None:
+def test_fields_of_any_type_stand_there(tmp_path: Path) -> None:
     trace = Made(Struct([("n", WORD)]), True, names=("made", "far"))
     source = record(trace, tmp_path / "trace")
     text = (source / "metadata").read_text()
@@ -382,8 +500,8 @@ def test_fields_that_only_their_own_stream_can_have_are_left_out(tmp_path: Path)
     (source / "metadata").write_text(text + f'event {{ name = "farther"; id = 7; stream_id = 0; {fields} }};\n')
     made = mended(source, names=[("farther", "instant"), ("far", "instant")])
     merged = merge(made, tmp_path / "out")
-    fields_of = {e["name"]: e["fields"] for e in inferred_of(judged(merged)[0][0])}
-    assert fields_of == {"farther": [], "far": [["n", "0"]]}
+    fields_of = {own_name(e): e["fields"] for e in inferred_of(judged(merged)[0][0])}
+    assert fields_of == {"farther": [["a", UNKNOWN], ["b", UNKNOWN]], "far": [["n", UNKNOWN]]}
     assert_given_back(made, tmp_path / "out")
 
 
@@ -411,6 +529,22 @@ def test_each_trace_directory_has_its_own(tmp_path: Path) -> None:
         gaps = {int(dict(e["context"])["tracemend_gap"]) for e in inferred_of(events)}
         assert gaps == {g.number for g in made.trace.gaps if g.cpu in cpus}
     assert_given_back(made, tmp_path / "out")
+
+
+@pytest.mark.parametrize("tool", [["babeltrace2"], ["babeltrace"], ["babeltrace", "--fields", "all"]])
+def test_what_babeltrace_prints_is_read_without_the_inferred_events(tmp_path: Path, tool: list[str]) -> None:
+    if shutil.which(tool[0]) is None:
+        pytest.skip(f"{tool[0]} is not installed")
+    made = mended(record(kernel(), tmp_path / "trace"), names=KERNEL)
+    found = []
+    for folder in (tmp_path / "trace", merge(made, tmp_path / "out")):
+        text = subprocess.run([*tool, folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout
+        (tmp_path / "text").write_bytes(text)
+        found.append(read(tmp_path / "text", "babeltrace"))
+    before, after = found
+    assert after.table.drop_columns("line").equals(before.table.drop_columns("line"))
+    assert [replace(g, line=0) for g in after.gaps] == [replace(g, line=0) for g in before.gaps] != []
+    assert any(f"{made.inferred.num_rows} inferred events" in w for w in after.warnings)
 
 
 def test_metadata_says_how_the_events_were_made(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from babeltrace import python_of_babeltrace
 from commands import run
+from made_up import KERNEL
 from test_outputs_ctf import contents, kernel, mended, record
 
 from tracemend.formats import read
@@ -45,6 +47,10 @@ def is_added(message: Message) -> bool:
     return bool(message.get("stream") == "tracemend_inferred" or "tracemend_inferred" in (message.get("context") or {}))
 
 
+def as_number(text: str) -> int | str:
+    return int(text) if re.fullmatch(r"0|-?[1-9]\d*", text) else text
+
+
 def assert_filtered(made: Mended, folder: Path) -> None:
     """All messages as they were, in order, and between them the overlay's events in order of time."""
     assert made.trace.path is not None
@@ -65,14 +71,19 @@ def assert_filtered(made: Mended, folder: Path) -> None:
             "name": spelled[r["phase"]] + r["name"],
             "context": {
                 "tracemend_inferred": 1,
-                "tracemend_fields_inferred": 0,
+                "tracemend_fields_inferred": len(r["fields"]),
                 "tracemend_confidence": pytest.approx(r["confidence"], abs=1e-4),
                 "tracemend_gap": r["gap"],
                 "cpu_id": r["cpu"],
                 "tid": r["tid"],
                 "procname": r["comm"] or "<...>",
             },
-            "fields": [None, None],
+            "fields": [
+                {"tracemend_fields": {k: pytest.approx(v["confidence"], abs=1e-4) for k, v in r["fields"]}},
+                {k: as_number(v["value"]) for k, v in r["fields"]},
+            ]
+            if r["fields"]
+            else [None, None],
         }
         for r in rows
     ]
@@ -84,7 +95,7 @@ def assert_filtered(made: Mended, folder: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_made_up_traces(tmp_path: Path, seed: int) -> None:
-    made = mended(record(kernel(), tmp_path / "trace", seed=seed), seed=seed)
+    made = mended(record(kernel(), tmp_path / "trace", seed=seed), seed=seed, names=KERNEL)
     assert made.inferred.num_rows
     assert_filtered(made, tmp_path / "out")
 
@@ -127,6 +138,7 @@ def test_whatever_is_wrong_the_trace_goes_through(tmp_path: Path) -> None:
         "comm": "a\0b",
         "phase": "never",
         "name": None,
+        "fields": [{"name": "pid", "value": 7, "confidence": 0.5}],
     }.items():
         bad = json.dumps(row | {key: value})
         wrong[key] = overlay(key, head, *rest, bad), f"{key}.jsonl:{len(rest) + 2}: not an event"

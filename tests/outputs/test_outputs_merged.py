@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from made_up import RAW, made_up, mended
+from made_up import KERNEL, RAW, VALUES, made_up, mended
 
 from tracemend.errors import OutputError
 from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import merged, strip
+from tracemend.outputs.known import known
+from tracemend.outputs.lines import MARKER
 from tracemend.trace.events import Gap, Trace
+from tracemend.trace.fields import values
 
-MARK = re.compile(rb" tracemend_inferred gap=(\d+) confidence=([01]\.\d\d)$")
+MARK = re.compile(rb" tracemend_inferred gap=(\d+) confidence=([01]\.\d\d)(?: fields=([\d.,]+))?$")
 
 
 def merge(made: Mended, folder: Path) -> Path:
@@ -48,7 +52,7 @@ def same_to_a_reader(a: Trace, b: Trace) -> bool:
 
 
 def inferred_lines(path: Path) -> list[str]:
-    return [line for line in path.read_text().splitlines() if merged.MARKER.decode() in line]
+    return [line for line in path.read_text().splitlines() if MARKER.decode() in line]
 
 
 # A real trace ------------------------------------------------------------------------------------------------------
@@ -85,7 +89,9 @@ def test_the_style_is_the_tracer_s(tmp_path: Path) -> None:
     made = mended()
     known = "            find-4121    [001] .....  1283.745625: "
     for line in inferred_lines(merge(made, tmp_path)):
-        assert re.match(r" *[\w.<>]+-\d+ +\[00[01]\] \.\.\.\.\.  1283\.\d{6}: sys_(enter|exit): NR \d+ (= )?\? t", line)
+        assert re.match(
+            r" *[\w.<>]+-\d+ +\[00[01]\] \.\.\.\.\.  1283\.\d{6}: sys_(enter|exit): NR \d+ (= )?(-?\d+|\?) t", line
+        )
         if line.lstrip().startswith("find-"):
             assert len(line[: line.index(": ") + 2]) == len(known)
             assert line.index("[") == known.index("[")
@@ -131,7 +137,7 @@ def test_spellings(tmp_path: Path, calls: tuple[str, str], where: str) -> None:
     for line in lines:
         assert re.search(rf"\[000\]( \.\.\.\.\.)?   307\.755\d{{{decimals - 3}}}: ", line)
         assert ("NR 257 " in line or "NR 0 " in line or "NR 3 " in line) is ("NR 257" in enter)
-        assert re.search(r": sys_(enter|exit)(: NR \d+|_(openat|read|close):) (= )?\? tracemend", line)
+        assert re.search(r": sys_(enter|exit)(: NR \d+|_(openat|read|close):) (= )?(-?\d+|\?) tracemend", line)
         assert ("(-------) [" in line) is ("2209)" in where)
     assert same_to_a_reader(trace, read(path))
     assert stripped(path) == (tmp_path / "trace.txt").read_bytes()
@@ -152,10 +158,74 @@ def test_an_event_that_is_no_call_has_no_made_up_detail(tmp_path: Path) -> None:
     )
     made = made_up(trace)
     rows = made.inferred.to_pylist()
-    rows[0] |= {"name": "sched_switch", "phase": "instant", "tid": 1, "comm": "a", "time_ns": 1_000_005_000}
+    rows[0] |= {"name": "made", "phase": "instant", "tid": 1, "comm": "a", "time_ns": 1_000_005_000, "fields": []}
     made = replace(made, inferred=pa.Table.from_pylist(rows, made.inferred.schema))
     (line,) = inferred_lines(merge(made, tmp_path))
-    assert line.startswith("     a-1       [000] .....     1.000005: sched_switch: ? tracemend_inferred gap=0 ")
+    assert line.startswith("     a-1       [000] .....     1.000005: made: ? tracemend_inferred gap=0 ")
+
+
+def one_line(folder: Path, name: str, **fields: str) -> str:
+    """How an event with such fields stands in the text, behind its time."""
+    trace = from_text(folder, "     a-1       [000] d..2.     1.000001: made: x\nCPU:0 [LOST 1 EVENTS]\n")
+    made = made_up(trace, names=[(name, "instant")])
+    rows = made.inferred.to_pylist()
+    rows[0]["fields"] = [(k, {"value": v, "confidence": 0.25}) for k, v in fields.items()]
+    (line,) = inferred_lines(merge(replace(made, inferred=pa.Table.from_pylist(rows, made.inferred.schema)), folder))
+    return line.split(": ", 1)[1]
+
+
+def test_fields_stand_as_the_kernel_prints_them(tmp_path: Path) -> None:
+    """In its order; what is not known is left out, but for the commands of a switch, and never a number."""
+    line = one_line(
+        tmp_path, "sched_switch", next_pid="7", prev_comm="a b", prev_pid="0", prev_state="R+", next_comm="c"
+    )
+    assert line.startswith("sched_switch: prev_comm=a b prev_pid=0 prev_state=R+ ==> next_comm=c next_pid=7 trace")
+    assert line.endswith(" fields=0.25,0.25,0.25,0.25,0.25")
+    line = one_line(tmp_path, "sched_switch", next_pid="7")
+    assert line.startswith("sched_switch: prev_comm=<...> ==> next_comm=<...> next_pid=7 tracemend_inferred gap=0 ")
+    assert line.endswith(" fields=0.25")
+    line = one_line(tmp_path, "sched_wakeup", comm="x", pid="7", target_cpu="1")
+    assert line.startswith("sched_wakeup: comm=x pid=7 target_cpu=001 tracemend_inferred ")
+    line = one_line(tmp_path, "softirq_entry", action="NET_RX", vec="3")
+    assert line.startswith("softirq_entry: vec=3 [action=NET_RX] tracemend_inferred ")
+    line = one_line(tmp_path, "irq_handler_exit", ret="handled", irq="4")
+    assert line.startswith("irq_handler_exit: irq=4 ret=handled tracemend_inferred ")
+    line = one_line(tmp_path, "other", b="1\n2", a="3")
+    assert line.startswith("other: b=1\\x0a2 a=3 tracemend_inferred ")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_our_readers_find_the_fields_in_the_lines(tmp_path: Path, seed: int) -> None:
+    """If they did read such lines: here those that are marked stand alone, without their marks."""
+    made = made_up(read(RAW), seed=seed, most=40, names=KERNEL)
+    lines = inferred_lines(merge(made, tmp_path))
+    assert len(lines) == made.inferred.num_rows
+    text = "\n".join(line[: line.index(MARKER.decode())] for line in lines)
+    again = from_text(tmp_path, text.replace("-2147483647 ", "-1 "), "inferred.txt")
+    order = np.concatenate([np.flatnonzero(made.inferred["gap"].to_numpy() == g.number) for g in by_line(made)])
+    table = made.inferred.take(pa.array(order))
+    assert again.table["name"].to_pylist() == table["name"].to_pylist()
+    expected = list(known(table))
+    for name, fields in VALUES.items():
+        rows = [i for i, n in enumerate(table["name"].to_pylist()) if n == name]
+        found = values(again, name, list(fields))[1] if rows else {}
+        for field, column in found.items():
+            told = [dict(f[:2] for f in expected[i]).get(field) for i in rows]
+            unknown = "<...>" if field.endswith("comm") else None
+            read_back = [None if v == unknown else v for v in column.to_pylist()]
+            assert read_back == [v.lstrip("0") if v and field == "target_cpu" else v for v in told]
+    returned = [dict(f[:2] for f in fields).get("ret") for fields in expected]
+    exits = [p == "exit" for p in table["phase"].to_pylist()]
+    assert [r for r, e in zip(again.table["ret"].to_pylist(), exits, strict=True) if e] == [
+        r or "?" for r, e in zip(returned, exits, strict=True) if e
+    ]
+
+
+def by_line(made: Mended) -> list[Gap]:
+    """Gaps as their events stand in the merged text."""
+    return sorted(
+        made.trace.gaps, key=lambda g: (math.inf if g.after is None else int(made.trace.line[g.after]), g.number)
+    )
 
 
 def test_ticks_stay_ticks(tmp_path: Path) -> None:
@@ -188,7 +258,9 @@ def test_perf_s_consumers_see_comments(tmp_path: Path) -> None:
     lines = inferred_lines(path)
     assert len(lines) == 25
     for line in lines:
-        assert re.match(r"# +\S+ +\d+ \[000\]  1699\.5\d{8}: raw_syscalls:sys_(enter|exit): NR \d+ (= )?\? ", line)
+        assert re.match(
+            r"# +\S+ +\d+ \[000\]  1699\.5\d{8}: raw_syscalls:sys_(enter|exit): NR \d+ (= )?(-?\d+|\?) ", line
+        )
     assert b"# tracer" not in path.read_bytes()
     assert same_to_a_reader(trace, read(path))
     assert stripped(path) == PERF.encode()
@@ -322,5 +394,5 @@ def test_a_suspected_gap_without_a_mark(tmp_path: Path) -> None:
     gap = Gap(0, int(trace.cpu[after]), None, after, 0, int(trace.time_ns[after]), None, "suspected", 40)
     path = merge(made_up(trace.with_gaps((gap,))), tmp_path)
     lines = path.read_bytes().splitlines()
-    assert merged.MARKER in lines[after + 1]
+    assert MARKER in lines[after + 1]
     assert stripped(path) == (tmp_path / "trace.txt").read_bytes()

@@ -1,24 +1,29 @@
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import perfetto_judge
 import pyarrow as pa
 import pytest
-from made_up import RAW, made_up, mended
+from made_up import KERNEL, RAW, made_up, mended
 
 from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
+from tracemend.outputs.known import known
+from tracemend.outputs.perfetto.encoding import BEGIN, END
 from tracemend.trace.events import SCHEMA, Gap, Trace
 
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 CATEGORIES = {"syscall", "syscall.across_gap", "event", "tracemend.inferred", "tracemend.lost", "tracemend"}
+CATEGORIES |= {"running", "interrupt"}
 
 
 class Parsed:
@@ -40,15 +45,20 @@ class Parsed:
             p.track_descriptor.uuid: p.track_descriptor for p in trace.packet if p.HasField("track_descriptor")
         }
 
+    def _notes(self, annotations: Iterable[Any]) -> dict[str, Any]:
+        return {
+            self.notes[a.name_iid] if a.name_iid else a.name: self._notes(a.dict_entries)
+            if a.dict_entries
+            else getattr(a, a.WhichOneof("value"))
+            for a in annotations
+        }
+
     def events(self, *categories: str) -> Iterator[dict[str, Any]]:
         for p in self.packets:
             if p.HasField("track_event"):
                 event = p.track_event
                 (category,) = (self.categories[c] for c in event.category_iids)
-                notes = {
-                    self.notes[a.name_iid] if a.name_iid else a.name: getattr(a, a.WhichOneof("value"))
-                    for a in event.debug_annotations
-                }
+                notes = self._notes(event.debug_annotations)
                 if not categories or category in categories:
                     name = self.names[event.name_iid] if event.name_iid else event.name
                     yield {
@@ -84,7 +94,13 @@ def test_every_event_is_there_once(parsed: Parsed) -> None:
     survivors = list(parsed.events("syscall", "syscall.across_gap", "event"))
     assert sorted(e["time"] for e in survivors) == sorted(made.trace.time_ns.tolist())
     inferred = list(parsed.events("tracemend.inferred"))
-    assert sorted(e["time"] for e in inferred) == sorted(made.inferred["time_ns"].to_pylist())
+    told = [
+        (e["time"], [(k, v["value"], v["confidence"]) for k, v in e["notes"].items() if isinstance(v, dict)])
+        for e in inferred
+    ]
+    expected = zip(made.inferred["time_ns"].to_pylist(), map(list, known(made.inferred)), strict=True)
+    assert sorted(told) == sorted(expected)
+    assert any(fields for _, fields in told)
     args = {a for a in made.trace.table["args"].to_pylist() if a}
     assert {e["notes"]["args"] for e in survivors if "args" in e["notes"]} == args
     returned = {r for r in made.trace.table["ret"].to_pylist() if r}
@@ -95,9 +111,9 @@ def test_slices_are_balanced_on_every_track(parsed: Parsed) -> None:
     """Each end closes the begin of its own name, in order of time, and nothing stays open: no error in the viewer."""
     open_: dict[int, list[str]] = defaultdict(list)
     for e in sorted(parsed.events(), key=lambda e: e["time"]):
-        if e["type"] == perfetto.BEGIN:
+        if e["type"] == BEGIN:
             open_[e["track"]].append(e["name"])
-        elif e["type"] == perfetto.END:
+        elif e["type"] == END:
             name = open_[e["track"]].pop()
             assert not e["name"] or e["name"] == name
     assert not any(open_.values())
@@ -111,7 +127,7 @@ def test_inferred_events_have_tracks_of_their_own(parsed: Parsed) -> None:
     assert {"find (inferred)", "unknown thread (inferred)"} <= names
     assert all(name.endswith(" (inferred)") for name in names)
     for e in inferred:
-        assert set(e["notes"]) == {"confidence", "gap"}
+        assert {"confidence", "gap"} <= set(e["notes"]) <= {"confidence", "gap", "ret"}
         assert 0.2 <= e["notes"]["confidence"] <= 1
     parents = {parsed.tracks[parsed.tracks[t].parent_uuid].thread.thread_name for t in own}
     assert {"find", "sh", ""} <= parents
@@ -130,7 +146,7 @@ def test_threads_have_descriptors(parsed: Parsed) -> None:
 def test_gaps_are_slices_on_their_cpu_s_track(parsed: Parsed) -> None:
     made = mended(statuses=("filled", "refused", "filled", "left"))
     lost = list(parsed.events("tracemend.lost"))
-    begins = [e for e in lost if e["type"] == perfetto.BEGIN]
+    begins = [e for e in lost if e["type"] == BEGIN]
     assert sorted((e["time"], e["name"]) for e in begins) == sorted(
         (g["begin_ns"], f"{g['count']} events lost ({g['status']})") for g in made.gap_table()
     )
@@ -152,9 +168,9 @@ def test_a_call_over_a_gap_says_so(tmp_path: Path) -> None:
     begins: dict[int, dict[str, Any]] = {}
     seen = set()
     for e in sorted(found, key=lambda e: e["time"]):
-        if e["type"] == perfetto.BEGIN:
+        if e["type"] == BEGIN:
             begins[e["track"]] = e
-        elif e["type"] == perfetto.END:
+        elif e["type"] == END:
             begin = begins.pop(e["track"])["time"]
             over = any(g.begin_ns < e["time"] and g.end_ns > begin for g in made.trace.gaps)
             assert (e["category"] == "syscall.across_gap") is over
@@ -239,3 +255,155 @@ def test_what_was_inferred_is_no_fact_when_it_is_read_again(tmp_path: Path) -> N
     assert len(again) == 0
     assert again.provenance["packets_passed_over"]["track_event"] > 0
     assert [w for w in again.warnings if "packets of kinds that are not read" in w and "track_event" in w]
+
+
+# Cpus --------------------------------------------------------------------------------------------------------------
+
+LOSSY = Path(__file__).parents[1] / "data" / "perfetto_lossy.pftrace.xz"
+
+
+class Drawn:
+    """The slices of each track, with their depths; fails where they don't nest."""
+
+    def __init__(self, got: Parsed, *categories: str) -> None:
+        self.slices: dict[str, list[tuple[int, int, str, int, dict[str, Any]]]] = defaultdict(list)
+        open_: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        for e in sorted(got.events(*categories), key=lambda e: e["time"]):
+            name = got.tracks[e["track"]].name
+            if not name.startswith("cpu ") or e["type"] not in (BEGIN, END):
+                continue
+            if e["type"] == BEGIN:
+                open_[e["track"]].append(e)
+            else:
+                begin = open_[e["track"]].pop()
+                depth = len(open_[e["track"]])
+                self.slices[name].append((begin["time"], e["time"], begin["name"], depth, begin["notes"]))
+        assert not any(open_.values())
+        for slices in self.slices.values():
+            slices.sort(key=lambda s: (s[0], s[3]))
+
+
+PREV, NEXT = "prev_comm={} prev_pid={} prev_prio=120 prev_state={} ==> ", "next_comm={} next_pid={} next_prio=120"
+SWITCHES = f"""\
+     sh-1    [000] d..2.     1.000001: sched_switch: {PREV.format("sh", 1, "S")}{NEXT.format("a b", 2)}
+    a b-2    [000] d.h..     1.000002: irq_handler_entry: irq=19 name=ahci
+    a b-2    [000] ..s..     1.000003: softirq_entry: vec=3 [action=NET_RX]
+    a b-2    [000] ..s..     1.000004: softirq_exit: vec=3 [action=NET_RX]
+    a b-2    [000] d.h..     1.000005: irq_handler_exit: irq=19 ret=handled
+    a b-2    [000] d.h..     1.000006: irq_handler_entry: irq=20 name=eth0
+CPU:0 [LOST 4 EVENTS]
+      c-3    [000] d.h..     1.000020: irq_handler_exit: irq=20 ret=handled
+      c-3    [000] d..2.     1.000021: sched_switch: {PREV.format("c", 3, "R+")}{NEXT.format("swapper/0", 0)}
+ <idle>-0    [000] d..2.     1.000030: sched_switch: {PREV.format("swapper/0", 0, "R")}{NEXT.format("c", 3)}
+      c-3    [000] .....     1.000031: made: x
+"""
+
+
+def with_events(trace: Trace, rows: list[tuple[int, int, str, dict[str, str]]]) -> Mended:
+    """Made-up inferred events (time, thread, name, fields) in the one gap."""
+    made = made_up(trace, names=[("made", "instant")])
+    table = [
+        made.inferred.to_pylist()[0]
+        | {"time_ns": t, "tid": tid, "comm": None, "name": name, "confidence": 0.5}
+        | {"fields": [(k, {"value": v, "confidence": 0.25}) for k, v in fields.items()]}
+        for t, tid, name, fields in rows
+    ]
+    return replace(made, inferred=pa.Table.from_pylist(table, made.inferred.schema))
+
+
+def test_who_ran_as_recorded_and_as_inferred(tmp_path: Path) -> None:
+    (tmp_path / "trace.txt").write_text(SWITCHES)
+    s = 1_000_000_000
+    made = with_events(
+        read(tmp_path / "trace.txt"),
+        [
+            (s + 7_000, 2, "made", {}),
+            (s + 8_000, 2, "sched_switch", {"prev_pid": "2", "next_pid": "7", "next_comm": "x"}),
+            (s + 9_000, 7, "softirq_entry", {"vec": "1"}),
+            (s + 10_000, 7, "softirq_exit", {"vec": "1"}),
+            (s + 11_000, 7, "sched_switch", {"prev_pid": "7"}),
+            (s + 12_000, -1, "made", {}),
+            (s + 13_000, -1, "sched_switch", {}),
+            (s + 14_000, 3, "sched_switch", {"next_pid": "3"}),
+        ],
+    )
+    drawn = Drawn(Parsed(made, tmp_path))
+    found = {
+        name: [((a - s) // 1000, (b - s) // 1000, label, depth) for a, b, label, depth, _ in slices]
+        for name, slices in drawn.slices.items()
+    }
+    assert found == {
+        "cpu 0": [
+            (1, 6, "a b [2]", 0),
+            (2, 5, "irq 19 ahci", 1),
+            (3, 4, "softirq NET_RX", 2),
+            (20, 21, "c [3]", 0),
+            (21, 30, "idle", 0),
+            (30, 31, "c [3]", 0),
+        ],
+        "cpu 0 (inferred)": [
+            (6, 8, "a b [2]", 0),
+            (8, 11, "x [7]", 0),
+            (9, 10, "softirq 1", 1),
+            (13, 14, "c [3]", 0),
+            (14, 20, "c [3]", 0),
+        ],
+    }
+    recorded, inferred = (drawn.slices[name] for name in ("cpu 0", "cpu 0 (inferred)"))
+    assert [s[4].get("left in state") for s in recorded] == [None, None, None, "R+", "R", None]
+    assert [s[4]["confidence"] for s in inferred] == [0.5, 0.25, 0.5, 0.5, 0.25]
+    assert all(s[4]["gap"] == 0 for s in inferred)
+
+
+def test_a_trace_without_switches_has_no_tracks_of_cpus(parsed: Parsed) -> None:
+    assert not [t for t in parsed.tracks.values() if t.name.startswith("cpu")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cpus_of_a_real_trace(tmp_path: Path, seed: int) -> None:
+    """Slices agree with the threads of the events in them and leave gaps alone; what is inferred is made up."""
+    trace = read(LOSSY)
+    made = made_up(trace, seed=seed, most=60, names=KERNEL)
+    drawn = Drawn(Parsed(made, tmp_path))
+    told = 0
+    gaps = {g.number: g for g in trace.gaps}
+    for cpu, rows in trace.streams.items():
+        slices = [s for s in drawn.slices[f"cpu {cpu}"] if s[3] == 0]
+        for (_, end, *_), (begin, *_) in itertools.pairwise(slices):
+            assert end <= begin
+        for a, b, *_ in slices:
+            assert not any(a < g.end_ns and b > g.begin_ns and g.cpu == cpu for g in trace.gaps)
+        for row in rows.tolist():
+            time, tid = int(trace.time_ns[row]), int(trace.tid[row])
+            inside = [s for s in slices if s[0] < time < s[1]]
+            assert len(inside) <= 1
+            for _, _, label, *_ in inside:
+                assert label.endswith(f"[{tid}]") or (label, tid) == ("idle", 0)
+                told += 1
+    assert told > len(trace) / 2
+    for name, slices in drawn.slices.items():
+        for a, b, label, depth, notes in slices if name.endswith("(inferred)") else ():
+            gap = gaps[notes["gap"]]
+            assert name == f"cpu {gap.cpu} (inferred)"
+            assert gap.begin_ns <= a <= b <= gap.end_ns
+            assert depth == 0 or label.startswith(("irq", "softirq"))
+
+
+@pytest.mark.long
+def test_perfetto_takes_it(tmp_path: Path) -> None:
+    """Its trace processor finds nothing wrong, and the same slices on the same tracks."""
+    made = made_up(read(LOSSY), most=60, names=KERNEL)
+    drawn = Drawn(Parsed(made, tmp_path))
+    found, wrong, annotated = perfetto_judge.answers(
+        tmp_path / perfetto.NAME,
+        "select t.name as track, s.ts, s.dur, s.name, s.depth from slice s join track t on s.track_id = t.id "
+        "where t.name like 'cpu %'",
+        "select name from stats where value > 0 and severity in ('error', 'data_loss')",
+        "select key, display_value as value from args where key like 'debug.next_pid%'",
+    )
+    ours = [(n, a, b - a, label, depth) for n, slices in drawn.slices.items() for a, b, label, depth, _ in slices]
+    assert sorted((r.track, r.ts, r.dur, r.name, r.depth) for r in found) == sorted(ours)
+    assert not wrong
+    assert {r.key for r in annotated} == {"debug.next_pid.value", "debug.next_pid.confidence"}
+    told = {value for fields in known(made.inferred) for name, value, _ in fields if name == "next_pid"}
+    assert {r.value for r in annotated if r.key.endswith("value")} == told > set()

@@ -11,10 +11,11 @@ from typing import Literal
 
 import pyarrow as pa
 import pytest
-from made_up import RAW, made_up, mended
+from made_up import KERNEL, RAW, made_up, mended
 
 from tracemend.formats import read
 from tracemend.outputs import report
+from tracemend.outputs.known import known
 from tracemend.trace.events import SCHEMA, Gap
 from tracemend.trace.evidence import Unplaced
 
@@ -205,3 +206,16 @@ def test_numbers_that_only_the_reader_has() -> None:
     assert "1,234 further events had been overwritten" in page.text
     assert "12 malformed lines were passed over" in page.text
     assert "8 calls that the surviving events leave open could not be closed" in page.text
+
+
+def test_inferred_events_show_their_fields() -> None:
+    made = made_up(read(RAW), names=KERNEL, most=20)
+    page = Page(report.render(made))
+    for fields in known(made.inferred):
+        for name, value, sure in fields:
+            assert f"{name}={value} {sure:.2f}" in page.text
+    rows = made.inferred.to_pylist()
+    rows[0]["fields"] = [("comm", {"value": EVIL + "x" * 99, "confidence": 0.5})]
+    text = report.render(replace(made, inferred=pa.Table.from_pylist(rows, made.inferred.schema)))
+    assert EVIL not in text
+    assert html.escape(EVIL) + "x" * 14 + "…" in text

@@ -9,6 +9,8 @@ reader does it. The stream's id, and without one (babeltrace 1) the end of its f
 
 Events that babeltrace 1 finds lost ``at end of stream`` name none. Of packets lost where it tells of lost events, too,
 it says nothing.
+
+Inferred events of a mended trace are no evidence and are passed over, where fields are printed with their names.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ CPU, TID, COMM = (
     for of in ((rb"cpu_id", rb"\d{1,5}\b"), (rb"v?tid", rb"-?\d{1,9}\b"), (rb"procname|comm", rb"[^\"]*"))
 )
 PERF_TID, PERF_COMM = re.compile(rb"\bperf_tid = (-?\d{1,9})\b"), re.compile(rb"\bperf_comm = \"([^\"]*)")
+#: An inferred event of a mended trace says so in the first context that has names of any kind.
+INFERRED = re.compile(rb"[^\"]*\{ tracemend_inferred = 1,")
 NUMBER, RET = re.compile(rb"\bid = (\d{1,9})\b"), re.compile(rb"\bret = (-?\w+)")
 #: So many contexts are kept, to be read once.
 MOST_KEPT = 1 << 16
@@ -138,6 +142,10 @@ class _Reader:
             if text.strip():
                 self.builder.bad(line, f"no line of babeltrace: {decode(text[:80])!r}")
             return
+        fields = found["fields"] or b""
+        if INFERRED.match(fields):
+            self.builder.inferred += 1
+            return
         groups = found.groupdict()
         named = {k: groups[k] or groups["n" + k] for k in ("date", "clock", "seconds", "cycles", "name", "about")}
         try:
@@ -147,7 +155,6 @@ class _Reader:
         if not 0 <= time <= LATEST_NS:
             self.builder.bad(line, "the time can't be one")
             return
-        fields = found["fields"] or b""
         cpu, thread, comm = self.whose(fields)
         name, phase = self._name(decode(named["name"] or b""), thread, fields)
         ret = RET.search(fields) if phase == EXIT else None

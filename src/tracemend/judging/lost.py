@@ -18,6 +18,7 @@ from tracemend.datasets import LossyRun, Part, corpus, pairs
 from tracemend.diffusion import DEFAULT_MODEL
 from tracemend.engines import HERE, Engine
 from tracemend.errors import DataError, ModelError, extra, one_of
+from tracemend.judging import kernel
 from tracemend.judging.evaluate import PARTS, TRAINED, part_of_mend
 from tracemend.judging.experiment import Progress
 from tracemend.judging.gaps import MEANS, GapScore, judge
@@ -30,9 +31,10 @@ from tracemend.judging.report import markdown_table, triple
 from tracemend.judging.results import Row, append, exclusive, read_results
 from tracemend.menders import MENDERS, NGram
 from tracemend.menders.base import Mender, Trained
+from tracemend.menders.examples import shipped
 from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
-from tracemend.mending.run import mend_trace
+from tracemend.mending.run import COPIERS, mend_trace
 from tracemend.recording import Pair
 from tracemend.recording.corpus import HOW, HOW_KERNEL, HOW_UST
 from tracemend.trace.events import Trace
@@ -60,6 +62,11 @@ class Knowledge:
     def _part(self, part: Part) -> list[Stream]:
         traces = corpus(self.folder / "corpus", part, self.folder / SPLIT)
         return [s for t in traces for s in streams(t, universal(), shortest=1)]
+
+    @cached_property
+    def machines(self) -> list[Trace]:
+        """Whole machines during the training runs."""
+        return corpus(self.folder / "corpus" / "kernel", "train", self.folder / SPLIT)
 
     @cached_property
     def taught(self) -> Mender:
@@ -91,22 +98,29 @@ def _part_of_mend(name: str, lossy: Trace, knowledge: Knowledge, only: set[int],
     return part_of_mend(name, model)(lossy, Options(seed=seed, only=frozenset(only)))
 
 
+def _with_machines(name: str, lossy: Trace, knowledge: Knowledge, only: set[int], seed: int) -> Mended:
+    options = Options(seed=seed, only=frozenset(only))
+    return mend_trace(lossy, None, options, copier=COPIERS[name], examples=knowledge.machines, shipped=shipped())
+
+
 #: (lossy trace, knowledge, gaps to fill, seed) -> what is inferred. Without more said they have only what is intact of
-#: the lossy trace itself; "examples": the training recordings, which ship with the package, too.
+#: the lossy trace itself; "examples": the training recordings, which ship with the package, too; "machines": the
+#: training recordings of whole machines.
 CONTESTANTS: dict[str, Contestant] = {
     **{name: partial(_baseline, name) for name in MENDERS if name not in PARTS},
     "n-gram of the corpus": lambda lossy, known, only, seed: mend_trace(
         lossy, known.taught, Options(seed=seed, only=frozenset(only))
     ),
     **{name: partial(_part_of_mend, name) for name in PARTS},
+    **{f"{name} + examples + machines": partial(_with_machines, name) for name in COPIERS},
 }
 
 
 @dataclass(frozen=True)
 class Contest:
-    """One ``[[lost]]`` of the file. menders: of ``CONTESTANTS``. how: ways of losing, all if empty. models: folders, or
-    the shipped model's name. most: gaps to fill of each recording and bin of length, evenly over the recording; the
-    others stay open."""
+    """One ``[[lost]]`` of the file. menders: of ``CONTESTANTS``. how: ways of losing, if empty all but those of whole
+    machines. models: folders, or the shipped model's name. most: gaps to fill of each recording and bin of length,
+    evenly over the recording; the others stay open."""
 
     menders: tuple[str, ...]
     how: tuple[str, ...] = ()
@@ -128,7 +142,7 @@ class Contest:
         return [
             Job(recording.name, mender, model, self.most, seed)
             for recording in recordings
-            if not self.how or recording.how in self.how
+            if recording.how in (self.how or HOW + HOW_UST)
             for mender in self.menders
             for model in (self.models if mender in TRAINED else ("",))
             for seed in (self.seeds if mender in TRAINED else (0,))
@@ -167,8 +181,10 @@ def is_contest(path: Path) -> bool:
 
 
 def found(folder: Path) -> list[LossyRun]:
-    """The recordings of a tree with corpus/pairs. Raises DataError if there are none, TraceError."""
-    recordings = list(pairs(folder / "corpus", folder / SPLIT))
+    """The recordings of a tree with corpus/pairs, and corpus/kernel/pairs. Raises DataError if there are none,
+    TraceError."""
+    places = (folder / "corpus", folder / "corpus" / "kernel")
+    recordings = [r for place in places for r in pairs(place, folder / SPLIT)]
     if not recordings:
         raise DataError(f"{folder / 'corpus' / 'pairs'}: no recordings with their truth")
     return recordings
@@ -233,6 +249,7 @@ def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
         "events": sum(s.length for s in scores),
         "gaps": {"length": [s.length for s in scores], **{k: [_rounded(getattr(s, k)) for s in scores] for k in known}},
         "confidence": {bin_name(*b): _counted(scores, b) for b in LENGTH_BINS if _held(scores, b)},
+        **({"kernel": kernel.scores(mended, pair, only)} if recording.how in HOW_KERNEL else {}),
     }
 
 

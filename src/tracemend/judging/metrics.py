@@ -80,17 +80,25 @@ def error_of_bins(counts: NDArray[np.float64]) -> float:
 
 
 def interval(
-    values_G: NDArray[np.float64], rng: Generator, *, group_G: Ints | None = None, draws: int = 1000
+    values_G: NDArray[np.float64],
+    rng: Generator,
+    *,
+    group_G: Ints | None = None,
+    weight_G: NDArray[np.float64] | None = None,
+    draws: int = 1000,
 ) -> tuple[float, float]:
     """A 95 % percentile bootstrap interval of the mean (Efron 1979), over gaps or, if given, over groups of them.
+
+    weight: what each value is a part of, if the share of all is asked for instead.
 
     Gaps of one trace are alike: drawing whole groups (the cluster bootstrap, Davison and Hinkley 1997, section 3.8)
     doesn't pretend that they are so many independent ones.
     """
     _, group = np.unique(np.arange(len(values_G)) if group_G is None else group_G, return_inverse=True)
-    total, count = np.bincount(group, values_G), np.bincount(group).astype(float)
+    total, count = np.bincount(group, values_G), np.bincount(group, weight_G).astype(float)
     if len(total) < 2:
-        return float(values_G.mean()), float(values_G.mean())
+        mean = float(total.sum() / count.sum())
+        return mean, mean
     drawn = rng.integers(0, len(total), (draws, len(total)))
-    low, high = np.quantile(total[drawn].sum(axis=1) / count[drawn].sum(axis=1), [0.025, 0.975])
+    low, high = np.quantile(total[drawn].sum(axis=1) / np.maximum(count[drawn].sum(axis=1), 1), [0.025, 0.975])
     return float(low), float(high)

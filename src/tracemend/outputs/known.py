@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from tracemend.mending.mended import FIELDS
 
+#: What stands for a text that nobody knows, as ftrace has it for a command.
+UNKNOWN = "<...>"
 #: A field's name, its value as text and how sure it is, to four digits.
 Known = tuple[str, str, float]
 
@@ -26,6 +28,14 @@ class Flat(NamedTuple):
     names: pa.Array
     values: pa.Array
     confidence: NDArray[np.float64]
+
+    def of(self, name: str) -> tuple[pa.Array, NDArray[np.float64]]:
+        """What each event says of one field, null where it doesn't, and how sure that is (I,)."""
+        whose = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        found = np.flatnonzero(self.names.to_numpy(zero_copy_only=False) == name)
+        at = np.full(len(self.starts) - 1, -1)
+        at[whose[found]] = found
+        return self.values.take(pa.array(at, mask=at < 0)), np.append(self.confidence, np.nan)[at]
 
 
 def flat(inferred: pa.Table) -> Flat:

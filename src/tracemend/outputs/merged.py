@@ -3,15 +3,8 @@
 Here is how text has them; a CTF trace, which is a folder, has them as ``ctf`` says.
 
 Lines of the original stay as they are. In front of them all comes one comment that says what the file is; each inferred
-event is one line more, right before its gap's first surviving event, and ends in `` tracemend_inferred gap=G
-confidence=C``. Decisions behind the spelling of these lines:
+event is one line more, right before its gap's first surviving event, spelt as ``lines`` says. Further decisions:
 
-* Arguments and results are unknown: a ``?`` stands for them, never a number. There is no closing parenthesis, because
-  Trace Compass stops reading at a line that has anything behind one; for the same reason a call of the ``syscalls``
-  events is spelled by its tracepoint (``sys_enter_openat: ?``), which all readers of ftrace text know, and not as
-  ``sys_openat(?)``. Perfetto takes such lines; a tool that insists on numbers (TRAPpy) refuses them: strip first.
-* A thread that nothing identifies is ``<...>-2147483647``: ftrace's own spelling of an unknown command, and a number
-  above every thread number that Linux gives (2^22), yet one that fits the 32 bits consumers have for it.
 * perf's consumers count lines as samples, so in perf's text an inferred event is a comment (``#`` in front).
 * The comment at the top holds ``# tracer: ftrace`` within its first 64 bytes where the trace is ftrace's: that is where
   Perfetto looks for it.
@@ -26,7 +19,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from heapq import merge
 from itertools import pairwise
 from pathlib import Path
@@ -40,27 +32,13 @@ from tracemend.formats import sequence
 from tracemend.formats.text import LONGEST_LINE, PACKED
 from tracemend.mending.mended import Result
 from tracemend.outputs import ctf
+from tracemend.outputs.lines import MARKER, Style, samples
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import Gap
-from tracemend.trace.syscalls import DEFAULT_ARCH, table
-from tracemend.untrusted import json_of, json_text, printable
+from tracemend.untrusted import json_of, json_text
 
 STEM = "merged"
 HEADER = b"# tracemend merged:"
-MARKER = b" tracemend_inferred gap="
-UNKNOWN_COMM = "<...>"
-UNKNOWN_TID = 2**31 - 1
-
-_RAW = re.compile(rb"\bsys_(?:enter|exit):\s+NR ")
-
-#: What lies where in a line of each tracer; the inferred lines copy its widths.
-_FTRACE = re.compile(
-    rb"(?P<comm>.*?)-(?P<tid>\d+\s+)(?P<tgid>\(\s*[\d-]+\)\s*)?(?P<cpu>\[\d+\])(?P<flags>\s+[^\s:]+(?=\s))?"
-    rb"(?P<time>\s+\d+(?P<fraction>\.\d+)?):\s+\S"
-)
-_PERF = re.compile(
-    rb"(?P<comm>.*?)(?P<tid>\s+\d+(?:/\d+)?)\s+(?P<cpu>\[\d+\])?(?P<time>\s*\d+(?P<fraction>\.\d+)?):\s+\S"
-)
 
 
 def write(mended: Result, folder: Path) -> list[Path]:
@@ -142,7 +120,7 @@ def _name_column(line: bytes, ordinal: int) -> int:
 LINES = Grammar(
     hint=MARKER,
     marked=re.compile(re.escape(MARKER)),
-    whole=re.compile(rb" tracemend_inferred gap=\d+ confidence=[01]\.\d\d\r?\n?\Z"),
+    whole=re.compile(rb" tracemend_inferred gap=\d+ confidence=[01]\.\d\d(?: fields=[\d.,]+)?\r?\n?\Z"),
     part=None,
     column=lambda line, ordinal: 0,
 )
@@ -234,7 +212,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _merge_lines(mended: Result, source: IO[bytes], sink: IO[bytes]) -> str:
-    style = _Style.of(mended)
+    style = Style.of(mended)
 
     def where(gap: Gap) -> tuple[float, int]:
         line, _ = mended.outline.places[gap.number]
@@ -270,111 +248,8 @@ def _place(found: tuple[float, int, int, pa.Table]) -> tuple[float, int, int]:
     return found[:3]
 
 
-@dataclass(frozen=True)
-class _Style:
-    """How the lines of one trace are laid out: widths in characters, time with ``digits`` after the point."""
-
-    perf: bool
-    comm: int = 16
-    tid: int = 8
-    tgid: str = ""
-    cpu: int = 3
-    flags: str = " ....."
-    time: int = 14
-    digits: int = 6
-    ticks: bool = False
-    raw: bool = False
-    arch: str = DEFAULT_ARCH
-
-    @classmethod
-    def of(cls, mended: Result) -> _Style:
-        """The layout of the trace's first event, and the spelling of its first calls."""
-        trace = mended.trace
-        perf = trace.format == "perf"
-        first, *calls = _samples(mended)
-        raw = any(_RAW.search(line) for line in calls)
-        arch = str((mended.provenance.get("options") or {}).get("arch", DEFAULT_ARCH))
-        match = (_PERF if perf else _FTRACE).match(first)
-        if match is None and first and trace.format == "ftrace":
-            raise OutputError("inferred events can be written among ftrace's lines in the usual form only")
-        if match is None:
-            return cls(perf, raw=raw, arch=arch, flags="" if perf else " .....")
-        group = {k: (v or b"").decode("latin-1") for k, v in match.groupdict().items()}
-        return cls(
-            perf=perf,
-            comm=len(group["comm"]),
-            tid=len(group["tid"]),
-            tgid=re.sub(r"[\d-]|(?<=\() +", lambda m: "-" * len(m[0]), group.get("tgid", "")),
-            cpu=len(group["cpu"]) - 2,
-            flags=re.sub(r"\S", ".", group.get("flags", "")),
-            time=len(group["time"]),
-            digits=max(0, len(group["fraction"]) - 1),
-            ticks=trace.clock == "index",
-            raw=raw,
-            arch=arch,
-        )
-
-    def lines(self, inferred: pa.Table) -> Iterator[bytes]:
-        """The inferred events as lines, without line ends."""
-        thread, event = cache(self._thread), cache(self._event)
-        columns = [inferred[c].to_pylist() for c in ("gap", "cpu", "time_ns", "tid", "confidence")]
-        strings = [inferred[c].cast(pa.string()).to_pylist() for c in ("comm", "name", "phase")]
-        for gap, cpu, time, tid, sure, comm, name, phase in zip(*columns, *strings, strict=True):
-            yield (
-                f"{thread(tid, comm, cpu)}{self._time(time)}: {event(name, phase)}"
-                f" tracemend_inferred gap={gap} confidence={sure:.2f}"
-            ).encode()
-
-    def _thread(self, tid: int, comm: str | None, cpu: int) -> str:
-        """Everything in front of the time."""
-        command, number = printable(comm or UNKNOWN_COMM), str(UNKNOWN_TID if tid < 0 else tid)
-        at = f"[{cpu:0{self.cpu}d}]" if self.cpu > 0 else ""
-        if self.perf:
-            return f"# {command:>{self.comm}}{' ' + number:>{self.tid}} {at}"
-        return f"{command:>{self.comm}}-{number + ' ':<{self.tid}}{self.tgid}{at}{self.flags}"
-
-    def _time(self, ns: int) -> str:
-        if self.ticks:
-            return f" {ns}".rjust(self.time)
-        seconds, rest = divmod(ns, 1_000_000_000)
-        fraction = f".{rest:09d}"[: self.digits + 1] if self.digits else ""
-        return f" {seconds}{fraction}".rjust(self.time)
-
-    def _event(self, name: str, phase: str) -> str:
-        """Everything behind the time."""
-        name = printable(name)
-        if phase == "instant":
-            return f"{name}: ?"
-        number = _numbers(self.arch).get(name, name.removeprefix("syscall_"))
-        if self.raw and str(number).isdigit():
-            call = f"sys_{phase}: NR {number} {'?' if phase == 'enter' else '= ?'}"
-            return f"raw_syscalls:{call}" if self.perf else call
-        call = f"sys_{phase}_{name}: ?"
-        return f"syscalls:{call}" if self.perf else call
-
-
-@cache
-def _numbers(arch: str) -> dict[str, int]:
-    return {name: number for number, name in table(arch).items()}
-
-
-def _samples(mended: Result) -> list[bytes]:
-    """The source's lines of the first event and, where there are any, of the first call entered and the first left."""
-    wanted = list(mended.outline.lines.values())
-    if not wanted or mended.trace.path is None:
-        return [b""]
-    found: dict[int, bytes] = {}
-    with open(mended.trace.path, "rb") as f:
-        for number, line in enumerate(f, 1):
-            if number in wanted:
-                found[number] = line
-            if number >= max(wanted):
-                break
-    return [found.get(number, b"") for number in wanted]
-
-
 def _merge_sequence(mended: Result, source: IO[bytes], sink: IO[bytes]) -> str:
-    numbers = any(token.isdigit() for token in _samples(mended)[0].split())
+    numbers = any(token.isdigit() for token in samples(mended)[0].split())
 
     def where(gap: Gap) -> tuple[float, int]:
         """Before the gap's first surviving event, which is right behind the run; or at the file's end."""

@@ -12,7 +12,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib import resources
-from itertools import chain, groupby, islice
+from itertools import chain, groupby, islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from tracemend.mending.mended import Mended, Result
+from tracemend.outputs.known import known
 from tracemend.outputs.overlay import NOTE
 from tracemend.trace.events import Gap, Trace, by_cpu
 from tracemend.untrusted import printable
@@ -30,6 +31,7 @@ NAME = "report.html"
 MOST_GAPS = 500  # rows of the table
 MOST_DETAILS = 50  # gaps shown event by event
 MOST_EVENTS = 40  # inferred events shown of one gap
+LONGEST_VALUE = 40  # characters shown of a field
 AROUND = 5  # surviving events shown on each side of a gap
 
 COLUMNS = 400  # of the timeline
@@ -244,8 +246,10 @@ def _around(trace: Trace, gap: Gap) -> tuple[np.typing.NDArray[np.int64], np.typ
 
 
 def _events(table: pa.Table, rows: np.typing.NDArray[np.int64], clock: _Clock) -> list[dict[str, Any]]:
-    """Events as the report shows them; ``confidence`` is None for a surviving one."""
-    events = table.take(pa.array(rows)).to_pylist()
+    """Events as the report shows them; ``confidence`` is None for a surviving one, which has no ``fields``."""
+    table = table.take(pa.array(rows))
+    inferred = "fields" in table.column_names
+    fields = known(table) if inferred else repeat((), len(table))
     return [
         {
             "time": clock.at(e["time_ns"]),
@@ -254,6 +258,12 @@ def _events(table: pa.Table, rows: np.typing.NDArray[np.int64], clock: _Clock) -
             "name": e["name"],
             "phase": e["phase"],
             "confidence": e.get("confidence"),
+            "fields": [(name, _short(value), sure) for name, value, sure in told],
         }
-        for e in events
+        for e, told in zip(table.to_pylist(), fields, strict=True)
     ]
+
+
+def _short(value: str) -> str:
+    """So much of a field's value as is shown."""
+    return value if len(value) <= LONGEST_VALUE else value[: LONGEST_VALUE - 1] + "…"

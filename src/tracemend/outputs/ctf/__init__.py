@@ -3,7 +3,8 @@
 The folder is a copy of the trace's. Each trace directory in it that lost events has one file more, a stream of inferred
 events, and its metadata has one part more, which declares that stream; all else is the original's, byte for byte. Every
 event of the stream says that it is inferred, how sure that is, of which gap and of which stream. Its name, thread and
-time are inferred; its fields are not: they are there for readers that expect them, and hold 0 or nothing.
+time are inferred, and those of its fields that its context names; all others are there for readers that expect them,
+and hold a ``<...>``.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def _append(metadata: Path, extra: Extra, mended: Result) -> None:
         "tracemend_model_sha256": str(made.get("model_sha256") or ""),
         "tracemend_seed": int(made.get("seed") or 0),
         "tracemend_input_sha256": str(made["input_sha256"]),
-        "tracemend_note": f"{NOTE}; their fields are not inferred: 0 or nothing stands there",
+        "tracemend_note": f"{NOTE}; tracemend_fields names the fields that are inferred, <...> stands for others",
         INFERRED_EVENTS: extra.count,
     }
     if mended.trace.partial is not None:

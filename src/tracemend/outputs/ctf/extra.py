@@ -3,8 +3,8 @@
 Whatever the trace declares for all its streams (byte order, packet header, clock) this one keeps to; packet context,
 event header and event context are its own. Decisions behind them:
 
-* An event begins at a multiple of 64 bits (or more, where its fields ask for that) and its header and context have a
-  fixed size, so the bytes of its fields are the same wherever it stands and are laid out once.
+* An event begins at a multiple of 64 bits, all in it at a multiple of 8, and its header and context have a fixed size,
+  so the bytes of its fields are the same wherever it stands.
 * A packet holds events of one cpu, so that ``cpu_id`` stands where readers look for it. It has no counters: what was
   lost is told by the stream that lost it.
 """
@@ -14,36 +14,32 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain, groupby, islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from tracemend.errors import OutputError
-from tracemend.formats.base import Builder, Options
-from tracemend.formats.ctf.decode import COMMS, PERF_TID, TIDS
-from tracemend.formats.ctf.event_names import NAMED, NUMBERED, OLD_EXIT, Kinds
-from tracemend.formats.ctf.metadata import INFERRED, NS, Clock, EventClass, StreamClass
+from tracemend.formats.ctf.decode import COMMS, TIDS
+from tracemend.formats.ctf.metadata import INFERRED, NS, Clock
 from tracemend.formats.ctf.names import shown_name
 from tracemend.formats.ctf.packets import MAGIC, Packets, Stream
-from tracemend.formats.ctf.types import Integer, Structure
-from tracemend.outputs.ctf.layout import Bits, Unfit, quoted, structure
-from tracemend.trace.events import ENTER, EXIT, PHASES
-from tracemend.trace.syscalls import table
+from tracemend.formats.ctf.types import Integer
+from tracemend.outputs.ctf.kinds import Class, Spelling, Spelt
+from tracemend.outputs.ctf.layout import Bits, Unfit, quoted
+from tracemend.outputs.known import UNKNOWN, flat, known
+from tracemend.trace.events import PHASES
 
 #: The file of the stream.
 NAME = "tracemend_inferred"
+#: The context of an event that says how sure each of its inferred fields is.
+FIELDS = "tracemend_fields"
 #: Bits to whose multiples events, and packets' contexts, are aligned at least.
 STEP = 64
 #: Events of a packet, at most.
 PACKET_EVENTS = 512
 MOST_CYCLES = (1 << 64) - 1
-#: The command of a thread that nothing identifies, as ftrace spells it. (An empty text would do, but babeltrace 2.0.4
-#: shows the one of another event instead.)
-UNKNOWN_COMM = "<...>"
 
 _BYTE, _WORD, _LONG = (f"integer {{ size = {n}; align = 8; signed = false; }}" for n in (8, 32, 64))
 _SIGNED = "integer { size = 32; align = 8; signed = true; }"
@@ -52,71 +48,16 @@ _CHARACTER = "integer { size = 8; align = 8; signed = false; encoding = UTF8; }"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """An event class of the extra stream: a name and the fields that the tracer's own class of that name has."""
-
-    name: str
-    fields: Structure | None = None
-    numbered: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Event:
-    """An inferred event: ``time`` in cycles of the clock, ``number`` that of its system call, -1 if it has none."""
+    """An inferred event; ``time`` in cycles of the clock."""
 
-    kind: Kind
-    number: int
+    spelt: Spelt
     time: int
     stream: Stream
     gap: int
     tid: int
     comm: bytes
     confidence: float
-
-
-class Spelling:
-    """How a tracer spells events: from name and phase to the event class of one of its streams."""
-
-    def __init__(self, stream: StreamClass, arch: str) -> None:
-        kinds = Kinds(Builder(Path(), "ctf", Options(arch)))
-        self.named: dict[tuple[str, int], Kind] = {}
-        self.numbered: dict[int, Kind] = {}
-        self.prefixes = {ENTER: "syscall_entry_", EXIT: "syscall_exit_"}
-        self.numbers = {name: number for number, name in reversed(table(arch).items())}
-        for event in stream.events.values():
-            plan = kinds.plan(event)
-            if isinstance(plan.kind, int):
-                entry = list(kinds.codes)[plan.kind]
-                self.named.setdefault(entry, fitting(event))
-                called = NAMED.fullmatch(event.name)
-                if called:
-                    self.prefixes[entry[1]] = event.name[: called.start("call")]
-            elif NUMBERED.fullmatch(event.name):
-                self.numbered.setdefault(EXIT if plan.has_ret else ENTER, fitting(event, numbered=True))
-
-    def __call__(self, name: str, phase: int) -> tuple[Kind, int]:
-        """The event class, and the call's number for one that is told by it.
-
-        A call that the trace has no class for is spelled as its other calls are, and has no fields.
-        """
-        if (name, phase) in self.named:
-            return self.named[name, phase], -1
-        if phase in self.numbered:
-            return self.numbered[phase], self.numbers.get(name, -1)
-        if phase == EXIT and (OLD_EXIT, EXIT) in self.named:
-            return self.named[OLD_EXIT, EXIT], -1
-        return Kind(self.prefixes.get(phase, "") + name), -1
-
-
-def fitting(event: EventClass, numbered: bool = False) -> Kind:
-    """The event class, without fields where they can't stand outside of the stream that it is of."""
-    try:
-        if event.fields is not None:
-            structure(event.fields)
-            Bits().fields(event.fields, {})
-    except Unfit:
-        return Kind(event.name)
-    return Kind(event.name, event.fields, numbered)
 
 
 def cycles(clock: Clock, time_ns: int) -> int:
@@ -142,22 +83,22 @@ class Extra:
         self.clock = self._clock()
         self.id = self._unused_id()
         self.cpus = all(s.cpu >= 0 for s in lossy.values())
-        self.spelling = {s.decoder.stream.id: Spelling(s.decoder.stream, arch) for s in lossy.values()}
+        self.spelling = {
+            s.decoder.stream.id: Spelling(s.decoder.stream, arch, self.metadata.little) for s in lossy.values()
+        }
         self.count, longest = 0, 0
-        self.kinds: dict[Kind, int] = {}
+        self.classes: dict[Class, int] = {}
         for some in self._own():
             self.count += some.num_rows
-            longest = max([longest, *(len((c or UNKNOWN_COMM).encode()) for c in some["comm"].unique().to_pylist())])
-            for name, phase, number in self._kinds_in(some):
-                self.kinds.setdefault(self._spelt(name, phase, number)[0], len(self.kinds))
+            longest = max([longest, *(len((c or UNKNOWN).encode()) for c in some["comm"].unique().to_pylist())])
+            for event in self._events(self._differing(some)):
+                self.classes.setdefault(event.spelt.event_class, len(self.classes))
         self.tid, self.comm = self._context_named(TIDS), self._context_named(COMMS)
         self.comm_size = 1 + longest
-        self.step = max([STEP, *(k.fields.align for k in self.kinds if k.fields)])
         comm = f"{self.comm_size}s" if self.comm else ""
         order = "<" if self.metadata.little else ">"
         self.head = struct.Struct(f"{order}IQBBfii{'i' if self.tid else ''}{comm}")
         self.context = struct.Struct(f"{order}QQQQ{'I' if self.cpus else ''}")
-        self.payload = cache(self._payload)
 
     def _clock(self) -> Clock:
         name = next((s.decoder.clock for s in self.lossy.values() if s.decoder.clock is not None), None)
@@ -190,27 +131,25 @@ class Extra:
             if own.num_rows:
                 yield own
 
-    def _kinds_in(self, events: pa.Table) -> Iterator[tuple[str, int, int]]:
-        """The different names, phases and streams of events, in order of their first ones."""
+    def _differing(self, events: pa.Table) -> pa.Table:
+        """Of events of which nothing is known the first one of each name, phase and stream, and all others."""
         columns = [events[c].combine_chunks() for c in ("name", "phase")]
         name, phase = (np.asarray(c.indices, np.int64) for c in columns)
-        known, phases = (c.dictionary.to_pylist() for c in columns)
-        cpu = events["cpu"].to_numpy()
-        _, first = np.unique(np.stack([name, phase, cpu]), axis=1, return_index=True)
-        for row in np.sort(first).tolist():
-            yield known[name[row]], PHASES.index(phases[phase[row]]), int(cpu[row])
-
-    def _spelt(self, name: str, phase: int, number: int) -> tuple[Kind, int]:
-        return self.spelling[self.lossy[number].decoder.stream.id](name, phase)
+        some = np.diff(flat(events).starts) > 0
+        of_one = np.where(some, np.arange(len(some)), -1)
+        _, first = np.unique(np.stack([name, phase, events["cpu"].to_numpy(), of_one]), axis=1, return_index=True)
+        return events.take(pa.array(np.sort(first)))
 
     def _events(self, inferred: pa.Table) -> Iterator[Event]:
         columns = (inferred[c].to_pylist() for c in ("name", "phase", "time_ns", "cpu", "gap", "tid"))
-        comms = ((comm or UNKNOWN_COMM).encode() for comm in inferred["comm"].to_pylist())
+        comms = ((comm or UNKNOWN).encode() for comm in inferred["comm"].to_pylist())
         sure = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4).tolist()
-        for name, phase, time, number, gap, tid, comm, confidence in zip(*columns, comms, sure, strict=True):
+        rows = zip(*columns, comms, sure, known(inferred), strict=True)
+        for name, phase, time, number, gap, tid, comm, confidence, fields in rows:
             stream = self.lossy[number]
-            kind, call = self._spelt(name, PHASES.index(phase), number)
-            yield Event(kind, call, cycles(self.clock, time), stream, gap, tid, comm, confidence)
+            spelling = self.spelling[stream.decoder.stream.id]
+            spelt = spelling.spelt(name, PHASES.index(phase), tid, fields)
+            yield Event(spelt, cycles(self.clock, time), stream, gap, tid, comm, confidence)
 
     # the metadata
 
@@ -221,17 +160,21 @@ class Extra:
         for name, fields, align in self._structures():
             lines += [f"\t{name} := struct {{", *(f"\t\t{f};" for f in fields), f"\t}} align({align});"]
         lines.append("};")
-        for kind, i in self.kinds.items():
-            fields = [f"\tfields := {structure(kind.fields)};"] if kind.fields else []
-            lines += ["event {", f"\tname = {quoted(kind.name)};", f"\tid = {i};", f"\tstream_id = {self.id};"]
-            lines += [*fields, "};"]
+        for event, i in self.classes.items():
+            lines += ["event {", f"\tname = {quoted(event.kind.name)};", f"\tid = {i};", f"\tstream_id = {self.id};"]
+            sure, fields = event.tsdl(self.metadata.little)
+            if sure:
+                lines.append(f"\tcontext := struct {{ struct {{ {'; '.join(sure)}; }} align(8) {FIELDS}; }} align(8);")
+            if fields:
+                lines.append(f"\tfields := struct {{ {'; '.join(fields)}; }} align(8);")
+            lines.append("};")
         return "\n".join(lines) + "\n"
 
     def _structures(self) -> Iterator[tuple[str, list[str], int]]:
         stamp = f"integer {{ size = 64; align = 8; signed = false; map = clock.{self.clock.name}.value; }}"
         packet = [f"{stamp} timestamp_begin", f"{stamp} timestamp_end", f"{_LONG} content_size", f"{_LONG} packet_size"]
         yield "packet.context", packet + ([f"{_WORD} cpu_id"] if self.cpus else []), STEP
-        yield "event.header", [f"{_WORD} id", f"{stamp} timestamp"], self.step
+        yield "event.header", [f"{_WORD} id", f"{stamp} timestamp"], STEP
         streams = ", ".join(f"{quoted(s.file.name)} = {n}" for n, s in self.lossy.items())
         context = [
             f"{_BYTE} {INFERRED}",
@@ -268,12 +211,13 @@ class Extra:
     def _packet(self, header: bytes, events: list[Event]) -> bytes:
         data = bytearray(len(header) + self.context.size)
         content = 0
+        order = "<" if self.metadata.little else ">"
         for e in events:
-            data.extend(bytes(-len(data) % (self.step >> 3)))
+            data.extend(bytes(-len(data) % (STEP >> 3)))
             data += self.head.pack(*self._head(e))
-            fields, size = self.payload(e.kind, e.number, e.tid)
-            content = len(data) * 8 + size
-            data += fields
+            data += struct.pack(f"{order}{len(e.spelt.confidence)}f", *e.spelt.confidence)
+            data += e.spelt.fields
+            content = len(data) * 8
         data.extend(bytes(-len(data) % (STEP >> 3)))
         cpu = [events[0].stream.cpu] if self.cpus else []
         context = self.context.pack(events[0].time, events[-1].time, content, len(data) * 8, *cpu)
@@ -282,16 +226,6 @@ class Extra:
 
     def _head(self, e: Event) -> list[Any]:
         whose: list[Any] = ([e.tid] if self.tid else []) + ([e.comm] if self.comm else [])
-        return [self.kinds[e.kind], e.time, 1, 0, e.confidence, e.gap, e.stream.number, *whose]
-
-    def _payload(self, kind: Kind, number: int, tid: int) -> tuple[bytes, int]:
-        """The bytes of an event's fields and their size in bits: its call's number and thread, and neutral values."""
-        if kind.fields is None:
-            return b"", 0
-        begin = self.head.size * 8
-        bits = Bits(begin)
-        given: dict[str, int | bytes] = {PERF_TID: tid}
-        if kind.numbered:
-            given["id"] = number
-        bits.fields(kind.fields, given)
-        return bits.data[self.head.size :], bits.at - begin
+        told = min(len(e.spelt.confidence), 255)
+        event_class = self.classes[e.spelt.event_class]
+        return [event_class, e.time, 1, told, e.confidence, e.gap, e.stream.number, *whose]

@@ -1,4 +1,4 @@
-"""CTF's types back into TSDL, and into bits where nothing is known of their values: zeros, and as few as may be."""
+"""Texts as TSDL has them, and structures as bits where nothing is known of their values: zeros, as few as may be."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from tracemend.formats.ctf.types import (
 
 #: What stands for itself between the quotes of a string of TSDL.
 _PLAIN = re.compile(r"[^\\\"\x00-\x1f\x7f]")
-_DIGITS = {32: "exp_dig = 8; mant_dig = 24;", 64: "exp_dig = 11; mant_dig = 53;"}
 
 
 class Unfit(Exception):  # noqa: N818 - not an error: the fields are left out
@@ -33,48 +32,6 @@ def quoted(text: str) -> str:
     """A string of TSDL; a ``?`` for each byte of a file's name that is no text."""
     text = text.encode(errors="replace").decode()
     return '"' + "".join(c if _PLAIN.match(c) else "\\" + (c if c in '\\"' else f"{ord(c):03o}") for c in text) + '"'
-
-
-def declaration(kind: Type, name: str) -> str:
-    """``type name;`` as TSDL has it, on one line; raises Unfit for what only the original metadata can say."""
-    match kind:
-        case Integer():
-            return f"{_integer(kind)} {name};"
-        case Float():
-            return f"floating_point {{ {_DIGITS[kind.size]} align = {kind.align}; {_order(kind.little)} }} {name};"
-        case String():
-            return f"string {name};"
-        case Enumeration(container=Integer() as box):
-            labels = ", ".join(f"{quoted(label)} = {low} ... {high}" for label, low, high in kind.labels)
-            return f"enum : {_integer(box)} {{ {labels} }} {name};"
-        case Array():
-            length = kind.length if isinstance(kind.length, int) else _beside(kind.length)
-            return declaration(kind.element, f"{name}[{length}]")
-        case Structure():
-            return f"struct {{ {_members(kind.members)} }} align({kind.align}) {name};"
-        case Variant():
-            return f"variant <{_beside(kind.tag)}> {{ {_members(kind.options)} }} {name};"
-    raise Unfit(type(kind).__name__)
-
-
-def structure(kind: Structure) -> str:
-    """The type alone, without the name that would be declared by it."""
-    return declaration(kind, "").removesuffix(" ;")
-
-
-def _members(members: tuple[tuple[str, Type], ...]) -> str:
-    return " ".join(declaration(kind, name) for name, kind in members)
-
-
-def _integer(kind: Integer) -> str:
-    text = " encoding = UTF8;" if kind.text else ""
-    sign = str(kind.signed).lower()
-    attributes = f"size = {kind.size}; align = {kind.align}; signed = {sign}; base = {kind.base};"
-    return f"integer {{ {attributes} {_order(kind.little)}{text} }}"
-
-
-def _order(little: bool) -> str:
-    return f"byte_order = {'le' if little else 'be'};"
 
 
 def _beside(path: FieldPath) -> str:

@@ -9,12 +9,14 @@ library and ``bt2`` alone.
 
 The messages of the graph are passed on unchanged and in order, whatever happens. Inferred events are messages of a
 trace and a stream of their own, each in front of the first message that is later; their common context says that they
-are inferred, as in a merged trace. They have no fields. If the overlay can't be used, one line on stderr says why.
+are inferred, as in a merged trace. Their fields are those that the overlay knows, with the kernel's names; how sure
+each of them is stands in the event's own context. If the overlay can't be used, one line on stderr says why.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,9 +37,16 @@ CONTEXTS = {
     "procname": "create_string_field_class",
 }
 UNKNOWN_COMM = "<...>"
+#: A text that is written as a number.
+NUMBER = re.compile("0|-?[1-9][0-9]{0,17}")
 
-#: When, and what: the event's name and the values of CONTEXTS.
-Inferred = tuple[int, str, tuple[Any, ...]]
+#: The context of an event that says how sure each of its fields is.
+FIELDS = "tracemend_fields"
+
+#: A field's name, its value (a number where it is written as one) and how sure that is.
+Field = tuple[str, Any, float]
+#: When, and what: the event's name, the values of CONTEXTS, and its fields.
+Inferred = tuple[int, str, tuple[Any, ...], list[Field]]
 
 
 def say(message: str) -> None:
@@ -80,7 +89,17 @@ def event(row: dict[str, Any]) -> Inferred:
     texts = all(isinstance(t, str) and "\0" not in t for t in (name, comm))
     if min(time, gap) < 0 or not 0 <= confidence <= 1 or not texts:
         raise ValueError
-    return time, PREFIXES[row["phase"]] + name, (1, 0, confidence, gap, cpu, tid, comm)
+    fields = [field(f["name"], f["value"], float(f["confidence"])) for f in row["fields"]]
+    if len({name for name, _, _ in fields}) < len(fields):
+        raise ValueError
+    return time, PREFIXES[row["phase"]] + name, (1, len(fields), confidence, gap, cpu, tid, comm), fields
+
+
+def field(name: Any, value: Any, confidence: float) -> Field:
+    """Raises ValueError or TypeError for what bt2 could not hold."""
+    if not (isinstance(name, str) and name.isidentifier()) or "\0" in value or not 0 <= confidence <= 1:
+        raise ValueError
+    return name, whole(int(value), 64) if NUMBER.fullmatch(value) else value, confidence
 
 
 def whole(value: Any, bits: int) -> int:
@@ -106,7 +125,7 @@ class Stream:
     def __init__(self, iterator: Any, events: list[Inferred]) -> None:
         self.iterator, self.events, self.at = iterator, events, 0
         self.made: Any = None
-        self.kinds: dict[str, Any] = {}
+        self.kinds: dict[tuple[Any, ...], Any] = {}
 
     def until(self, time: int | None) -> list[Any]:
         """Messages of all events that are earlier, or of all that are left and the stream's end (None).
@@ -144,13 +163,33 @@ class Stream:
         )
         self.made = kind(name="tracemend_inferred").create_stream(self.kind, name="tracemend_inferred")
 
-    def _event(self, time: int, name: str, values: tuple[Any, ...]) -> Any:
-        if name not in self.kinds:
-            self.kinds[name] = self.kind.create_event_class(name=name)
-        message = self.iterator._create_event_message(self.kinds[name], self.made, time)
+    def _event(self, time: int, name: str, values: tuple[Any, ...], fields: list[Field]) -> Any:
+        kind = (name, *((field, type(value)) for field, value, _ in fields))
+        if kind not in self.kinds:
+            self.kinds[kind] = self._kind(name, fields)
+        message = self.iterator._create_event_message(self.kinds[kind], self.made, time)
         for context, value in zip(CONTEXTS, values):  # noqa: B905  (Python 3.9 has no strict)
             message.event.common_context_field[context] = value
+        for field, value, confidence in fields:
+            message.event.payload_field[field] = value
+            message.event.specific_context_field[FIELDS][field] = confidence
         return message
+
+    def _kind(self, name: str, fields: list[Field]) -> Any:
+        """The class of events with such fields."""
+        if not fields:
+            return self.kind.create_event_class(name=name)
+        trace = self.kind.trace_class
+        context, sure, payload = (trace.create_structure_field_class() for _ in range(3))
+        for field, value, _ in fields:
+            sure.append_member(field, trace.create_single_precision_real_field_class())
+            number = isinstance(value, int)
+            make = trace.create_signed_integer_field_class if number else trace.create_string_field_class
+            payload.append_member(field, make())
+        context.append_member(FIELDS, sure)
+        return self.kind.create_event_class(
+            name=name, specific_context_field_class=context, payload_field_class=payload
+        )
 
 
 class MendIterator(bt2._UserMessageIterator):  # type: ignore[misc]

@@ -1,0 +1,125 @@
+"""Whole machines: what of scheduling, interrupts and fields was mended right (docs/kernel.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from docs.common import folded, rows_of
+from docs.lost import accuracy
+from tracemend.judging import kernel, lost
+from tracemend.judging.report import markdown_table, triple
+from tracemend.judging.results import Row
+from tracemend.judging.transitions import KINDS
+
+NAME = "kernel"
+#: What ``tracemend mend`` does.
+OURS = "mosaic + examples"
+PARTS = {"by run": "other runs of the workload were recorded before", "by workload": "nothing like it was"}
+LEFT = "left open: who ran last"
+ALL = (1, 1 << 62)
+
+
+def _table(of_part: Callable[[Sequence[Row]], str]) -> str:
+    """A table for each part of the split."""
+    rows, end = rows_of(NAME, lost.KEY, "gaps")
+    parts = {part: [r for r in rows if r["part"] == part] for part in PARTS}
+    text = ""
+    for part, held in parts.items():
+        if held:
+            recordings = len({r["pair"] for r in held})
+            text += f"\n### {part[0].upper()}{part[1:]}: {PARTS[part]} ({recordings} recordings)\n\n" + of_part(held)
+    return text + end if text else "Not run.\n"
+
+
+def _share(found: tuple[float, tuple[float, float]]) -> str:
+    """Per cent, with the interval over recordings."""
+    value, (low, high) = found
+    return f"{100 * value:.1f} ({100 * low:.0f}-{100 * high:.0f})"
+
+
+def events() -> str:
+    """Accuracy, perfect rate and ROUGE-L by length."""
+    title = "Accuracy with 95 % intervals over recordings"
+    return _table(lambda rows: lost.table(rows, triple) + folded(title, lost.table(rows, accuracy)))
+
+
+def families() -> str:
+    """The same by family of events."""
+    names = [kernel.CALLS, *kernel.FAMILIES, kernel.OTHER]
+
+    def of_part(rows: Sequence[Row]) -> str:
+        cells = {m: {n: kernel.of_family(held, n) for n in names} for m, held in kernel.by_mender(rows).items()}
+        there = [n for n in names if any(found[n] for found in cells.values())]
+        most = {n: max((c[n] or {"events": 0})["events"] for c in cells.values()) for n in there}
+        head = ["", *(f"{n} ({most[n]:,} events)" for n in there)]
+
+        def lines(show: Callable[[Row], str]) -> Iterator[list[str]]:
+            for mender, found in cells.items():
+                yield [mender, *(show(cell) if (cell := found[n]) else "" for n in there)]
+
+        with_interval = markdown_table(head, lines(accuracy))
+        return markdown_table(head, lines(triple)) + folded(
+            "Accuracy with 95 % intervals over recordings", with_interval
+        )
+
+    return _table(of_part)
+
+
+def running() -> str:
+    """For what share of the gaps' time the right thread is shown on the cpu."""
+
+    def of_part(rows: Sequence[Row]) -> str:
+        held = kernel.by_mender(rows)
+        first = next(iter(held.values()))
+        bins = [*kernel.filled_lengths(first), ALL]
+        lines = [[LEFT, *(_share(kernel.shown(first, "left_ns", b)) for b in bins)]]
+        lines += [[m, *(_share(kernel.shown(own, "right_ns", b)) for b in bins)] for m, own in held.items()]
+        return markdown_table(["events lost", *map(kernel.name_of, bins)], lines)
+
+    return _table(of_part)
+
+
+def cpu_time() -> str:
+    """How wrong threads' cpu times over the whole recording are."""
+
+    def of_part(rows: Sequence[Row]) -> str:
+        held = kernel.by_mender(rows)
+        first = next(iter(held.values()))
+        lines = [[LEFT, _share(kernel.cpu_error(first, "left"))]]
+        lines += [[m, _share(kernel.cpu_error(own, "mended"))] for m, own in held.items()]
+        return markdown_table(["", "error of the cpu times, per cent"], lines)
+
+    return _table(of_part)
+
+
+def transitions() -> str:
+    """How many transitions of the views are impossible."""
+
+    def of_part(rows: Sequence[Row]) -> str:
+        held = kernel.by_mender(rows)
+        first = next(iter(held.values()))
+        sides = [("the complete recording", first, "true"), ("left open", first, "left")]
+        sides += [(m, own, "mended") for m, own in held.items()]
+        lines = [
+            [name, *("/".join(f"{n:,}" for n in kinds.values()) for kinds in kernel.transitions(own, side).values())]
+            for name, own, side in sides
+        ]
+        return markdown_table(["within / behind / elsewhere", *KINDS], lines)
+
+    return _table(of_part)
+
+
+def fields() -> str:
+    """How often fields are said, and how often rightly, by what ``mend`` does."""
+
+    def of_part(rows: Sequence[Row]) -> str:
+        found = kernel.of_fields([r for r in rows if r["mender"] == OURS])
+        shares = ("said", "right", "true", "confidence", "calibration_error")
+        lines = [
+            [name, f"{cell['there']:,}", *(f"{100 * cell[k]:.1f}" if cell["all"] else "" for k in shares)]
+            for name, cell in found.items()
+        ]
+        head = ["field", "there", "said", "right", "right of all said", "mean confidence", "expected calibration error"]
+        return markdown_table(head, lines)
+
+    return _table(of_part)
