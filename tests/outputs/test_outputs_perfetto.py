@@ -11,12 +11,15 @@ import numpy as np
 import perfetto_judge
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_up import KERNEL, RAW, made_up, mended
 
 from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
+from tracemend.outputs.perfetto.cpus import Cpus
 from tracemend.outputs.perfetto.encoding import BEGIN, END
 from tracemend.trace.events import SCHEMA, Gap, Trace
 
@@ -387,6 +390,61 @@ def test_cpus_of_a_real_trace(tmp_path: Path, seed: int) -> None:
             assert name == f"cpu {gap.cpu} (inferred)"
             assert gap.begin_ns <= a <= b <= gap.end_ns
             assert depth == 0 or label.startswith(("irq", "softirq"))
+
+
+ARGS = {
+    "sched_switch": [
+        "prev_pid=1 prev_state=S ==> next_comm=a next_pid=2",
+        "prev_comm=b prev_pid=2 prev_state=R ==> x",
+        "",
+    ],
+    "irq_handler_entry": ["irq=1 name=a"],
+    "irq_handler_exit": ["irq=1 ret=handled"],
+    "softirq_entry": ["vec=1 [action=TIMER]"],
+    "softirq_exit": ["vec=1 [action=TIMER]"],
+    "made": [""],
+}
+EVENT = st.sampled_from([(name, args) for name, texts in ARGS.items() for args in texts])
+TIMES = st.integers(1, 8)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(TIMES, st.integers(-1, 1), EVENT), min_size=1, max_size=14),
+    st.lists(st.tuples(st.integers(-1, 2), TIMES, TIMES), max_size=3),
+    st.integers(0, 99),
+)
+def test_slices_of_any_trace_nest(
+    tmp_path: Path, rows: list[tuple[int, int, tuple[str, str]]], gaps: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Whatever is recorded and inferred, in whatever order, with gaps that overlap or have no length."""
+    table = pa.Table.from_pylist(
+        [
+            {"time_ns": t, "cpu": cpu, "tid": t % 3, "name": name, "phase": "instant", "args": args, "line": i}
+            for i, (t, cpu, (name, args)) in enumerate(rows)
+        ],
+        pa.schema([f.with_nullable(True) for f in SCHEMA]),
+    ).cast(SCHEMA)
+    lost = [Gap(i, c, None, None, min(a, b), max(a, b), 5, "counted", i) for i, (c, a, b) in enumerate(gaps)]
+    trace = Trace(None, "ftrace", table, tuple(lost))
+    made = made_up(trace, seed=seed, names=KERNEL)
+    drawn = Drawn(Parsed(made, tmp_path))
+    cpus = Cpus(made, {})
+    meant: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for slices, what in ((cpus.recorded, ""), (cpus.inferred, " (inferred)")):
+        columns = zip(slices.cpu.tolist(), *(t.tolist() for t in slices.time), slices.label.to_pylist(), strict=True)
+        for cpu, *one in columns:
+            meant[f"cpu {cpu}{what}"].append(tuple(one))
+    # begins and ends that don't nest would be put together wrongly
+    assert {n: sorted(s[:3] for s in found) for n, found in drawn.slices.items()} == {
+        n: sorted(found) for n, found in meant.items()
+    }
+    for name, found in drawn.slices.items():
+        for a, b, label, *_ in found:
+            assert a <= b
+            assert name != "cpu -1"
+            if not name.endswith("(inferred)"):
+                assert not any(a < g.end_ns and g.begin_ns < b for g in lost if name == f"cpu {g.cpu}")
 
 
 @pytest.mark.long
