@@ -20,8 +20,9 @@ from tracemend.mending.mended import FIELDS
 from tracemend.mending.names import Moments, Names, border
 from tracemend.mending.shares import likeliest
 from tracemend.mending.together import Inferred, Line, Together
-from tracemend.trace.events import EXIT, Trace
-from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, numbers, values
+from tracemend.trace.arguments import key_texts, keys
+from tracemend.trace.events import ENTER, EXIT, Trace
+from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, numbers, taken, values
 from tracemend.trace.vocabulary import Vocabulary
 
 Ints = NDArray[np.int64]
@@ -30,6 +31,10 @@ Bools = NDArray[np.bool_]
 
 #: A value that is less likely isn't given.
 LEAST = 0.5
+#: A call's argument that is less likely isn't: it is what an event is about, not what comes of it.
+NEARLY = 0.9
+#: So many surviving calls say what their arguments are.
+MOST_LEARNT = 1 << 18
 MIGRATION, FORK, EXECUTED, ENDED = (
     "sched_migrate_task",
     "sched_process_fork",
@@ -161,10 +166,13 @@ class _Filling:
         if SWITCH in self.there:
             self._usual("prev_state", SWITCH, self.threads)
             events = self._inferred(SWITCH)
-            self._thread("next_pid", "next_comm", events, self.decided[events], np.ones(len(events)))
+            following, sure = self.decided[events], np.ones(len(events))
+            self._say("next_pid", events, following, sure)
+            self._say_name("next_comm", events, following, sure)
         if self.there & {*WAKEUPS, MIGRATION, FORK}:
             self._wakeups()
         self._usual("filename", EXECUTED, self.threads)
+        self._arguments()
         self._results()
 
     def _own(self, event: str) -> None:
@@ -213,7 +221,11 @@ class _Filling:
             (moving, pid.at(line.latest(waking))),
         ):
             events = self._settle(line, which, pid, near)
-            self._thread("pid", "comm", events, pid.known[events], pid.sure[events])
+            tids, sure = pid.known[events], pid.sure[events]
+            self._say("pid", events, tids, sure)
+            # who was just born is called as its parent
+            own = self.all.tids[events] if which is new else tids
+            self._say_name("comm", events, own, np.ones(len(own)) if which is new else sure)
         events = self._settle(line, forking, child, pid.at(line.latest(new, ahead=True)))
         self._say("child_pid", events, child.known[events], child.sure[events])
         before, behind = self._where(pid)
@@ -237,6 +249,26 @@ class _Filling:
         known.known[: self.first] = _codes(coded)
         events = self._settle(self.calls, exits, known)
         self._say("ret", events, known.known[events], known.sure[events], coded.dictionary)
+
+    def _arguments(self) -> None:
+        """What calls are about, where that is nearly always the same."""
+        table = self.fields.trace.table
+        if table["args"].null_count == len(table):
+            return
+        entering, known, texts = self.fields.phases[self.all.ids] == ENTER, self._nothing(), pa.array([], pa.string())
+        which = {key: entering & self._is(*calls) for key, calls in keys(sorted(self.there)).items()}
+        for key, own in which.items():
+            rows = np.flatnonzero(own[: self.first])
+            rows = rows[:: len(rows) // MOST_LEARNT + 1]
+            coded = key_texts(taken(self.fields.trace, "args", rows), key).dictionary_encode()
+            codes = _codes(coded)
+            known.known[rows] = np.where(codes >= 0, codes + len(texts), -1)
+            texts = pa.concat_arrays([texts, coded.dictionary])
+        self._settle(self.calls, np.any([*which.values(), np.zeros_like(entering)], axis=0), known)
+        for (name, _), own in which.items():
+            events = np.flatnonzero(own[self.first :]) + self.first
+            sure = np.where(known.sure[events] >= NEARLY, known.sure[events], 0)
+            self._say(name, events, known.known[events], sure, texts)
 
     # what these are made of
 
@@ -301,11 +333,6 @@ class _Filling:
         known = self.fields.names.known
         texts = pa.array([*known, *(f"swapper/{cpu}" for cpu in cpus.tolist())], pa.string())
         self._say(name, events, np.where(tids == 0, len(known) + cpu, codes), sure, texts)
-
-    def _thread(self, pid: str, comm: str, events: Ints, tids: Ints, sure: Floats) -> None:
-        """Say another thread and what it is called then."""
-        self._say(pid, events, tids, sure)
-        self._say_name(comm, events, tids, sure)
 
     def _named(self, number: str, name: str, which: Bools, field: Known, *rules: Known) -> None:
         """Say a number, and the name that goes with it most of the time."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.trace.events import ENTER, EXIT, PHASES, Trace
@@ -21,7 +22,7 @@ from tracemend.trace.syscalls import FORKS
 Ints = NDArray[np.int64]
 
 EXECS = ("execve", "execveat")
-EXECUTED = "sched_process_exec"
+EXECUTED, FILENAME = "sched_process_exec", "filename"
 #: What an event is to its thread's command: nothing; the last one under the old; the first one under the new.
 NO, LAST, FIRST = range(3)
 #: Where commands follow execs, so many of these change it, at least: others call a program of the same name.
@@ -34,7 +35,16 @@ TELLING = (
     ("sched_process_fork", "pid", "comm"),
     ("sched_process_fork", "child_pid", "child_comm"),
     ("sched_process_exit", "pid", "comm"),
+    (EXECUTED, "pid", FILENAME),
 )
+
+
+def _command(files: pa.StringArray) -> pa.StringArray:
+    """What the kernel calls a thread that executes a file: the last part of its name, of which it keeps 15 bytes."""
+    import pyarrow.compute as pc
+
+    last = pc.replace_substring_regex(files, "(?s)^.*/", "")
+    return pa.array([None if n is None else n.encode()[:15].decode(errors="ignore") for n in last.to_pylist()])
 
 
 def border(name: str, phase: int) -> int:
@@ -75,6 +85,8 @@ class Names:
             self._children()
         for event, pid, comm in TELLING:
             rows, said = values(trace, event, (pid, comm))
+            if comm == FILENAME and len(rows):
+                said[comm] = _command(said[comm])
             for row, tid, name in zip(rows.tolist(), numbers(said[pid]).tolist(), said[comm].to_pylist(), strict=True):
                 if tid > 0 and name is not None:
                     self._told.setdefault(tid, []).append((row, self.code(name)))

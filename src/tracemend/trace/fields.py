@@ -103,11 +103,11 @@ def values(trace: Trace, event: str, names: Sequence[str]) -> tuple[Ints, dict[s
     if not own:
         return np.empty(0, np.int64), {name: pa.array([], pa.string()) for name in names}
     rows = np.flatnonzero(np.isin(codes, own))
-    found = parsed(event, _taken(trace, "args", rows), names)
+    found = parsed(event, taken(trace, "args", rows), names)
     if "ret" in found:
         import pyarrow.compute as pc
 
-        found["ret"] = pc.coalesce(found["ret"], _printed(event, "ret", _taken(trace, "ret", rows)))
+        found["ret"] = pc.coalesce(found["ret"], _printed(event, "ret", taken(trace, "ret", rows)))
     return rows, found
 
 
@@ -116,11 +116,12 @@ def numbers(texts: pa.StringArray) -> Ints:
     return np.asarray(texts.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
 
 
-def _taken(trace: Trace, column: str, rows: Ints) -> pa.StringArray:
-    taken = trace.table[column].take(pa.array(rows)).combine_chunks()
-    if isinstance(taken, pa.ChunkedArray):
-        taken = taken.chunk(0) if taken.num_chunks else pa.array([], pa.string())
-    return taken
+def taken(trace: Trace, column: str, rows: Ints) -> pa.StringArray:
+    """Some rows' texts in a column, all in one piece."""
+    found = trace.table[column].take(pa.array(rows)).combine_chunks()
+    if isinstance(found, pa.ChunkedArray):
+        found = found.chunk(0) if found.num_chunks else pa.array([], pa.string())
+    return found
 
 
 def parsed(event: str, args: pa.StringArray, names: Sequence[str]) -> dict[str, pa.StringArray]:
