@@ -5,8 +5,6 @@ Axis legend: M surviving and inferred events.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,7 +14,7 @@ from tracemend.mending.descriptors import CLOSES, DISTURBS, LOWEST, NONE, OPENS,
 from tracemend.mending.settling import Known, Settling, codes_of
 from tracemend.trace.arguments import key_texts, keys
 from tracemend.trace.events import ENTER, EXIT
-from tracemend.trace.fields import taken
+from tracemend.trace.fields import numbers, taken
 from tracemend.trace.syscalls import DESCRIPTORS
 
 Ints = NDArray[np.int64]
@@ -60,7 +58,7 @@ def arguments(settling: Settling) -> Ints:
         settling.say(name, events, known.known[events], sure, texts)
     closed = settling.nothing().known
     closing = np.flatnonzero(entering & settling.which("close"))
-    closed[closing] = _whole(_taken(texts, known.known[closing]))
+    closed[closing] = _descriptors(_taken(texts, known.known[closing]))
     return closed
 
 
@@ -100,18 +98,18 @@ def _lowest(
     does[exits & settling.which(*TOLD)] = OPENS
     does[exits & settling.which(*MANY)] = DISTURBS
     does[(settling.phases == ENTER) & settling.which("close")] = CLOSES
-    numbers = np.where(does == CLOSES, np.where(closed >= 0, closed, UNKNOWN), UNKNOWN)
+    which = np.where(does == CLOSES, np.where(closed >= 0, closed, UNKNOWN), UNKNOWN)
     told = np.flatnonzero(exits & (does > 0) & (known.known >= 0))
     spelt = texts.take(pa.array(known.known[told]))
-    numbers[told] = _whole(spelt)
+    which[told] = _descriptors(spelt)
     ours = settling.ours(opening)
-    free = lowest_free(settling.calls, does, numbers, ours)
-    known.known[opening & (free >= 0) & (numbers == free)] = len(texts)
+    free = lowest_free(settling.calls, does, which, ours)
+    known.known[opening & (free >= 0) & (which == free)] = len(texts)
     settling.settle(settling.calls, opening, known)
     code = known.known[ours]
-    others = _whole(_taken(texts, np.where(code < len(texts), code, -1)))
-    numbers[ours] = np.where(code == len(texts), LOWEST, others)
-    free = lowest_free(settling.calls, does, numbers, ours)
+    others = _descriptors(_taken(texts, np.where(code < len(texts), code, -1)))
+    which[ours] = np.where(code == len(texts), LOWEST, others)
+    free = lowest_free(settling.calls, does, which, ours)
     given, place = np.unique(free, return_inverse=True)
     spell = hex if pc.any(pc.starts_with(spelt, "0x")).as_py() else str
     found = np.where((known.known == len(texts)) & (free >= 0), len(texts) + place, -1)
@@ -123,9 +121,7 @@ def _taken(texts: pa.StringArray, codes: Ints) -> pa.StringArray:
     return texts.take(pa.array(codes, mask=codes < 0))
 
 
-def _whole(texts: pa.StringArray) -> Ints:
-    """Descriptors out of texts, decimal or hexadecimal; NONE for all else."""
-    coded = texts.dictionary_encode()
-    written = coded.dictionary.to_pylist()
-    found = [int(t, 0) if re.fullmatch(r"0x[0-9a-f]{1,8}|[1-9]\d{0,8}|0", t) else NONE for t in written]
-    return np.array([*found, UNKNOWN], np.int64)[codes_of(coded)]
+def _descriptors(texts: pa.StringArray) -> Ints:
+    """Descriptors out of texts; NONE for other texts, UNKNOWN where there is none."""
+    found = numbers(texts)
+    return np.where(found >= 0, found, np.where(np.asarray(texts.is_valid()), NONE, UNKNOWN))
