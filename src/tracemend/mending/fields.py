@@ -66,7 +66,7 @@ class Fields:
         if not self._some(inferred):
             return Said().column(inferred.confidence)
         together = Together(self.trace, self.ids, inferred, comms)
-        settling = Settling(self.trace, together, self.kinds[together.ids], self.phases[together.ids])
+        settling = Settling(self.trace, together, self.kinds, self.phases)
         _Kernel(settling, self, inferred).fill()
         calls(settling)
         return settling.said.column(inferred.confidence)

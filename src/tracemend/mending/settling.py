@@ -1,6 +1,6 @@
 """How fields of inferred events are found: from what the same field is in the same surroundings, or what rules say.
 
-Axis legend: M surviving and inferred events, I inferred ones.
+Axis legend: M surviving and inferred events, I inferred ones, V ids of events.
 """
 
 from __future__ import annotations
@@ -70,12 +70,12 @@ class Said:
 
 
 class Settling:
-    """The fields of inferred events on their way. kinds (M,): what the kernel calls each event; phases (M,)."""
+    """The fields of inferred events on their way. kinds (V,): what the kernel calls each id; phases (V,): its phase."""
 
     def __init__(self, trace: Trace, together: Together, kinds: NDArray[np.str_], phases: NDArray[np.int8]) -> None:
-        self.trace, self.all, self.kinds, self.phases = trace, together, kinds, phases
+        self.trace, self.all, self.kinds, self.phases = trace, together, kinds, phases[together.ids]
         self.first = together.survived
-        self.there = set(np.unique(kinds[self.first :]).tolist())
+        self.there = set(kinds[np.unique(together.ids[self.first :])].tolist())
         self.said = Said()
 
     @cached_property
@@ -92,7 +92,7 @@ class Settling:
 
     def which(self, *events: str) -> Bools:
         """Which of all events are of these kinds (M,)."""
-        return np.isin(self.kinds, events)
+        return np.asarray(np.isin(self.kinds, events)[self.all.ids], np.bool_)
 
     def inferred(self, event: str) -> Ints:
         """The inferred events of a kind."""
