@@ -1,4 +1,4 @@
-"""Recordings of whole machines: is what the recorder tells of them true, and what is in the corpus? (docs/recording.md)"""
+"""Recordings of whole machines: is what the recorder tells of them true, what is in the corpus? (docs/recording.md)"""
 
 from __future__ import annotations
 
