@@ -14,7 +14,7 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, formats, honest, lost, paper, recordings, rooms, study
+from docs import claims, figures, formats, honest, lost, machines, paper, recordings, rooms, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = (
@@ -53,6 +53,8 @@ MAKERS = {
     "lost standing": lost.standing,
     "lost speed": lost.speed,
     "recording": lost.recording,
+    "recording machines": machines.recording,
+    "kernel corpus": machines.corpus,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
     "parts": lost.parts,

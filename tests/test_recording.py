@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,16 +35,19 @@ from tracemend.recording import (
     Pair,
     RecordError,
     SmallBuffer,
+    Wanted,
     align,
     available,
     corpus,
     lttng,
+    others,
     pages,
     pairs,
     perf,
     record,
     record_pair,
     text,
+    tracefs,
 )
 from tracemend.recording.ftrace import _Pages
 from tracemend.recording.tracefs import EVENTS, PREFIX, TRACEFS, Instance, held, names_kept, remove_stale, thread_names
@@ -98,24 +103,97 @@ def test_every_kind_of_events(events: str) -> None:
     trace = record(["sh", "-c", "ls / | wc -l"], events=events, quiet=True).trace
     names = set(trace.table["name"].to_pylist())
     assert {"execve", "openat", "close"} <= names
-    assert ("sched_switch" in names) == (events == "sched")
+    assert ("sched_switch" in names) == (events in ("sched", "kernel"))
     rows = [r for r in trace.table.to_pylist() if r["name"] == "openat" and r["phase"] == "enter"]
     assert all(("filename=" in r["args"]) == (events == "syscalls") for r in rows)
-    if events == "sched":
+    if "sched_switch" in names:
         execs = [r["args"] for r in trace.table.to_pylist() if r["name"] == "sched_process_exec"]
         assert any(a.startswith("filename=/") and "/ls pid=" in a for a in execs)
 
 
+def switches(trace: Trace) -> list[tuple[int, int, int, int]]:
+    """Of each sched_switch: its row, its cpu, who ran and who runs next."""
+    found = []
+    columns = (trace.table[c].to_pylist() for c in ("name", "cpu", "args"))
+    for row, (name, cpu, args) in enumerate(zip(*columns, strict=True)):
+        pids = re.search(r"prev_pid=(\d+) .*next_pid=(\d+)", args) if name == "sched_switch" else None
+        if pids:
+            found.append((row, cpu, int(pids[1]), int(pids[2])))
+    return found
+
+
 @recorders
 @recording
-def test_the_text_is_the_kernels_own() -> None:
+def test_of_the_machine_each_cpu_has_a_story_without_a_hole() -> None:
+    """Whoever a switch lets run, the events up to the next switch are his, and he is the one that it takes off."""
+    own = threading.get_native_id()
+    with command_of_others() as other:
+        trace = record(["sh", "-c", PIPES], events="kernel", quiet=True).trace
+        mine = record(["sh", "-c", PIPES], events=Wanted("kernel"), quiet=True).trace
+    assert (trace.provenance["of"], mine.provenance["of"]) == ("machine", "command")
+    assert other in trace.threads
+    # of the command alone others are seen where they make room for it, and no more
+    names = mine.table["name"].to_pylist()
+    assert {names[row] for row in mine.threads.get(other, ())} <= {"sched_switch"}
+    assert {"sched_waking", "softirq_entry", "hrtimer_expire_entry"} <= set(trace.table["name"].to_pylist())
+    found = switches(trace)
+    # a machine may have threads that its kernel doesn't trace: they are switched to and never from
+    left = {(prev, cpu if prev == 0 else -1) for _, cpu, prev, _ in found}
+    torn = 0
+    for cpu, rows in trace.streams.items():
+        runs = None
+        by_row = {row: (prev, now) for row, of, prev, now in found if of == cpu}
+        assert by_row
+        for row in rows.tolist():
+            if runs is not None and (runs, cpu if runs == 0 else -1) in left:
+                assert runs == trace.tid[row]
+            elif runs is not None and runs != trace.tid[row]:
+                torn += 1
+            if row in by_row:
+                assert by_row[row][0] == trace.tid[row]
+                runs = by_row[row][1]
+    assert (others.whole_until(trace) == len(trace)) == (not torn)
+    # the recorder is seen to run, not what it does
+    assert {trace.table["phase"][int(row)].as_py() for row in trace.threads[own]} == {"instant"}
+
+
+@contextlib.contextmanager
+def command_of_others() -> Iterator[int]:
+    """The process of a shell that is no descendant of what is recorded, and does a little all the time."""
+    with subprocess.Popen(["sh", "-c", "while sleep 0.002; do :; done"], stdout=subprocess.DEVNULL) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_what_a_kernel_does_not_have_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up kernel that can trace scheduling, two interrupts' events and nothing else."""
+    there = [*EVENTS["sched"], "irq/irq_handler_entry", "irq/irq_handler_exit", "irq/tasklet_entry"]
+    for event in there:
+        (tmp_path / "events" / event).mkdir(parents=True)
+        (tmp_path / "events" / event / "enable").touch()
+    monkeypatch.setattr(tracefs, "TRACEFS", tmp_path)
+    found, absent = Wanted.of("kernel").tracepoints()
+    assert found == there[:-1]
+    assert {"sched_waking", "softirq_*", "block_rq_*", "net_dev_*", "cpu_idle", "page_fault_*"} <= set(absent)
+    assert "irq_handler_*" not in absent
+    assert Wanted.of("sched").tracepoints() == (there[:-3], [])
+
+
+@recorders
+@recording
+@pytest.mark.parametrize("events", ["raw", "kernel"])
+def test_the_text_is_the_kernels_own(events: str) -> None:
     """One and the same buffer, printed by the kernel and by us."""
     with (
         contextlib.ExitStack() as stack,
         held(["sh", "-c", PIPES], quiet=True) as (process, go),
         names_kept(),
-        Instance("text", 1 << 14, pid=process.pid) as instance,
+        Instance("text", 1 << 14, events=events, pid=process.pid) as instance,
     ):
+        if (instance.path / "options" / "hash-ptr").exists():
+            instance.set("options/hash-ptr", 0)
         instance.set("tracing_on", 1)
         go()
         process.wait()
@@ -123,7 +201,7 @@ def test_the_text_is_the_kernels_own() -> None:
         kernels = (instance.path / "trace").read_text().splitlines(keepends=True)
         collected = _Pages(instance, stack)
         collected.take()
-        ours = list(collected.recorded(["sh"], "raw", thread_names()).text())
+        ours = list(collected.recorded(["sh"], thread_names()).text())
     assert [line for line in kernels if not line.startswith("#")] == ours
 
 
@@ -144,7 +222,7 @@ def test_recording_works_with_many_files_open() -> None:
 def test_marks_counters_and_missing_events_agree(events: str, overwrite: bool) -> None:
     """Workloads that outrun an 8 KiB buffer, one thread at a time and several."""
     for command in (["find", "/usr/share/perl", "/usr/include"], ["sh", "-c", PIPES]):
-        small = SmallBuffer(8, 2, overwrite)
+        small = replace(SmallBuffer.of(Wanted.of(events)), overwrite=overwrite)
         pair, lossy, _ = sound(partial(record_pair, command, small, events=events, quiet=True))
         assert pair.lost == lossy.lost
         assert len(pair.lossy) + pair.lost == len(pair.complete)
@@ -283,6 +361,27 @@ def test_the_command_line_records_pairs(tmp_path: Path) -> None:
     (out / "mine").touch()
     refused = run("record", "--pair", "--force", "-o", str(out), "--", "true")
     assert (refused.returncode, "holds mine" in refused.stderr) == (1, True)
+
+
+@recorders
+@recording
+def test_the_command_line_records_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "pair"
+    monkeypatch.setitem(tracefs.WHERE_THERE, "kernel", (*tracefs.WHERE_THERE["kernel"], "nowhere/nothing_*"))
+    done = run("record", "--pair", "--events", "kernel", "-o", out, "--buffer", "8", "--", "sh", "-c", "ls / | wc")
+    assert done.returncode == 0, done.stderr
+    lossy, printed = tracemend.read(out / "lossy.parquet"), tracemend.read(out / "lossy.txt")
+    assert "This kernel has no nothing_*: recorded without." in done.stderr
+    assert lossy.provenance["of"] == "machine"
+    assert [g.count for g in lossy.gaps] == [g.count for g in printed.gaps]
+    for column in ("tid", "cpu", "comm", "name", "phase", "args", "ret"):
+        assert lossy.table[column].to_pylist() == printed.table[column].to_pylist()
+    done = run("record", "--events", "sched", "--of", "machine", "-o", tmp_path / "t.txt", "--", "true")
+    assert done.returncode == 0, done.stderr
+    names = tracemend.read(tmp_path / "t.txt").table["name"].to_pylist()
+    assert {"sched_switch", "execve"} <= set(names)
+    for wrong in (["--tracer", "perf", "--of", "machine", "--pair"], ["--events", "syscalls"]):
+        assert run("record", *wrong, "-o", str(tmp_path / "wrong.txt"), "--", "true").returncode == 2
 
 
 @recorders
@@ -521,6 +620,24 @@ def test_a_trace_in_a_file(tmp_path: Path) -> None:
         assert [(g.cpu, g.before, g.after, g.count, g.known) for g in again.gaps] == [
             (g.cpu, g.before, g.after, g.count, g.known) for g in trace.gaps
         ]
+
+
+def test_a_thread_that_is_reaped_meanwhile_is_the_same_thread() -> None:
+    """Made up: each buffer asks for itself in which state a thread is, and its parent may reap it in between. And two
+    cpus idle at once."""
+    said = "prev_comm=wc prev_pid=9 prev_prio=120 prev_state={} ==> next_comm=swapper/1 next_pid=0 next_prio=120"
+    names = ["softirq_raise", "sched_switch", "softirq_raise", "softirq_raise"]
+
+    def recorded(later: int, state: str) -> Trace:
+        rows = [(1000, 1, 9), (2000, 1, 9), (3000, 0, 0), (3001, 1, 0)]
+        made = make_trace([(t + later, c, p, n, 2) for (t, c, p), n in zip(rows, names, strict=True)])
+        args = pa.array([said.format(state) if n == "sched_switch" else "vec=1" for n in names])
+        at = made.table.schema.get_field_index("args")
+        return replace(made, table=made.table.set_column(at, made.table.schema.field(at), args))
+
+    pair, faults = pairs.by_times(recorded(200, "X"), recorded(0, "Z"))
+    assert faults == pair.faults(0) == []
+    assert pair.lost == 0
 
 
 def _metadata(path: Path, document: object) -> None:

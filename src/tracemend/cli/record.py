@@ -6,13 +6,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import GAPS_FOUND, print_json, say
+from tracemend.cli.terminal import GAPS_FOUND, print_json, say, tell
 from tracemend.errors import OutputError
 
 
@@ -55,6 +56,13 @@ def _say_pair(pair: Any, paths: list[Path], faults: list[str], json_: bool) -> N
         say(f"  {p}")
 
 
+def _say_absent(trace: Any) -> None:
+    """What was asked for and can't be there."""
+    absent = trace.provenance.get("absent")
+    if absent:
+        tell(f"This kernel has no {', '.join(absent)}: recorded without.")
+
+
 def record(
     command: Annotated[list[str], typer.Argument(help="The command to run, behind --.", metavar="-- COMMAND...")],
     output: Annotated[
@@ -70,9 +78,20 @@ def record(
         ),
     ] = False,
     events: Annotated[
-        Literal["raw", "syscalls", "sched"],
-        typer.Option(help="raw: system calls. syscalls: with their arguments by name. sched: raw, and scheduling."),
+        Literal["raw", "syscalls", "sched", "kernel"],
+        typer.Option(
+            help="raw: system calls. syscalls: with their arguments by name. sched: raw, and scheduling. kernel: "
+            "sched, interrupts, timers, block I/O, network, idle, page faults."
+        ),
     ] = "raw",
+    of: Annotated[
+        Literal["command", "machine"] | None,
+        typer.Option(
+            help="Whose events: the command's and its children's, or, while it runs, the whole machine's. If not "
+            "given, the machine's for --events kernel, else the command's.",
+            show_default=False,
+        ),
+    ] = None,
     tracer: Annotated[
         Literal["ftrace", "perf", "lttng"],
         typer.Option(help="Who records. perf, and lttng (a program's own tracepoints), need --pair."),
@@ -82,15 +101,19 @@ def record(
         typer.Option(
             min=4,
             max=1 << 24,
-            help="Size of the buffer in KiB a cpu: 65536 if not given; of the small buffer of --pair, 8.",
+            help="Size of the buffer in KiB a cpu: 65536 if not given; of the small buffer of --pair 8, for the whole "
+            "machine 64.",
         ),
     ] = None,
     delay: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0, max=60_000, help="With --pair: how long the small buffer's reader pauses, in ms on average."
+            min=0,
+            max=60_000,
+            help="With --pair: how long the small buffer's reader pauses, in ms on average: 1 if not given, for the "
+            "whole machine 10.",
         ),
-    ] = 1.0,
+    ] = None,
     mode: Annotated[
         Literal["overwrite", "drop"],
         typer.Option(help="With --pair: a full buffer loses its oldest events, or (drop) its newest, without a mark."),
@@ -99,13 +122,13 @@ def record(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier recording.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Record the system calls of a command and its children (Linux, root).
+    """Record what a command and its children do, or the whole machine while it runs (Linux, root).
 
     Exit code 3 if events were lost. With --pair exit code 1 if the tracer's counts, its own sum and the events that are
     really missing don't agree.
     """
     from tracemend.formats import parquet
-    from tracemend.recording import RecordError
+    from tracemend.recording import RecordError, Wanted
     from tracemend.recording import ftrace as by_ftrace
     from tracemend.recording import lttng as by_lttng
     from tracemend.recording import perf as by_perf
@@ -116,22 +139,30 @@ def record(
         refuse_existing(output, force)
     elif output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces it")
+    if tracer != "ftrace" and of == "machine":
+        raise typer.BadParameter("only ftrace records the whole machine", param_hint="--of")
     if tracer == "perf" and (not pair or events != "raw" or mode != "overwrite"):
         raise typer.BadParameter("perf records pairs of raw events in overwrite mode only", param_hint="--tracer")
     if tracer == "lttng" and (not pair or events != "raw"):
         raise typer.BadParameter("LTTng records pairs, of all events that the program has", param_hint="--tracer")
     if not pair and output.suffix not in (".parquet", ".txt"):
         raise typer.BadParameter("a recording's name ends in .parquet or .txt", param_hint="--output")
-    if not pair and output.suffix == ".txt" and events != "raw":
-        raise typer.BadParameter("only raw events can be written as text", param_hint="--events")
+    if not pair and output.suffix == ".txt" and events == "syscalls":
+        raise typer.BadParameter("system calls by name can't be written as text", param_hint="--events")
+    wanted = Wanted.of(events) if of is None else Wanted(events, of == "machine")
     with _live() as live:
         if not pair:
-            whole = by_ftrace.record(command, events=events, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)
+            whole = by_ftrace.record(command, events=wanted, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)
         elif tracer == "ftrace":
+            small = by_ftrace.SmallBuffer.of(wanted)
+            if buffer is not None:
+                small = replace(small, kb=buffer)
+            if delay is not None:
+                small = replace(small, delay_ms=delay)
             both, lossy, faults = by_ftrace.record_pair(
-                command, by_ftrace.SmallBuffer(buffer or 8, delay, mode == "overwrite", seed), events=events, live=live
+                command, replace(small, overwrite=mode == "overwrite", seed=seed), events=wanted, live=live
             )
-            text = lossy.text() if events == "raw" else None
+            text = None if events == "syscalls" else lossy.text()
         elif tracer == "lttng":
             both, faults = by_lttng.record_pair(
                 command, subbuf_kb=max(4, (buffer or 16) // by_lttng.NUMBER), overwrite=mode == "overwrite"
@@ -139,8 +170,11 @@ def record(
             text = None
         else:
             pages = max(1, 1 << ((buffer or 4) // 4).bit_length() - 1)
-            both, printed, faults = by_perf.record_pair(command, pages=pages, delay_ms=delay, seed=seed)
+            both, printed, faults = by_perf.record_pair(
+                command, pages=pages, delay_ms=1.0 if delay is None else delay, seed=seed
+            )
             text = iter([printed])
+    _say_absent(both.complete if pair else whole.trace)
     if pair:
         _say_pair(both, write_folder(both, output, text, force=force), faults, json_)
         if faults:

@@ -34,7 +34,7 @@ from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.recording import Pair
-from tracemend.recording.corpus import HOW, HOW_UST
+from tracemend.recording.corpus import HOW, HOW_KERNEL, HOW_UST
 from tracemend.trace.events import Trace
 from tracemend.trace.vocabulary import universal
 from tracemend.trace.windows import Stream, streams
@@ -119,7 +119,7 @@ class Contest:
         for name in self.menders:
             one_of("mender", name, CONTESTANTS)
         for name in self.how:
-            one_of("way of losing", name, HOW + HOW_UST)
+            one_of("way of losing", name, HOW + HOW_UST + HOW_KERNEL)
         if self.most < 1 or min(self.seeds) < 0:
             raise ModelError("most must be positive, seeds not negative")
 

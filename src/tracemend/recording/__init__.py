@@ -7,6 +7,17 @@ from __future__ import annotations
 
 from tracemend.recording.ftrace import Recorded, SmallBuffer, record, record_pair
 from tracemend.recording.pairs import Pair, align
-from tracemend.recording.tracefs import EVENTS, RecordError, available
+from tracemend.recording.tracefs import EVENTS, RecordError, Wanted, available
 
-__all__ = ["EVENTS", "Pair", "RecordError", "Recorded", "SmallBuffer", "align", "available", "record", "record_pair"]
+__all__ = [
+    "EVENTS",
+    "Pair",
+    "RecordError",
+    "Recorded",
+    "SmallBuffer",
+    "Wanted",
+    "align",
+    "available",
+    "record",
+    "record_pair",
+]

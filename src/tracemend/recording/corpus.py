@@ -19,11 +19,13 @@ from tracemend.recording import ftrace, lttng, perf
 from tracemend.recording.pairs import Pair
 from tracemend.recording.tracefs import RecordError
 
-How = Literal["overwrite", "drop", "perf", "ust_discard", "ust_overwrite"]
+How = Literal["overwrite", "drop", "perf", "ust_discard", "ust_overwrite", "kernel_overwrite", "kernel_drop"]
 #: How the small buffer loses system calls: ftrace its oldest events, ftrace its newest, perf.
 HOW: tuple[How, ...] = ("overwrite", "drop", "perf")
 #: And a program's own tracepoints: LTTng-UST its newest, its oldest packets.
 HOW_UST: tuple[How, ...] = ("ust_discard", "ust_overwrite")
+#: And all that a machine does, ftrace its oldest events, its newest.
+HOW_KERNEL: tuple[How, ...] = ("kernel_overwrite", "kernel_drop")
 #: What the small buffer's KiB a cpu are drawn from (perf's are powers of two; LTTng has at least four pages).
 BUFFERS_KB: dict[How, tuple[int, ...]] = {
     "overwrite": (8, 12, 16, 24, 32),
@@ -31,9 +33,17 @@ BUFFERS_KB: dict[How, tuple[int, ...]] = {
     "perf": (4, 4, 8, 16),
     "ust_discard": (16, 32, 64),
     "ust_overwrite": (16, 32, 64),
+    "kernel_overwrite": (8, 8, 16, 32, 64),
+    "kernel_drop": (8, 8, 16, 32, 64),
 }
 #: And the range of its reader's mean pauses, ms; perf reads slowly enough by itself, LTTng's reader can't be slowed.
-DELAYS_MS: dict[How, tuple[float, float]] = {"overwrite": (0.3, 10.0), "drop": (0.3, 10.0), "perf": (0.03, 1.0)}
+DELAYS_MS: dict[How, tuple[float, float]] = {
+    "overwrite": (0.3, 10.0),
+    "drop": (0.3, 10.0),
+    "perf": (0.03, 1.0),
+    "kernel_overwrite": (0.5, 20.0),
+    "kernel_drop": (0.5, 20.0),
+}
 #: The share of events that should survive. Whoever loses more turns something off; whoever loses less doesn't notice.
 SURVIVE = (0.3, 0.95)
 #: Seconds that a workload may take.
@@ -148,7 +158,8 @@ def attempt(command: list[str], folder: Path, setting: Setting, *, timeout: floa
     else:
         pair, _, faults = ftrace.record_pair(
             command,
-            ftrace.SmallBuffer(s.buffer_kb, s.delay_ms, s.how == "overwrite", s.seed),
+            ftrace.SmallBuffer(s.buffer_kb, s.delay_ms, s.how.endswith("overwrite"), s.seed),
+            events="kernel" if s.how in HOW_KERNEL else "raw",
             cwd=folder,
             quiet=True,
             timeout=timeout,

@@ -1,4 +1,4 @@
-"""Recording system calls with ftrace: one complete instance, or two at once of which one really loses events."""
+"""Recording with ftrace: one complete instance, or two at once of which one really loses events."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tracemend.recording.pages import architecture, kinds, split, to_trace
 from tracemend.recording.pairs import Pair, by_times
 from tracemend.recording.text import flags, lines
 from tracemend.recording.tracefs import (
-    EVENTS,
     Instance,
     RecordError,
+    Wanted,
     available,
     held,
     names_kept,
@@ -55,11 +55,9 @@ class Recorded:
     status: int | None
 
     def text(self) -> Iterator[str]:
-        """The trace as the kernel's own text; raises RecordError for events other than raw system calls."""
-        if self.trace.provenance["events"] != "raw":
-            raise RecordError(
-                "only raw system calls can be written as text: --events raw, or a name that ends .parquet"
-            )
+        """The trace as the kernel's own text; raises RecordError for system calls by name."""
+        if self.trace.provenance["events"] == "syscalls":
+            raise RecordError("system calls by name can't be written as text: other --events, or a name in .parquet")
         letters = {n: flags(n & 0xFF, n >> 8) for n in np.unique(self.flags).tolist()}
         return lines(self.trace, [letters[n] for n in self.flags.tolist()], architecture())
 
@@ -80,9 +78,11 @@ class _Pages:
                 file.write(page)
 
     def recorded(
-        self, command: Sequence[str], events: str, names: dict[int, str], status: int | None = None, **about: Any
+        self, command: Sequence[str], names: dict[int, str], status: int | None = None, **about: Any
     ) -> Recorded:
         """What was collected, read. about: more for the trace's provenance."""
+        wanted = self.instance.wanted
+        tracepoints, absent = wanted.tracepoints()
         size = self.instance.page_size
         streams = {}
         for cpu, file in self._files.items():
@@ -90,13 +90,16 @@ class _Pages:
             streams[cpu] = split(file.read(), size)
         if not any(len(s.time_ns) or s.marks for s in streams.values()):
             raise RecordError("nothing was recorded: does this kernel trace system calls?")
-        trace, letters = to_trace(streams, kinds(EVENTS[events]), names, Path(command[0]))
+        trace, letters = to_trace(streams, kinds(tracepoints), names, Path(command[0]))
         counters = self.instance.statistics()
         lost = counters["overrun"] + counters["dropped events"] + counters.get("commit overrun", 0)
         provenance = {
             "recorder": "tracemend, ftrace",
             "command": list(command),
-            "events": events,
+            "events": wanted.events,
+            "of": "machine" if wanted.machine else "command",
+            "recorder_threads": self.instance.recorder_threads,
+            **({"absent": absent} if absent else {}),
             "kernel": os.uname().release,
             "cpus": len(streams),
             "lost": lost,
@@ -105,43 +108,46 @@ class _Pages:
         return Recorded(replace(trace, path=None, provenance=provenance), letters, lost, status)
 
 
-def _ready(events: str) -> None:
-    reason = available(events)
+def _ready(events: str | Wanted) -> Wanted:
+    wanted = Wanted.of(events)
+    reason = available(wanted.events)
     if reason:
         raise RecordError(reason)
     remove_stale()
+    return wanted
 
 
 def record(
     command: Sequence[str],
     *,
-    events: str = "raw",
+    events: str | Wanted = "raw",
     buffer_kb: int = COMPLETE_KB,
     cwd: Path | None = None,
     quiet: bool = False,
     timeout: float | None = None,
     live: Live = lambda events, rate, lost: None,
 ) -> Recorded:
-    """Record the system calls of ``command`` and its descendants, times in nanoseconds.
+    """Record what ``command`` and its descendants do, or the machine meanwhile, times in nanoseconds.
 
-    events: a key of ``EVENTS``. buffer_kb: KiB a cpu. quiet: the command reads and writes nothing, and is killed with
-    all its descendants at the end. timeout: seconds, then it is ended. What the kernel lost although the buffers were
-    read all the time is a gap in the trace. Raises RecordError where recording isn't possible.
+    events: a key of ``EVENTS``, or also whose. buffer_kb: KiB a cpu. quiet: the command reads and writes nothing,
+    and is killed with all its descendants at the end. timeout: seconds, then it is ended. What the kernel lost although
+    the buffers were read all the time is a gap in the trace. Raises RecordError where recording isn't possible.
     """
-    _ready(events)
+    wanted = _ready(events)
     with (
         contextlib.ExitStack() as stack,
         held(command, cwd=cwd, quiet=quiet) as (process, go),
         names_kept(),
-        Instance("all", buffer_kb, events=events, pid=process.pid) as whole,
+        Instance("all", buffer_kb, events=wanted, pid=process.pid) as whole,
     ):
         pages = _Pages(whole, stack)
+        whole.leave_out([threading.get_native_id()])
         whole.set("tracing_on", 1)
         go()
         status = _read_until_end(process, pages, timeout, live)
         whole.set("tracing_on", 0)
         pages.take()
-        return pages.recorded(command, events, thread_names(), status, buffer_kb=buffer_kb)
+        return pages.recorded(command, thread_names(), status, pid=process.pid, buffer_kb=buffer_kb)
 
 
 def _read_until_end(
@@ -186,58 +192,71 @@ class SmallBuffer:
     overwrite: bool = True
     seed: int = 0
 
+    @classmethod
+    def of(cls, wanted: Wanted) -> SmallBuffer:
+        """One that loses in parts: a machine has more and larger events than a command, and a reader that often wakes
+        up would fill its trace."""
+        return cls(64, 10.0) if wanted.machine else cls()
+
     def about(self) -> dict[str, Any]:
         """For the lossy trace's provenance."""
         return {"buffer_kb": self.kb, "delay_ms": self.delay_ms, "overwrite": self.overwrite, "seed": self.seed}
 
 
-SMALL = SmallBuffer()
-
-
 def record_pair(
     command: Sequence[str],
-    small: SmallBuffer = SMALL,
+    small: SmallBuffer | None = None,
     *,
-    events: str = "raw",
+    events: str | Wanted = "raw",
     cwd: Path | None = None,
     quiet: bool = False,
     timeout: float | None = None,
     live: Live = lambda events, rate, lost: None,
 ) -> tuple[Pair, Recorded, list[str]]:
-    """Record ``command`` into two instances at once; the small one really loses events.
+    """Record ``command``, or the machine meanwhile, into two instances at once; the small one really loses events.
 
-    Returns the pair, the lossy recording as it was read, and the identities that don't hold (none: all is well). Raises
-    RecordError where recording isn't possible, and if the large instance lost events, too.
+    events: as of ``record``. small: if it isn't given, one that suits them. Returns the pair, the lossy recording as it
+    was read, and the identities that don't hold (none: all is well). Raises RecordError where recording isn't possible,
+    and if the large instance lost events, too.
     """
-    _ready(events)
+    wanted = _ready(events)
+    small = small or SmallBuffer.of(wanted)
     with (
         contextlib.ExitStack() as stack,
         held(command, cwd=cwd, quiet=quiet) as (process, go),
         names_kept(),
         # the large one first: then it also sees every event first
-        Instance("all", COMPLETE_KB, events=events, pid=process.pid) as whole,
-        Instance("few", small.kb, events=events, overwrite=small.overwrite, pid=process.pid) as few,
+        Instance("all", COMPLETE_KB, events=wanted, pid=process.pid) as whole,
+        Instance("few", small.kb, events=wanted, overwrite=small.overwrite, pid=process.pid) as few,
     ):
         complete_pages, lossy_pages = _Pages(whole, stack), _Pages(few, stack)
-        done = threading.Event()
-        reader = threading.Thread(target=_read_slowly, args=(lossy_pages, small, done))
-        whole.set("tracing_on", 1)
-        few.set("tracing_on", 1)
-        begin = time.monotonic_ns()
+        begun, done = threading.Event(), threading.Event()
+        reader = threading.Thread(target=_read_slowly, args=(lossy_pages, small, begun, done))
         reader.start()
         try:
+            for instance in (whole, few):
+                instance.leave_out([threading.get_native_id(), reader.native_id or 0])
+            whole.set("tracing_on", 1)
+            few.set("tracing_on", 1)
+            begin = time.monotonic_ns()
+            # what the machine did until then is taken before it can be lost: the window would miss it
+            lossy_pages.take()
+            begun.set()
             go()
             status = _read_until_end(process, complete_pages, timeout, live)
-            end = time.monotonic_ns()
-            few.set("tracing_on", 0)
-            whole.set("tracing_on", 0)
         finally:
+            begun.set()
             done.set()
             reader.join()
+        # the small buffer is as good as empty, so nothing that comes from here on is lost
+        end = time.monotonic_ns()
+        few.set("tracing_on", 0)
+        whole.set("tracing_on", 0)
         complete_pages.take()
+        lossy_pages.take()
         names = thread_names()
-        complete = complete_pages.recorded(command, events, names, status, buffer_kb=COMPLETE_KB)
-        lossy = lossy_pages.recorded(command, events, names, status, **small.about())
+        complete = complete_pages.recorded(command, names, status, pid=process.pid, buffer_kb=COMPLETE_KB)
+        lossy = lossy_pages.recorded(command, names, status, pid=process.pid, **small.about())
     if complete.lost:
         raise RecordError(f"the complete recording lost {complete.lost} events: record a shorter run")
     pair, faults = by_times(lossy.trace, complete.trace, window_ns=(begin, end))
@@ -248,11 +267,10 @@ def record_pair(
     return pair, lossy, faults + pair.faults(lossy.lost)
 
 
-def _read_slowly(pages: _Pages, small: SmallBuffer, done: threading.Event) -> None:
+def _read_slowly(pages: _Pages, small: SmallBuffer, begun: threading.Event, done: threading.Event) -> None:
     rng = random.Random(small.seed)
-    while True:
-        finished = done.is_set()
+    begun.wait()
+    while not done.is_set():
         pages.take()
-        if finished:
-            return
-        time.sleep(rng.expovariate(1 / small.delay_ms) / 1000)
+        done.wait(rng.expovariate(1) * small.delay_ms / 1000)
+    pages.take()

@@ -7,8 +7,10 @@ How they lie is in ``formats.ringbuffer``; here is what the kernel says of them 
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +24,22 @@ from tracemend.formats.ringbuffer import (
     FormatError,
     Ints,
     Kind,
+    Say,
     Stream,
     columns,
     parse_format,
     parse_layout,
     say_fields,
 )
+from tracemend.formats.tracedat.printing import Printer, printer
+from tracemend.recording.symbols import Symbols
 from tracemend.recording.tracefs import TRACEFS, RecordError
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
+
+#: Numbers for which the kernel's ``print fmt`` has only names (include/uapi/linux/ioprio.h).
+_CLASSES = {"NONE": "0", "RT": "1", "BE": "2", "IDLE": "3", "INVALID": "7"}
+_IOPRIO = re.compile(rf"\bIOPRIO_CLASS_({'|'.join(_CLASSES)})\b")
 
 
 def split(raw: bytes, size: int) -> Stream:
@@ -55,7 +64,7 @@ def kinds(events: Iterable[str]) -> dict[int, Kind]:
             folder = TRACEFS / "events" / name
             for path in [folder / "format"] if (folder / "format").exists() else sorted(folder.glob("*/format")):
                 kind = parse_format(path.read_text())
-                found[kind.number] = kind
+                found[kind.number] = replace(kind, printed=_IOPRIO.sub(lambda m: _CLASSES[m[1]], kind.printed))
     except FormatError as e:
         raise RecordError(str(e)) from None
     return found
@@ -75,7 +84,8 @@ def to_trace(
     names: thread id to command.
     """
     builder = Builder(path, "ftrace", Options(architecture()))
-    parts = [columns(stream, known, builder, _say) for stream in streams.values()]
+    say = _sayer()
+    parts = [columns(stream, known, builder, say) for stream in streams.values()]
     cpu = np.concatenate([np.full(len(s.time_ns), c, np.int32) for c, s in streams.items()])
     time = np.concatenate([s.time_ns for s in streams.values()])
     order = np.argsort(time, kind="stable")
@@ -111,7 +121,17 @@ def to_trace(
     return builder.finish(), np.concatenate(both)[order]
 
 
-def _say(stream: Stream, rows: Ints, kind: Kind) -> list[str]:
-    """``field=value`` of each record, and of a call's exit the result alone."""
-    texts = say_fields(stream, rows, kind)
-    return [t.partition("ret=")[2] for t in texts] if kind.name.startswith("sys_exit_") else texts
+def _sayer() -> Say:
+    """``field=value`` of each system call by name, of its exit the result alone; of all else what the kernel prints."""
+    symbols = Symbols()
+    printers: dict[int, Printer] = {}
+
+    def say(stream: Stream, rows: Ints, kind: Kind) -> list[str]:
+        if kind.name.startswith("sys_e"):
+            texts = say_fields(stream, rows, kind)
+            return [t.partition("ret=")[2] for t in texts] if kind.name.startswith("sys_exit_") else texts
+        if kind.number not in printers:
+            printers[kind.number] = printer(kind, NATIVE.long, spelt=False, pointer=symbols.pointer)
+        return printers[kind.number](stream, rows, kind)
+
+    return say

@@ -27,6 +27,10 @@ from tracemend.whole import whole_folder
 
 Ints = NDArray[np.int64]
 
+#: What each buffer's event reads for itself, and another cpu may change between the one and the other: the state of a
+#: thread that has ended and is being reaped, priorities that are lent, the clock's ticks.
+_READ_TWICE = r"\b(?:prev_state=\S+|(?:prev_|next_)?prio=-?\d+|now=\d+)"
+
 #: What a folder of ``write_folder`` holds.
 FILES = ("lossy.txt", "lossy.parquet", "complete.parquet", "gaps.csv")
 
@@ -82,8 +86,9 @@ def by_times(
     """Find the events that each gap lost by times to the nanosecond; also returns what doesn't fit (see ``faults``).
 
     A thread does one thing at a time: its event reaches the one buffer, then the other, and only then comes its next
-    event. So the twin of a surviving event is the latest complete one with the same thread, name, phase, arguments and
-    result that isn't after it; events in interrupts, which can come between the two, differ in one of these.
+    event. So the twin of a surviving event is the latest complete one with the same thread (idle: of the same cpu),
+    name, phase, arguments and result that isn't after it; events in interrupts, which can come between the two, differ
+    in one of these.
     complete_first: False if the complete buffer comes second, None if that differs from thread to thread (perf).
     window_ns: when both buffers were on for certain; events of the complete trace outside it are left out, unless they
     survived. Runs of missing events without a mark become gaps that are "suspected" and have no count.
@@ -235,13 +240,25 @@ def head(pair: Pair, most: int) -> Pair:
     for rows in pair.complete.streams.values():
         survivors = rows[(gap_C[rows] < 0) & (rows < most)]
         kept_C[rows[rows <= survivors.max(initial=-1)]] = True
-    whole = [g for g, rows in enumerate(pair.missing) if len(rows) and kept_C[rows].all()]
-    number = np.full(len(pair.missing) + 1, -2)  # the last one stands for "survived"
-    number[whole], number[-1] = np.arange(len(whole)), -1
-    kept_C &= number[gap_C] >= -1
+    whole = [len(rows) > 0 and kept_C[rows].all() for rows in pair.missing]
+    return only(pair, kept_C & np.array([*whole, True])[gap_C])  # the last one stands for "survived"
+
+
+def only(pair: Pair, kept_C: NDArray[np.bool_]) -> Pair:
+    """The pair of these events of its complete trace (C,) alone; the surviving ones get the complete trace's times.
+
+    A gap has lost what is left of what it lost, and states as many; one of which nothing is left is none.
+    """
+    gap_C = _gap_column(pair)[kept_C]
+    left = np.bincount(gap_C + 1, minlength=len(pair.missing) + 1)[1:]
+    number = np.append(np.cumsum(left > 0) - 1, -1)  # the last one stands for "survived"
     complete = replace(pair.complete, table=pair.complete.table.filter(pa.array(kept_C)))
-    stated = [(g.cpu, g.known, g.count) for g in (pair.lossy.gaps[n] for n in whole)]
-    return _from_column(complete, number[gap_C[kept_C]].astype(np.int32), stated)
+    stated = [
+        (gap.cpu, gap.known, None if gap.count is None else gap.count - len(rows) + n)
+        for gap, rows, n in zip(pair.lossy.gaps, pair.missing, left.tolist(), strict=True)
+        if n
+    ]
+    return _from_column(complete, number[gap_C].astype(np.int32), stated)
 
 
 def refuse_existing(folder: Path, force: bool) -> None:
@@ -291,9 +308,15 @@ def gap_table(pair: Pair) -> str:
 
 
 def _keys(trace: Trace) -> NDArray[np.object_]:
-    columns = (trace.table[c].to_pylist() for c in ("tid", "name", "phase", "args", "ret"))
+    import pyarrow.compute as pc
+
+    args, name = trace.table["args"], trace.table["name"].cast(pa.string())
+    changing = pc.match_substring_regex(name, "^(?:sched_|timer_expire_)")
+    args = pc.if_else(changing, pc.replace_substring_regex(args, _READ_TWICE, ""), args).to_pylist()
+    thread = np.where(trace.tid == 0, -1 - trace.cpu, trace.tid).tolist()  # every cpu has an idle thread
+    columns = (trace.table[c].to_pylist() for c in ("name", "phase", "ret"))
     keys = np.empty(len(trace), object)
-    keys[:] = list(zip(*columns, strict=True))
+    keys[:] = list(zip(thread, args, *columns, strict=True))
     return keys
 
 

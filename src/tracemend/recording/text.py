@@ -1,11 +1,12 @@
-"""ftrace's own text of raw system calls, line for line as the kernel's ``trace_pipe`` prints it (kernel/trace/
-trace_output.c; a test compares the two on one and the same buffer)."""
+"""ftrace's own text of raw system calls and other events, line for line as the kernel's ``trace_pipe`` prints it
+(kernel/trace/trace_output.c; a test compares the two on one and the same buffer). Addresses are as they are, not hashed
+(the kernel's own text with its option ``hash-ptr`` off)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tracemend.trace.events import EXIT, Trace
+from tracemend.trace.events import EXIT, INSTANT, Trace
 from tracemend.trace.syscalls import NO_NUMBER, table
 
 IRQS_OFF, LAZY, RESCHED, HARD, SOFT, PREEMPT, NMI, BH_OFF = (1 << i for i in range(8))
@@ -36,7 +37,10 @@ def flags(common_flags: int, preempt_count: int) -> str:
 
 
 def lines(trace: Trace, letters: Sequence[str], arch: str) -> Iterator[str]:
-    """The text of a trace of raw system calls, its losses marked. ``letters``: the flags of each event."""
+    """The text of a trace of raw system calls and other events, its losses marked.
+
+    letters: the flags of each event.
+    """
     numbers = {name: number for number, name in table(arch).items()}
     marks: dict[int, list[str]] = {}
     for gap in trace.gaps:
@@ -49,9 +53,12 @@ def lines(trace: Trace, letters: Sequence[str], arch: str) -> Iterator[str]:
         zip(values, zip(*columns, strict=True), strict=True)
     ):
         yield from marks.get(row, ())
-        number = numbers[name] if name in numbers else int(name.removeprefix(NO_NUMBER[:-2]))
         microseconds = (time + 500) // 1000
-        event = f"sys_exit: NR {number} = {ret}" if phase == EXIT else f"sys_enter: NR {number} ({args})"
+        if phase == INSTANT:
+            event = f"{name}: {args}"
+        else:
+            number = numbers[name] if name in numbers else int(name.removeprefix(NO_NUMBER[:-2]))
+            event = f"sys_exit: NR {number} = {ret}" if phase == EXIT else f"sys_enter: NR {number} ({args})"
         yield (
             f"{comm or '<...>':>16}-{tid:<7} [{cpu:03d}] {letters[row]} "
             f"{microseconds // 1_000_000:5d}.{microseconds % 1_000_000:06d}: {event}\n"

@@ -13,7 +13,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tracemend.errors import TracemendError
@@ -35,12 +36,56 @@ EVENTS: dict[str, tuple[str, ...]] = {
         "sched/sched_process_exit",
     ),
 }
+EVENTS["kernel"] = EVENTS["sched"]
+#: And what is recorded besides where the kernel has it; a star stands for any letters.
+WHERE_THERE: dict[str, tuple[str, ...]] = {
+    "kernel": (
+        "sched/sched_waking",
+        "sched/sched_migrate_task",
+        "irq/irq_handler_*",
+        "irq/softirq_*",
+        "timer/timer_expire_*",
+        "timer/hrtimer_expire_*",
+        "block/block_rq_*",
+        "net/net_dev_*",
+        "power/cpu_idle",
+        "exceptions/page_fault_*",
+    )
+}
+#: Events that a thread has so many of that the recorder's own are left out when the whole machine is recorded.
+OWN = ("raw_syscalls", "syscalls", "exceptions")
 #: How many threads' names the kernel keeps for the text (its default of 128 forgets short-lived ones).
 NAMES_KEPT = 16384
 
 
 class RecordError(TracemendError):
     """Recording isn't possible here, or what was recorded doesn't hold together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events (a key of ``EVENTS``), and of whom: the whole machine, or a command and its descendants alone.
+
+    Of a command's threads alone a cpu has no story: who ran before and after them, and what interrupted the others, is
+    missing.
+    """
+
+    events: str = "raw"
+    machine: bool = False
+
+    @classmethod
+    def of(cls, events: str | Wanted) -> Wanted:
+        """A name alone means the command's own events, but ``kernel`` the machine's."""
+        return events if isinstance(events, Wanted) else cls(events, events == "kernel")
+
+    def tracepoints(self) -> tuple[list[str], list[str]]:
+        """By their folders under tracefs' ``events``, and those (or kinds of them) that this kernel doesn't have."""
+        found, absent = list(EVENTS[self.events]), []
+        for pattern in WHERE_THERE.get(self.events, ()):
+            paths = sorted((TRACEFS / "events").glob(f"{pattern}/enable"))
+            found += [str(p.parent.relative_to(TRACEFS / "events")) for p in paths]
+            absent += [] if paths else [pattern.partition("/")[2]]
+        return found, absent
 
 
 def available(events: str = "raw") -> str:
@@ -61,12 +106,16 @@ class Instance:
     """One ftrace instance: its own buffers, events and options. Use as a context manager; leaving removes it.
 
     buffer_kb: KiB a cpu. overwrite: a full buffer loses its oldest events, else the newest. Only the process ``pid``
-    and its descendants are recorded. Raises RecordError where the kernel refuses.
+    and its descendants are recorded, unless the whole machine is wanted. Raises RecordError where the kernel refuses.
     """
 
-    def __init__(self, label: str, buffer_kb: int, *, events: str = "raw", overwrite: bool = True, pid: int) -> None:
+    def __init__(
+        self, label: str, buffer_kb: int, *, events: str | Wanted = "raw", overwrite: bool = True, pid: int
+    ) -> None:
+        self.wanted = Wanted.of(events)
         self.path = TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-{label}"
         self._fds: dict[int, int] = {}
+        self.recorder_threads: list[int] = []
         try:
             self.path.mkdir()
         except OSError as e:
@@ -79,9 +128,10 @@ class Instance:
             self.set("trace_clock", "mono")
             self.set("buffer_size_kb", buffer_kb)
             self.set("options/overwrite", int(overwrite))
-            self.set("options/event-fork", 1)
-            self.set("set_event_pid", pid)
-            for event in EVENTS[events]:
+            if not self.wanted.machine:
+                self.set("options/event-fork", 1)
+                self.set("set_event_pid", pid)
+            for event in self.wanted.tracepoints()[0]:
                 self.set(f"events/{event}/enable", 1)
             self.page_size = _page_size(self.path)
             self.cpus = sorted(int(p.name[3:]) for p in self.path.glob("per_cpu/cpu*"))
@@ -96,6 +146,16 @@ class Instance:
 
     def set(self, name: str, value: object) -> None:
         (self.path / name).write_text(str(value))
+
+    def leave_out(self, threads: Iterable[int]) -> None:
+        """Don't record these threads' ``OWN``, which would fill a recording of the machine; their switches stay."""
+        self.recorder_threads = list(threads)
+        if not self.wanted.machine:
+            return
+        condition = " && ".join(f"common_pid != {t}" for t in self.recorder_threads)
+        for group in OWN:
+            if any(e.startswith(group) for e in self.wanted.tracepoints()[0]):
+                self.set(f"events/{group}/filter", condition)
 
     def page(self, cpu: int) -> bytes:
         """The next sub-buffer of a cpu, whole, its header first; empty if nothing is there."""

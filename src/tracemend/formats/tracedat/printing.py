@@ -22,17 +22,20 @@ from tracemend.formats.tracedat.print_fmt import Parser
 MOST_CONVERSIONS = 64
 
 _CONVERSION = re.compile(
-    r"%(?P<flags>[-+ #0]*)(?P<width>\d{0,3})(?P<precise>(?:\.\d{0,3})?)(?P<long>hh|h|ll|l|L|q|z|t|j|)(?P<c>.)"
+    r"%(?P<flags>[-+ #0]*)(?P<width>\d{0,3})(?P<precise>(?:\.\d{0,3})?)(?P<long>hh|h|ll|l|L|q|z|t|j|)"
+    r"(?P<c>p[A-Za-z]*|.)"
 )
 #: Makes one text of each record.
 Printer = Callable[[Stream, Ints, Kind], list[str]]
+#: Says an address as the letters behind ``%p`` ask for it. Raises UnprintableError for letters that it doesn't know.
+Pointer = Callable[[int, str], str]
 
 
-def printer(kind: Kind, long: int, spelt: bool = True) -> Printer:
+def printer(kind: Kind, long: int, spelt: bool = True, pointer: Pointer | None = None) -> Printer:
     """How the records of this kind are printed; ``long``: bytes of a long in its ``print fmt``. ``spelt``: in
-    trace-cmd's own way where it has one."""
+    trace-cmd's own way where it has one. ``pointer``: how addresses are said, if not as trace-cmd does."""
     try:
-        plain = _compiled(kind, long)
+        plain = _compiled(kind, long, pointer or _numbered)
     except UnprintableError:
         plain = say_fields
     known = OWN.get(kind.name) if spelt else None
@@ -58,9 +61,9 @@ def _rows(stream: Stream, rows: Ints, fields: Sequence[Field]) -> list[Row]:
     return list(zip(*(values(stream, rows, f) for f in fields), strict=True))
 
 
-def _compiled(kind: Kind, long: int) -> Printer:
+def _compiled(kind: Kind, long: int, pointer: Pointer) -> Printer:
     parser = Parser(kind.printed, kind)
-    form, shapes = _form(parser.text(), long)
+    form, shapes = _form(parser.text(), long, pointer)
     made: list[Evaluate] = []
     for shape in shapes:
         parser.take(",")
@@ -82,7 +85,7 @@ def _line(text: str) -> str:
     return text.partition("\n")[0] if "\n" in text else text
 
 
-def _form(text: str, long: int) -> tuple[str, list[Callable[[Expression], Evaluate]]]:
+def _form(text: str, long: int, pointer: Pointer) -> tuple[str, list[Callable[[Expression], Evaluate]]]:
     """C's format string as Python's, and for each of its conversions what makes its value of an expression."""
     parts: list[str] = []
     shapes: list[Callable[[Expression], Evaluate]] = []
@@ -99,8 +102,9 @@ def _form(text: str, long: int) -> tuple[str, list[Callable[[Expression], Evalua
             continue
         if letter == "s":
             shapes.append(_as_text)
-        elif letter == "p" and not text[at : at + 1].isalpha():
-            shapes.append(_as_pointer)
+        elif letter[0] == "p":
+            pointer(0, letter[1:])
+            shapes.append(_as_pointer(pointer, letter[1:]))
             letter, flags, precise = "s", flags.replace("0", ""), ""
         elif letter in "dixXuoc":
             bits = {"hh": 8, "h": 16, "": 32, "l": 8 * long, "z": 8 * long, "t": 8 * long}.get(match["long"], 64)
@@ -120,14 +124,19 @@ def _as_text(made: Expression) -> Evaluate:
     return made.of
 
 
-def _as_pointer(made: Expression) -> Evaluate:
-    of = numeric(made).of
+def _as_pointer(pointer: Pointer, letters: str) -> Callable[[Expression], Evaluate]:
+    def shape(made: Expression) -> Evaluate:
+        of = numeric(made).of
+        return lambda row: pointer(of(row), letters)
 
-    def say(row: Row) -> str:
-        value = of(row)
-        return f"0x{value:x}" if value else "(nil)"
+    return shape
 
-    return say
+
+def _numbered(address: int, letters: str) -> str:
+    """As trace-cmd does; a Pointer."""
+    if letters:
+        raise UnprintableError
+    return f"0x{address:x}" if address else "(nil)"
 
 
 def _as_number(bits: int, signed: bool, letter: bool) -> Callable[[Expression], Evaluate]:
