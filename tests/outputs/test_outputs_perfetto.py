@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,8 +20,9 @@ from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
-from tracemend.outputs.perfetto.cpus import Cpus
+from tracemend.outputs.perfetto.cpus import Cpus, Slices
 from tracemend.outputs.perfetto.encoding import BEGIN, END
+from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Gap, Trace
 
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
@@ -392,6 +394,40 @@ def test_cpus_of_a_real_trace(tmp_path: Path, seed: int) -> None:
             assert depth == 0 or label.startswith(("irq", "softirq"))
 
 
+PAIRS = sorted((Path(__file__).parents[2] / "corpus" / "kernel" / "pairs").glob("*.parquet"))
+
+
+def running(slices: Slices) -> dict[int, list[tuple[int, int, str]]]:
+    """Which threads ran on each cpu, in order."""
+    found: dict[int, list[tuple[int, int, str]]] = defaultdict(list)
+    columns = (slices.cpu.tolist(), *(t.tolist() for t in slices.time), slices.label.to_pylist())
+    for cpu, begin, end, label in zip(*columns, strict=True):
+        if not label.startswith(("irq ", "softirq ")):
+            found[cpu].append((begin, end, label.rpartition(" ")[2]))  # its command changes with exec
+    return {cpu: sorted(one) for cpu, one in found.items()}
+
+
+@pytest.mark.parametrize(
+    "path", [PAIRS[0], *(pytest.param(p, marks=pytest.mark.long) for p in PAIRS[1:])], ids=lambda p: p.stem
+)
+def test_who_ran_is_who_really_ran(path: Path) -> None:
+    """On real machines' lossy recordings, against the complete ones: what is drawn of what survived is true, and all
+    of it is drawn but for the gaps and the stretches that no switch bounds."""
+    pair = pairs.read(path)
+    lossy, whole = (running(Cpus(made_up(t, most=0), {}).recorded) for t in (pair.lossy, pair.complete))
+    drawn = 0
+    for cpu, slices in lossy.items():
+        true = whole[cpu]
+        begins = [a for a, *_ in true]
+        for a, b, thread in slices:
+            within = true[max(0, bisect.bisect_right(begins, a) - 1) : bisect.bisect_left(begins, b)]
+            assert {one for _, end, one in within if end > a} == {thread}
+            drawn += b - a
+    lost = sum(g.duration_ns for g in pair.lossy.gaps)
+    total = sum(b - a for slices in whole.values() for a, b, _ in slices)
+    assert drawn > 0.8 * (total - lost)
+
+
 ARGS = {
     "sched_switch": [
         "prev_pid=1 prev_state=S ==> next_comm=a next_pid=2",
@@ -440,7 +476,7 @@ def test_slices_of_any_trace_nest(
         n: sorted(found) for n, found in meant.items()
     }
     for name, found in drawn.slices.items():
-        for a, b, label, *_ in found:
+        for a, b, *_ in found:
             assert a <= b
             assert name != "cpu -1"
             if not name.endswith("(inferred)"):
