@@ -1,9 +1,10 @@
 """How right are the fields of inferred events, and how sure of them are they said to be?
 
-    python benchmarks/fields.py [--corpus corpus/kernel] [--part validation] [--events 20000] [--wider 0.5,1,2,4]
-        [--seed 0] [--out benchmarks/results/fields.json]
+    python benchmarks/fields.py [--corpus corpus/kernel] [--part validation] [--recordings FILE...]
+        [--events 20000] [--wider 0.5,1,2,4] [--seed 0] [--out benchmarks/results/fields.json]
 
-On complete recordings of the corpus with simulated losses (tracemend.gaps.lose; 20 % of the events, gaps of up to 300).
+On complete recordings (of the corpus, or others) with simulated losses (tracemend.gaps.lose; 20 % of the events, gaps
+of up to 300).
 "hidden": the lost events are given as they were, with who follows in switches and wakeups, and only their other fields
 are asked for, so that nothing but the fields can be wrong. "mended": the trace is mended, without examples; a field is
 right if the event at that position is, too. By field: of how many events the truth has it; the share of those for which
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 
 from tracemend.datasets import corpus
 from tracemend.diffusion.gaps import lose
+from tracemend.formats import read
 from tracemend.judging.provenance import provenance
 from tracemend.mending import fields as mending_fields
 from tracemend.mending.beliefs import Filled
@@ -36,8 +38,10 @@ from tracemend.mending.fields import IRQS, MIGRATION, Fields
 from tracemend.mending.run import mend_trace
 from tracemend.mending.shares import likeliest
 from tracemend.mending.together import Inferred
-from tracemend.trace.events import EXIT, Trace
-from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, numbers, values
+from tracemend.trace.arguments import key_texts, keys
+from tracemend.trace.events import ENTER, EXIT, Trace
+from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, numbers, taken, values
+from tracemend.trace.syscalls import DESCRIPTORS
 from tracemend.trace.vocabulary import universal
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
@@ -67,6 +71,11 @@ def truth(trace: Trace) -> dict[int, dict[str, str]]:
             for row, value in zip(rows.tolist(), found[name].to_pylist(), strict=True):
                 if value is not None:
                     told[row][name] = value
+    for key, calls in keys(trace.names[1]).items():
+        rows = np.flatnonzero(np.isin(np.asarray(trace.names[1])[trace.names[0]], [*calls]) & (trace.phase == ENTER))
+        for row, value in zip(rows.tolist(), key_texts(taken(trace, "args", rows), key).to_pylist(), strict=True):
+            if value is not None:
+                told[row][key[0]] = value
     returned = trace.table["ret"].to_pylist()
     for row in np.flatnonzero(trace.phase == EXIT).tolist():
         if returned[row] is not None:
@@ -86,11 +95,13 @@ def answers(trace: Trace, rows: NDArray[np.int64], inferred: pa.Table) -> list[A
     ):
         given, same = dict(said), (lost, lost_as) == (name, phase)
         wanted = told.get(row, {}) if same else {}
-        event = "exit" if phase == "exit" else kernel_name(name)
+        made = "exit of what opens" if DESCRIPTORS.get(name, 0) == 1 else "exit"
+        event = {"enter": "enter", "exit": made}.get(phase, kernel_name(name))
         for which in wanted.keys() | given.keys():
             value = given.get(which)
             right = value is not None and value["value"] == wanted.get(which)
-            found.append((f"{event} {which}", value is not None, right, value["confidence"] if value else 0.0))
+            called = "key argument" if phase == "enter" else which
+            found.append((f"{event} {called}", value is not None, right, value["confidence"] if value else 0.0))
     return found
 
 
@@ -151,6 +162,7 @@ def log_loss(found: list[Answer]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus" / "kernel")
+    parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="other complete ones")
     parser.add_argument("--part", choices=("train", "validation"), default="validation")
     parser.add_argument("--events", type=int, default=20_000, help="of each recording")
     parser.add_argument("--wider", type=lambda text: [float(w) for w in text.split(",")], default=[])
@@ -158,7 +170,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fields.json")
     options = parser.parse_args()
     found: dict[str, list[Answer]] = defaultdict(list)
-    for number, whole in enumerate(corpus(options.corpus, options.part, SPLIT)):
+    recordings = [read(path) for path in options.recordings] or corpus(options.corpus, options.part, SPLIT)
+    for number, whole in enumerate(recordings):
         rng = np.random.default_rng([options.seed, number])
         begin = int(rng.integers(0, max(1, len(whole) - options.events)))
         trace = replace(whole, table=whole.table.slice(begin, options.events))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, formats, honest, kernel, lost, paper, recordings, rooms, study
+from docs import claims, figures, formats, honest, kernel, lost, machines, paper, recordings, rooms, study
 
 PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = (
@@ -60,6 +60,8 @@ MAKERS = {
     "kernel cpu time": kernel.cpu_time,
     "kernel transitions": kernel.transitions,
     "kernel fields": kernel.fields,
+    "recording machines": machines.recording,
+    "kernel corpus": machines.corpus,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
     "parts": lost.parts,

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 
 from tracemend.formats import read
 from tracemend.mending.beliefs import Filled
+from tracemend.mending.descriptors import CLOSES, DISTURBS, LOWEST, NONE, OPENS, RETURNS, UNKNOWN, lowest_free
 from tracemend.mending.fields import Fields
 from tracemend.mending.mended import INFERRED
 from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.run import mend_trace
 from tracemend.mending.shares import likeliest
 from tracemend.mending.together import Inferred, Line, Together
+from tracemend.trace.arguments import KEYS, key_texts
 from tracemend.trace.events import SCHEMA, Gap, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, numbers, values
 from tracemend.trace.vocabulary import universal
@@ -308,6 +310,106 @@ def test_what_is_never_looked_up_does_not_follow() -> None:
 def test_borders() -> None:
     assert border(EXECUTED, 2) == border("execve", 1) == border("execveat", 1)
     assert len({border("execve", 0), border("execve", 1), border("read", 0)}) == 3
+
+
+# descriptors, by a process that keeps to the kernel's promise
+
+
+class Process:
+    """Made up: what is open, and what it returned and closed."""
+
+    def __init__(self) -> None:
+        self.open = {0, 1, 2}
+
+    def step(self, choice: int) -> tuple[int, int]:
+        """What it does next, and with which descriptor."""
+        if choice < 0 and self.open:
+            number = sorted(self.open)[choice % len(self.open)]
+            self.open.discard(number)
+            return CLOSES, number
+        if choice == 0:
+            return RETURNS, NONE
+        number = min(set(range(len(self.open) + 1)) - self.open)
+        if choice > 20:
+            number += choice
+            was = number in self.open
+            self.open.add(number)
+            return (OPENS, NONE) if was else (OPENS, number)
+        self.open.add(number)
+        return RETURNS, number
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-9, 24), max_size=40), st.sets(st.integers(1, 40)))
+def test_the_lowest_free_descriptor_is_told_as_the_kernel_promises(choices: list[int], lost: set[int]) -> None:
+    """Once one is known all that follow are, whatever is lost of the calls that return them but that they succeeded."""
+    process = Process()
+    steps = [process.step(choice) for choice in (1, *choices)]
+    count = len(steps)
+    trace = thread([("7:a", "x", "instant", None)] * count)
+    none = np.empty(0, np.int64)
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    together = Together(trace, np.zeros(count, np.int64), empty, np.empty(0, np.int32))
+    does = np.array([what for what, _ in steps])
+    numbers = np.array([LOWEST if k in lost and s[0] == RETURNS and s[1] >= 0 else s[1] for k, s in enumerate(steps)])
+    found = lowest_free(together.line(together.tids), does, numbers, np.arange(count))
+    for k, (what, number) in enumerate(steps):
+        if what != RETURNS or k == 0:
+            assert found[k] == -1
+        elif number >= 0:
+            assert found[k] == number
+
+
+def test_what_nobody_knows_makes_descriptors_unknown() -> None:
+    does = np.array([RETURNS, RETURNS, CLOSES, RETURNS, RETURNS, RETURNS, DISTURBS, RETURNS])
+    numbers = np.array([3, LOWEST, UNKNOWN, LOWEST, 3, LOWEST, 0, LOWEST])
+    trace = thread([("7:a", "x", "instant", None)] * len(does))
+    none = np.empty(0, np.int64)
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    together = Together(trace, np.zeros(len(does), np.int64), empty, np.empty(0, np.int32))
+    found = lowest_free(together.line(together.tids), does, numbers, np.arange(len(does)))
+    assert found.tolist() == [-1, 4, -1, -1, -1, 4, -1, -1]
+
+
+# arguments
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "told"),
+    [
+        ("3, 7ffe05e307d0, 0, 7faeadca86e0, 7ffe05e307d0, 0", ("fd", 0), "3"),
+        ("ffffff9c, 7fd5baa620b1, 80000, 0, 0, 5610565070ca", ("dfd", 0), "-100"),
+        ("0, 2000, 3, 22, ffffffff, 0", ("prot", 2), "3"),
+        ("7f00, 81, 0, 0, 0, ffffffffffffffff", ("op", 1), "129"),
+        ("fd: 0x3, buf: 0x7ffe", ("fd", 0), "3"),
+        ("dfd: CWD, filename: 0xa9a050b1", ("dfd", 0), "CWD"),
+        ("fd=3, count=4096", ("fd", 0), "3"),
+        ("3, 4096", ("fd", 0), None),
+        ('3, "text", 10', ("fd", 0), None),
+        ("", ("fd", 0), None),
+    ],
+)
+def test_the_key_argument_is_found_by_its_name_or_its_place(text: str, key: tuple[str, int], told: str | None) -> None:
+    """Texts as tracers print them."""
+    assert key_texts(pa.array([text, None]), key).to_pylist() == [told, None]
+
+
+def test_calls_say_what_they_are_about(kernel: Trace) -> None:
+    """On a recording: nearly every key that is given is the one that the lost call had."""
+    right = given = 0
+    for seed in range(3):
+        hidden = Hidden(kernel, seed)
+        texts = kernel.table["args"].take(pa.array(hidden.rows)).to_pylist()
+        names = kernel.table["name"].take(pa.array(hidden.rows)).to_pylist()
+        for fields, row, name, text in zip(hidden.told(), hidden.rows.tolist(), names, texts, strict=True):
+            if kernel.phase[row] == 0:
+                assert fields.keys() <= {KEYS[name][0]} if name in KEYS else not fields
+                for key, field in fields.items():
+                    given += 1
+                    right += key_texts(pa.array([text]), KEYS[name])[0].as_py() == field["value"]
+                    assert key == KEYS[name][0]
+    assert given > 100
+    assert right > 0.95 * given
 
 
 # lines, by walking along them

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import ROOT
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from made_up import KERNEL, RAW, VALUES, made_up, mended
@@ -20,6 +21,8 @@ from tracemend.mending.mended import Mended
 from tracemend.outputs import merged, strip
 from tracemend.outputs.known import known
 from tracemend.outputs.lines import MARKER
+from tracemend.recording import pairs
+from tracemend.recording.text import lines as lines_of
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.fields import values
 
@@ -219,6 +222,19 @@ def test_our_readers_find_the_fields_in_the_lines(tmp_path: Path, seed: int) -> 
     assert [r for r, e in zip(again.table["ret"].to_pylist(), exits, strict=True) if e] == [
         r or "?" for r, e in zip(returned, exits, strict=True) if e
     ]
+
+
+def test_a_whole_machine_s_trace(tmp_path: Path) -> None:
+    """A real lossy recording of scheduling and interrupts, as text; what is inferred is made up."""
+    pair = pairs.read(ROOT / "corpus" / "kernel" / "pairs" / "asyncio-2-kernel_overwrite.parquet")
+    text = "".join(line + "\n" for line in lines_of(pair.lossy, ["....."] * len(pair.lossy), "x86_64"))
+    trace = from_text(tmp_path, text)
+    assert trace.table["name"].to_pylist() == pair.lossy.table["name"].to_pylist()
+    made = made_up(trace, most=300, names=KERNEL)
+    path = merge(made, tmp_path)
+    assert len(inferred_lines(path)) == made.inferred.num_rows > 0
+    assert same_to_a_reader(trace, read(path))
+    assert stripped(path) == text.encode()
 
 
 def by_line(made: Mended) -> list[Gap]:

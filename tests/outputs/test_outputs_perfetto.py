@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,13 +12,17 @@ import numpy as np
 import perfetto_judge
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from made_up import KERNEL, RAW, made_up, mended
 
 from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
+from tracemend.outputs.perfetto.cpus import Cpus, Slices
 from tracemend.outputs.perfetto.encoding import BEGIN, END
+from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Gap, Trace
 
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
@@ -387,6 +392,95 @@ def test_cpus_of_a_real_trace(tmp_path: Path, seed: int) -> None:
             assert name == f"cpu {gap.cpu} (inferred)"
             assert gap.begin_ns <= a <= b <= gap.end_ns
             assert depth == 0 or label.startswith(("irq", "softirq"))
+
+
+PAIRS = sorted((Path(__file__).parents[2] / "corpus" / "kernel" / "pairs").glob("*.parquet"))
+
+
+def running(slices: Slices) -> dict[int, list[tuple[int, int, str]]]:
+    """Which threads ran on each cpu, in order."""
+    found: dict[int, list[tuple[int, int, str]]] = defaultdict(list)
+    columns = (slices.cpu.tolist(), *(t.tolist() for t in slices.time), slices.label.to_pylist())
+    for cpu, begin, end, label in zip(*columns, strict=True):
+        if not label.startswith(("irq ", "softirq ")):
+            found[cpu].append((begin, end, label.rpartition(" ")[2]))  # its command changes with exec
+    return {cpu: sorted(one) for cpu, one in found.items()}
+
+
+@pytest.mark.parametrize(
+    "path", [PAIRS[0], *(pytest.param(p, marks=pytest.mark.long) for p in PAIRS[1:])], ids=lambda p: p.stem
+)
+def test_who_ran_is_who_really_ran(path: Path) -> None:
+    """On real machines' lossy recordings, against the complete ones: what is drawn of what survived is true, and all
+    of it is drawn but for the gaps and the stretches that no switch bounds."""
+    pair = pairs.read(path)
+    lossy, whole = (running(Cpus(made_up(t, most=0), {}).recorded) for t in (pair.lossy, pair.complete))
+    drawn = 0
+    for cpu, slices in lossy.items():
+        true = whole[cpu]
+        begins = [a for a, *_ in true]
+        for a, b, thread in slices:
+            within = true[max(0, bisect.bisect_right(begins, a) - 1) : bisect.bisect_left(begins, b)]
+            assert {one for _, end, one in within if end > a} == {thread}
+            drawn += b - a
+    lost = sum(g.duration_ns for g in pair.lossy.gaps)
+    total = sum(b - a for slices in whole.values() for a, b, _ in slices)
+    assert drawn > 0.8 * (total - lost)
+
+
+ARGS = {
+    "sched_switch": [
+        "prev_pid=1 prev_state=S ==> next_comm=a next_pid=2",
+        "prev_comm=b prev_pid=2 prev_state=R ==> x",
+        "",
+    ],
+    "irq_handler_entry": ["irq=1 name=a"],
+    "irq_handler_exit": ["irq=1 ret=handled"],
+    "softirq_entry": ["vec=1 [action=TIMER]"],
+    "softirq_exit": ["vec=1 [action=TIMER]"],
+    "made": [""],
+}
+EVENT = st.sampled_from([(name, args) for name, texts in ARGS.items() for args in texts])
+TIMES = st.integers(1, 8)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(TIMES, st.integers(-1, 1), EVENT), min_size=1, max_size=14),
+    st.lists(st.tuples(st.integers(-1, 2), TIMES, TIMES), max_size=3),
+    st.integers(0, 99),
+)
+def test_slices_of_any_trace_nest(
+    tmp_path: Path, rows: list[tuple[int, int, tuple[str, str]]], gaps: list[tuple[int, int, int]], seed: int
+) -> None:
+    """Whatever is recorded and inferred, in whatever order, with gaps that overlap or have no length."""
+    table = pa.Table.from_pylist(
+        [
+            {"time_ns": t, "cpu": cpu, "tid": t % 3, "name": name, "phase": "instant", "args": args, "line": i}
+            for i, (t, cpu, (name, args)) in enumerate(rows)
+        ],
+        pa.schema([f.with_nullable(True) for f in SCHEMA]),
+    ).cast(SCHEMA)
+    lost = [Gap(i, c, None, None, min(a, b), max(a, b), 5, "counted", i) for i, (c, a, b) in enumerate(gaps)]
+    trace = Trace(None, "ftrace", table, tuple(lost))
+    made = made_up(trace, seed=seed, names=KERNEL)
+    drawn = Drawn(Parsed(made, tmp_path))
+    cpus = Cpus(made, {})
+    meant: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+    for slices, what in ((cpus.recorded, ""), (cpus.inferred, " (inferred)")):
+        columns = zip(slices.cpu.tolist(), *(t.tolist() for t in slices.time), slices.label.to_pylist(), strict=True)
+        for cpu, *one in columns:
+            meant[f"cpu {cpu}{what}"].append(tuple(one))
+    # begins and ends that don't nest would be put together wrongly
+    assert {n: sorted(s[:3] for s in found) for n, found in drawn.slices.items()} == {
+        n: sorted(found) for n, found in meant.items()
+    }
+    for name, found in drawn.slices.items():
+        for a, b, *_ in found:
+            assert a <= b
+            assert name != "cpu -1"
+            if not name.endswith("(inferred)"):
+                assert not any(a < g.end_ns and g.begin_ns < b for g in lost if name == f"cpu {g.cpu}")
 
 
 @pytest.mark.long

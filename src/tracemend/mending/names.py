@@ -9,13 +9,13 @@ Axis legend: E events of the trace, F facts of one thread, I moments that are as
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.trace.events import ENTER, EXIT, PHASES, Trace
+from tracemend.trace.events import ENTER, EXIT, PHASES, Trace, rows_by
 from tracemend.trace.fields import SWITCH, WAKEUPS, numbers, values
 from tracemend.trace.syscalls import FORKS
 
@@ -39,12 +39,9 @@ TELLING = (
 )
 
 
-def _command(files: pa.StringArray) -> pa.StringArray:
+def _command(file: str) -> str:
     """What the kernel calls a thread that executes a file: the last part of its name, of which it keeps 15 bytes."""
-    import pyarrow.compute as pc
-
-    last = pc.replace_substring_regex(files, "(?s)^.*/", "")
-    return pa.array([None if n is None else n.encode()[:15].decode(errors="ignore") for n in last.to_pylist()])
+    return file.rpartition("/")[2].encode()[:15].decode(errors="ignore")
 
 
 def border(name: str, phase: int) -> int:
@@ -78,23 +75,27 @@ class Names:
         codes, names = trace.names
         table = np.array([[border(name, phase) for phase in range(len(PHASES))] for name in names], np.int8)
         self._borders = table[codes, trace.phase] if names else np.empty(0, np.int8)
-        #: By thread, what kernel events' fields tell of it: rows and codes.
-        self._told: dict[int, list[tuple[int, int]]] = {}
         self.follow = self._changes()
-        if self.follow:
-            self._children()
+        told = [*self._fields(), *(self._children() if self.follow else ())]
+        tids, rows, codes = (np.concatenate([np.empty(0, np.int64), *column]) for column in zip(*told, strict=True))
+        #: By thread, what the fields of kernel events tell of it: rows and codes.
+        self._told = {tid: (rows[own], codes[own]) for tid, own in rows_by(tids).items() if tid > 0}
+
+    def _fields(self) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """Threads, the rows that tell of them, and what they are called there."""
         for event, pid, comm in TELLING:
-            rows, said = values(trace, event, (pid, comm))
-            if comm == FILENAME and len(rows):
-                said[comm] = _command(said[comm])
-            for row, tid, name in zip(rows.tolist(), numbers(said[pid]).tolist(), said[comm].to_pylist(), strict=True):
-                if tid > 0 and name is not None:
-                    self._told.setdefault(tid, []).append((row, self.code(name)))
+            rows, said = values(self.trace, event, (pid, comm))
+            coded = said[comm].dictionary_encode()
+            called = [_command(file) if comm == FILENAME else file for file in coded.dictionary.to_pylist()]
+            table = np.array([*(self.code(name) for name in called), -1], np.int64)
+            codes = table[coded.indices.fill_null(-1).to_numpy()]
+            known = codes >= 0
+            yield numbers(said[pid])[known], rows[known], codes[known]
 
     def _changes(self) -> bool:
         """Whether commands change where execs succeed. Where a tool looks them up when it prints they don't."""
         changed = execs = 0
-        for call in set(EXECS) & set(self.trace.names[1]):
+        for call in EXECS:
             rows, said = values(self.trace, call, ("ret",))
             over = self.trace.phase[rows] == EXIT
             for row, ret in zip(rows[over].tolist(), said["ret"].filter(over).to_pylist(), strict=True):
@@ -105,13 +106,13 @@ class Names:
                     changed += bool(self._codes[own[at - 1]] != self._codes[row])
         return not execs or changed >= CHANGING * execs
 
-    def _children(self) -> None:
-        """Whoever forks tells its own command, which is its child's."""
-        for call in set(FORKS) & set(self.trace.names[1]):
+    def _children(self) -> Iterator[tuple[Ints, Ints, Ints]]:
+        """The same of new threads: whoever forks has the command that its child has."""
+        for call in FORKS:
             rows, said = values(self.trace, call, ("ret",))
-            for row, child in zip(rows.tolist(), said["ret"].to_pylist(), strict=True):
-                if child and child.isdecimal() and int(child) and self._codes[row] >= 0:
-                    self._told.setdefault(int(child), []).append((row, int(self._codes[row])))
+            codes = self._codes[rows].astype(np.int64)
+            known = codes >= 0
+            yield numbers(said["ret"])[known], rows[known], codes[known]
 
     def code(self, name: str) -> int:
         """The code of a command, from now on."""
@@ -153,7 +154,7 @@ class Names:
         codes = self._codes[rows]
         rows, codes = rows[codes >= 0], codes[codes >= 0]
         if tid in self._told and (told or self.follow or not len(rows)):
-            others, theirs = np.array(self._told[tid], np.int64).T
+            others, theirs = self._told[tid]
             own = len(rows) if self.follow else 0
             rows, codes = np.append(rows[:own], others), np.append(codes[:own], theirs.astype(np.int32))
         order = np.lexsort((rows, self.trace.time_ns[rows]))

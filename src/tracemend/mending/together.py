@@ -73,6 +73,10 @@ class Line:
         self._place = np.full(len(who), -1, np.int64)
         self._place[order] = np.arange(len(order))
 
+    def whose(self, events: Ints) -> Ints:
+        """Whose line each event is in."""
+        return self.who[self._place[events]]
+
     def beside(self, events: Ints, step: int) -> Ints:
         """The event so many steps from each one in its line; -1 behind the end."""
         place = self._place[events]

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import FIELDS
@@ -32,7 +33,7 @@ class Flat(NamedTuple):
     def of(self, name: str) -> tuple[pa.Array, NDArray[np.float64]]:
         """What each event says of one field, null where it doesn't, and how sure that is (I,)."""
         whose = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        found = np.flatnonzero(self.names.to_numpy(zero_copy_only=False) == name)
+        found = np.flatnonzero(pc.equal(self.names, name))
         at = np.full(len(self.starts) - 1, -1)
         at[whose[found]] = found
         return self.values.take(pa.array(at, mask=at < 0)), np.append(self.confidence, np.nan)[at]

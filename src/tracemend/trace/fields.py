@@ -112,8 +112,12 @@ def values(trace: Trace, event: str, names: Sequence[str]) -> tuple[Ints, dict[s
 
 
 def numbers(texts: pa.StringArray) -> Ints:
-    """Fields (R,) that are numbers; -1 where nothing is told."""
-    return np.asarray(texts.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+    """Texts (R,) as numbers, decimal or hexadecimal; -1 for all else."""
+    coded = texts.dictionary_encode()
+    found = [
+        int(t, 0) if re.fullmatch(r"0x[0-9a-f]{1,8}|[1-9]\d{0,8}|0", t) else -1 for t in coded.dictionary.to_pylist()
+    ]
+    return np.asarray(np.array([*found, -1], np.int64)[coded.indices.fill_null(-1).to_numpy()], np.int64)
 
 
 def taken(trace: Trace, column: str, rows: Ints) -> pa.StringArray:

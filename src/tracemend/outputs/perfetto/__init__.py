@@ -217,9 +217,8 @@ def _fills(mended: Mended, names: Names, threads: Threads) -> Events:
     enters, exits = _pairs(tid.astype(np.int64), time, phase, codes, gap)
     kind = _kinds(phase, enters, exits)
     label = _labels(names, codes, known, phase, kind)
-    notes: list[Bytes | pa.Array] = [
-        confidence_notes(table["confidence"].to_numpy()),
-        number_notes(GAP, gap),
-        field_notes(names, flat(table)),
-    ]
+    notes: list[Bytes | pa.Array] = [confidence_notes(table["confidence"].to_numpy()), number_notes(GAP, gap)]
+    fields = flat(table)
+    if len(fields.names):
+        notes.append(field_notes(names, fields))
     return Events(time, kind, threads.fills(tid), np.full(len(gap), INFERRED), label, notes)

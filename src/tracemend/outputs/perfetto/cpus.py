@@ -156,13 +156,11 @@ class _Recorded:
     comms: dict[int, str]
 
     def slices(self) -> Slices:
-        rows, said = values(self.trace, SWITCH, ("prev_pid", "prev_comm", "prev_state", "next_pid", "next_comm"))
-        on = self.trace.cpu[rows] >= 0
-        rows, said = rows[on], {name: text.filter(pa.array(on)) for name, text in said.items()}
+        rows, said = self._told(SWITCH, ("prev_pid", "prev_comm", "prev_state", "next_pid", "next_comm"))
         if not len(rows):
             return _NONE
-        served = _Served.of(lambda event, fields: values(self.trace, event, fields))
-        cpus = np.unique(self.trace.cpu[rows]).astype(np.int64)
+        served = _Served.of(self._told)
+        cpus = np.unique(self.trace.cpu[np.concatenate([rows, served.rows])]).astype(np.int64)
         cpu, time, place, opens, switch = self._bounds(rows, cpus)
         a, b = switch[:-1], switch[1:]
         who = np.where(a >= 0, len(rows) + a, b)  # of all that were left, and then of all that came
@@ -170,7 +168,7 @@ class _Recorded:
         comm = pa.concat_arrays([said["prev_comm"], said["next_comm"]])
         kept = (cpu[:-1] == cpu[1:]) & (time[:-1] < time[1:]) & (np.cumsum(opens)[:-1] == 0) & (who >= 0) & (pid >= 0)
         left = said["prev_state"].take(pa.array(b, mask=(b < 0) | (pid != numbers(said["prev_pid"])[b])))
-        begin, end = served.pairs(*self._segments(served, (cpu, time, place)))
+        begin, end = served.pairs(*self._segments(served, (cpu, time, place), opens))
         first, last = served.rows[begin], served.rows[end]
         at = pa.array(np.flatnonzero(kept))
         ran = _label(pid[kept], comm.take(pa.array(who[kept])), self.comms)
@@ -185,6 +183,12 @@ class _Recorded:
             pa.concat_arrays([ran, served.label.take(pa.array(begin))]),
             [text_notes(LEFT, pa.concat_arrays([left.take(at), pa.nulls(len(first), pa.string())]))],
         )
+
+    def _told(self, event: str, fields: tuple[str, ...]) -> tuple[Ints, dict[str, pa.Array]]:
+        """The rows of the events of that name whose cpu is known, and what they say in their fields."""
+        rows, said = values(self.trace, event, fields)
+        on = self.trace.cpu[rows] >= 0
+        return rows[on], {name: text.filter(pa.array(on)) for name, text in said.items()}
 
     def _bounds(self, rows: Ints, cpus: Ints) -> tuple[Ints, Ints, Places, Ints, Ints]:
         """Of all cpus, in order (B,): cpu, time, place among the rows, whether a gap opens (1) or closes (-1), and the
@@ -209,14 +213,16 @@ class _Recorded:
         order = np.lexsort((place, time, cpu))
         return cpu[order], time[order], place[order], opens[order], switch[order]
 
-    def _segments(self, served: _Served, bounds: tuple[Ints, Ints, Places]) -> tuple[Ints, Ints]:
-        """The interrupts' events as they follow each other on each cpu, and between which bounds each of them is."""
+    def _segments(self, served: _Served, bounds: tuple[Ints, Ints, Places], opens: Ints) -> tuple[Ints, Ints]:
+        """The interrupts' events outside of gaps, as they follow each other on each cpu, and between which bounds each
+        of them is."""
         own = (self.trace.cpu[served.rows], self.trace.time_ns[served.rows], served.rows)
         cpu, time, place = (np.concatenate([b, q]) for b, q in zip(bounds, own, strict=True))
         order = np.lexsort((place, time, cpu))
-        bound = order < len(bounds[0])
+        bound = order < len(opens)
         segment = np.cumsum(bound | (np.diff(cpu[order], prepend=-2) != 0))
-        return order[~bound] - len(bounds[0]), segment[~bound]
+        free = ~bound & (np.cumsum(np.append(opens, np.zeros(len(served.rows), np.int64))[order]) == 0)
+        return order[free] - len(opens), segment[free]
 
 
 @dataclass(frozen=True)
