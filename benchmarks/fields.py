@@ -1,10 +1,10 @@
 """How right are the fields of inferred events, and how sure of them are they said to be?
 
-    python benchmarks/fields.py [--corpus corpus/kernel] [--part validation] [--recordings FILE...]
+    python benchmarks/fields.py [--corpus corpus/kernel] [--run 1] [--recordings FILE...]
         [--events 20000] [--wider 0.5,1,2,4] [--seed 0] [--out benchmarks/results/fields.json]
 
-On complete recordings (of the corpus, or others) with simulated losses (tracemend.gaps.lose; 20 % of the events, gaps
-of up to 300).
+On one run of each complete recording (of the corpus, or others) with simulated losses (tracemend.gaps.lose; 20 % of the
+events, gaps of up to 300).
 "hidden": the lost events are given as they were, with who follows in switches and wakeups, and only their other fields
 are asked for, so that nothing but the fields can be wrong. "mended": the trace is mended, without examples; a field is
 right if the event at that position is, too. By field: of how many events the truth has it; the share of those for which
@@ -32,7 +32,7 @@ from tracemend.datasets import corpus
 from tracemend.diffusion.gaps import lose
 from tracemend.formats import read
 from tracemend.judging.provenance import provenance
-from tracemend.mending import fields as mending_fields
+from tracemend.mending import settling
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.fields import IRQS, MIGRATION, Fields
 from tracemend.mending.run import mend_trace
@@ -163,28 +163,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus" / "kernel")
     parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="other complete ones")
-    parser.add_argument("--part", choices=("train", "validation"), default="validation")
+    parser.add_argument(
+        "--run", type=int, default=1, help="of the corpus's recordings; shares.WIDER was chosen by run 0"
+    )
     parser.add_argument("--events", type=int, default=20_000, help="of each recording")
     parser.add_argument("--wider", type=lambda text: [float(w) for w in text.split(",")], default=[])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fields.json")
     options = parser.parse_args()
     found: dict[str, list[Answer]] = defaultdict(list)
-    recordings = [read(path) for path in options.recordings] or corpus(options.corpus, options.part, SPLIT)
+    recordings = [read(path) for path in options.recordings] or [
+        t for t in corpus(options.corpus, "train", SPLIT) if t.path and t.path.stem.endswith(f"-{options.run}")
+    ]
     for number, whole in enumerate(recordings):
         rng = np.random.default_rng([options.seed, number])
         begin = int(rng.integers(0, max(1, len(whole) - options.events)))
         trace = replace(whole, table=whole.table.slice(begin, options.events))
         lossy, missing = lose(trace, rng, share=0.2, longest=300)
         for wider in options.wider:
-            mending_fields.likeliest = partial(likeliest, wider=wider)  # type: ignore[assignment]
+            settling.likeliest = partial(likeliest, wider=wider)  # type: ignore[assignment]
             found[f"wider {wider:g}"] += hidden(trace, lossy, missing)
-        mending_fields.likeliest = likeliest  # type: ignore[assignment]
+        settling.likeliest = likeliest  # type: ignore[assignment]
         if not options.wider:
             found["hidden"] += hidden(trace, lossy, missing)
             found["mended"] += mended(trace, lossy, missing)
         print(whole.path.stem if whole.path else "", flush=True)
-    settings = {"part": options.part, "events": options.events, "seed": options.seed}
+    settings = {"run": options.run, "recordings": len(recordings), "events": options.events, "seed": options.seed}
     document: dict[str, Any] = {"command": command(), **settings, **provenance()}
     if options.wider:
         document = {name: {"log_loss": round(log_loss(own), 4), **summary(own)} for name, own in found.items()}
