@@ -4,19 +4,19 @@
         [--events 20000] [--wider 0.5,1,2,4] [--seed 0] [--out benchmarks/results/fields.json]
 
 On one run of each complete recording (of the corpus, or others) with simulated losses (tracemend.gaps.lose; 20 % of the
-events, gaps of up to 300). "hidden": the lost events are given as they were, with who follows in switches and wakeups,
-and only their other fields are asked for, so that nothing but the fields can be wrong; and the same with the other run of
-the workload as an example. "mended": the trace is mended, without examples; a field is right if the event at that
-position is, too. By field: of how many events the truth has it; the share of those for which a value was given; how many
-of these were right; what they were said to be. "sure": the same by how sure they were said to be. --wider: the log loss
-of "hidden" with the wider surroundings counting so much (shares.WIDER); never on what experiments test with.
+events, gaps of up to 300).
+"hidden": the lost events are given as they were, with who follows in switches and wakeups, and only their other fields
+are asked for, so that nothing but the fields can be wrong. "mended": the trace is mended, without examples; a field is
+right if the event at that position is, too. By field: of how many events the truth has it; the share of those for which
+a value was given; how many of these were right; what they were said to be. "sure": the same by how sure they were said
+to be. --wider: the log loss of "hidden" with the wider surroundings counting so much (shares.WIDER); never on what
+experiments test with.
 """
 
 import argparse
 import json
 import math
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -28,7 +28,7 @@ import pyarrow as pa
 from common import ROOT, command
 from numpy.typing import NDArray
 
-from tracemend.datasets import corpus, workload
+from tracemend.datasets import corpus
 from tracemend.diffusion.gaps import lose
 from tracemend.formats import read
 from tracemend.judging.provenance import provenance
@@ -105,9 +105,7 @@ def answers(trace: Trace, rows: NDArray[np.int64], inferred: pa.Table) -> list[A
     return found
 
 
-def hidden(
-    trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]], examples: Sequence[Trace] = ()
-) -> list[Answer]:
+def hidden(trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]]) -> list[Answer]:
     """Only fields are asked for."""
     vocabulary = universal().extended(trace)
     ids = vocabulary.encode(trace).astype(np.int64)
@@ -122,7 +120,7 @@ def hidden(
         )
         for gap, lost in zip(lossy.gaps, missing, strict=True)
     ]  # fmt: skip
-    fields = Fields(lossy, vocabulary.encode(lossy).astype(np.int64), vocabulary, examples)
+    fields = Fields(lossy, vocabulary.encode(lossy).astype(np.int64), vocabulary)
     inferred = Inferred.of(parts)
     column = fields.of(inferred, fields.comms(inferred))
     rows = np.concatenate(missing)
@@ -174,11 +172,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fields.json")
     options = parser.parse_args()
     found: dict[str, list[Answer]] = defaultdict(list)
-    recordings, examples = [read(path) for path in options.recordings], []
-    if not recordings:
-        known = corpus(options.corpus, "train", SPLIT)
-        runs = {run: [t for t in known if t.path and t.path.stem.endswith(f"-{run}")] for run in (0, 1)}
-        recordings, examples = runs[options.run], runs[1 - options.run]
+    recordings = [read(path) for path in options.recordings] or [
+        t for t in corpus(options.corpus, "train", SPLIT) if t.path and t.path.stem.endswith(f"-{options.run}")
+    ]
     for number, whole in enumerate(recordings):
         rng = np.random.default_rng([options.seed, number])
         begin = int(rng.integers(0, max(1, len(whole) - options.events)))
@@ -190,8 +186,6 @@ def main() -> None:
         settling.likeliest = likeliest  # type: ignore[assignment]
         if not options.wider:
             found["hidden"] += hidden(trace, lossy, missing)
-            if others := [t for t in examples if workload(t) == workload(whole)]:
-                found["hidden, with examples"] += hidden(trace, lossy, missing, others)
             found["mended"] += mended(trace, lossy, missing)
         print(whole.path.stem if whole.path else "", flush=True)
     settings = {"run": options.run, "recordings": len(recordings), "events": options.events, "seed": options.seed}

@@ -24,7 +24,7 @@ from tracemend.mending.mended import INFERRED
 from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.run import mend_trace
 from tracemend.mending.shares import likeliest
-from tracemend.mending.together import Inferred, Line, Source, Together
+from tracemend.mending.together import Inferred, Line, Together
 from tracemend.trace.arguments import KEYS, key_texts
 from tracemend.trace.events import SCHEMA, Gap, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, numbers, values
@@ -203,25 +203,6 @@ def test_a_mend_has_the_column_and_without_texts_it_is_empty(kernel: Trace) -> N
     assert bare.inferred.drop_columns(["fields", "comm"]).equals(mended.inferred.drop_columns(["fields", "comm"]))
 
 
-def test_examples_tell_of_fields_but_never_of_threads(kernel: Trace) -> None:
-    """Of a trace whose texts are gone an example still tells what calls return, and neither pids nor cpus."""
-    hidden = Hidden(kernel, 2, decided=False)
-    table = hidden.kept.table
-    for column in ("args", "ret"):
-        at = table.schema.get_field_index(column)
-        table = table.set_column(at, table.schema.field(column), pa.nulls(len(table), pa.string()))
-    bare = replace(hidden.kept, table=table)
-    fields = Fields(bare, hidden.fields.ids, hidden.vocabulary, [kernel])
-    told = [dict(f) for f in fields.of(hidden.inferred, fields.comms(hidden.inferred)).to_pylist()]
-    truth = kernel.table["ret"].take(pa.array(hidden.rows)).to_pylist()
-    right = [f["ret"]["value"] == ret for f, ret in zip(told, truth, strict=True) if "ret" in f and ret is not None]
-    assert len(right) > 100
-    assert np.mean(right) > 0.9
-    known = {name for f in told for name in f}
-    assert {"ret", "vec", "prev_state"} & known
-    assert not {"next_pid", "child_pid", "target_cpu", "dest_cpu"} & known
-
-
 # shares, by counting
 
 
@@ -268,13 +249,6 @@ def thread(rows: list[tuple[str, str, str, str | None]]) -> Trace:
         "line": list(range(len(rows))),
     }
     return Trace(None, "made up", pa.table(table).cast(SCHEMA))
-
-
-def survived(trace: Trace) -> Together:
-    """Its events as if all were of one kind, and none inferred."""
-    none = np.empty(0, np.int64)
-    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
-    return Together([Source(trace, np.zeros(len(trace), np.int64), trace.comms[0])], empty, np.empty(0, np.int32))
 
 
 #: A shell (7) forks 8, which becomes git; 8 then ends.
@@ -373,7 +347,9 @@ def test_the_lowest_free_descriptor_is_told_as_the_kernel_promises(choices: list
     steps = [process.step(choice) for choice in (1, *choices)]
     count = len(steps)
     trace = thread([("7:a", "x", "instant", None)] * count)
-    together = survived(trace)
+    none = np.empty(0, np.int64)
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    together = Together(trace, np.zeros(count, np.int64), empty, np.empty(0, np.int32))
     does = np.array([what for what, _ in steps])
     numbers = np.array([LOWEST if k in lost and s[0] == RETURNS and s[1] >= 0 else s[1] for k, s in enumerate(steps)])
     found = lowest_free(together.line(together.tids), does, numbers, np.arange(count))
@@ -388,7 +364,9 @@ def test_what_nobody_knows_makes_descriptors_unknown() -> None:
     does = np.array([RETURNS, RETURNS, CLOSES, RETURNS, RETURNS, RETURNS, DISTURBS, RETURNS])
     numbers = np.array([3, LOWEST, UNKNOWN, LOWEST, 3, LOWEST, 0, LOWEST])
     trace = thread([("7:a", "x", "instant", None)] * len(does))
-    together = survived(trace)
+    none = np.empty(0, np.int64)
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    together = Together(trace, np.zeros(len(does), np.int64), empty, np.empty(0, np.int32))
     found = lowest_free(together.line(together.tids), does, numbers, np.arange(len(does)))
     assert found.tolist() == [-1, 4, -1, -1, -1, 4, -1, -1]
 
@@ -441,7 +419,9 @@ def test_calls_say_what_they_are_about(kernel: Trace) -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=12), st.integers(-3, 3))
 def test_lines_are_walked_along(events: list[tuple[int, bool]], step: int) -> None:
     trace = thread([(f"{who}:a", "x", "instant", None) for who, _ in events])
-    together = survived(trace)
+    none = np.empty(0, np.int64)
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    together = Together(trace, np.zeros(len(events), np.int64), empty, np.empty(0, np.int32))
     who: NDArray[np.int64] = together.tids
     line: Line = together.line(who)
     source = np.array([s for _, s in events])

@@ -14,7 +14,7 @@ from tracemend.mending.descriptors import CLOSES, DISTURBS, LOWEST, NONE, OPENS,
 from tracemend.mending.settling import Known, Settling, codes_of
 from tracemend.trace.arguments import key_texts, keys
 from tracemend.trace.events import ENTER, EXIT
-from tracemend.trace.fields import numbers
+from tracemend.trace.fields import numbers, taken
 from tracemend.trace.syscalls import DESCRIPTORS
 
 Ints = NDArray[np.int64]
@@ -39,12 +39,15 @@ def calls(settling: Settling) -> None:
 def arguments(settling: Settling) -> Ints:
     """Say the arguments that are nearly always the same; returns the descriptors that are closed (M,), -1: unknown."""
     known, texts = settling.nothing(), pa.array([], pa.string())
+    table = settling.trace.table
+    if table["args"].null_count == len(table):
+        return known.known
     entering = settling.phases == ENTER
     which = {key: entering & settling.which(*own) for key, own in keys(sorted(settling.there)).items()}
     for key, own in which.items():
         rows = np.flatnonzero(own[: settling.first])
         rows = rows[:: len(rows) // MOST_LEARNT + 1]
-        coded = key_texts(settling.column("args", rows), key).dictionary_encode()
+        coded = key_texts(taken(settling.trace, "args", rows), key).dictionary_encode()
         codes = codes_of(coded)
         known.known[rows] = np.where(codes >= 0, codes + len(texts), -1)
         texts = pa.concat_arrays([texts, coded.dictionary])
@@ -61,13 +64,13 @@ def arguments(settling: Settling) -> Ints:
 
 def returned(settling: Settling, closed: Ints) -> None:
     """Say what calls returned."""
+    table = settling.trace.table
     exits = settling.phases == EXIT
-    if not exits[settling.first :].any():
+    if table["ret"].null_count == len(table) or not exits[settling.first :].any():
         return
-    rows = np.flatnonzero(exits[: settling.first])
-    coded = settling.column("ret", rows).dictionary_encode()
+    coded = pa.concat_arrays(table["ret"].chunks).dictionary_encode()
     known, texts = settling.nothing(), coded.dictionary
-    known.known[rows] = codes_of(coded)
+    known.known[: settling.first] = codes_of(coded)
     opening = exits & settling.which(*LOWEST_FREE) & (settling.all.tids >= 0)
     events = settling.ours(exits)
     if settling.ours(opening).size and (closed >= 0).any():

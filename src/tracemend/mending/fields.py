@@ -9,7 +9,6 @@ Axis legend: M surviving and inferred events, I inferred ones, A those of one ki
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -20,7 +19,7 @@ from tracemend.mending.calls import calls
 from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.settling import Known, Said, Settling
 from tracemend.mending.shares import likeliest
-from tracemend.mending.together import Inferred, Line, Source, Together
+from tracemend.mending.together import Inferred, Line, Together
 from tracemend.trace.events import Trace
 from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import Vocabulary
@@ -33,6 +32,7 @@ MIGRATION, FORK, ENDED = "sched_migrate_task", "sched_process_fork", "sched_proc
 #: As they follow each other.
 _SOFTIRQS = ("softirq_raise", "softirq_entry", "softirq_exit")
 IRQS = ("irq_handler_entry", "irq_handler_exit")
+KERNEL = frozenset((SWITCH, *WAKEUPS, *SOFTIRQS, *IRQS, MIGRATION, FORK, EXECUTED, ENDED))
 #: The fields of events that say whose they are.
 OWN = {
     SWITCH: (("prev_pid",), ("prev_comm",)),
@@ -45,9 +45,8 @@ OWN = {
 class Fields:
     """What the events of a trace have in their fields, and what inferred ones may have. ids (E,): of its events."""
 
-    def __init__(self, trace: Trace, ids: Ints, vocabulary: Vocabulary, examples: Sequence[Trace] = ()) -> None:
+    def __init__(self, trace: Trace, ids: Ints, vocabulary: Vocabulary) -> None:
         self.trace, self.ids, self.vocabulary = trace, ids, vocabulary
-        self.examples = [example for example in examples if _tells(example)]
         entries = [vocabulary.entry(i) or ("", 2) for i in range(len(vocabulary))]
         self.borders = np.array([border(*entry) for entry in entries], np.int8)
         self.kinds = np.array([kernel_name(name) for name, _ in entries])
@@ -66,27 +65,18 @@ class Fields:
         """The column of the fields of inferred events, whose threads are called so."""
         if not self._some(inferred):
             return Said().column(inferred.confidence)
-        together = Together([Source(self.trace, self.ids, self.trace.comms[0]), *self._others()], inferred, comms)
-        settling = Settling(together, self.kinds, self.phases)
+        together = Together(self.trace, self.ids, inferred, comms)
+        settling = Settling(self.trace, together, self.kinds, self.phases)
         _Kernel(settling, self, inferred).fill()
         calls(settling)
         return settling.said.column(inferred.confidence)
 
     def _some(self, inferred: Inferred) -> bool:
-        """Whether there is anything to know."""
-        return bool(len(inferred.ids)) and (_tells(self.trace) or bool(self.examples))
-
-    def _others(self) -> Iterator[Source]:
-        """What examples tell."""
-        for example in self.examples:
-            codes, known = example.comms
-            comms = np.array([*(self.names.code(name) for name in known), -1], np.int64)[codes]
-            yield Source(example, self.vocabulary.encode(example).astype(np.int64), comms)
-
-
-def _tells(trace: Trace) -> bool:
-    """Whether anything is told of its events but that they happened."""
-    return any(trace.table[column].null_count < len(trace) for column in ("args", "ret"))
+        """Whether there is anything to know: events of the kernel's, or results of calls."""
+        kinds = set(self.kinds[np.unique(inferred.ids)].tolist())
+        table = self.trace.table
+        told = any(table[column].null_count < len(table) for column in ("args", "ret"))
+        return told and bool(len(inferred.ids)) and (bool(kinds & KERNEL) or table["ret"].null_count < len(table))
 
 
 class _Kernel:

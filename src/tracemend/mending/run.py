@@ -199,10 +199,10 @@ def mend_trace(
     drawn.sort(key=lambda others: others[0].gap.number)
     return Mended(
         trace,
-        inferred_table(run, parts, examples),
+        inferred_table(run, parts),
         tuple(plan.fills[g.number] for g in trace.gaps),
         _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped))),
-        drawn_table(run, drawn, examples) if options.hypotheses else None,
+        drawn_table(run, drawn) if options.hypotheses else None,
     )
 
 

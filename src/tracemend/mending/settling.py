@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 from tracemend.mending.mended import FIELDS
 from tracemend.mending.shares import likeliest
 from tracemend.mending.together import Line, Together
-from tracemend.trace.events import EXIT
-from tracemend.trace.fields import numbers, taken, values
+from tracemend.trace.events import EXIT, Trace
+from tracemend.trace.fields import numbers, values
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -73,8 +72,8 @@ class Said:
 class Settling:
     """The fields of inferred events on their way. kinds (V,): what the kernel calls each id; phases (V,): its phase."""
 
-    def __init__(self, together: Together, kinds: NDArray[np.str_], phases: NDArray[np.int8]) -> None:
-        self.all, self.kinds, self.phases = together, kinds, phases[together.ids]
+    def __init__(self, trace: Trace, together: Together, kinds: NDArray[np.str_], phases: NDArray[np.int8]) -> None:
+        self.trace, self.all, self.kinds, self.phases = trace, together, kinds, phases[together.ids]
         self.first = together.survived
         self.there = set(kinds[np.unique(together.ids[self.first :])].tolist())
         self.said = Said()
@@ -108,31 +107,20 @@ class Settling:
         return Known(np.full(len(self.all.ids), -1, np.int64), np.ones(len(self.all.ids)))
 
     def numbers(self, name: str, *events: str) -> Known:
-        """A field that is a number, of these kinds of events of the trace: examples have other threads and cpus."""
+        """A field that is a number, of these kinds of surviving events."""
         found = self.nothing()
         for event in events:
-            rows, told = values(self.all.sources[0].trace, event, (name,))
+            rows, told = values(self.trace, event, (name,))
             found.known[rows] = numbers(told[name])
         return found
 
     def texts(self, name: str, *events: str) -> tuple[Known, pa.StringArray]:
-        """A field that is a text, as numbers of the texts that there are, of these kinds of surviving events."""
+        """A field that is a text, as numbers of the texts that there are."""
         found = self.nothing()
-        rows, texts = [], []
-        for source, start in zip(self.all.sources, self.all.starts.tolist(), strict=False):
-            for event in events:
-                own, told = values(source.trace, event, (name,))
-                rows.append(start + own)
-                texts.append(told[name])
-        coded = pa.concat_arrays(texts).dictionary_encode()
+        rows, told = zip(*(values(self.trace, event, (name,)) for event in events), strict=True)
+        coded = pa.concat_arrays([t[name] for t in told]).dictionary_encode()
         found.known[np.concatenate(rows)] = codes_of(coded)
         return found, coded.dictionary
-
-    def column(self, name: str, rows: Ints) -> pa.StringArray:
-        """What surviving events have in a column of texts."""
-        ends = np.searchsorted(rows, self.all.starts)
-        sources = zip(self.all.sources, self.all.starts.tolist(), pairwise(ends.tolist()), strict=False)
-        return pa.concat_arrays([taken(s.trace, name, rows[a:b] - start) for s, start, (a, b) in sources])
 
     def settle(self, line: Line, which: Bools, field: Known, *rules: Known) -> Ints:
         """Find a field of the inferred ones of some events, as far as it isn't known; returns these. rules: what else

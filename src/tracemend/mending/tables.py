@@ -12,14 +12,14 @@ from tracemend.mending.fields import Fields
 from tracemend.mending.filling import Filling
 from tracemend.mending.mended import HYPOTHESES, INFERRED
 from tracemend.mending.together import Inferred
-from tracemend.trace.events import PHASES, Trace
+from tracemend.trace.events import PHASES
 
 
-def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], examples: Sequence[Trace] = ()) -> pa.Table:
+def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]]) -> pa.Table:
     """The hypotheses of each gap as a table (HYPOTHESES): the first ones of all gaps belong together, and so on."""
     if not drawn:
         return HYPOTHESES.empty_table()
-    fields = Fields(run.trace, run.around.ids, run.vocabulary, examples)
+    fields = Fields(run.trace, run.around.ids, run.vocabulary)
     kinds = list(zip(*drawn, strict=True))
     table = pa.concat_tables(_table(run, parts, fields) for parts in kinds).drop_columns("confidence")
     number = np.repeat(np.arange(len(kinds)), [sum(len(f.ids) for f in parts) for parts in kinds])
@@ -28,11 +28,11 @@ def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], examples: Seque
     return table.take(pa.array(np.lexsort((number, gap))))
 
 
-def inferred_table(run: Filling, parts: Sequence[Filled], examples: Sequence[Trace] = ()) -> pa.Table:
-    """The events of some fills, one after the other, as a table (INFERRED); examples tell of their fields, too."""
+def inferred_table(run: Filling, parts: Sequence[Filled]) -> pa.Table:
+    """The events of some fills, one after the other, as a table (INFERRED)."""
     if not parts:
         return INFERRED.empty_table()
-    return _table(run, parts, Fields(run.trace, run.around.ids, run.vocabulary, examples))
+    return _table(run, parts, Fields(run.trace, run.around.ids, run.vocabulary))
 
 
 def _table(run: Filling, parts: Sequence[Filled], fields: Fields) -> pa.Table:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,6 @@ from tracemend.trace.events import Trace, stable_order
 Ints = NDArray[np.int64]
 
 #: Neighbours that make surroundings: the nearest, and some more.
-#: Threads and cpus of one source have numbers below this.
-APART = 1 << 32
 NEAR, FAR = (-2, -1, 1), (-4, -3, 2, 3, 4)
 
 
@@ -49,32 +46,17 @@ class Inferred:
         )
 
 
-class Source(NamedTuple):
-    """Where events survived: the trace or an example; their ids, and what their threads are called (each (E,))."""
-
-    trace: Trace
-    ids: Ints
-    comms: NDArray[np.integer[Any]]
-
-
 class Together:
-    """All events (M,): what they are, whose, where, and what those threads are called.
+    """All events (M,): what they are, whose, where, and what those threads are called."""
 
-    Events of several sources, of which the first one is the trace, are of other threads and on other cpus.
-    """
-
-    def __init__(self, sources: Sequence[Source], inferred: Inferred, comms: NDArray[np.int32]) -> None:
-        self.sources = sources
-        #: Where each source's events begin, and the inferred ones.
-        self.starts = np.cumsum([0, *(len(s.trace) for s in sources)])
-        self.survived = int(self.starts[-1])
-        self.ids = np.concatenate([*(s.ids for s in sources), inferred.ids])
-        self.tids = np.concatenate([*(np.int64(k * APART) + s.trace.tid for k, s in enumerate(sources)), inferred.tids])
-        self.cpus = np.concatenate([*(np.int64(k * APART) + s.trace.cpu for k, s in enumerate(sources)), inferred.cpus])
-        self.times = np.concatenate([*(s.trace.time_ns for s in sources), inferred.times])
-        self.comms = np.concatenate([*(s.comms for s in sources), comms]).astype(np.int64)
-        rows = (np.arange(len(s.trace)) for s in sources)
-        self.order = np.lexsort((np.concatenate([*rows, inferred.rows]), self.times))
+    def __init__(self, trace: Trace, ids: Ints, inferred: Inferred, comms: NDArray[np.int32]) -> None:
+        self.survived = len(trace)
+        self.ids = np.append(ids, inferred.ids)
+        self.tids = np.append(trace.tid.astype(np.int64), inferred.tids)
+        self.cpus = np.append(trace.cpu.astype(np.int64), inferred.cpus)
+        self.times = np.append(trace.time_ns, inferred.times)
+        self.comms = np.append(trace.comms[0], comms).astype(np.int64)
+        self.order = np.lexsort((np.append(np.arange(len(trace)), inferred.rows), self.times))
 
     def line(self, who: Ints, members: NDArray[np.bool_] | None = None) -> Line:
         """The events of each of ``who`` (M,) as they follow each other; of some only."""
