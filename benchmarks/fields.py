@@ -1,16 +1,18 @@
 """How right are the fields of inferred events, and how sure of them are they said to be?
 
-    python benchmarks/fields.py [--corpus corpus/kernel] [--part validation] [--recordings FILE...]
+    python benchmarks/fields.py [--corpus corpus/kernel] [--run 1] [--recordings FILE...]
         [--events 20000] [--wider 0.5,1,2,4] [--seed 0] [--out benchmarks/results/fields.json]
 
-On complete recordings (of the corpus, or others) with simulated losses (tracemend.gaps.lose; 20 % of the events, gaps
-of up to 300).
-"hidden": the lost events are given as they were, with who follows in switches and wakeups, and only their other fields
-are asked for, so that nothing but the fields can be wrong. "mended": the trace is mended, without examples; a field is
-right if the event at that position is, too. By field: of how many events the truth has it; the share of those for which
-a value was given; how many of these were right; what they were said to be. "sure": the same by how sure they were said
-to be. --wider: the log loss of "hidden" with the wider surroundings counting so much (shares.WIDER); never on what
-experiments test with.
+On one run of each complete recording (of the corpus, or others) with simulated losses (tracemend.gaps.lose; 20 % of the
+events, gaps of up to 300). "hidden": the lost events are given as they were, with who follows in switches and wakeups,
+and only their other fields are asked for, so that nothing but the fields can be wrong. "mended": the trace is mended,
+without examples; a field is right if the event at that position is, too. By field: of how many events the truth has it;
+the share of those for which a value was given; how many of these were right; what they were said to be. "sure": the
+same by how sure they were said to be. "names": of hidden events, how many of their threads' commands were given, how
+many of all were right, and how many the last surviving event of each thread would have had right.
+
+--wider: the log loss of "hidden" with the wider surroundings counting so much (shares.WIDER); never on what experiments
+test with.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from tracemend.datasets import corpus
 from tracemend.diffusion.gaps import lose
 from tracemend.formats import read
 from tracemend.judging.provenance import provenance
-from tracemend.mending import fields as mending_fields
+from tracemend.mending import settling
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.fields import IRQS, MIGRATION, Fields
 from tracemend.mending.run import mend_trace
@@ -42,7 +44,7 @@ from tracemend.trace.arguments import key_texts, keys
 from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name, numbers, taken, values
 from tracemend.trace.syscalls import DESCRIPTORS
-from tracemend.trace.vocabulary import universal
+from tracemend.trace.vocabulary import Vocabulary, universal
 
 SPLIT = ROOT / "experiments" / "workloads.toml"
 NAMES = {
@@ -105,27 +107,45 @@ def answers(trace: Trace, rows: NDArray[np.int64], inferred: pa.Table) -> list[A
     return found
 
 
-def hidden(trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]]) -> list[Answer]:
-    """Only fields are asked for."""
-    vocabulary = universal().extended(trace)
+def as_they_were(trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]], vocabulary: Vocabulary) -> list[Filled]:
+    """The lost events as fills."""
     ids = vocabulary.encode(trace).astype(np.int64)
     following = np.full(len(trace), -1, np.int64)
     for event, pid in ((SWITCH, "next_pid"), *((w, "pid") for w in WAKEUPS)):
         rows, told = values(trace, event, (pid,))
         following[rows] = numbers(told[pid])
-    parts = [
-        Filled(
-            gap, ids[lost], trace.tid[lost].astype(np.int64), trace.time_ns[lost], np.ones(len(lost), np.float32),
-            following[lost],
-        )
+    tids, times = trace.tid.astype(np.int64), trace.time_ns
+    return [
+        Filled(gap, ids[lost], tids[lost], times[lost], np.ones(len(lost), np.float32), following[lost])
         for gap, lost in zip(lossy.gaps, missing, strict=True)
-    ]  # fmt: skip
+    ]
+
+
+def hidden(trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]]) -> list[Answer]:
+    """Only fields are asked for."""
+    vocabulary = universal().extended(trace)
+    inferred = Inferred.of(as_they_were(trace, lossy, missing, vocabulary))
     fields = Fields(lossy, vocabulary.encode(lossy).astype(np.int64), vocabulary)
-    inferred = Inferred.of(parts)
     column = fields.of(inferred, fields.comms(inferred))
     rows = np.concatenate(missing)
     lost = trace.table.take(rows)
     return answers(trace, rows, pa.table({"name": lost["name"], "phase": lost["phase"], "fields": column}))
+
+
+def called(trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]]) -> list[tuple[bool, bool, bool]]:
+    """Of each lost event whose thread is known, given as it was: whether its thread's command was found, whether that
+    was right, and whether the thread's last surviving event, wherever it is, says what is right."""
+    vocabulary = universal().extended(trace)
+    inferred = Inferred.of(as_they_were(trace, lossy, missing, vocabulary))
+    fields = Fields(lossy, vocabulary.encode(lossy).astype(np.int64), vocabulary)
+    codes, names = fields.comms(inferred).tolist(), fields.names.known
+    last = {tid: lossy.table["comm"][int(rows[-1])].as_py() for tid, rows in lossy.threads.items()}
+    lost = trace.table["comm"].take(np.concatenate(missing)).to_pylist()
+    return [
+        (code >= 0, code >= 0 and names[code] == comm, last.get(tid) == comm)
+        for code, tid, comm in zip(codes, inferred.tids.tolist(), lost, strict=True)
+        if tid >= 0 and comm is not None
+    ]
 
 
 def mended(trace: Trace, lossy: Trace, missing: list[NDArray[np.int64]]) -> list[Answer]:
@@ -163,36 +183,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus" / "kernel")
     parser.add_argument("--recordings", type=Path, nargs="*", default=[], help="other complete ones")
-    parser.add_argument("--part", choices=("train", "validation"), default="validation")
+    parser.add_argument(
+        "--run", type=int, default=1, help="of the corpus's recordings; shares.WIDER was chosen by run 0"
+    )
     parser.add_argument("--events", type=int, default=20_000, help="of each recording")
     parser.add_argument("--wider", type=lambda text: [float(w) for w in text.split(",")], default=[])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "fields.json")
     options = parser.parse_args()
     found: dict[str, list[Answer]] = defaultdict(list)
-    recordings = [read(path) for path in options.recordings] or corpus(options.corpus, options.part, SPLIT)
+    names: list[tuple[bool, bool, bool]] = []
+    recordings = [read(path) for path in options.recordings] or [
+        t for t in corpus(options.corpus, "train", SPLIT) if t.path and t.path.stem.endswith(f"-{options.run}")
+    ]
     for number, whole in enumerate(recordings):
         rng = np.random.default_rng([options.seed, number])
         begin = int(rng.integers(0, max(1, len(whole) - options.events)))
         trace = replace(whole, table=whole.table.slice(begin, options.events))
         lossy, missing = lose(trace, rng, share=0.2, longest=300)
         for wider in options.wider:
-            mending_fields.likeliest = partial(likeliest, wider=wider)  # type: ignore[assignment]
+            settling.likeliest = partial(likeliest, wider=wider)  # type: ignore[assignment]
             found[f"wider {wider:g}"] += hidden(trace, lossy, missing)
-        mending_fields.likeliest = likeliest  # type: ignore[assignment]
+        settling.likeliest = likeliest  # type: ignore[assignment]
         if not options.wider:
             found["hidden"] += hidden(trace, lossy, missing)
+            names += called(trace, lossy, missing)
             found["mended"] += mended(trace, lossy, missing)
         print(whole.path.stem if whole.path else "", flush=True)
-    settings = {"part": options.part, "events": options.events, "seed": options.seed}
+    settings = {"run": options.run, "recordings": len(recordings), "events": options.events, "seed": options.seed}
     document: dict[str, Any] = {"command": command(), **settings, **provenance()}
     if options.wider:
         document = {name: {"log_loss": round(log_loss(own), 4), **summary(own)} for name, own in found.items()}
         print(json.dumps({name: [own["log_loss"], own["sure"]] for name, own in document.items()}, indent=1))
         return
     document |= {name: summary(own) for name, own in found.items()}
+    shares = np.mean(names, axis=0).round(4).tolist()
+    document["names"] = {"events": len(names)} | dict(zip(("given", "right", "right_by_last"), shares, strict=True))
     options.out.write_text(json.dumps(document, indent=1) + "\n")
-    print(json.dumps({name: document[name] for name in found}, indent=1))
+    print(json.dumps({name: document[name] for name in (*found, "names")}, indent=1))
 
 
 main()

@@ -4,7 +4,7 @@ A field's confidence is that the event is what it is said to be and that the fie
 the share of surviving events that had this value in the same surroundings, or for which the same rule was right. What
 is less likely than not, given the event, isn't said.
 
-Axis legend: M surviving and inferred events, I inferred ones, A those of one kind that are asked for.
+Axis legend: E events of the trace, I inferred ones, M all of them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.settling import Known, Said, Settling
 from tracemend.mending.shares import likeliest
 from tracemend.mending.together import Inferred, Line, Together
-from tracemend.trace.events import Trace
+from tracemend.trace.events import EXIT, Trace
 from tracemend.trace.fields import SOFTIRQS, SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import Vocabulary
 
@@ -29,8 +29,6 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 MIGRATION, FORK, ENDED = "sched_migrate_task", "sched_process_fork", "sched_process_exit"
-#: As they follow each other.
-_SOFTIRQS = ("softirq_raise", "softirq_entry", "softirq_exit")
 IRQS = ("irq_handler_entry", "irq_handler_exit")
 KERNEL = frozenset((SWITCH, *WAKEUPS, *SOFTIRQS, *IRQS, MIGRATION, FORK, EXECUTED, ENDED))
 #: The fields of events that say whose they are.
@@ -72,11 +70,11 @@ class Fields:
         return settling.said.column(inferred.confidence)
 
     def _some(self, inferred: Inferred) -> bool:
-        """Whether there is anything to know: events of the kernel's, or results of calls."""
-        kinds = set(self.kinds[np.unique(inferred.ids)].tolist())
-        table = self.trace.table
+        """Whether there is anything to know: of calls and of events of the kernel's, in a trace that says more of them
+        than that they happened."""
+        table, there = self.trace.table, np.unique(inferred.ids)
         told = any(table[column].null_count < len(table) for column in ("args", "ret"))
-        return told and bool(len(inferred.ids)) and (bool(kinds & KERNEL) or table["ret"].null_count < len(table))
+        return told and bool((self.phases[there] <= EXIT).any() or KERNEL.intersection(self.kinds[there].tolist()))
 
 
 class _Kernel:
@@ -119,7 +117,7 @@ class _Kernel:
     def _softirqs(self) -> None:
         """A softirq is raised, entered and left."""
         vec = self.on.numbers("vec", *SOFTIRQS)
-        raised, entered, left = (self.on.which(event) for event in _SOFTIRQS)
+        raised, entered, left = (self.on.which(event) for event in SOFTIRQS)
         line = self.on.cpus
         for which, *near in (
             (raised, line.latest(entered, ahead=True)),
@@ -139,26 +137,26 @@ class _Kernel:
     def _wakeups(self) -> None:
         """Who is woken and where, who moves to another cpu, who is born."""
         pid, child = self.on.numbers("pid", *WAKEUPS, MIGRATION), self.on.numbers("child_pid", FORK)
-        for part in (pid.known, pid.sure):
-            events = np.flatnonzero((self.decided >= 0) & self.on.which(*WAKEUPS))
-            part[events] = self.decided[events] if part is pid.known else 1
-        waking, woken, new = (self.on.which(event) for event in ("sched_waking", "sched_wakeup", "sched_wakeup_new"))
-        moving, forking = self.on.which(MIGRATION), self.on.which(FORK)
+        waking, woken, new, moving, forking = (
+            self.on.which(event) for event in ("sched_waking", "sched_wakeup", "sched_wakeup_new", MIGRATION, FORK)
+        )
+        decided = (self.decided >= 0) & (waking | woken | new)
+        pid.known[decided], pid.sure[decided] = self.decided[decided], 1
         line = self.on.cpus
-        for which, near in (
-            (waking, pid.at(line.latest(woken, ahead=True))),
-            (woken, pid.at(line.latest(waking))),
-            (new, child.at(line.latest(forking))),
-            (moving, pid.at(line.latest(waking))),
+        for which, other, source in (
+            (waking, pid, line.latest(woken, ahead=True)),
+            (woken, pid, line.latest(waking)),
+            (new, child, line.latest(forking)),
+            (moving, pid, line.latest(waking)),
         ):
-            events = self.on.settle(line, which, pid, near)
-            tids, sure = pid.known[events], pid.sure[events]
-            self.on.say("pid", events, tids, sure)
-            # who was just born is called as its parent
-            own = self.on.all.tids[events] if which is new else tids
-            self._say_name("comm", events, own, np.ones(len(own)) if which is new else sure)
+            events = self.on.settle(line, which, pid, other.at(source))
+            self.on.say("pid", events, pid.known[events], pid.sure[events])
         events = self.on.settle(line, forking, child, pid.at(line.latest(new, ahead=True)))
         self.on.say("child_pid", events, child.known[events], child.sure[events])
+        events = self.on.ours(waking | woken | moving)
+        self._say_name("comm", events, pid.known[events], pid.sure[events])
+        events = self.on.ours(new)  # who was just born is called as its parent
+        self._say_name("comm", events, self.on.all.tids[events], np.ones(len(events)))
         before, behind = self._where(pid)
         for name, kinds, which, near in (
             ("target_cpu", WAKEUPS, waking | woken | new, behind),

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 #: So many values of wider surroundings count beside those of the narrower ones (``benchmarks/fields.py``).
-WIDER = 2.0
+WIDER = 3.0
 
 
 def likeliest(known: Sequence[Ints], values: Ints, asked: Sequence[Ints], wider: float = WIDER) -> tuple[Ints, Floats]:

@@ -22,7 +22,8 @@ Ints = NDArray[np.int64]
 
 SWITCH = "sched_switch"
 WAKEUPS = ("sched_wakeup", "sched_wakeup_new", "sched_waking")
-SOFTIRQS = ("softirq_entry", "softirq_exit", "softirq_raise")
+#: As they follow each other.
+SOFTIRQS = ("softirq_raise", "softirq_entry", "softirq_exit")
 
 #: As perf puts the subsystem in front of a name in CTF, and LTTng another word in front of softirqs.
 _OTHER_NAMES = re.compile(r"(?:(?:sched|irq):)?(?:irq_(?=softirq_))?")
