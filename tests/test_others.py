@@ -14,13 +14,17 @@ from conftest import ROOT, make_trace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracemend.datasets.recordings import pairs as lossy_runs
+from tracemend.datasets.recordings import read_split
 from tracemend.formats import parquet
 from tracemend.formats.base import Options
 from tracemend.recording import pairs
+from tracemend.recording.corpus import HOW_KERNEL
 from tracemend.recording.others import OTHER, descendants, kernel_threads, masked, whole_until
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Trace
 
 CORPUS = ROOT / "corpus" / "kernel"
+SPLIT = ROOT / "experiments" / "workloads.toml"
 LOSSY = sorted((CORPUS / "pairs").glob("*.parquet"))
 #: One of each way to lose; all of them in the long run.
 FEW = [p for p in LOSSY if p.stem.startswith(("sh-pipes-3", "sort-2"))]
@@ -143,3 +147,18 @@ def test_the_corpus_is_sound(path: Path) -> None:
 def test_all_of_the_corpus_is_sound() -> None:
     for path in sorted(CORPUS.rglob("*.parquet")):
         sound(path)
+
+
+def test_the_corpus_is_found_by_its_split() -> None:
+    """No workload that tests is ever trained on, and of the others only runs 0 and 1."""
+    if not LOSSY:
+        pytest.skip("corpus/kernel/pairs isn't there")
+    found = list(lossy_runs(CORPUS, SPLIT))
+    tested = read_split(SPLIT).tested
+    assert {r.how for r in found} == set(HOW_KERNEL)
+    assert {r.run for r in found if r.tests == "by run"} == {3}
+    assert {r.workload for r in found if r.tests == "by workload"} <= tested
+    assert len({r.workload for r in found}) == 24
+    complete = [p.stem.rpartition("-") for p in CORPUS.glob("*.parquet")]
+    assert not {workload for workload, _, _ in complete} & tested
+    assert {run for *_, run in complete} == {"0", "1"}
