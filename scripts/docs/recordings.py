@@ -35,12 +35,17 @@ def ctf() -> str:
 def scale() -> str:
     """Time and memory of whole commands by the size of the trace."""
     d = load("scale")
-    head = ["command", "trace", "GB", "CPU seconds", "seconds", "largest process, MB"]
+    head = ["command", "trace", "GB", "workers", "CPU seconds", "seconds", "largest process, MB"]
+    order = {name: k for k, name in enumerate(("scan", "mend", "strip"))}
+    runs = sorted(d["runs"], key=lambda r: (order.get(r["command"], 9), r["trace"], r["gb"], r["jobs"]))
     rows = [
-        [r["command"], r["trace"], f"{r['gb']:g}", f"{r['cpu_s']:g}", f"{r['wall_s']:g}", f"{r['peak_mb']:,}"]
-        for r in d["runs"]
+        [r["command"], r["trace"], f"{r['gb']:g}", str(r["jobs"])]
+        + [f"{r['cpu_s']:g}", f"{r['wall_s']:g}", f"{r['peak_mb']:,}"]
+        for r in runs
     ]
-    return table(head, rows) + source({k: v for k, v in d.items() if k != "seed"}, "scale")
+    commands = ", ".join(f"`{c}`" for c in d["commands"])
+    commits = ", ".join(f"`{c[:10]}`" for c in dict.fromkeys(r["commit"] for r in runs))
+    return table(head, rows) + f"\nFrom `benchmarks/results/scale.json`: {commands}; commit {commits}.\n"
 
 
 def filling() -> str:

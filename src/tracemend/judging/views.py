@@ -270,7 +270,8 @@ class _Fields:
 def _states(texts: pa.Array) -> Ints:
     import pyarrow.compute as pc
 
-    return numbers(pc.if_else(pc.starts_with(texts, "R"), RUNNABLE, BLOCKED))
+    codes = pc.if_else(pc.starts_with(texts, "R"), RUNNABLE, BLOCKED).fill_null(UNKNOWN)
+    return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[Ints, list[str]]:
