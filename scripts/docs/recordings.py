@@ -39,8 +39,10 @@ def scale() -> str:
     order = {name: k for k, name in enumerate(("scan", "mend", "strip"))}
     runs = sorted(d["runs"], key=lambda r: (order.get(r["command"], 9), r["trace"], r["gb"], r["jobs"]))
     rows = [
-        [r["command"], r["trace"], f"{r['gb']:g}", str(r["jobs"])]
-        + [f"{r['cpu_s']:g}", f"{r['wall_s']:g}", f"{r['peak_mb']:,}"]
+        [
+            *(r["command"], r["trace"], f"{r['gb']:g}", str(r["jobs"])),
+            *(f"{r['cpu_s']:g}", f"{r['wall_s']:g}", f"{r['peak_mb']:,}"),
+        ]
         for r in runs
     ]
     commands = ", ".join(f"`{c}`" for c in d["commands"])

@@ -59,6 +59,9 @@ class Running:
             if len(rows):
                 known[-1] = False
             who = self.behind_E[rows]
+            # to whom a switch goes that doesn't tell, the next event does
+            who[:-1] = np.where((who[:-1] < 0) & known[:-1], trace.tid[rows[1:]], who[:-1])
+            self.behind_E[rows] = who
             misfit = known[:-1] & (who[:-1] != trace.tid[rows[1:]])
             broken += int(misfit.sum())
             time = trace.time_ns[rows]
