@@ -43,7 +43,8 @@ def arguments(settling: Settling) -> Ints:
     if table["args"].null_count == len(table):
         return known.known
     entering = settling.phases == ENTER
-    which = {key: entering & settling.which(*own) for key, own in keys(sorted(settling.there)).items()}
+    asked = settling.there | {"close"}  # of which what survived tells what is open
+    which = {key: entering & settling.which(*own) for key, own in keys(sorted(asked)).items()}
     for key, own in which.items():
         rows = np.flatnonzero(own[: settling.first])
         rows = rows[:: len(rows) // MOST_LEARNT + 1]
