@@ -25,10 +25,10 @@ from tracemend.trace.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[1]
 KERNEL = ROOT / "corpus" / "kernel" / "pairs"
-VOCABULARY = Vocabulary([("a", 0), ("a", 1), (SWITCH, 2), ("irq_entry", 2), ("irq_exit", 2), ("tick", 2)])
+VOCABULARY = Vocabulary([("a", 0), ("a", 1), (SWITCH, 2), ("irq_entry", 2), ("irq_exit", 2), ("sched_wakeup", 2)])
 RULES = rules(VOCABULARY)
-A, A_, SWITCHES, IRQ, IRQ_, TICK = range(3, 9)
-EVENTS = [A, A_, SWITCHES, IRQ, IRQ_, TICK]
+A, A_, SWITCHES, IRQ, IRQ_, WAKES = range(3, 9)
+EVENTS = [A, A_, SWITCHES, IRQ, IRQ_, WAKES]
 NESTING = np.array([0, 0, 0, 0, 0, 0, 1, -1, 0])
 
 
@@ -48,6 +48,7 @@ def ways(candidates: Candidates, threads: Threads, cpu: Cpu) -> Iterator[Way]:
         for first in range(count) if cpu.begin == NOBODY else [cpu.begin]:
             for goes in itertools.product(range(count), repeat=len(switches)):
                 running, states, stack = first, threads.begin.tolist(), cpu.begun
+                free, awake = 0, {first}
                 score = float(candidates.log_t[0, first]) if cpu.begin == NOBODY else 0.0
                 behind: list[int] = []
                 to = iter(goes)
@@ -63,9 +64,12 @@ def ways(candidates: Candidates, threads: Threads, cpu: Cpu) -> Iterator[Way]:
                         stack = nest(stack, int(NESTING[event]))
                         if stack < 0:
                             break
+                    free += event == WAKES
                     if event == SWITCHES:
                         running = next(to)
-                        if stack or running == now:
+                        free -= running not in awake and bool(cpu.waiting[i + 1, running])
+                        awake.add(running)
+                        if stack or running == now or free < 0:
                             break
                     if not cpu.able[i + 1, running]:
                         break
@@ -73,7 +77,9 @@ def ways(candidates: Candidates, threads: Threads, cpu: Cpu) -> Iterator[Way]:
                     score += float(candidates.log_t[i + 1, running]) if i + 1 < n else 0.0
                     behind.append(running)
                 else:
-                    met = all(not need(s, e) for s, e in zip(states, threads.end.tolist(), strict=True))
+                    met = free >= cpu.owed and all(
+                        not need(s, e) for s, e in zip(states, threads.end.tolist(), strict=True)
+                    )
                     if met and stack == cpu.left and cpu.end in (NOBODY, running):
                         yield Way(score, list(events), behind)
 
@@ -101,7 +107,11 @@ def test_the_likeliest_fill_that_the_grammar_allows(data: st.DataObject) -> None
         NESTING,
         data.draw(nests),
         data.draw(nests),
+        rng.random((n + 1, count)) < data.draw(st.sampled_from([0.0, 0.5])),
+        WAKES,
+        data.draw(nests),
     )
+    cpu.waiting[:, [0, *([] if cpu.begin == NOBODY else [cpu.begin])]] = False
     p = rng.dirichlet(np.ones(len(EVENTS)), n).astype(np.float32) + np.float32(1e-3)
     q = rng.dirichlet(np.ones(count), n).astype(np.float32) + np.float32(1e-3)
     events = np.tile(EVENTS, (n, 1)).astype(np.int64)

@@ -348,7 +348,7 @@ def test_the_lowest_free_descriptor_is_told_as_the_kernel_promises(choices: list
     count = len(steps)
     trace = thread([("7:a", "x", "instant", None)] * count)
     none = np.empty(0, np.int64)
-    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0), np.empty(0, bool))
     together = Together(trace, np.zeros(count, np.int64), empty, np.empty(0, np.int32))
     does = np.array([what for what, _ in steps])
     numbers = np.array([LOWEST if k in lost and s[0] == RETURNS and s[1] >= 0 else s[1] for k, s in enumerate(steps)])
@@ -365,7 +365,7 @@ def test_what_nobody_knows_makes_descriptors_unknown() -> None:
     numbers = np.array([3, LOWEST, UNKNOWN, LOWEST, 3, LOWEST, 0, LOWEST])
     trace = thread([("7:a", "x", "instant", None)] * len(does))
     none = np.empty(0, np.int64)
-    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0), np.empty(0, bool))
     together = Together(trace, np.zeros(len(does), np.int64), empty, np.empty(0, np.int32))
     found = lowest_free(together.line(together.tids), does, numbers, np.arange(len(does)))
     assert found.tolist() == [-1, 4, -1, -1, -1, 4, -1, -1]
@@ -420,7 +420,7 @@ def test_calls_say_what_they_are_about(kernel: Trace) -> None:
 def test_lines_are_walked_along(events: list[tuple[int, bool]], step: int) -> None:
     trace = thread([(f"{who}:a", "x", "instant", None) for who, _ in events])
     none = np.empty(0, np.int64)
-    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0))
+    empty = Inferred(none, none, none, np.empty(0, np.float32), none, none, np.empty(0), np.empty(0, bool))
     together = Together(trace, np.zeros(len(events), np.int64), empty, np.empty(0, np.int32))
     who: NDArray[np.int64] = together.tids
     line: Line = together.line(who)

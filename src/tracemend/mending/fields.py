@@ -85,6 +85,8 @@ class _Kernel:
         self.borders = fields.borders[inferred.ids]
         #: Who a switch goes to, who is woken (M,), as far as the search has decided.
         self.decided = np.append(np.full(settling.first, -1), inferred.following)
+        #: The switches of which the search knows that their thread didn't leave to wait: what else it did nobody knows.
+        self.stays = np.append(np.zeros(settling.first, bool), inferred.stays)
 
     def fill(self) -> None:
         """Find what there is to know."""
@@ -95,7 +97,7 @@ class _Kernel:
         if self.on.there & set(IRQS):
             self._interrupts()
         if SWITCH in self.on.there:
-            self._usual("prev_state", SWITCH, self.on.threads)
+            self._usual("prev_state", SWITCH, self.on.threads, self.stays)
             events = self.on.inferred(SWITCH)
             following, sure = self.decided[events], np.ones(len(events))
             self.on.say("next_pid", events, following, sure)
@@ -191,12 +193,14 @@ class _Kernel:
             code, share = likeliest([known[both]], codes.known[both], [known[events]])
             self.on.say(name, events, np.where(known[events] >= 0, code, -1), sure * share, texts)
 
-    def _usual(self, name: str, event: str, line: Line) -> None:
-        """Say what is a word, by the surroundings alone."""
+    def _usual(self, name: str, event: str, line: Line, unless: Bools | None = None) -> None:
+        """Say what is a word, by the surroundings alone; nothing of some events."""
         if event not in self.on.there:
             return
         field, texts = self.on.texts(name, event)
         events = self.on.settle(line, self.on.which(event), field)
+        if unless is not None:
+            events = events[~unless[events]]
         self.on.say(name, events, field.known[events], field.sure[events], texts)
 
     def _where(self, pid: Known) -> tuple[Known, Known]:

@@ -23,8 +23,8 @@ Ints = NDArray[np.int64]
 
 #: No thread, where one is asked for.
 NOBODY = -1
-#: In a digest, the state of who runs.
-RUNS = 1 << 20
+#: In a digest, in place of a thread's state: that it runs, that it was woken, the open interrupts, the free wakeups.
+RUNS, AWAKE, OPEN, FREE_ONES = 1 << 20, 1 << 21, 1 << 22, 1 << 23
 #: Interrupts within interrupts are a number, the innermost one its last digit; so many digits there are at most.
 BASE, DEEPEST = 8, 6
 
@@ -36,6 +36,9 @@ class Cpu(NamedTuple):
     switch was recorded: between them no switch is asked for. begin, end: who runs at the edges (NOBODY: anybody).
     switch: the id of a switch. nesting (V,): k for an event that begins an interrupt of kind k, -k for one that ends
     it. begun, left: the interrupts that are open at the edges.
+    waiting (N + 1, T): who is known to wait up to each position and behind the last one, unless this fill wakes it;
+    wakeup: the id of an event that wakes a thread (NOBODY: there is none, and nobody asks for any); owed: so many
+    wakeups are asked for besides those of threads that run in this fill.
     """
 
     able: NDArray[np.bool_]
@@ -46,6 +49,9 @@ class Cpu(NamedTuple):
     nesting: Ints
     begun: int
     left: int
+    waiting: NDArray[np.bool_]
+    wakeup: int
+    owed: int
 
 
 @compiled
@@ -93,7 +99,7 @@ def _distance(stack: int, other: int) -> int:
 
 class Ways(NamedTuple):
     """The best ways on so far, best first (W,): the beam that each goes on from, its event, thread, that one's state
-    after it, who runs next, the open interrupts, and a digest of where it leads."""
+    after it, who runs next, the open interrupts, wakeups that have woken nobody yet, and a digest of where it leads."""
 
     score: NDArray[np.float64]
     beam: Ints
@@ -102,6 +108,7 @@ class Ways(NamedTuple):
     after: Ints
     following: Ints
     stack: Ints
+    free: Ints
     digest: Ints
     p: NDArray[np.float64]
     sure: NDArray[np.float64]
@@ -141,7 +148,7 @@ def _place(ways: Ways, n: int, score: float, digest: int) -> tuple[int, int]:
         ways.score[j], ways.p[j], ways.sure[j] = ways.score[k], ways.p[k], ways.sure[k]
         ways.beam[j], ways.event[j], ways.thread[j] = ways.beam[k], ways.event[k], ways.thread[k]
         ways.after[j], ways.following[j] = ways.after[k], ways.following[k]
-        ways.stack[j], ways.digest[j] = ways.stack[k], ways.digest[k]
+        ways.stack[j], ways.free[j], ways.digest[j] = ways.stack[k], ways.free[k], ways.digest[k]
     return at, more
 
 
@@ -163,10 +170,13 @@ def _switches(cpu: Cpu, others: int, wanted: bool, current: int) -> int:
 
 
 @compiled
-def _next_ones(i: int, own: tuple[int, Ints], candidates: Candidates, cpu: Cpu, needs_T: Ints, found: Ints) -> int:
+def _next_ones(
+    i: int, own: tuple[int, Ints, Ints], candidates: Candidates, cpu: Cpu, sleeping: NDArray[np.bool_], found: Ints
+) -> int:
     """Who may run behind a switch at position i, into ``found``: the likeliest, whoever has something to do, whoever
-    runs behind the gap, and the unknown thread. own: whom it leaves, and the threads' ids (T,)."""
-    leaves, tids = own
+    runs behind the gap, and the unknown thread. own: whom it leaves, the threads' ids, and what they need (T,).
+    sleeping (T,): who must be woken first and can't be."""
+    leaves, tids, needs_T = own
     N, T = candidates.threads.shape
     n = 0
     if i + 1 < N:
@@ -188,7 +198,7 @@ def _next_ones(i: int, own: tuple[int, Ints], candidates: Candidates, cpu: Cpu, 
     m = 0
     for j in range(n):
         same = found[j] == leaves or (leaves and tids[found[j]] == tids[leaves])
-        if not same and cpu.able[i + 1, found[j]]:
+        if not same and cpu.able[i + 1, found[j]] and not sleeping[found[j]]:
             found[m] = found[j]
             m += 1
     return m
@@ -196,15 +206,17 @@ def _next_ones(i: int, own: tuple[int, Ints], candidates: Candidates, cpu: Cpu, 
 
 @compiled
 def _all_options(
-    state: int,
-    end: int,
+    now: tuple[int, int, int, bool],
     row: Options,
     some: tuple[int, float],
     tables: tuple[Rules, Cpu, Ints],
-    stack: int,
     own: Options,
 ) -> int:
-    """What a thread can do, as ``beam`` has it, within the open interrupts; and what may have to be done."""
+    """What a thread can do, as ``beam`` has it, within the open interrupts; and what may have to be done.
+
+    now: the thread's state, the one it must have behind the gap, the open interrupts, and whether wakeups are lacking.
+    """
+    state, end, stack, lacks = now
     rules, cpu, usual = tables
     m = _options(state, end, row, some, rules, usual, own)
     n, switch, closing = 0, stack != 0, stack == 0
@@ -219,10 +231,14 @@ def _all_options(
             continue
         switch |= event == cpu.switch
         closing |= kind < 0
+        lacks &= event != cpu.wakeup
         own.events[n], own.log_p[n], own.p[n] = event, own.log_p[k], own.p[k]
         n += 1
     if not switch:
         own.events[n], own.log_p[n], own.p[n] = cpu.switch, FLOOR, LITTLE
+        n += 1
+    if lacks:
+        own.events[n], own.log_p[n], own.p[n] = cpu.wakeup, FLOOR, LITTLE
         n += 1
     goal = cpu.left
     while goal > stack:  # what is to be open at the end: the next one to begin
@@ -249,32 +265,24 @@ def search(
     """The likeliest fill by beam search, and who runs behind each event (N,); False where none is possible."""
     N, M = candidates.events.shape
     T = len(threads.begin)
-    many = M + 2 + len(usual) + np.count_nonzero(cpu.nesting)
+    many = M + 3 + len(usual) + np.count_nonzero(cpu.nesting)
     row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
-    ints = np.empty((7, width), np.int64)
-    ways = Ways(
-        np.empty(width),
-        ints[0],
-        ints[1],
-        ints[2],
-        ints[3],
-        ints[4],
-        ints[5],
-        ints[6],
-        np.empty(width),
-        np.empty(width),
-    )
+    reals, ints = np.empty((3, width)), np.empty((8, width), np.int64)
+    ways = Ways(reals[0], ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6], ints[7], reals[1], reals[2])
     states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
+    awake, after_awake = np.zeros((width, T), np.bool_), np.zeros((width, T), np.bool_)
     digests, after_digests = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    # who runs, the open interrupts, and wakeups that have woken nobody yet
     current, after_current = np.zeros(width, np.int64), np.zeros(width, np.int64)
     stacks, after_stacks = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    wakes, after_wakes = np.zeros(width, np.int64), np.zeros(width, np.int64)
     for t in range(T):
         states[0, t] = threads.begin[t]
         digests[0] += _mixed(t, states[0, t])
     current[0], stacks[0] = cpu.begin, cpu.begun
     scores = np.zeros(width)
-    needs_T, next_ones = np.empty(T, np.int64), np.empty(T + 3, np.int64)
+    needs_T, next_ones, sleeping = np.empty(T, np.int64), np.empty(T + 3, np.int64), np.zeros(T, np.bool_)
     from_NW, ids_NW = np.empty((N, width), np.int16), np.empty((N, width), np.int32)
     threads_NW, p_NW = np.empty((N, width), np.int32), np.empty((N, width), np.float32)
     sure_NW, following_NW = np.empty((N, width), np.float32), np.empty((N, width), np.int32)
@@ -286,22 +294,27 @@ def search(
         left = N - i - 1
         n = 0
         for beam in range(beams):
-            total, wanting = 0, 0
+            total, wanting, dreaming = 0, 0, 0
             for t in range(T):
                 needs_T[t] = need(states[beam, t], threads.end[t])
                 total += needs_T[t]
                 wanting += needs_T[t] > 0
-            now = current[beam]
+                asleep = cpu.wakeup != NOBODY and not awake[beam, t]
+                sleeping[t] = asleep and cpu.waiting[i + 1, t] and not wakes[beam]
+                # those that must still run here and can't before they are woken
+                dreaming += asleep and cpu.waiting[N, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
+            now, stack = current[beam], stacks[beam]
+            lacks = cpu.wakeup != NOBODY and wakes[beam] < cpu.owed + dreaming
             for t in range(T):
                 if now == NOBODY:
-                    if not (cpu.able[i, t] and candidates.threads[i, t] > 0):
+                    if candidates.threads[i, t] <= 0:
                         continue
                 elif not _alike(cpu, now, t) or (t != now and candidates.threads[i, t] <= 0):
                     continue
-                state, stack = states[beam, t], stacks[beam]
                 if not cpu.able[i, t]:
                     continue
-                options = _all_options(state, threads.end[t], row, some, (rules, cpu, usual), stack, own)
+                state = states[beam, t]
+                options = _all_options((state, threads.end[t], stack, lacks), row, some, (rules, cpu, usual), own)
                 allowed = 0.0
                 for k in range(options):
                     allowed += own.p[k]
@@ -310,60 +323,68 @@ def search(
                 for k in range(options):
                     event = own.events[k]
                     calls = rules.phase[event] in (ENTER, EXIT)
-                    if calls and state == ENDED:
+                    if calls and (state == ENDED or not threads.first[t] <= i < threads.last[t]):
                         continue
                     after = rules.after[event] if calls else state
                     if t == 0 and after == ENDED:  # another unknown thread can take its place
                         after = FREE
-                    if calls and not threads.first[t] <= i < threads.last[t]:
-                        continue
                     stack_after = nest(stack, cpu.nesting[event]) if cpu.nesting[event] else stack
                     if stack_after < 0:
                         continue
                     needs = need(after, threads.end[t])
                     least = total - needs_T[t] + needs + _distance(stack_after, cpu.left)
                     still = wanting - (needs_T[t] > 0) + (needs > 0)
-                    digest = digests[beam] - _mixed(t, state) + _mixed(t, after) + stack_after * 0x3C6EF372FE94F82B
+                    digest = digests[beam] - _mixed(t, state) + _mixed(t, after) + _mixed(stack_after, OPEN)
                     score = scores[beam] + own.log_p[k]
                     if t != now:
                         score += candidates.log_t[i, t] - (candidates.log_t[i, now] if now != NOBODY else 0.0)
                     sure = min(1.0, own.p[k] / allowed)
                     switches = event == cpu.switch
                     if switches:
-                        many_next = _next_ones(i, (t, threads.tids), candidates, cpu, needs_T, next_ones)
+                        of = (t, threads.tids, needs_T)
+                        many_next = _next_ones(i, of, candidates, cpu, sleeping, next_ones)
                     else:
                         next_ones[0], many_next = t, int(cpu.able[i + 1, t])
                     for f in next_ones[:many_next]:
                         wants = needs if f == t else needs_T[f]
                         awaited = needs if cpu.end == t else needs_T[max(0, cpu.end)]
                         wanted = cpu.end not in (NOBODY, f) and awaited > 0
-                        if least + _switches(cpu, still - (wants > 0), wanted, f) > left:
+                        woken = switches and cpu.wakeup != NOBODY and not awake[beam, f]
+                        uses = woken and cpu.waiting[i + 1, f]
+                        free = wakes[beam] + (event == cpu.wakeup) - uses
+                        dreams = woken and cpu.waiting[N, f] and (needs_T[f] > 0 or f == cpu.end)
+                        lacking = max(0, cpu.owed + dreaming - dreams - free) if cpu.wakeup != NOBODY else 0
+                        if least + lacking + _switches(cpu, still - (wants > 0), wanted, f) > left:
                             continue
                         more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
-                        leads = digest + _mixed(f, RUNS)
+                        leads = digest + _mixed(f, RUNS) + _mixed(free, FREE_ONES) + (_mixed(f, AWAKE) if woken else 0)
                         at, n = _place(ways, n, score + more, leads)
                         if at >= 0:
                             ways.score[at], ways.p[at] = score + more, own.p[k]
                             ways.sure[at] = sure if state >= 0 or stack or switches else own.p[k]
                             ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
                             ways.after[at], ways.following[at] = after, f
-                            ways.stack[at], ways.digest[at] = stack_after, leads
+                            ways.stack[at], ways.free[at], ways.digest[at] = stack_after, free, leads
         if n == 0:
             return False, best, who
         for j in range(n):
-            for t in range(T):
-                after_states[j, t] = states[ways.beam[j], t]
-            t = ways.thread[j]
-            after_digests[j] = digests[ways.beam[j]] - _mixed(t, after_states[j, t]) + _mixed(t, ways.after[j])
+            beam, t, f = ways.beam[j], ways.thread[j], ways.following[j]
+            after_states[j], after_awake[j] = states[beam], awake[beam]
+            after_digests[j] = digests[beam] - _mixed(t, states[beam, t]) + _mixed(t, ways.after[j])
             after_states[j, t] = ways.after[j]
-            after_current[j], after_stacks[j] = ways.following[j], ways.stack[j]
+            if ways.event[j] == cpu.switch and cpu.wakeup != NOBODY and not awake[beam, f]:
+                after_awake[j, f] = True
+                after_digests[j] += _mixed(f, AWAKE)
+            after_current[j], after_stacks[j], after_wakes[j] = f, ways.stack[j], ways.free[j]
             scores[j] = ways.score[j]
-            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = ways.beam[j], ways.event[j], ways.thread[j]
-            p_NW[i, j], sure_NW[i, j], following_NW[i, j] = ways.p[j], ways.sure[j], ways.following[j]
+            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = beam, ways.event[j], t
+            p_NW[i, j], sure_NW[i, j], following_NW[i, j] = ways.p[j], ways.sure[j], f
         states, after_states = after_states, states
+        awake, after_awake = after_awake, awake
         digests, after_digests = after_digests, digests
         current, after_current = after_current, current
         stacks, after_stacks = after_stacks, stacks
+        wakes, after_wakes = after_wakes, wakes
         beams = n
     beam = 0
     for i in range(N - 1, -1, -1):

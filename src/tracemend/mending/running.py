@@ -77,29 +77,25 @@ class Running:
         self._runs = _merged(*(np.concatenate(c) if c else np.empty(0, np.int64) for c in (tids, cpus, begins, ends)))
         self._starts = {int(t): i for t, i in zip(*np.unique(self._runs[:, 0], return_index=True), strict=True)}
         self._by_thread: dict[int, list[tuple[int, int, int]]] = {}
-        #: By thread, when it was seen to become ready, to run, or to wait, and which of it.
         self._lasts = self._durations(switches)
-        self._changes = self._known_changes(switches, prev, following, said["prev_state"])
+        #: What threads were seen to do, by thread and time: which thread, when, READY or another, row.
+        self.changes = self._seen(switches, prev, following, said["prev_state"])
+        firsts = np.unique(self.changes[0], return_index=True)
+        self._firsts = dict(zip(*(f.tolist() for f in firsts), strict=True))
 
-    def _known_changes(
+    def _seen(
         self, switches: Ints, prev: Ints, following: Ints, states: pa.StringArray
-    ) -> dict[int, tuple[Ints, Ints]]:
-        """By thread, when it was seen to become ready, to run, or to wait, and which of it."""
+    ) -> tuple[Ints, Ints, Ints, Ints]:
         import pyarrow.compute as pc
 
-        ready = pc.starts_with(states, "R").fill_null(False).to_numpy(zero_copy_only=False)
+        ready = pc.starts_with(states, "R").fill_null(True).to_numpy(zero_copy_only=False)
         parts = [(prev, switches, np.where(ready, READY, WAITING)), (following, switches, np.full(len(switches), RUNS))]
         for name in WAKEUPS:
             rows, said = values(self.trace, name, ("pid",))
             parts.append((numbers(said["pid"]), rows, np.full(len(rows), READY)))
         tids, rows, kinds = (np.concatenate(c) for c in zip(*parts, strict=True))
         order = np.lexsort((rows, self.trace.time_ns[rows], tids))
-        tids, times, kinds = tids[order], self.trace.time_ns[rows[order]], kinds[order]
-        starts = np.flatnonzero(np.diff(tids, prepend=-2))
-        return {
-            int(tids[a]): (times[a:b], kinds[a:b])
-            for a, b in zip(starts, np.append(starts[1:], len(tids)), strict=True)
-        }
+        return tids[order], self.trace.time_ns[rows[order]], kinds[order], rows[order]
 
     def _durations(self, switches: Ints) -> dict[int, float]:
         """By thread, how long it takes on average from a switch to it to the next event of the cpu, in ns; UNKNOWN: of
@@ -128,8 +124,10 @@ class Running:
         """What is known of each thread at each position (N, T): READY, RUNS, WAITING, or 0."""
         found = np.zeros((len(times), len(tids)), np.int64)
         for t, tid in enumerate(tids.tolist()):
-            if tid > IDLE and tid in self._changes:
-                when, kinds = self._changes[tid]
+            first = self._firsts.get(tid) if tid > IDLE else None
+            if first is not None:
+                end = int(np.searchsorted(self.changes[0], tid, "right"))
+                when, kinds = self.changes[1][first:end], self.changes[2][first:end]
                 at = np.searchsorted(when, times, "right") - 1
                 found[:, t] = np.where(at >= 0, kinds[at], 0)
         return found

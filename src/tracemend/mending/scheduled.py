@@ -18,6 +18,7 @@ from tracemend.mending.habits import Habits
 from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
+from tracemend.mending.wakes import owed
 from tracemend.trace.events import INSTANT, Gap, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
@@ -68,21 +69,22 @@ class Scheduled:
         self.usual = np.array(usual, np.int64)
         self.running = Running(trace)
         self.habits = Habits(trace, ids, len(vocabulary))
-        self.switch = OTHER
-        #: Which events (V,) are wakeups.
-        self.wakes = np.zeros(len(vocabulary), bool)
+        self.switch, self.wakeup = OTHER, -1
         self.nesting = np.zeros(len(vocabulary), np.int64)
         for name in trace.names[1]:
             event = vocabulary.id(name, INSTANT)
             if event != OTHER:
                 self.nesting[event] = INTERRUPTS.get(kernel_name(name), 0)
-                self.wakes[event] = kernel_name(name) in WAKEUPS
+                if kernel_name(name) == WAKEUPS[0]:
+                    self.wakeup = event
                 if kernel_name(name) == SWITCH:
                     self.switch = event
         for kind in set(np.abs(self.nesting).tolist()):
             if not {kind, -kind} <= set(self.nesting.tolist()):  # the one is recorded without the other
                 self.nesting[np.abs(self.nesting) == kind] = 0
         self.trace = trace
+        #: By gap, how many threads must have been woken there.
+        self.owed = owed(self.running, [(g.number, g.begin_ns, g.end_ns) for g in trace.gaps])
         self.behind_E, self.ahead_E = self._interrupts(ids)
 
     def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
@@ -130,7 +132,6 @@ class Scheduled:
         sure[told] = np.maximum(best.p, best.sure)[told]
         runs = threads.tids[following]
         following = np.where(best.ids == self.switch, runs, UNKNOWN)
-        self._wake(gap, best.ids, following, nominal)
         who = np.append(threads.tids[best.threads], runs[-1])
         return Way(Decoded(best.ids, best.threads, sure), threads, who, following), unmet
 
@@ -147,29 +148,6 @@ class Scheduled:
             np.log(np.maximum(table, LEAST)) + READIER * (known == READY) - WAITS * (known == WAITING)
         )
         return believed
-
-    def _wake(self, gap: Gap, ids: Ints, following: Ints, nominal: Ints) -> None:
-        """Say whom wakeups wake: whoever waited when the fill began and runs in it or behind it, in that order, by the
-        last wakeup before that wakes nobody yet. ``following`` has the switches' threads and gets those of wakeups."""
-        wakeups = np.flatnonzero(self.wakes[ids])
-        if not len(wakeups):
-            return
-        switches = np.flatnonzero(following != UNKNOWN)
-        tids = np.unique(following[switches])
-        state = dict(zip(tids.tolist(), self.running.readiness(gap, tids, nominal[:1])[0].tolist(), strict=True))
-        awake: set[int] = set()
-        free = wakeups.tolist()
-        for at in switches.tolist():
-            tid = int(following[at])
-            if tid <= IDLE or tid in awake:
-                continue
-            awake.add(tid)
-            if state[tid] == WAITING and (before := [w for w in free if w < at]):
-                # a thread is first said to be waking, then to be awake
-                last = before[-1]
-                for w in (last, last - 1) if last - 1 in before and ids[last - 1] != ids[last] else (last,):
-                    following[w] = tid
-                    free.remove(w)
 
     def steps(self, gap: Gap, steps: NDArray[np.float64], way: Way) -> NDArray[np.float64]:
         """Steps (N + 1,), those behind switches by who runs then."""
@@ -214,7 +192,10 @@ class Scheduled:
         begun = int(self.behind_E[gap.before]) if gap.before is not None else 0
         left = int(self.ahead_E[gap.after]) if gap.after is not None else 0
         foreign = self.running.foreign(threads.tids)
-        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left)
+        known = self.running.readiness(gap, threads.tids, np.append(nominal, gap.end_ns))
+        asked = self.owed.get(gap.number, 0)
+        waiting = (known == WAITING) & ~foreign
+        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left, waiting, self.wakeup, asked)
 
 
 def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu]]:
@@ -228,6 +209,8 @@ def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu]]:
         yield threads, cpu
     anywhere = threads._replace(first=np.zeros_like(threads.first), last=np.full_like(threads.last, count))
     cpu = cpu._replace(able=np.ones_like(cpu.able))
+    yield anywhere, cpu
+    cpu = cpu._replace(wakeup=NOBODY)
     yield anywhere, cpu
     yield anywhere, cpu._replace(left=cpu.begun)
     yield anywhere, cpu._replace(left=cpu.begun, end=NOBODY)

@@ -12,6 +12,7 @@ from tracemend.mending.fields import Fields
 from tracemend.mending.filling import Filling
 from tracemend.mending.mended import HYPOTHESES, INFERRED
 from tracemend.mending.together import Inferred
+from tracemend.mending.wakes import settled
 from tracemend.trace.events import PHASES
 
 
@@ -37,6 +38,9 @@ def inferred_table(run: Filling, parts: Sequence[Filled]) -> pa.Table:
 
 def _table(run: Filling, parts: Sequence[Filled], fields: Fields) -> pa.Table:
     inferred = Inferred.of(parts)
+    if run.scheduled:
+        switches, wakeups = (inferred.ids == i for i in (run.scheduled.switch, run.scheduled.wakeup))
+        inferred = settled(inferred, run.scheduled.running, switches, wakeups)
     comm = fields.comms(inferred)
     lengths = [len(f.ids) for f in parts]
     entries = [run.vocabulary.entry(i) or ("unknown", 2) for i in range(len(run.vocabulary))]

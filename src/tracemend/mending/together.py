@@ -22,7 +22,10 @@ NEAR, FAR = (-2, -1, 1), (-4, -3, 2, 3, 4)
 
 @dataclass(frozen=True)
 class Inferred:
-    """Fills, one behind the other (each (I,)): what ``Filled`` has, the cpu, and the place among the trace's rows."""
+    """Fills, one behind the other (each (I,)): what ``Filled`` has, the cpu, and the place among the trace's rows.
+
+    stays: the switches whose thread can't have left to wait, since it runs again and nothing woke it.
+    """
 
     ids: Ints
     tids: Ints
@@ -31,6 +34,7 @@ class Inferred:
     following: Ints
     cpus: Ints
     rows: NDArray[np.float64]
+    stays: NDArray[np.bool_]
 
     @classmethod
     def of(cls, parts: Sequence[Filled]) -> Inferred:
@@ -43,6 +47,7 @@ class Inferred:
             np.concatenate([f.following for f in parts]),
             np.repeat(np.array([f.gap.cpu for f in parts], np.int64), [len(f.ids) for f in parts]),
             np.concatenate([np.where(f.times == f.gap.end_ns, f.gap.edges[1][1], f.gap.edges[0][1]) for f in parts]),
+            np.zeros(sum(len(f.ids) for f in parts), bool),
         )
 
 

@@ -1,0 +1,107 @@
+"""Whom inferred wakeups wake, once all gaps are filled: whoever waited and then ran.
+
+Axis legend: I inferred events, C changes of threads.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracemend.mending.running import IDLE, RUNS, WAITING, Running
+from tracemend.mending.together import Inferred
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+#: What an inferred switch leaves its thread in: ready or waiting, nobody knows.
+LEFT = 4
+#: A thread that waits and runs again: from when, until when, which, the inferred switch that it left by or -1.
+Need = tuple[int, int, int, int]
+
+
+def settled(inferred: Inferred, running: Running, switches: Bools, wakeups: Bools) -> Inferred:
+    """The inferred events with whom each wakeup wakes, as far as somebody had to be woken, and which switches their
+    threads can't have left to wait. switches, wakeups: which of the events (I,) are these."""
+    surely, maybe = _needs(inferred, running, switches)
+    following, stays = inferred.following.copy(), np.zeros(len(inferred.ids), bool)
+    free = np.flatnonzero(wakeups)
+    free = free[np.argsort(inferred.times[free], kind="stable")]
+    # who was seen to wait comes first: of the others it may be said that they never did
+    for needs in (surely, maybe):
+        woken = _matched(needs, inferred.times[free])
+        for k, (*_, tid, left) in enumerate(needs):
+            if woken[k] >= 0:
+                following[free[woken[k]]] = tid
+            elif left >= 0:
+                stays[left] = True
+        free = np.delete(free, woken[woken >= 0])
+    return replace(inferred, following=following, stays=stays)
+
+
+def _needs(inferred: Inferred, running: Running, switches: Bools) -> tuple[list[Need], list[Need]]:
+    """Threads that ran again without having been woken: those that were seen to wait, and those that may have."""
+    at = np.flatnonzero(switches)
+    tids, times, kinds, rows = running.changes
+    none = np.full(len(tids), -1, np.int64)
+    every = (
+        np.concatenate([tids, inferred.tids[at], inferred.following[at]]),
+        np.concatenate([times, inferred.times[at], inferred.times[at]]),
+        np.concatenate([rows, inferred.rows[at], inferred.rows[at]]),
+        np.concatenate([kinds, np.full(len(at), LEFT), np.full(len(at), RUNS)]),
+        np.concatenate([none, at, np.full(len(at), -1, np.int64)]),
+    )
+    order = np.lexsort((every[2], every[1], every[0]))
+    tid, time, kind, left = (every[k][order] for k in (0, 1, 3, 4))
+    again = np.flatnonzero((tid[1:] == tid[:-1]) & (tid[1:] > IDLE) & (kind[1:] == RUNS)) + 1
+    again = again[~running.foreign(tid[again])]
+    found = []
+    for before in (WAITING, LEFT):
+        rows_C = again[kind[again - 1] == before]
+        columns = (time[rows_C - 1], time[rows_C], tid[rows_C], left[rows_C - 1])
+        found.append(list(zip(*(c.tolist() for c in columns), strict=True)))
+    return found[0], found[1]
+
+
+def _matched(needs: list[Need], times: Ints) -> Ints:
+    """For each need the wakeup that is its own, -1 where there is none: each wakeup is for whoever must be awake first
+    of those that wait by then. times: of the wakeups, in order."""
+    found = np.full(len(needs), -1, np.int64)
+    order = sorted(range(len(needs)), key=lambda k: needs[k][0])
+    waiting: list[tuple[int, int]] = []
+    at = 0
+    for w, time in enumerate(times.tolist()):
+        while at < len(order) and needs[order[at]][0] <= time:
+            heapq.heappush(waiting, (needs[order[at]][1], order[at]))
+            at += 1
+        while waiting and waiting[0][0] < time:
+            heapq.heappop(waiting)
+        if waiting:
+            found[heapq.heappop(waiting)[1]] = w
+    return found
+
+
+def owed(running: Running, gaps: list[tuple[int, int, int]]) -> dict[int, int]:
+    """By gap, how many threads must have been woken there: seen to wait before and to run behind, without a wakeup that
+    survived. Who may have been woken in several gaps was so in the one that has most of the time between.
+
+    gaps: number, begin and end in ns.
+    """
+    tids, times, kinds, _ = running.changes
+    again = (
+        np.flatnonzero((tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS) & (kinds[:-1] == WAITING)) + 1
+    )
+    again = again[~running.foreign(tids[again])]
+    if not len(again) or not gaps:
+        return {}
+    number, begin, end = np.array(gaps, np.int64).T
+    found: dict[int, int] = {}
+    for since, until in zip(times[again - 1].tolist(), times[again].tolist(), strict=True):
+        shared = np.minimum(end, until) - np.maximum(begin, since)
+        most = int(shared.argmax())
+        if shared[most] >= 0:
+            found[int(number[most])] = found.get(int(number[most]), 0) + 1
+    return found
