@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import tracemend
 from tracemend.mending.beam import Candidates
 from tracemend.mending.constraints import CLOSED, FREE, Threads, rules
-from tracemend.mending.grammar import NOBODY, Cpu, nest, nested, search
+from tracemend.mending.grammar import NOBODY, Cpu, search
+from tracemend.mending.nesting import nest, nested
 from tracemend.mending.room import need
 from tracemend.mending.running import IDLE, READY, RUNS, WAITING, Running
 from tracemend.recording import pairs
@@ -64,22 +65,20 @@ def ways(candidates: Candidates, threads: Threads, cpu: Cpu) -> Iterator[Way]:
                         stack = nest(stack, int(NESTING[event]))
                         if stack < 0:
                             break
-                    free += event == WAKES
+                    free += event == WAKES and not cpu.pinned[i]
                     if event == SWITCHES:
                         running = next(to)
                         free -= running not in awake and bool(cpu.waiting[i + 1, running])
                         awake.add(running)
                         if stack or running == now or free < 0:
                             break
-                    if not cpu.able[i + 1, running]:
+                    if not cpu.able[i + 1, running] or (cpu.pinned[i] and event != WAKES):
                         break
                     score += float(candidates.log_p[i, EVENTS.index(event)])
                     score += float(candidates.log_t[i + 1, running]) if i + 1 < n else 0.0
                     behind.append(running)
                 else:
-                    met = free >= cpu.owed and all(
-                        not need(s, e) for s, e in zip(states, threads.end.tolist(), strict=True)
-                    )
+                    met = all(not need(s, e) for s, e in zip(states, threads.end.tolist(), strict=True))
                     if met and stack == cpu.left and cpu.end in (NOBODY, running):
                         yield Way(score, list(events), behind)
 
@@ -109,7 +108,7 @@ def test_the_likeliest_fill_that_the_grammar_allows(data: st.DataObject) -> None
         data.draw(nests),
         rng.random((n + 1, count)) < data.draw(st.sampled_from([0.0, 0.5])),
         WAKES,
-        data.draw(nests),
+        rng.random(n) < data.draw(st.sampled_from([0.0, 0.3])),
     )
     cpu.waiting[:, [0, *([] if cpu.begin == NOBODY else [cpu.begin])]] = False
     p = rng.dirichlet(np.ones(len(EVENTS)), n).astype(np.float32) + np.float32(1e-3)

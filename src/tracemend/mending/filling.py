@@ -85,8 +85,8 @@ class Filling:
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
-        times = placed(gap, steps, way.decoded.threads, way.threads, nominal)
-        times = scheduled.times(gap, times, nominal, way.who)
+        times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
+        times = scheduled.times(gap, times, way)
         confidence = self.confidence(way.decoded.confidence, len(nominal))
         return Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following), unmet
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tracemend.compiled import compiled
 from tracemend.mending.beam import FLOOR, LITTLE, Candidates, Chosen, Options, _likeliest, _options, _possible
 from tracemend.mending.constraints import ENDED, FREE, Rules, Threads
+from tracemend.mending.nesting import BASE, distance, nest
 from tracemend.mending.room import need
 from tracemend.trace.events import ENTER, EXIT
 
@@ -25,8 +26,6 @@ Ints = NDArray[np.int64]
 NOBODY = -1
 #: In a digest, in place of a thread's state: that it runs, that it was woken, the open interrupts, the free wakeups.
 RUNS, AWAKE, OPEN, FREE_ONES = 1 << 20, 1 << 21, 1 << 22, 1 << 23
-#: Interrupts within interrupts are a number, the innermost one its last digit; so many digits there are at most.
-BASE, DEEPEST = 8, 6
 
 
 class Cpu(NamedTuple):
@@ -37,8 +36,8 @@ class Cpu(NamedTuple):
     switch: the id of a switch. nesting (V,): k for an event that begins an interrupt of kind k, -k for one that ends
     it. begun, left: the interrupts that are open at the edges.
     waiting (N + 1, T): who is known to wait up to each position and behind the last one, unless this fill wakes it;
-    wakeup: the id of an event that wakes a thread (NOBODY: there is none, and nobody asks for any); owed: so many
-    wakeups are asked for besides those of threads that run in this fill.
+    wakeup: the id of an event that wakes a thread (NOBODY: there is none, and nobody asks for any); pinned (N,): where
+    an event must wake somebody who is seen to run elsewhere later.
     """
 
     able: NDArray[np.bool_]
@@ -51,50 +50,7 @@ class Cpu(NamedTuple):
     left: int
     waiting: NDArray[np.bool_]
     wakeup: int
-    owed: int
-
-
-@compiled
-def nest(stack: int, kind: int) -> int:
-    """The open interrupts after an event of this kind, -1 if it can't be."""
-    if kind > 0:
-        return stack * BASE + kind if stack < BASE ** (DEEPEST - 1) else -1
-    return stack // BASE if stack % BASE == -kind else -1
-
-
-@compiled
-def nested(kinds: Ints, breaks: NDArray[np.bool_]) -> tuple[Ints, int]:
-    """The interrupts that are open behind each event of a stream, as far as nothing is missing; and how many of those
-    that end weren't open though they must have been seen to begin.
-
-    kinds: of each event, as in ``Cpu.nesting``; breaks: in front of which ones events are missing.
-    """
-    stacks = np.zeros(len(kinds), np.int64)
-    stack, wrong, seen = 0, 0, False
-    for i in range(len(kinds)):
-        if breaks[i]:
-            stack, seen = 0, False
-        if kinds[i]:
-            stack = nest(stack, kinds[i])
-            seen = seen or kinds[i] > 0
-            if stack < 0:
-                stack = 0
-                wrong += seen
-        stacks[i] = stack
-    return stacks, wrong
-
-
-@compiled
-def _distance(stack: int, other: int) -> int:
-    """The fewest events from one nesting of interrupts to another."""
-    n = 0
-    while stack != other:
-        if stack > other:
-            stack //= BASE
-        else:
-            other //= BASE
-        n += 1
-    return n
+    pinned: NDArray[np.bool_]
 
 
 class Ways(NamedTuple):
@@ -167,6 +123,13 @@ def _switches(cpu: Cpu, others: int, wanted: bool, current: int) -> int:
     if _alike(cpu, current, cpu.end):
         return others + (others > 0)
     return others + (not wanted)
+
+
+@compiled
+def _late(needs: int, last: int, at: int, away: bool) -> int:
+    """1 if a thread can't do any more what it needs before position ``last``, if ``at`` is the next one; away: another
+    one runs."""
+    return int(needs > 0 and last - at < needs + away)
 
 
 @compiled
@@ -294,17 +257,18 @@ def search(
         left = N - i - 1
         n = 0
         for beam in range(beams):
-            total, wanting, dreaming = 0, 0, 0
+            total, wanting, dreaming, late = 0, 0, 0, 0
             for t in range(T):
                 needs_T[t] = need(states[beam, t], threads.end[t])
                 total += needs_T[t]
                 wanting += needs_T[t] > 0
+                late += _late(needs_T[t], threads.last[t], i + 1, True)
                 asleep = cpu.wakeup != NOBODY and not awake[beam, t]
                 sleeping[t] = asleep and cpu.waiting[i + 1, t] and not wakes[beam]
                 # those that must still run here and can't before they are woken
                 dreaming += asleep and cpu.waiting[N, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
             now, stack = current[beam], stacks[beam]
-            lacks = cpu.wakeup != NOBODY and wakes[beam] < cpu.owed + dreaming
+            lacks = cpu.pinned[i] or (cpu.wakeup != NOBODY and wakes[beam] < dreaming)
             for t in range(T):
                 if now == NOBODY:
                     if candidates.threads[i, t] <= 0:
@@ -322,6 +286,8 @@ def search(
                     allowed = 1.0
                 for k in range(options):
                     event = own.events[k]
+                    if cpu.pinned[i] and event != cpu.wakeup:
+                        continue
                     calls = rules.phase[event] in (ENTER, EXIT)
                     if calls and (state == ENDED or not threads.first[t] <= i < threads.last[t]):
                         continue
@@ -332,7 +298,7 @@ def search(
                     if stack_after < 0:
                         continue
                     needs = need(after, threads.end[t])
-                    least = total - needs_T[t] + needs + _distance(stack_after, cpu.left)
+                    least = total - needs_T[t] + needs + distance(stack_after, cpu.left)
                     still = wanting - (needs_T[t] > 0) + (needs > 0)
                     digest = digests[beam] - _mixed(t, state) + _mixed(t, after) + _mixed(stack_after, OPEN)
                     score = scores[beam] + own.log_p[k]
@@ -351,13 +317,25 @@ def search(
                         wanted = cpu.end not in (NOBODY, f) and awaited > 0
                         woken = switches and cpu.wakeup != NOBODY and not awake[beam, f]
                         uses = woken and cpu.waiting[i + 1, f]
-                        free = wakes[beam] + (event == cpu.wakeup) - uses
-                        dreams = woken and cpu.waiting[N, f] and (needs_T[f] > 0 or f == cpu.end)
-                        lacking = max(0, cpu.owed + dreaming - dreams - free) if cpu.wakeup != NOBODY else 0
+                        free = wakes[beam] + (event == cpu.wakeup and not cpu.pinned[i]) - uses
+                        dreams = int(woken and cpu.waiting[N, f] and (needs_T[f] > 0 or f == cpu.end))
+                        dreams += now == NOBODY and cpu.waiting[N, t] and (needs_T[t] > 0 or t == cpu.end)
+                        lacking = max(0, dreaming - dreams - free) if cpu.wakeup != NOBODY else 0
+                        more_late = late - _late(needs_T[t], threads.last[t], i + 1, True)
+                        more_late += _late(needs, threads.last[t], i + 1, f != t)
+                        if f != t:
+                            more_late -= _late(needs_T[f], threads.last[f], i + 1, True)
+                            more_late += _late(needs_T[f], threads.last[f], i + 1, False)
+                        if more_late:
+                            continue
                         if least + lacking + _switches(cpu, still - (wants > 0), wanted, f) > left:
                             continue
                         more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
-                        leads = digest + _mixed(f, RUNS) + _mixed(free, FREE_ONES) + (_mixed(f, AWAKE) if woken else 0)
+                        leads = digest + _mixed(f, RUNS) + _mixed(free, FREE_ONES)
+                        if woken:
+                            leads += _mixed(f, AWAKE)
+                        if now == NOBODY:  # who runs at first is awake
+                            leads += _mixed(t, AWAKE)
                         at, n = _place(ways, n, score + more, leads)
                         if at >= 0:
                             ways.score[at], ways.p[at] = score + more, own.p[k]
@@ -375,6 +353,9 @@ def search(
             if ways.event[j] == cpu.switch and cpu.wakeup != NOBODY and not awake[beam, f]:
                 after_awake[j, f] = True
                 after_digests[j] += _mixed(f, AWAKE)
+            if current[beam] == NOBODY:
+                after_awake[j, t] = True
+                after_digests[j] += _mixed(t, AWAKE)
             after_current[j], after_stacks[j], after_wakes[j] = f, ways.stack[j], ways.free[j]
             scores[j] = ways.score[j]
             from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = beam, ways.event[j], t

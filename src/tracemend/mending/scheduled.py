@@ -18,7 +18,7 @@ from tracemend.mending.habits import Habits
 from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
-from tracemend.mending.wakes import owed
+from tracemend.mending.wakes import owed, pinned
 from tracemend.trace.events import INSTANT, Gap, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
@@ -48,17 +48,22 @@ LEAST = 0.02
 UNNAMED, READIER, WAITS = 0.05, 1.0, 2.0
 #: Ways that are followed at once.
 WIDTH = 12
+#: And where none of these comes to an end.
+MANY = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
     """A fill: its events, the threads that they may be of, who runs up to each event and behind the last one (N + 1,),
-    and to whom each switch goes (N,), UNKNOWN at other events."""
+    and to whom each switch goes (N,), UNKNOWN at other events; the times by which it was found, and which of them (N,)
+    must stay."""
 
     decoded: Decoded
     threads: Threads
     who: Ints
     following: Ints
+    nominal: Ints
+    pins: NDArray[np.bool_]
 
 
 class Scheduled:
@@ -83,14 +88,14 @@ class Scheduled:
             if not {kind, -kind} <= set(self.nesting.tolist()):  # the one is recorded without the other
                 self.nesting[np.abs(self.nesting) == kind] = 0
         self.trace = trace
-        #: By gap, how many threads must have been woken there.
+        #: By gap, when threads must have been woken there.
         self.owed = owed(self.running, [(g.number, g.begin_ns, g.end_ns) for g in trace.gaps])
         self.behind_E, self.ahead_E = self._interrupts(ids)
 
     def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
         """The interrupts that are open behind each event (E,), and those that must be open before it, since they end
         behind it."""
-        from tracemend.mending.grammar import nested
+        from tracemend.mending.nesting import nested
 
         kinds = self.nesting[ids]
         behind, ahead = np.zeros(len(kinds), np.int64), np.zeros(len(kinds), np.int64)
@@ -112,6 +117,7 @@ class Scheduled:
         from tracemend.mending.grammar import search
 
         beliefs = self._with_edges(gap, beliefs)
+        pins, nominal = pinned(self.owed.get(gap.number, []), nominal)
         wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
         threads, unmet = drop_impossible(wanted, len(nominal))
         table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
@@ -119,9 +125,10 @@ class Scheduled:
         candidates = Candidates(
             np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
         )
-        cpu = self._cpu(gap, threads, nominal)
-        for allowed, asked in _less_and_less(threads, cpu):
-            found, best, following = search(candidates, allowed, asked, self.rules, self.usual, WIDTH)
+        cpu = self._cpu(gap, threads, nominal, pins)
+        threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:])
+        for allowed, asked, width in _less_and_less(threads, cpu):
+            found, best, following = search(candidates, allowed, asked, self.rules, self.usual, width)
             if found:
                 break
         else:
@@ -133,7 +140,7 @@ class Scheduled:
         runs = threads.tids[following]
         following = np.where(best.ids == self.switch, runs, UNKNOWN)
         who = np.append(threads.tids[best.threads], runs[-1])
-        return Way(Decoded(best.ids, best.threads, sure), threads, who, following), unmet
+        return Way(Decoded(best.ids, best.threads, sure), threads, who, following, nominal, pins), unmet
 
     def _weighed(self, gap: Gap, threads_NT: Floats, threads: Threads, nominal: Ints) -> NDArray[np.float64]:
         """The logarithm of what is believed of each thread at each position (N, T), with what is known of them.
@@ -157,11 +164,13 @@ class Scheduled:
         lasts = self.running.lasts(behind)
         return np.where((behind != UNKNOWN) & ~np.isnan(lasts), lasts, steps)
 
-    def times(self, gap: Gap, times: Ints, nominal: Ints, who: Ints) -> Ints:
-        """The times (N,) of a fill if everybody may run then, else the nominal ones, by which it was found."""
-        tids = np.unique(who)
+    def times(self, gap: Gap, times: Ints, way: Way) -> Ints:
+        """The times (N,) of a fill if everybody may run then, else those by which it was found."""
+        if way.pins.any():
+            return way.nominal
+        tids = np.unique(way.who)
         able = self.running.able(gap, tids, times)
-        return times if able[np.arange(len(who)), np.searchsorted(tids, who)].all() else nominal
+        return times if able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all() else way.nominal
 
     def _with_edges(self, gap: Gap, beliefs: Beliefs) -> Beliefs:
         """The beliefs with whoever runs at the gap's edges, and idle, among the threads."""
@@ -174,7 +183,7 @@ class Scheduled:
             threads=np.concatenate([beliefs.threads, none], axis=1),
         )
 
-    def _cpu(self, gap: Gap, threads: Threads, nominal: Ints) -> Cpu:
+    def _cpu(self, gap: Gap, threads: Threads, nominal: Ints, pins: NDArray[np.bool_]) -> Cpu:
         """What the cpu allows in this gap."""
         from tracemend.mending.grammar import NOBODY, Cpu
 
@@ -193,26 +202,38 @@ class Scheduled:
         left = int(self.ahead_E[gap.after]) if gap.after is not None else 0
         foreign = self.running.foreign(threads.tids)
         known = self.running.readiness(gap, threads.tids, np.append(nominal, gap.end_ns))
-        asked = self.owed.get(gap.number, 0)
         waiting = (known == WAITING) & ~foreign
-        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left, waiting, self.wakeup, asked)
+        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left, waiting, self.wakeup, pins)
 
 
-def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu]]:
-    """What is asked of a fill, and less of it each time: there may be no room for all of it."""
+def _narrowed(threads: Threads, able: NDArray[np.bool_]) -> Threads:
+    """The threads within the first and the last position at which they may do more than leave. able (N, T): whether
+    they may run both up to each position and behind it."""
+    place = np.arange(len(able))[:, None]
+    within = able & (place >= threads.first) & (place < threads.last)
+    any_T = within.any(axis=0)
+    first = np.where(any_T, within.argmax(axis=0), threads.first)
+    last = np.where(any_T, len(able) - within[::-1].argmax(axis=0), threads.first)
+    return threads._replace(first=first, last=last)
+
+
+def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu, int]]:
+    """What is asked of a fill, and less of it each time, with the ways that are followed at once: it may take more of
+    them, or there may be no room for all that is asked for."""
     from tracemend.mending.grammar import NOBODY
 
-    yield threads, cpu
+    yield threads, cpu, WIDTH
+    yield threads, cpu, MANY
     count = len(cpu.able) - 1
-    for tids in (threads.end != FREE).nonzero()[0][::-1].tolist():  # the last in the list first
-        threads = threads._replace(end=np.where(np.arange(len(threads.end)) == tids, FREE, threads.end))
-        yield threads, cpu
+    for t in (threads.end != FREE).nonzero()[0][::-1].tolist():  # the last in the list first
+        threads = threads._replace(end=np.where(np.arange(len(threads.end)) == t, FREE, threads.end))
+        yield threads, cpu, WIDTH
     anywhere = threads._replace(first=np.zeros_like(threads.first), last=np.full_like(threads.last, count))
     cpu = cpu._replace(able=np.ones_like(cpu.able))
-    yield anywhere, cpu
-    cpu = cpu._replace(wakeup=NOBODY)
-    yield anywhere, cpu
-    yield anywhere, cpu._replace(left=cpu.begun)
-    yield anywhere, cpu._replace(left=cpu.begun, end=NOBODY)
+    yield anywhere, cpu, WIDTH
+    cpu = cpu._replace(wakeup=NOBODY, pinned=np.zeros_like(cpu.pinned))
+    yield anywhere, cpu, WIDTH
+    yield anywhere, cpu._replace(left=cpu.begun), WIDTH
+    yield anywhere, cpu._replace(left=cpu.begun, end=NOBODY), WIDTH
     free = np.full_like(threads.begin, FREE)
-    yield anywhere._replace(begin=free), cpu._replace(left=0, begun=0, end=NOBODY)
+    yield anywhere._replace(begin=free), cpu._replace(left=0, begun=0, end=NOBODY), WIDTH

@@ -84,24 +84,43 @@ def _matched(needs: list[Need], times: Ints) -> Ints:
     return found
 
 
-def owed(running: Running, gaps: list[tuple[int, int, int]]) -> dict[int, int]:
-    """By gap, how many threads must have been woken there: seen to wait before and to run behind, without a wakeup that
-    survived. Who may have been woken in several gaps was so in the one that has most of the time between.
+def owed(running: Running, gaps: list[tuple[int, int, int]]) -> dict[int, list[tuple[int, int]]]:
+    """By gap, between which times (ns) threads must have been woken there: those seen to wait before and to run behind,
+    without a wakeup that survived. Who may have been woken in several gaps was so in the one that has most of the time
+    between.
 
     gaps: number, begin and end in ns.
     """
     tids, times, kinds, _ = running.changes
-    again = (
-        np.flatnonzero((tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS) & (kinds[:-1] == WAITING)) + 1
-    )
-    again = again[~running.foreign(tids[again])]
-    if not len(again) or not gaps:
-        return {}
+    again = (tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS) & (kinds[:-1] == WAITING)
+    rows = np.flatnonzero(again) + 1
+    rows = rows[~running.foreign(tids[rows])]
+    found: dict[int, list[tuple[int, int]]] = {}
+    if not gaps:
+        return found
     number, begin, end = np.array(gaps, np.int64).T
-    found: dict[int, int] = {}
-    for since, until in zip(times[again - 1].tolist(), times[again].tolist(), strict=True):
+    for since, until in zip(times[rows - 1].tolist(), times[rows].tolist(), strict=True):
         shared = np.minimum(end, until) - np.maximum(begin, since)
         most = int(shared.argmax())
-        if shared[most] >= 0:
-            found[int(number[most])] = found.get(int(number[most]), 0) + 1
+        if shared[most] > 0:
+            own = max(since, int(begin[most])), min(until, int(end[most]))
+            found.setdefault(int(number[most]), []).append(own)
     return found
+
+
+def pinned(owed: list[tuple[int, int]], times: Ints) -> tuple[Bools, Ints]:
+    """Which positions (N,) must be wakeups so that there is one between each of these times, and the positions' times,
+    moved where that takes it. Nothing is asked for where there is no room."""
+    pins, times = np.zeros(len(times), bool), times.copy()
+    next_one, now = 0, -(1 << 62)
+    for since, until in sorted(owed, key=lambda one: one[1]):
+        inside = int(np.searchsorted(times, since, "right"))
+        at = max(next_one, inside if inside < len(times) and times[inside] < until else inside - 1)
+        if at >= len(times) or max(now, since) + 1 >= until:
+            continue
+        now = times[at] = min(max(int(times[at]), since + 1, now + 1), until - 1)
+        pins[at] = True
+        next_one = at + 1
+    low, high = np.where(pins, times, -(1 << 62)), np.where(pins, times, 1 << 62)
+    low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
+    return pins, np.clip(times, low, high)
