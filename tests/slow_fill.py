@@ -524,5 +524,7 @@ class Slow(Filling):
         filled = Filled(
             gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), np.full(len(tids), -1)
         )
+        filled = self.weighed(filled, as_arrays(threads), events, p)
         self.slow.remember(filled)
+        self.weighing.remember(filled)
         return filled, unmet

@@ -19,6 +19,7 @@ from tracemend.mending.search import Decoded, decode
 from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
 from tracemend.mending.times import Times, placed, spread
+from tracemend.mending.weighing import Weighing
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace
 from tracemend.trace.fields import SWITCH, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
@@ -42,6 +43,7 @@ class Filling:
         ids = vocabulary.encode(trace).astype(np.int64)
         self.rules = rules(vocabulary)
         self.timelines = Timelines(trace, ids, self.rules)
+        self.weighing = Weighing(trace, self.rules)
         self.around = Surroundings(trace, ids)
         self.times = Times(self.around, len(vocabulary))
         phases = vocabulary.phase[ids]
@@ -78,7 +80,8 @@ class Filling:
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
-        return Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody), unmet
+        filled = Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody)
+        return self.weighed(filled, threads, events, p), unmet
 
     def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
         """As ``fill``, of a cpu whose switches were recorded."""
@@ -88,11 +91,19 @@ class Filling:
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
         confidence = self.confidence(way.decoded.confidence, len(nominal))
-        return Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following), unmet
+        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following)
+        return self.weighed(filled, way.threads, beliefs.events, beliefs.p), unmet
+
+    def weighed(self, filled: Filled, threads: Threads, events: Ints, p: NDArray[np.float32]) -> Filled:
+        """A fill as sure as what it rests on (``Weighing``). events, p: what was proposed (N, M)."""
+        alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
+        begins = dict(zip(threads.tids[::-1].tolist(), threads.begin[::-1].tolist(), strict=True))
+        return self.weighing.weighed(filled, begins, self.confidence(alone, len(filled.ids)))
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
         self.timelines.remember(filled)
+        self.weighing.remember(filled)
         if self.scheduled:
             self.scheduled.running.remember(filled)
 
