@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tracemend.formats import read
 from tracemend.mending.beliefs import Filled
-from tracemend.mending.constraints import ENDED, rules
+from tracemend.mending.constraints import ENDED, FREE, rules
 from tracemend.mending.timelines import Timelines
-from tracemend.trace.events import Gap, Partial, Trace
+from tracemend.trace.events import ENTER, EXIT, Gap, Partial, Trace
 from tracemend.trace.vocabulary import Vocabulary, universal
 
 CALLS = ("read", "write", "exit", "rt_sigreturn", "tick")
@@ -96,3 +96,21 @@ def test_the_same_threads_in_recordings(name: str) -> None:
     trace = read(ROOT / name)
     assert trace.gaps
     assert_all_the_same(trace, universal().extended(trace), 0)
+
+
+def test_one_of_two_calls_at_a_moment_is_settled() -> None:
+    """Made up: two exits are filled in at one time, then the first one's enter; the other's is still missing."""
+    trace = make_trace([(0, cpu, 4, "tick", 2) for cpu in range(3)])
+    trace = trace.with_gaps(tuple(Gap(cpu, cpu, cpu, None, 0, 9, None, "uncounted", 1) for cpu in range(3)))
+    vocabulary = universal().extended(trace)
+    ids = vocabulary.encode(trace).astype(np.int64)
+    fast, slow = Timelines(trace, ids, rules(vocabulary)), slow_fill.Timelines(trace, ids, vocabulary)
+    enter, leave = vocabulary.id("write", ENTER), vocabulary.id("write", EXIT)
+    for gap, fill, time in ((trace.gaps[0], [leave, leave], 5), (trace.gaps[1], [enter], 4)):
+        who, times, nobody = (np.full(len(fill), value) for value in (4, time, -1))
+        filled = Filled(gap, np.array(fill), who, times, np.ones(len(fill), np.float32), nobody)
+        fast.remember(filled)
+        slow.remember(filled)
+    threads, _ = fast.threads_of(trace.gaps[2], np.array([-1]), np.array([5]))
+    assert (threads.tids.tolist(), threads.end.tolist()) == ([-1, 4], [FREE, enter])
+    assert_same(fast, slow, trace.gaps[2], [], [-1], 3)

@@ -296,8 +296,8 @@ def stretches(history: History, hung: Ints, tids: Ints, others: Ints, span: Span
 def hang(history: History, hung: Ints, conflicts: Conflicts, first: int, end: int) -> Ints:
     """Put fills [first, end) in their places, and pass over the conflicts that they settle.
 
-    Returns what else has changed: the time, row and thread of an event, and whether it is in conflict with the one
-    before, which is another one now.
+    Returns what else has changed: the time, row and thread of an event, the event itself (a thread can have several
+    fills at one moment), and whether it is in conflict with the one before, which is another one now.
     """
     for f in range(first, end):
         u, time, row = hung[f, THREAD], hung[f, TIME], hung[f, ROW]
@@ -312,7 +312,7 @@ def hang(history: History, hung: Ints, conflicts: Conflicts, first: int, end: in
             history.latest[place] = f
         if ahead >= 0:
             hung[ahead, BEHIND] = f
-    changed = np.empty((2 * (end - first), 4), np.int64)
+    changed = np.empty((2 * (end - first), 5), np.int64)
     n = 0
     for f in range(first, end):
         u, behind = hung[f, THREAD], hung[f, BEHIND]
@@ -320,7 +320,8 @@ def hang(history: History, hung: Ints, conflicts: Conflicts, first: int, end: in
         if before != NONE:
             state = hung[-1 - before, STATE] if before < 0 else history.events[before, STATE]
             if need(state, hung[f, REQUIRED]):
-                changed[n, 0], changed[n, 1], changed[n, 2], changed[n, 3] = hung[f, TIME], hung[f, ROW], u, 1
+                changed[n, 0], changed[n, 1], changed[n, 2] = hung[f, TIME], hung[f, ROW], u
+                changed[n, 3], changed[n, 4] = -1 - f, 1
                 n += 1
         survived = hung[f, PLACE] - u
         if behind >= first or (behind < 0 and survived == history.starts[u + 1]):
@@ -333,6 +334,7 @@ def hang(history: History, hung: Ints, conflicts: Conflicts, first: int, end: in
             if not broken:
                 conflicts.following[at] = at + 1
             continue
-        changed[n, 0], changed[n, 1], changed[n, 2], changed[n, 3] = event[TIME], event[ROW], u, broken
+        changed[n, 0], changed[n, 1], changed[n, 2] = event[TIME], event[ROW], u
+        changed[n, 3], changed[n, 4] = -1 - behind if behind >= 0 else survived, broken
         n += 1
     return changed[:n]

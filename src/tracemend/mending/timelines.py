@@ -59,8 +59,8 @@ class Timelines:
             np.searchsorted(starts, self._late, "right") - 1,
             np.arange(len(late) + 1),
         )
-        #: Conflicts that fills made: time, row, thread.
-        self._made: list[tuple[int, int, int]] = []
+        #: Conflicts that fills made, in order: time, row, thread, and the event (``histories.hang``).
+        self._made: list[tuple[int, int, int, int]] = []
         gaps = sorted((g.end_ns, g.begin_ns) for g in trace.gaps)
         self._ends = [end for end, _ in gaps]
         begins = np.array([*(begin for _, begin in gaps), LATE], np.int64)
@@ -92,7 +92,7 @@ class Timelines:
             end = max((span.end_ns, span.end_row), (min(wait_ns, span.high_ns), LATE))
             first = bisect.bisect_right(made, (span.begin_ns, span.begin_row, LATE))
             more = made[first : bisect.bisect_right(made, (*end, LATE))]
-            others = np.append(others, np.array([u for _, _, u in more], np.int64))
+            others = np.append(others, np.array([u for _, _, u, _ in more], np.int64))
         if len(others):
             others = np.unique(others)
         found = stretches(self._history, self._hung, tids, others, span, times)
@@ -152,12 +152,12 @@ class Timelines:
         for k, column in enumerate(columns):
             self._hung[first:end, k] = column
         self._fills = end
-        for time, row, thread, there in hang(self._history, self._hung, self._conflicts, first, end).tolist():
-            event = time, row, thread
-            at = bisect.bisect_left(self._made, event)
-            known_one = self._made[at : at + 1] == [event]
+        for time, row, thread, event, there in hang(self._history, self._hung, self._conflicts, first, end).tolist():
+            conflict = time, row, thread, event
+            at = bisect.bisect_left(self._made, conflict)
+            known_one = self._made[at : at + 1] == [conflict]
             if there and not known_one:
-                self._made.insert(at, event)
+                self._made.insert(at, conflict)
             elif known_one and not there:
                 del self._made[at]
 
