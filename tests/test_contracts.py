@@ -246,25 +246,6 @@ class TestTinyRecipes:
             a, b = (restore(process, network.eval(), x, known, 3, Noise(range(3)))[0] for x in (ids, other))
         torch.testing.assert_close(a, b)
 
-    def test_training_learns_and_the_folder_restores(self, name: str, tmp_path: Path) -> None:
-        training = Training(recipe(name), VOCABULARY, total=3, device="cpu")
-        stream = Stream(np.tile(np.arange(FIRST, FIRST + 7), 40), np.ones(280, np.int64))
-        steps = list(training.steps([stream], [stream], every=2))
-        assert steps[1].validation is not None
-        assert steps[1].validation_loss is not None
-        made = Restorer(replace(training.recipe, steps=3), VOCABULARY, training.averaged())
-        made.save(tmp_path / "m")
-        loaded = Restorer.load(tmp_path / "m")
-        for key, weights in made.network.state_dict().items():
-            torch.testing.assert_close(loaded.network.state_dict()[key], weights, rtol=1e-3, atol=1e-3)
-        ids, known = np.stack([stream.ids[i : i + 40] for i in range(4)]), np.arange(40)[None].repeat(4, 0) // 5 != 4
-        first, second = loaded.restore(ids, known, 1), loaded.restore(ids, known, 1)
-        assert (first.ids == second.ids).all()
-        assert (first.ids[known] == ids[known]).all()
-        assert first.ids.min() >= FIRST
-        alone = loaded.restore(ids[:1], known[:1], 1)
-        assert (alone.ids == first.ids[:1]).all(), "a fill must not depend on what else is filled"
-
     def test_another_vocabulary_is_refused(self, name: str, tmp_path: Path) -> None:
         training = Training(recipe(name), VOCABULARY, total=3, device="cpu")
         Restorer(training.recipe, VOCABULARY, training.averaged()).save(tmp_path / "m")
@@ -274,6 +255,27 @@ class TestTinyRecipes:
         training.save(tmp_path)
         with pytest.raises(ModelError, match="has another vocabulary"):
             Training.resume(tmp_path, numbered(5, range(5, 0, -1)), device="cpu")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * ("-published" in n)) for n in TINY])
+def test_training_learns_and_the_folder_restores(name: str, tmp_path: Path) -> None:
+    training = Training(recipe(name), VOCABULARY, total=3, device="cpu")
+    stream = Stream(np.tile(np.arange(FIRST, FIRST + 7), 40), np.ones(280, np.int64))
+    steps = list(training.steps([stream], [stream], every=2))
+    assert steps[1].validation is not None
+    assert steps[1].validation_loss is not None
+    made = Restorer(replace(training.recipe, steps=3), VOCABULARY, training.averaged())
+    made.save(tmp_path / "m")
+    loaded = Restorer.load(tmp_path / "m")
+    for key, weights in made.network.state_dict().items():
+        torch.testing.assert_close(loaded.network.state_dict()[key], weights, rtol=1e-3, atol=1e-3)
+    ids, known = np.stack([stream.ids[i : i + 40] for i in range(4)]), np.arange(40)[None].repeat(4, 0) // 5 != 4
+    first, second = loaded.restore(ids, known, 1), loaded.restore(ids, known, 1)
+    assert (first.ids == second.ids).all()
+    assert (first.ids[known] == ids[known]).all()
+    assert first.ids.min() >= FIRST
+    alone = loaded.restore(ids[:1], known[:1], 1)
+    assert (alone.ids == first.ids[:1]).all(), "a fill must not depend on what else is filled"
 
 
 def test_the_clock_of_masked_models_tells_the_hidden_share_of_the_gap() -> None:
