@@ -194,9 +194,7 @@ def test_a_trace_that_lost_nothing_has_no_gap_and_no_doubt(name: str) -> None:
     assert not trace.warnings
 
 
-@pytest.mark.parametrize(
-    "name", [n if n in BRIEF else pytest.param(n, marks=pytest.mark.long) for n in RECORDED]
-)
+@pytest.mark.parametrize("name", [n if n in BRIEF else pytest.param(n, marks=pytest.mark.long) for n in RECORDED])
 def test_the_trace_processor_agrees(name: str, tmp_path: Path) -> None:
     path = tmp_path / "trace"
     path.write_bytes(data_of(name))
