@@ -60,7 +60,7 @@ def same(ours: Trace, theirs: Trace) -> None:
 # traces of CTF 1.8, said in CTF 2
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(n, marks=pytest.mark.long) for n in range(25, 60))])
 def test_random_types_said_in_ctf_2(tmp_path: Path, seed: int) -> None:
     trace, events, contexts = made(seed)
     packets = [trace.packet(events[:1], contexts=contexts[:1]), trace.packet(events[1:], contexts=contexts[1:])]

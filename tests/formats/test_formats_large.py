@@ -76,7 +76,7 @@ def compare(format: str, whole: bytes, path: Path) -> None:
         assert outcome(path, 1, format) == small
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(chunk=damaged())
 def test_damaged_lines_read_the_same(chunk: tuple[str, bytes], tmp_path_factory: pytest.TempPathFactory) -> None:
     compare(*chunk, tmp_path_factory.getbasetemp() / "damaged")
