@@ -34,7 +34,7 @@ RULES = rules(VOCABULARY)
 A, A_, SWITCHES, IRQ, IRQ_, WAKES = range(3, 9)
 EVENTS = [A, A_, SWITCHES, IRQ, IRQ_, WAKES]
 #: Impossible transitions that a recording of the corpus may have more than it has itself.
-MOST = 20
+MOST = 40
 NESTING = np.array([0, 0, 0, 0, 0, 0, 1, -1, 0])
 
 
