@@ -10,6 +10,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def rooms() -> dict[str, str]:
     return found
 
 
+@cache
 def uses() -> dict[str, set[str]]:
     """For each room the rooms that its files import."""
     names = {n.rstrip("/").removesuffix(".py"): n for n in rooms()}
