@@ -245,6 +245,10 @@ def search(
         digests[0] += _mixed(t, states[0, t])
     current[0], stacks[0] = cpu.begin, cpu.begun
     scores = np.zeros(width)
+    for_long = cpu.waiting.copy()  # who waits from a position on to the gap's end
+    for i in range(N - 1, -1, -1):
+        for t in range(T):
+            for_long[i, t] &= for_long[i + 1, t]
     needs_T, next_ones, sleeping = np.empty(T, np.int64), np.empty(T + 3, np.int64), np.zeros(T, np.bool_)
     from_NW, ids_NW = np.empty((N, width), np.int16), np.empty((N, width), np.int32)
     threads_NW, p_NW = np.empty((N, width), np.int32), np.empty((N, width), np.float32)
@@ -266,7 +270,7 @@ def search(
                 asleep = cpu.wakeup != NOBODY and not awake[beam, t]
                 sleeping[t] = asleep and cpu.waiting[i + 1, t] and not wakes[beam]
                 # those that must still run here and can't before they are woken
-                dreaming += asleep and cpu.waiting[N, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
+                dreaming += asleep and for_long[i + 1, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
             now, stack = current[beam], stacks[beam]
             lacks = cpu.pinned[i] or (cpu.wakeup != NOBODY and wakes[beam] < dreaming)
             for t in range(T):
@@ -318,8 +322,8 @@ def search(
                         woken = switches and cpu.wakeup != NOBODY and not awake[beam, f]
                         uses = woken and cpu.waiting[i + 1, f]
                         free = wakes[beam] + (event == cpu.wakeup and not cpu.pinned[i]) - uses
-                        dreams = int(woken and cpu.waiting[N, f] and (needs_T[f] > 0 or f == cpu.end))
-                        dreams += now == NOBODY and cpu.waiting[N, t] and (needs_T[t] > 0 or t == cpu.end)
+                        dreams = int(woken and for_long[i + 1, f] and (needs_T[f] > 0 or f == cpu.end))
+                        dreams += now == NOBODY and for_long[i + 1, t] and (needs_T[t] > 0 or t == cpu.end)
                         lacking = max(0, dreaming - dreams - free) if cpu.wakeup != NOBODY else 0
                         more_late = late - _late(needs_T[t], threads.last[t], i + 1, True)
                         more_late += _late(needs, threads.last[t], i + 1, f != t)

@@ -120,8 +120,9 @@ class Scheduled:
         pins, nominal = pinned(self.owed.get(gap.number, []), nominal)
         wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
         threads, unmet = drop_impossible(wanted, len(nominal))
-        table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
+        table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32, order="C")
         log_t = self._weighed(gap, table, threads, nominal) + self.habits.of(threads.tids, beliefs)
+        log_t = np.ascontiguousarray(log_t)
         candidates = Candidates(
             np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
         )

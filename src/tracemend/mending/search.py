@@ -46,6 +46,7 @@ def decode(
     from tracemend.mending import beam
 
     events_NM, p_NM = np.ascontiguousarray(events_NM, np.int64), np.ascontiguousarray(p_NM, np.float32)
+    threads_NT = np.ascontiguousarray(threads_NT, np.float32)  # of another layout it would be compiled for once more
     if events_NM.max(initial=0) >= len(rules.phase):
         raise IndexError(f"no event has the id {events_NM.max()}")
     # nothing can be likelier than the likeliest event and thread of each position, if together they satisfy everything
