@@ -278,11 +278,12 @@ class _Run:
         first = self.head.first + self.head.begin
         table = self.head.own.table
         shown = local((own[n] for n in sorted(numbers)), first, first + len(table))
+        here = [g.number for g in shown]  # if all were left open, the first table is another piece's
         inferred = next(self.spool.parts(), INFERRED.empty_table())
         return Mended(
             replace(facts, table=table, gaps=shown),
-            inferred,
-            tuple(f for f in fills if f.gap in numbers),
+            inferred.filter(pa.array(np.isin(inferred["gap"].to_numpy(), here))),
+            tuple(f for f in fills if f.gap in here),
             self._provenance(facts),
         )
 
