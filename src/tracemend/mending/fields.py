@@ -31,6 +31,8 @@ Bools = NDArray[np.bool_]
 MIGRATION, FORK, ENDED = "sched_migrate_task", "sched_process_fork", "sched_process_exit"
 IRQS = ("irq_handler_entry", "irq_handler_exit")
 KERNEL = frozenset((SWITCH, *WAKEUPS, *SOFTIRQS, *IRQS, MIGRATION, FORK, EXECUTED, ENDED))
+#: How often the thread that the search lets follow is the right one, if the switch is.
+DECIDED = 0.5
 #: The fields of events that say whose they are.
 OWN = {
     SWITCH: (("prev_pid",), ("prev_comm",)),
@@ -100,7 +102,7 @@ class _Kernel:
             self._usual("prev_state", SWITCH, self.on.threads, self.stays)
             events = self.on.inferred(SWITCH)
             following, sure = self.decided[events], np.ones(len(events))
-            self.on.say("next_pid", events, following, sure)
+            self.on.say("next_pid", events, following, np.full(len(events), DECIDED))
             self._say_name("next_comm", events, following, sure)
         if self.on.there & {*WAKEUPS, MIGRATION, FORK}:
             self._wakeups()

@@ -136,8 +136,8 @@ class Scheduled:
             raise ValueError("no fill satisfies the constraints")
         unmet += int(((threads.end != FREE) & (allowed.end == FREE)).sum())
         sure = confidence(best, self.rules, len(threads.tids))
-        told = (best.ids == self.switch) | (self.nesting[best.ids] != 0)
-        sure[told] = np.maximum(best.p, best.sure)[told]
+        ends = self.nesting[best.ids] < 0  # of an interrupt, which nothing else can come before
+        sure[ends] = np.maximum(best.p, best.sure)[ends]
         runs = threads.tids[following]
         following = np.where(best.ids == self.switch, runs, UNKNOWN)
         who = np.append(threads.tids[best.threads], runs[-1])
