@@ -31,8 +31,8 @@ Bools = NDArray[np.bool_]
 MIGRATION, FORK, ENDED = "sched_migrate_task", "sched_process_fork", "sched_process_exit"
 IRQS = ("irq_handler_entry", "irq_handler_exit")
 KERNEL = frozenset((SWITCH, *WAKEUPS, *SOFTIRQS, *IRQS, MIGRATION, FORK, EXECUTED, ENDED))
-#: How often the thread that the search lets follow is the right one, if the switch is.
-DECIDED = 0.5
+#: How often the thread that the search lets follow is the right one, if the switch is (recordings of run 2).
+DECIDED = 0.64
 #: The fields of events that say whose they are.
 OWN = {
     SWITCH: (("prev_pid",), ("prev_comm",)),
