@@ -88,8 +88,9 @@ class Scheduled:
             if not {kind, -kind} <= set(self.nesting.tolist()):  # the one is recorded without the other
                 self.nesting[np.abs(self.nesting) == kind] = 0
         self.trace = trace
-        #: By gap, when threads must have been woken there.
-        self.owed = owed(self.running, [(g.number, g.begin_ns, g.end_ns) for g in trace.gaps])
+        #: By gap, when threads must have been woken there; nobody knows where no wakeups were recorded.
+        gaps = [(g.number, g.begin_ns, g.end_ns) for g in trace.gaps] if self.wakeup >= 0 else []
+        self.owed = owed(self.running, gaps)
         self.behind_E, self.ahead_E = self._interrupts(ids)
 
     def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
