@@ -6,6 +6,7 @@ Axis legend: E events of the trace, N positions of a gap.
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +32,8 @@ LONGEST_FILL = 2_000_000
 #: A longer gap is filled only if it isn't so many times as long as all that survived: there is nothing to copy such a
 #: fill from, and a count that is no true one could ask for hours of work.
 SHORT_FILL, TIMES_AS_LONG = 10_000, 10
+#: Ways that the search follows at once; what was drawn is to be kept to, so there it takes few.
+WAYS, DRAWN_WAYS = 8, 2
 #: Events of a stream on each side of a gap whose rate tells how many it lost.
 NEAR = 500
 
@@ -54,6 +57,15 @@ class Filling:
         switched = bool(trace.gaps) and any(kernel_name(n) == SWITCH for n in trace.names[1])
         #: What the scheduler's switches ask of fills, where they were recorded.
         self.scheduled = Scheduled(trace, ids, vocabulary, self.rules, self.usual) if switched else None
+        self.ways = WAYS
+
+    def another(self) -> Filling:
+        """The same trace with nothing filled, for a history that is drawn beside this one."""
+        other = copy(self)
+        other.timelines, other.weighing = self.timelines.unfilled(), Weighing(self.trace, self.rules)
+        other.scheduled = self.scheduled.unfilled(DRAWN_WAYS) if self.scheduled else None
+        other.ways = DRAWN_WAYS
+        return other
 
     def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
@@ -75,7 +87,7 @@ class Filling:
             threads, unmet = drop_impossible(wanted, count)
             threads, columns = _that_matter(threads, columns)
             table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-            decoded = decode(events, p, table, threads, self.rules, usual=self.usual)
+            decoded = decode(events, p, table, threads, self.rules, usual=self.usual, width=self.ways)
         steps = self.times.expected(gap, decoded.ids, beliefs)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]

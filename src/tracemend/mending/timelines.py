@@ -6,6 +6,7 @@ Axis legend: N positions of a gap, C conflicts, G gaps.
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,14 @@ class Timelines:
         begins = np.array([*(begin for _, begin in gaps), LATE], np.int64)
         #: For each gap in order of their ends, when the first of it and those behind it begins.
         self._begins: list[int] = np.minimum.accumulate(begins[::-1])[::-1].tolist()
+
+    def unfilled(self) -> Timelines:
+        """The same threads, for another history. Nothing may have been filled yet."""
+        other = copy(self)
+        other._history = self._history._replace(latest=self._history.latest.copy())
+        other._conflicts = self._conflicts._replace(following=self._conflicts.following.copy())
+        other._hung, other._made = self._hung.copy(), []
+        return other
 
     def threads_of(self, gap: Gap, tids: Ints, times: Ints) -> tuple[Threads, Ints]:
         """How each thread may take part, and for each entry the index of its thread in ``tids`` (-1: not among them).
