@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tracemend.menders.base import Mender
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
+from tracemend.mending.durations import Durations
 from tracemend.mending.scheduled import Scheduled
 from tracemend.mending.search import Decoded, decode
 from tracemend.mending.surroundings import Surroundings
@@ -48,7 +49,8 @@ class Filling:
         self.timelines = Timelines(trace, ids, self.rules)
         self.weighing = Weighing(trace, self.rules)
         self.around = Surroundings(trace, ids)
-        self.times = Times(self.around, len(vocabulary))
+        self.durations = Durations(self.timelines.spans, vocabulary)
+        self.times = Times(self.around, len(vocabulary), self.durations)
         phases = vocabulary.phase[ids]
         entering = np.bincount(ids[phases == ENTER], minlength=len(vocabulary))
         seen = entering if entering.any() else np.bincount(ids, minlength=len(vocabulary))
@@ -87,8 +89,12 @@ class Filling:
             threads, unmet = drop_impossible(wanted, count)
             threads, columns = _that_matter(threads, columns)
             table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-            decoded = decode(events, p, table, threads, self.rules, usual=self.usual, width=self.ways)
+            silence = self.durations.by_state(self.timelines.silence(gap))
+            decoded = decode(
+                events, p, table, threads, self.rules, usual=self.usual, width=self.ways, silence=silence
+            )
         steps = self.times.expected(gap, decoded.ids, beliefs)
+        steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), threads, self.rules)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
@@ -100,6 +106,7 @@ class Filling:
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
+        steps = self.times.stretched(gap, steps, (way.decoded.ids, way.decoded.threads), way.threads, self.rules)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
         confidence = self.confidence(way.decoded.confidence, len(nominal))
