@@ -47,7 +47,12 @@ class Spans(NamedTuple):
 
 def step_of(duration_ns: Floats | Ints) -> Ints:
     """Durations in ns as whole numbers from 0, on a logarithmic scale."""
-    return np.minimum(STEPS * np.log2(np.maximum(duration_ns, 1)), LONGEST - 1).astype(np.int64)
+    return np.asarray(np.minimum(STEPS * np.log2(np.maximum(duration_ns, 1)), LONGEST - 1), np.int64)
+
+
+def reached(step: int) -> int:
+    """The time in ns at which a step of the scale begins."""
+    return round(2 ** (step / STEPS))
 
 
 def counted(spans: Spans, size: int) -> Floats:

@@ -17,7 +17,7 @@ from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
 from tracemend.mending.durations import Durations
 from tracemend.mending.scheduled import Scheduled
-from tracemend.mending.search import Decoded, decode
+from tracemend.mending.search import Decoded, Manner, decode
 from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
 from tracemend.mending.times import Times, placed, spread
@@ -90,9 +90,7 @@ class Filling:
             threads, columns = _that_matter(threads, columns)
             table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
             silence = self.durations.by_state(self.timelines.silence(gap))
-            decoded = decode(
-                events, p, table, threads, self.rules, usual=self.usual, width=self.ways, silence=silence
-            )
+            decoded = decode(events, p, table, threads, self.rules, Manner(self.usual, self.ways, silence))
         steps = self.times.expected(gap, decoded.ids, beliefs)
         steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), threads, self.rules)
         times = placed(gap, steps, decoded.threads, threads, nominal)

@@ -147,7 +147,8 @@ class Timelines:
         events = self._history.events
         states, behind = events[:, STATE], np.roll(events[:, REQUIRED], -1)
         goes_on = (states == behind) & (states >= CLOSED)
-        goes_on[self._history.starts[1:] - 1] = False
+        ends = self._history.starts[1:]
+        goes_on[ends[ends > 0] - 1] = False
         return Spans(events[:, TIME], states, lasting(events[:, TIME], events[:, CPU], goes_on, self.trace.gaps))
 
     @cached_property

@@ -46,7 +46,7 @@ class Times:
             return steps
         silent = self.durations.through(fill[0], fill[1], threads, rules, more)
         share = np.exp(silent - silent.max())
-        return steps + more * share / share.sum()
+        return np.asarray(steps + more * share / share.sum())
 
 
 def _usual(around: Surroundings, size: int) -> Floats:
