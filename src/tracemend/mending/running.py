@@ -9,6 +9,7 @@ Axis legend: E events of the trace, R runs, N positions of a gap, T threads of a
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,12 @@ class Running:
         self.changes = self._seen(switches, prev, following, said["prev_state"])
         firsts = np.unique(self.changes[0], return_index=True)
         self._firsts = dict(zip(*(f.tolist() for f in firsts), strict=True))
+
+    def unfilled(self) -> Running:
+        """What survived, for another history."""
+        other = copy(self)
+        other._by_thread = {}
+        return other
 
     def _seen(
         self, switches: Ints, prev: Ints, following: Ints, states: pa.StringArray
