@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 import tracemend
 from tracemend.judging.transitions import counted
-from tracemend.judging.views import of_trace, of_truth, recorded
+from tracemend.judging.views import of_trace, of_truth
 from tracemend.mending.beam import Candidates
 from tracemend.mending.constraints import CLOSED, FREE, Threads, rules
 from tracemend.mending.grammar import NOBODY, Cpu, search
 from tracemend.mending.nesting import nest, nested
 from tracemend.mending.room import need
 from tracemend.mending.running import IDLE, READY, RUNS, WAITING, Running
+from tracemend.reckoning.events import recorded
 from tracemend.recording import pairs
 from tracemend.trace.events import INSTANT, Trace
 from tracemend.trace.fields import SWITCH
