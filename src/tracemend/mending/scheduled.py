@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tracemend.mending.beliefs import Beliefs
 from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
 from tracemend.mending.habits import Habits
+from tracemend.mending.later import waits
 from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
@@ -91,6 +92,7 @@ class Scheduled:
         #: By gap, when threads must have been woken there; nobody knows where no wakeups were recorded.
         gaps = [(g.number, g.begin_ns, g.end_ns) for g in trace.gaps] if self.wakeup >= 0 else []
         self.owed = owed(self.running, gaps)
+        self.waits = waits(trace.gaps)
         self.behind_E, self.ahead_E = self._interrupts(ids)
 
     def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
@@ -119,7 +121,7 @@ class Scheduled:
 
         beliefs = self._with_edges(gap, beliefs)
         pins, nominal = pinned(self.owed.get(gap.number, []), nominal)
-        wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
+        wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal, self.waits[gap.number])
         threads, unmet = drop_impossible(wanted, len(nominal))
         table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32, order="C")
         log_t = self._weighed(gap, table, threads, nominal) + self.habits.of(threads.tids, beliefs)
