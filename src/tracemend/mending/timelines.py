@@ -67,9 +67,7 @@ class Timelines:
         #: For each gap in order of their ends, when the first of it and those behind it begins.
         self._begins: list[int] = np.minimum.accumulate(begins[::-1])[::-1].tolist()
 
-    def threads_of(
-        self, gap: Gap, tids: Ints, times: Ints, wait_ns: int | None = None
-    ) -> tuple[Threads, Ints]:
+    def threads_of(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int | None = None) -> tuple[Threads, Ints]:
         """How each thread may take part, and for each entry the index of its thread in ``tids`` (-1: not among them).
 
         First the given ones (index 0 unknown), then what else of them or of any other thread has a call to settle: a
