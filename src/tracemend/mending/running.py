@@ -159,6 +159,17 @@ class Running:
                     able[max(0, first - 1) : last, t] = False
         return able
 
+    def switched(self, gap: Gap, edges: Edges) -> list[tuple[int, int]]:
+        """Between which times (ns) somebody must have been switched here: whoever runs at an edge of the gap, and at
+        some moment within it on another cpu."""
+        found = []
+        for tid, first in ((edges.before, True), (edges.behind, False)):
+            known = tid > IDLE and not self.foreign(np.array([tid]))[0]
+            runs = [r for r in self._of(tid, gap) if r[2] != gap.cpu] if known else []
+            if runs:
+                found.append((gap.begin_ns, runs[0][0]) if first else (runs[-1][1], gap.end_ns))
+        return found
+
     def _of(self, tid: int, gap: Gap) -> list[tuple[int, int, int]]:
         """The runs of a thread that touch a gap: begin, end, cpu."""
         runs = self._by_thread.get(tid)

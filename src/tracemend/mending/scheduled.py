@@ -77,6 +77,8 @@ class Scheduled:
         self.running = Running(trace)
         self.habits = Habits(trace, ids, len(vocabulary))
         self.switch, self.wakeup = OTHER, -1
+        #: Whether calls of idle threads survived: then it isn't idle that this trace calls so.
+        self.idle_calls = bool((trace.phase[trace.tid == IDLE] != INSTANT).any())
         self.nesting = np.zeros(len(vocabulary), np.int64)
         for name in trace.names[1]:
             event = vocabulary.id(name, INSTANT)
@@ -122,7 +124,7 @@ class Scheduled:
 
         edges = self.running.edges(gap)
         beliefs = _with_edges(edges, beliefs)
-        pins, nominal = pinned(self.owed.get(gap.number, []), nominal)
+        pins, nominal = pinned(self.owed.get(gap.number, []), self.running.switched(gap, edges), nominal)
         wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal, self.waits[gap.number])
         threads, unmet = drop_impossible(wanted, len(nominal))
         table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32, order="C")
@@ -135,7 +137,7 @@ class Scheduled:
         waiting = (known == WAITING) & ~self.running.foreign(threads.tids) & (self.wakeup >= 0)
         waits = _waits(np.where(waiting, np.searchsorted(nominal, since, "right"), -1), self.wakeup, pins)
         cpu = self._cpu(gap, edges, threads, nominal, waits)
-        threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:])
+        threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:] & ((threads.tids != IDLE) | self.idle_calls))
         for allowed, asked, width in _less_and_less(threads, cpu):
             found, best, following = search(candidates, allowed, asked, self.rules, self.usual, width)
             if found:
