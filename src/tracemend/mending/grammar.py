@@ -18,8 +18,20 @@ from tracemend.mending.beam import FLOOR, LITTLE, Candidates, Chosen, Options, _
 from tracemend.mending.constraints import ENDED, FREE, Rules, Threads
 from tracemend.mending.nesting import BASE, distance, nest
 from tracemend.mending.room import need
-from tracemend.mending.waking import AWAKE, Waits
-from tracemend.mending.waking import follow, free_ones, mixed, nobody, sleepers, to_the_end, unwoken, uses, waker, wakes
+from tracemend.mending.waking import (
+    AWAKE,
+    Waits,
+    follow,
+    free_ones,
+    mixed,
+    nobody,
+    sleepers,
+    to_the_end,
+    unwoken,
+    uses,
+    waker,
+    wakes,
+)
 from tracemend.trace.events import ENTER, EXIT
 
 Ints = NDArray[np.int64]

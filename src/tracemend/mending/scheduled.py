@@ -135,7 +135,7 @@ class Scheduled:
             np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
         )
         waiting = (known == WAITING) & ~self.running.foreign(threads.tids) & (self.wakeup >= 0)
-        waits = _waits(np.where(waiting, np.searchsorted(nominal, since, "right"), -1), self.wakeup, pins)
+        waits = since_when(np.where(waiting, np.searchsorted(nominal, since, "right"), -1), self.wakeup, pins)
         cpu = self._cpu(gap, edges, threads, nominal, waits)
         threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:] & ((threads.tids != IDLE) | self.idle_calls))
         for allowed, asked, width in _less_and_less(threads, cpu):
@@ -212,8 +212,9 @@ def _weighed(threads_NT: Floats, known_NT: Ints) -> NDArray[np.float64]:
     return believed
 
 
-def _waits(since: Ints, wakeup: int, pins: NDArray[np.bool_]) -> Waits:
-    """Who waits. since (N, T): the first position whose event can wake whoever waits at a position, -1 if it doesn't."""
+def since_when(since: Ints, wakeup: int, pins: NDArray[np.bool_]) -> Waits:
+    """Who waits, and since when. since (N, T): the first position whose event can wake whoever waits at another one, -1
+    if it doesn't wait there."""
     from tracemend.mending.waking import Waits
 
     begins = np.unique(since[since >= 0])

@@ -1,5 +1,4 @@
-"""Who must be woken before a switch may go to it, and by which wakeup of a fill: the part of ``grammar`` (compiled) that
-keeps the books of it.
+"""Who must be woken before a switch goes to it, and by which wakeup of a fill: what ``grammar`` keeps of it, compiled.
 
 Whoever is known to wait was seen to begin it, on this cpu or on another one. So a wakeup counts for it only from there
 on; and a fill that has woken it must do so once more if it was seen to begin to wait again.
