@@ -97,7 +97,8 @@ def test_cpu_time_is_what_is_counted_event_by_event() -> None:
     trace = kernel_trace()
     rows, found = values(trace, SWITCH, ("next_pid",))
     following = dict(zip(rows.tolist(), numbers(found["next_pid"]).tolist(), strict=True))
-    assert following and recorded(trace) is None
+    assert following
+    assert recorded(trace) is None
     running: dict[int, tuple[int, int]] = {}
     by_thread: Counter[int] = Counter()
     by_cpu: Counter[int] = Counter()
