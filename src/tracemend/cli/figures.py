@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,23 +21,12 @@ from tracemend.cli.arguments import (
     read_trace,
 )
 from tracemend.cli.inputs import on_disk
-from tracemend.cli.terminal import cpu_name, duration, print_json, print_table, progress, say
+from tracemend.cli.terminal import print_json, print_table, progress, say
 from tracemend.errors import OutputError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
     from tracemend.reckoning.figures import Figures
-
-#: Which figures are shown, if nobody says so, in this order; others where there are none of these.
-SHOWN = {
-    "call": ("calls", "time_ns", "errors"),
-    "thread": ("cpu_ns", "calls", "time_ns"),
-    "cpu": ("cpu_ns", "events", "calls"),
-    "time": ("events", "calls", "cpu_ns"),
-}
-TITLES = {"calls": "Calls", "time_ns": "Time in calls", "cpu_ns": "Cpu time", "errors": "Errors", "events": "Events"}
-#: Characters of a name that are shown.
-LONGEST = 24
 
 
 def figures(
@@ -133,66 +122,17 @@ def _span(text: str) -> tuple[int, int]:
 
 
 def _print(made: Figures, trace: Path, top: int) -> None:
+    from tracemend.reckoning.reading import explained, shown, table
+
     about = made.about
     kept, lost = about["events"], about["lost_events"]
-    share = f"; {lost:,} were lost, {100 * lost / max(1, kept + lost):.1f} % of all" if about["lost"] else ""
-    say(f"{trace}: {plural(kept, 'event')} survived{share}.")
-    told = {row["figure"]: row for row in made.total.to_pylist()}
-    there = [name for name, row in told.items() if row["high"] != 0]
-    for name in [n for n in SHOWN[made.by] if n in there] or there[-1:]:
-        _print_figure(made, name, told[name], top)
+    share = f" ({100 * lost / (kept + lost):.1f} % of all events)" if lost else ""
+    say(f"{trace}: {plural(kept, 'event')} survived.")
+    say(f"{about['verdict'].capitalize()}: {about['reason']}{share}.")
+    for name in shown(made):
+        found = table(made, name, top)
+        say("")
+        print_table(found.columns, found.rows, title=found.title)
     say("")
-    if about["lost"]:
-        say(
-            f"About: what there probably was, by {plural(about['draws'], 'draw')} of what was lost. Nine of ten times it lies "
-            "within the range."
-        )
-    elif not made.notes:
-        say("Nothing was lost: these figures are exact.")
-    for note in made.notes:
-        say(note)
-
-
-def _print_figure(made: Figures, name: str, total: dict[str, Any], top: int) -> None:
-    """The largest of one figure, and all together."""
-    rows = made.of(name)
-    shown = rows if made.by == "time" else rows.slice(0, top)
-    first = {"call": ["call"], "thread": ["command", "tid"], "cpu": ["cpu"], "time": ["from"]}[made.by]
-    lines = [_key(made, row) + _cells(name, row) for row in shown.to_pylist()]
-    more = rows.num_rows - shown.num_rows
-    rest = [""] * (len(first) - 1)
-    if more:
-        lines.append([f"{more:,} more", *rest, "", "", "", ""])
-    lines.append(["all", *rest, *_cells(name, total)])
-    say("")
-    print_table([*first, "observed", "about", "range", "lost"], lines, title=TITLES[name])
-
-
-def _key(made: Figures, row: dict[str, Any]) -> list[str]:
-    if made.by == "thread":
-        return [_short(row["key"]) or "-", str(row["tid"]) if row["tid"] >= 0 else "unknown"]
-    if made.by == "cpu":
-        return [cpu_name(row["cpu"])]
-    if made.by == "time":
-        return [str(row["begin_ns"]) if made.index else f"{row['begin_ns'] / 1e9:.9g} s"]
-    return [_short(row["key"])]
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-
-
-def _cells(name: str, row: dict[str, Any]) -> list[str]:
-    """What was observed, about how much there was, between what, and the share that was lost."""
-
-    def told(n: int) -> str:
-        return duration(n) if name.endswith("_ns") else f"{n:,}"
-
-    observed, about, low = (told(row[k]) for k in ("observed", "estimate", "low"))
-    if row["exact"]:
-        return [observed, observed, "exact", ""]
-    if row["high"] is None:
-        return [observed, f"{about} or more", f"from {low}", ""]
-    high = told(row["high"])
-    lost = f"{100 * row['lost']:.1f} %" if row["lost"] >= 0.0005 else "-"
-    return [observed, about, low if low == high else f"{low} to {high}", lost]
+    for sentence in explained(made):
+        say(sentence)

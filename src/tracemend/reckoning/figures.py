@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tracemend.errors import extra
+from tracemend.losses.verdict import UNKNOWN
 from tracemend.reckoning.tally import CALLS, CPU, ERRORS, EVENTS, TIME
 from tracemend.trace.evidence import plural
 
@@ -23,8 +24,8 @@ FIGURES = {"calls": CALLS, "time_ns": TIME, "cpu_ns": CPU, "errors": ERRORS, "ev
 #: ``begin_ns`` and ``end_ns`` (the last ns) are there where figures are by thread, cpu and time.
 #: ``observed``: what survived; of all but ``time_ns`` no less happened. ``estimate``: what probably happened.
 #: ``low``, ``high``: in nine of ten cases it was no less and no more. ``high`` is null where it touches a gap of which
-#: nobody knows how much it lost: then the estimate leaves that out, and more may have happened. ``lost``: the share of
-#: the figure that was lost, by the estimate. ``exact``: no gap touches it.
+#: nobody knows how much it lost: then the estimate leaves that out, and more may have happened (in calls also less).
+#: ``lost``: the share of the figure that was lost, by the estimate. ``exact``: no loss that is known touches it.
 SCHEMA = pa.schema(
     [
         pa.field("by", pa.string(), nullable=False),
@@ -59,8 +60,8 @@ class Figures:
 
     @property
     def exact(self) -> bool:
-        """Whether nothing that was lost touches any of them."""
-        return not self.about["lost"]
+        """Whether nothing that was lost touches any of them, for certain."""
+        return not self.about["lost"] and self.about["verdict"] != UNKNOWN
 
     @property
     def names(self) -> list[str]:
@@ -95,7 +96,8 @@ class Figures:
 
     def __repr__(self) -> str:
         keys = len({tuple(k.values()) for k in self.table.select(["key", "tid"]).to_pylist()})
-        sure = "exact" if self.exact else f"from {plural(self.about['draws'], 'draw')}"
+        drawn = f"from {plural(self.about['draws'], 'draw')}" if self.about["lost"] else "as recorded"
+        sure = "exact" if self.exact else drawn
         return f"<Figures by {self.by}: {', '.join(self.names) or 'none'} of {keys:,}, {sure}>"
 
 

@@ -17,8 +17,8 @@ Floats = NDArray[np.float64]
 
 #: The share of intervals that are to hold what really happened.
 NOMINAL = 0.9
-#: Draws that are made if nobody says how many.
-DRAWS = 16
+#: Draws that are made if nobody says how many; and where a trace is mended and figures only come along.
+DRAWS, FEW = 16, 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Reckoning:
             "events": self.result.outline.kept,
             "lost_events": trace.lost,
             "lost": self.lost,
+            **{k: v for k, v in self.result.verdict.as_dict().items() if k != "advice"},
             "draws": self.counted.count.draws if self.result.filled else 0,
             "seed": self.result.provenance.get("seed"),
             **({} if span is None else {"span_ns": list(span)}),
@@ -80,21 +81,20 @@ class Reckoning:
 
     def _notes(self) -> Iterator[str]:
         trace, fills = self.result.trace, self.result.fills
-        for loss in trace.unplaced:
-            yield f"Lost without a place, so no figure is exact and none has an upper end: {loss.said}."
+        if trace.unplaced:
+            yield "Nobody knows where all of that was lost: no figure is exact, and none has an upper end."
         if trace.overwritten:
-            yield f"What was lost before the first event is left out: {plural(trace.overwritten, 'event')}."
+            yield "The figures are of the time from the first event on that is left."
         left = [f for f in fills if f.status != "filled"]
         if left:
             why = "; ".join(list(dict.fromkeys(f.reason for f in left))[:2])
-            yield f"{len(left):,} of {plural(len(fills), 'gap')} stay open ({why}): what they lost is in no estimate."
+            yield f"{len(left):,} of {plural(len(fills), 'gap')} stay open ({why}): what they lost is in no figure."
         if any(f.estimated and f.status == "filled" for f in fills):
             yield "The tracer gave no count of some gaps: how much they lost is a guess, without an upper end."
         if any(f.by for f in fills):
             yield "Some gaps were filled in a hurry: what they lost is known without an upper end."
-        said = self.result.verdict
-        if not self.lost and said.word == UNKNOWN:
-            yield f"Whether anything was lost can't be told: {said.reason}. The figures are of what was recorded."
+        if self.result.verdict.word == UNKNOWN:
+            yield "The figures are of what was recorded; whether that is all nobody can tell."
 
     def _names(self, by: str) -> Iterator[str]:
         """The figures that there are."""
@@ -129,6 +129,8 @@ class Reckoning:
         where = column, keys.cpus, begin, end, counts[:, :, UNTIL].max(axis=0, initial=NEVER)
         touched, unsure = (g.figures(*where) | bool(trace.unplaced) for g in (gaps, gaps.of(gaps.open)))
         low, estimate, high = (np.where(touched, x, observed) for x in (low, estimate, high))
+        if name == "time_ns":  # an enter and an exit with an open gap between needn't be one call
+            low[unsure] = 0
         columns = {
             **keys.columns(self.counted.comms),
             "figure": pa.array([name] * len(keys), pa.string()),
