@@ -9,7 +9,7 @@ Axis legend: K figures, H draws, G gaps.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -55,8 +55,9 @@ class Judged:
     lost: Bools
 
     def of(self, which: Bools) -> Judged:
-        sides = (self.spread, self.low, self.high, self.lost)
-        return Judged(self.truth[which], {k: v[which] for k, v in self.ways.items()}, *(s[which] for s in sides))
+        low, high, lost = self.low[which], self.high[which], self.lost[which]
+        ways = {way: x[which] for way, x in self.ways.items()}
+        return Judged(self.truth[which], ways, self.spread[which], low, high, lost)
 
     def row(self) -> Row:
         """Sums from which tables are made: of the truth, of how far each way is from it and, over the figures of which
@@ -109,33 +110,44 @@ class Judging:
         draws = [find.filled(d) for d in drawn(mended, self.draws)]
         return find.in_truth(), find.filled(), find.filled(mended.inferred), draws
 
+    def lost_in_gaps(self, kind: str) -> tuple[Ints, Floats, Floats, Floats]:
+        """Which gap each figure is of (K,), and what that lost of it: as usual, in truth (each (K,)), by the draws
+        (H, K)."""
+        gap, known, (usual, _, truth, _, *draws) = self._in_gaps(kind)
+        return gap[known], usual[known], truth[known], np.array(draws)[:, known]
+
     def in_gaps(self, kind: str) -> tuple[Ints, Judged]:
         """Which gap each figure is of (K,), and the figures: what a gap lost of them."""
-        truth, survived, fill, draws = self.calls
-        naive, variance = scaled(self.pair, survived.by_cpu(kind))
-        sides = [c.in_gaps(kind) for c in (truth, fill, *draws)]
-        gap, _, values = side_by_side([naive, variance, *sides])
+        gap, known, (usual, variance, truth, fill, *drew) = self._in_gaps(kind)
         left = np.zeros(len(gap))
-        return gap, self._judged(kind, values[2], left, values[0], values[1], values[3], values[4:])
-
-    def _judged(
-        self, kind: str, truth: Floats, left: Floats, naive: Floats, variance: Floats, fill: Floats, draws: Floats
-    ) -> Judged:
-        ways = {LEFT: left, SCALED: naive, FILL: fill}
-        low = high = truth
-        lost = truth != left
-        if len(draws):
-            found = interval(draws, left, kind)
+        ways, low, high, lost = {LEFT: left, SCALED: usual, FILL: fill}, truth, truth, truth != left
+        if drew:
+            draws = np.array(drew)
+            found = interval(draws, left, kind, usual)
             low, ways[DRAWS], high = np.floor(found.low), np.round(found.estimate), np.ceil(found.high)
             lost = lost | (draws != left).any(axis=0)
-        return Judged(truth, ways, np.sqrt(variance), low, high, lost)
+        return gap, Judged(truth, ways, np.sqrt(variance), low, high, lost & known)
+
+    def _in_gaps(self, kind: str) -> tuple[Ints, Bools, Floats]:
+        """Which gap each figure is of, and whether it can be known to be there (K,); what the gap lost of it as usual,
+        the variance of that, in truth, by the fill, and by each draw (4 + H, K)."""
+        truth, survived, fill, draws = self.calls
+        sides = [c.in_gaps(kind) for c in (truth, fill, *draws)]
+        gap, key, values = side_by_side([*scaled(self.pair, survived.by_cpu(kind)), *sides])
+        return gap, self._known(kind, key), values
+
+    def _known(self, kind: str, key: Ints) -> Bools:
+        """Whether figures have a row: not those of a thread of which nothing survived, nor those of "unknown"."""
+        if not kind.startswith("thread "):
+            return np.ones(len(key), bool)
+        return np.isin(key, self.pair.lossy.tid)
 
     def whole(self) -> Iterator[tuple[str, Judged]]:
         """The figures of the whole trace that there are, as ``tracemend figures`` gives them."""
         pair, mended = self.pair, self.mended
-        truth = _reckoned(Mended(pair.complete, INFERRED.empty_table(), (), {}), 1)
-        fill = _reckoned(mended.without_draws(), 1)
-        draws = _reckoned(mended, self.draws) if self.draws else fill
+        truth = reckoned(Mended(pair.complete, INFERRED.empty_table(), (), {}), 1)
+        fill = reckoned(replace(mended, hypotheses=None), 1)
+        draws = reckoned(mended, self.draws) if self.draws else fill
         for kind in WHOLE:
             by, name = kind.split(" ")
             tables = [r.figures(by).of(name) for r in (truth, fill, draws)]
@@ -148,10 +160,10 @@ class Judging:
                 self._of_keys({k: row[FIGURES[name]] for k, row in tally.counts[by].items()})
                 for tally in draws.counted.fills[1:]
             ]
-            *_, values = side_by_side([*sides, more, variance, *tallies])
+            _, key, values = side_by_side([*sides, more, variance, *tallies])
             real, left, filled, centre, low, high, added, squared = values[:8]
             ways = {LEFT: left, SCALED: left + added, FILL: filled} | ({DRAWS: centre} if self.draws else {})
-            lost = (real != left) | (values[8:] != left).any(axis=0)
+            lost = ((real != left) | (values[8:] != left).any(axis=0)) & self._known(kind, key)
             yield kind, Judged(real, ways, np.sqrt(squared), low, high, lost)
 
     def _amounts(self, table: pa.Table, column: str) -> Amounts:
@@ -181,13 +193,14 @@ class Judging:
         return more, more._replace(amount=left.amount * times)
 
 
-def errors(row: Row, way: str) -> dict[str, float]:
-    """How far the figures of a whole trace are from the truth, over the truth, by kind. row: of ``Judging``."""
-    return {kind: sums["wrong"][way] / max(1, sums["truth"]) for kind, sums in row["whole"].items()}
+def errors(whole: Mapping[str, Row], way: str) -> dict[str, float]:
+    """How far the figures of a whole trace are from the truth, over the truth, by kind. whole: a row of each kind."""
+    return {kind: sums["wrong"][way] / max(1, sums["truth"]) for kind, sums in whole.items()}
 
 
-def _reckoned(mended: Mended, draws: int) -> Reckoning:
-    counted = Counted(Count(Asked(("call", "thread")), draws))
+def reckoned(mended: Mended, draws: int, by: tuple[str, ...] = ("call", "thread")) -> Reckoning:
+    """A mended trace counted, as ``tracemend figures`` does."""
+    counted = Counted(Count(Asked(by), draws))
     counted.take(counted.count(Piece.whole(mended.trace), mended))
     counted.close(mended.outline.end_ns)
     return Reckoning(counted, mended)
