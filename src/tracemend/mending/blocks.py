@@ -142,9 +142,13 @@ class _Blocks:
             known = columns != UNKNOWN_THREAD
             own[:, columns[known]] = proposal.threads_NT[:, known]
             own[:, UNKNOWN_THREAD] = np.add.accumulate(proposal.threads_NT[:, ~known], axis=1)[:, -1]
+        widest = max(p.events_NM.shape[1] for _, p, _ in parts)
+        room = [((0, 0), (0, widest - p.events_NM.shape[1])) for _, p, _ in parts]  # where nothing could be copied
         return Beliefs(
-            np.concatenate([p.events_NM for _, p, _ in parts]),
-            np.concatenate([p.p_NM for _, p, _ in parts]),
+            np.concatenate(
+                [np.pad(p.events_NM, r, constant_values=-1) for (_, p, _), r in zip(parts, room, strict=True)]
+            ),
+            np.concatenate([np.pad(p.p_NM, r) for (_, p, _), r in zip(parts, room, strict=True)]),
             threads,
             self.tids,
             one_after_the_other([p.steps for _, p, _ in parts]),

@@ -66,8 +66,8 @@ class Timelines:
         gaps = sorted((g.end_ns, g.begin_ns) for g in trace.gaps)
         self._ends = [end for end, _ in gaps]
         begins = np.array([*(begin for _, begin in gaps), LATE], np.int64)
-        #: For each gap in order of their ends, when the first of it and those behind it begins.
         self._last = int(trace.time_ns.max(initial=-LATE))
+        #: For each gap in order of their ends, when the first of it and those behind it begins.
         self._begins: list[int] = np.minimum.accumulate(begins[::-1])[::-1].tolist()
 
     def unfilled(self) -> Timelines:
@@ -78,16 +78,19 @@ class Timelines:
         other._hung, other._made = self._hung.copy(), []
         return other
 
-    def threads_of(self, gap: Gap, tids: Ints, times: Ints) -> tuple[Threads, Ints]:
+    def threads_of(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int | None = None) -> tuple[Threads, Ints]:
         """How each thread may take part, and for each entry the index of its thread in ``tids`` (-1: not among them).
 
         First the given ones (index 0 unknown), then what else of them or of any other thread has a call to settle: a
         thread that comes and goes has an entry for each stretch of time in which it may be here. times (N,): nominal
-        times of the positions. What a thread's event behind this gap asks for can wait for a gap that lasts longer.
+        times of the positions. What a thread's event behind this gap asks for can wait for a gap that lasts longer, or,
+        if given, until ``wait_ns``.
         """
         from tracemend.mending.histories import COLUMN, TID
 
-        found = self._stretches(gap, tids, times, self._begins[bisect.bisect_right(self._ends, gap.end_ns)])
+        if wait_ns is None:
+            wait_ns = self._begins[bisect.bisect_right(self._ends, gap.end_ns)]
+        found = self._stretches(gap, tids, times, wait_ns)
         rows = np.empty((len(found) + 1, found.shape[1]), np.int64)
         rows[0], rows[1:] = (0, 0, 0, -1, FREE, FREE, 0, len(times), OPEN, OPEN), found
         return Threads(*rows.T[TID:].copy()), rows[:, COLUMN]
