@@ -30,7 +30,7 @@ from tracemend.cli.arguments import (
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import complain, print_json, progress, say, tell
 from tracemend.compiled import working_time
-from tracemend.errors import OutputError
+from tracemend.errors import OutputError, WorkerError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def mend(
     strict: StrictOption = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
+        typer.Option(min=1, max=512, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
     ] = None,
     engine: EngineOption = "local",
     address: AddressOption = None,
@@ -181,8 +181,9 @@ def mend(
     key = _key(
         [source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget, counts], options
     )
+    stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
     try:
-        with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
+        with work_folder(work, key, resume, stays) as folder, progress("mending", quiet) as update:
             told, made = _told(update, source, quiet), []
             if count is None:
                 mended = mend_pieces(pieces, way, folder, told)
@@ -191,13 +192,14 @@ def mend(
                 mended = reckoning.result
                 made = [reckoning.figures(by) for by in count.asked.by] if mended.fills else []
             paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"), made)
-    except BrokenPipeError:
-        raise
-    except OSError as e:  # what was read or written elsewhere is told as an error of its own
-        raise OutputError(f"{work}: {e.strerror or e}") from e
-    except (KeyboardInterrupt, SystemExit):
+    except FileExistsError as e:
+        raise OutputError(f"{work}: {e.strerror}") from e
+    except stays as e:
         if work.exists():
             complain(f"stopped; what is done by now lies in {work}, and --resume takes it up")
+        if isinstance(e, OSError) and not isinstance(e, BrokenPipeError):
+            # what was read or written elsewhere is told as an error of its own
+            raise OutputError(f"{work}: {e.strerror or e}") from e
         raise
     if json_:
         print_json(
