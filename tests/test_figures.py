@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from commands import run
-from conftest import ROOT, right, threads_on_cpus
+from conftest import ROOT, make_trace, right, threads_on_cpus
 from heads import head
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,8 +33,9 @@ from tracemend.mending.mended import HYPOTHESES, INFERRED, Mended
 from tracemend.reckoning.counting import Count, Counted
 from tracemend.reckoning.events import Surviving
 from tracemend.reckoning.events import recorded as recorded_threads
+from tracemend.reckoning.intervals import spread
 from tracemend.reckoning.making import Reckoning
-from tracemend.reckoning.tally import BY, CALLS, CPU, EVENTS, TIME, Asked, Tally
+from tracemend.reckoning.tally import BY, CALLS, CELLS, CPU, EVENTS, TIME, Asked, Tally
 from tracemend.reckoning.whole import reckon
 from tracemend.trace.events import SCHEMA, Trace
 from tracemend.trace.fields import SWITCH, numbers, values
@@ -146,8 +147,6 @@ def test_any_cut_gives_the_same_tally(seed: int, events: int, span: bool) -> Non
     times = np.sort(rng.choice(trace.time_ns, 2)).tolist()
     asked = Asked(BY, (times[0], times[1]) if span else None)
     whole, cut_up = counted(trace, Size(10**6), asked), counted(trace, Size(events, 20), asked)
-    for made in (whole.observed, cut_up.observed):
-        made.coarsen(10**9)
     assert cut_up.observed == whole.observed
     assert cut_up.fills[1].counts["call"] == whole.observed.counts["call"]
     assert cut_up.comms == whole.comms
@@ -363,3 +362,28 @@ def test_pieces_have_the_figures_of_all_of_them(shell: Path) -> None:
 @pytest.mark.long
 def test_it_doesn_t_matter_who_counts(shell: Path) -> None:
     assert in_pieces(shell, 2).table.equals(in_pieces(shell, 1).table)
+
+
+@pytest.mark.parametrize("draws", [8, 16, 40])
+def test_nine_of_ten_further_draws_lie_in_the_range(draws: int) -> None:
+    """However few there are; of a normal distribution."""
+    numbers = np.random.default_rng(0).normal(100, 10, (draws + 1, 4000))
+    low, high = spread(numbers[:draws])
+    assert ((numbers[draws] >= low) & (numbers[draws] <= high)).mean() == pytest.approx(0.9, abs=0.04)
+
+
+def test_calls_within_calls_are_made_by_their_enters() -> None:
+    """As functions are: an exit isn't that of the enter before. Made up."""
+    rows = [(1, 0, 5, "outer", 0), (2, 0, 5, "inner", 0), (4, 0, 5, "inner", 1), (9, 0, 5, "outer", 1)]
+    trace = replace(make_trace(rows), nested=True)
+    made = tracemend.figures(trace, "call", 2)
+    assert {row["key"]: row["observed"] for row in made.of("calls").to_pylist()} == {"outer": 1, "inner": 1}
+    assert made.names == ["calls", "events"]
+
+
+def test_times_far_apart_take_no_memory() -> None:
+    """Made up: a billion years between two pieces."""
+    trace = make_trace([(1, 0, 5, "read", 0), (2, 0, 5, "read", 1), (1 << 61, 0, 5, "read", 0)])
+    made = counted(trace, Size(2), ALL).observed
+    assert len(made.counts["time"]) <= CELLS
+    assert sum(row[CPU] for row in made.counts["time"].values()) == (1 << 61) - 1
