@@ -156,7 +156,7 @@ class Scheduled:
     def steps(self, gap: Gap, steps: NDArray[np.float64], way: Way) -> NDArray[np.float64]:
         """Steps (N + 1,), those behind switches by who runs then."""
         first = gap.before is not None and int(self.ids[gap.before]) == self.switch
-        behind = np.append(self.running.edges(gap).before if first else UNKNOWN, way.following)
+        behind = np.append(way.who[0] if first else UNKNOWN, way.following)
         lasts = self.running.lasts(behind)
         return np.where((behind != UNKNOWN) & ~np.isnan(lasts), lasts, steps)
 

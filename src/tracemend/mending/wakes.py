@@ -56,14 +56,19 @@ def _needs(inferred: Inferred, running: Running, switches: Bools) -> tuple[list[
     )
     order = np.lexsort((every[2], every[1], every[0]))
     tid, time, kind, left = (every[k][order] for k in (0, 1, 3, 4))
-    again = np.flatnonzero((tid[1:] == tid[:-1]) & (tid[1:] > IDLE) & (kind[1:] == RUNS)) + 1
-    again = again[~running.foreign(tid[again])]
+    again = _again(tid, kind, running)
     found = []
     for before in (WAITING, LEFT):
         rows_C = again[kind[again - 1] == before]
         columns = (time[rows_C - 1], time[rows_C], tid[rows_C], left[rows_C - 1])
         found.append(list(zip(*(c.tolist() for c in columns), strict=True)))
     return found[0], found[1]
+
+
+def _again(tids: Ints, kinds: Ints, running: Running) -> Ints:
+    """Which of all changes (C,), by thread and time, let a thread run of which another change is known before."""
+    rows = np.flatnonzero((tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS)) + 1
+    return rows[~running.foreign(tids[rows])]
 
 
 def _matched(needs: list[Need], times: Ints) -> Ints:
@@ -92,9 +97,8 @@ def owed(running: Running, gaps: list[tuple[int, int, int]]) -> dict[int, list[t
     gaps: number, begin and end in ns.
     """
     tids, times, kinds, _ = running.changes
-    again = (tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS) & (kinds[:-1] == WAITING)
-    rows = np.flatnonzero(again) + 1
-    rows = rows[~running.foreign(tids[rows])]
+    rows = _again(tids, kinds, running)
+    rows = rows[kinds[rows - 1] == WAITING]
     found: dict[int, list[tuple[int, int]]] = {}
     if not gaps:
         return found
