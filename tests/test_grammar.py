@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import tracemend
 from tracemend.judging.transitions import counted
-from tracemend.judging.views import of_trace, of_truth, recorded
+from tracemend.judging.views import of_trace, of_truth
 from tracemend.mending.beam import Candidates
 from tracemend.mending.constraints import CLOSED, FREE, Threads, rules
 from tracemend.mending.grammar import NOBODY, Cpu, search
@@ -24,6 +24,7 @@ from tracemend.mending.nesting import nest, nested
 from tracemend.mending.room import need
 from tracemend.mending.running import IDLE, READY, RUNS, WAITING, Running
 from tracemend.mending.scheduled import since_when
+from tracemend.reckoning.events import recorded
 from tracemend.recording import pairs
 from tracemend.trace.events import INSTANT, Trace
 from tracemend.trace.fields import SWITCH

@@ -179,6 +179,8 @@ def mend_trace(
         beliefs = propose(run.mender, run.around, todo, options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
+    #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
+    histories = [run.another() for _ in range(options.hypotheses)]
     for (gap, count), believed in zip(todo, beliefs, strict=True):
         filled, unmet = run.fill(gap, count, believed)
         mean = float(filled.confidence.mean())
@@ -189,7 +191,10 @@ def mend_trace(
         agreement = None
         if options.hypotheses and drawer:
             kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
-            drawn.append([run.fill(gap, count, believed.told(k, DRAWN))[0] for k in kinds])
+            told = zip(histories, kinds, strict=True)
+            drawn.append([history.fill(gap, count, believed.told(k, DRAWN))[0] for history, k in told])
+            for history, other in zip(histories, drawn[-1], strict=True):
+                history.remember(other)
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)

@@ -9,6 +9,7 @@ Axis legend: E events of the trace, R runs, N positions of a gap, T threads of a
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,12 @@ class Running:
         #: What threads were seen to do, by thread and time: which thread, when, READY or another, row.
         self.changes = self._seen(switches, prev, following, said["prev_state"])
         self._changes_of = rows_by(self.changes[0])
+
+    def unfilled(self) -> Running:
+        """What survived, for another history."""
+        other = copy(self)
+        other._by_thread = {}
+        return other
 
     def _seen(
         self, switches: Ints, prev: Ints, following: Ints, states: pa.StringArray

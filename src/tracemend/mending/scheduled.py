@@ -6,6 +6,7 @@ Axis legend: E events of the trace, N positions of a gap, T threads, V vocabular
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,13 @@ class Scheduled:
         self.owed = owed(self.running, gaps)
         self.waits = waits(trace.gaps)
         self.behind_E, self.ahead_E = self._interrupts(ids)
+        self.ways = WIDTH
+
+    def unfilled(self, ways: int) -> Scheduled:
+        """The same trace, for another history, in whose gaps so many ways are followed at once."""
+        other = copy(self)
+        other.running, other.ways = self.running.unfilled(), ways
+        return other
 
     def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
         """The interrupts that are open behind each event (E,), and those that must be open before it, since they end
@@ -138,7 +146,7 @@ class Scheduled:
         waits = since_when(np.where(waiting, np.searchsorted(nominal, since, "right"), -1), self.wakeup, pins)
         cpu = self._cpu(gap, edges, threads, nominal, waits)
         threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:] & ((threads.tids != IDLE) | self.idle_calls))
-        for allowed, asked, width in _less_and_less(threads, cpu):
+        for allowed, asked, width in _less_and_less(threads, cpu, self.ways):
             found, best, following = search(candidates, allowed, asked, self.rules, self.usual, width)
             if found:
                 break
@@ -233,12 +241,12 @@ def _narrowed(threads: Threads, able: NDArray[np.bool_]) -> Threads:
     return threads._replace(first=first, last=last)
 
 
-def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu, int]]:
+def _less_and_less(threads: Threads, cpu: Cpu, ways: int) -> Iterator[tuple[Threads, Cpu, int]]:
     """What is asked of a fill, and less of it each time, with the ways that are followed at once: it may take more of
     them, or there may be no room for all that is asked for."""
     from tracemend.mending.grammar import NOBODY
 
-    yield threads, cpu, WIDTH
+    yield threads, cpu, ways
     yield threads, cpu, MANY
     count = len(cpu.able) - 1
     for t in (threads.end != FREE).nonzero()[0][::-1].tolist():  # the last in the list first
