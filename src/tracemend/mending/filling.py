@@ -104,7 +104,6 @@ class Filling:
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
-        steps = self.times.stretched(gap, steps, (way.decoded.ids, way.decoded.threads), way.threads, self.rules)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
         confidence = self.confidence(way.decoded.confidence, len(nominal))
