@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import lzma
 import os
@@ -520,8 +521,9 @@ def test_damaged_work_is_done_anew(recording: Path, tmp_path: Path, hurt: str, d
         assert [t.to_pylist() for t in again.tables()] == events
 
 
-@pytest.mark.parametrize("process", [1 << 70, 4_000_000])
-def test_work_of_a_process_that_never_was_is_taken_up(tmp_path: Path, process: int) -> None:
+@pytest.mark.parametrize("process", [1 << 70, 4_000_000, os.getppid()])
+def test_work_of_a_process_that_is_gone_is_taken_up(tmp_path: Path, process: int) -> None:
+    """Even if another process has its number by now: who is at work holds a lock."""
     work = tmp_path / ".work"
     work.mkdir()
     (work / "work.json").write_text(f'{{"tracemend_work": {{}}, "process": {process}}}')
@@ -529,6 +531,47 @@ def test_work_of_a_process_that_never_was_is_taken_up(tmp_path: Path, process: i
     with work_folder(work, {}, resume=True) as folder:
         assert (folder() / "0.part").exists()
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_work_that_somebody_is_at_stays(tmp_path: Path, resumed: bool) -> None:
+    """Also where it was taken up by one that has another number than the first."""
+    work = tmp_path / ".work"
+    program = f"""
+import sys
+from pathlib import Path
+from tracemend.whole import work_folder
+with work_folder(Path({str(work)!r}), {{}}, resume=True) as folder:
+    folder()
+    print("there", flush=True)
+    sys.stdin.read()
+"""
+    if resumed:
+        with suppress(KeyboardInterrupt), work_folder(work, {}) as folder:
+            folder()
+            raise KeyboardInterrupt
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"there\n"
+        for resume in (False, True):
+            with (
+                pytest.raises(FileExistsError, match=f"process {process.pid} is at work there"),
+                work_folder(work, {}, resume) as folder,
+            ):
+                folder()
+        assert work.exists()
+        process.communicate()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("reason", [OSError(errno.ENOSPC, "No space left on device"), TraceError("trace", 1, "broken")])
+def test_what_a_full_disk_stopped_stays(tmp_path: Path, reason: Exception) -> None:
+    """What the next run would meet again doesn't."""
+    work = tmp_path / ".work"
+    with suppress(OSError, TraceError), work_folder(work, {}) as folder:
+        (folder() / "0.part").write_text("")
+        raise reason
+    assert (work / "0.part").exists() == isinstance(reason, OSError)
 
 
 def test_somebody_else_s_work_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,8 @@ from viewing import Event, inferred_of, one_by_one, soup, trace_of
 from tracemend.formats import read
 from tracemend.judging.running import cpu_time, right_time, time_error
 from tracemend.judging.transitions import KINDS, counted, impossible
-from tracemend.judging.views import IDLE, UNKNOWN, Bools, View, of_trace, of_truth, recorded
+from tracemend.judging.views import Bools, View, of_trace, of_truth
+from tracemend.reckoning.events import IDLE, UNKNOWN, recorded
 from tracemend.recording.pairs import Pair
 from tracemend.recording.pairs import read as read_pair
 from tracemend.trace.events import Gap, Trace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import glob
 import itertools
 import json
@@ -14,12 +15,14 @@ import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 #: Of renameat2(2).
 AT_FDCWD, NOREPLACE, EXCHANGE = -100, 1, 2
+#: In a work folder: whose work it is.
+ABOUT = "work.json"
 
 
 @contextmanager
@@ -62,49 +65,71 @@ def whole_folder(path: Path, *, may_go: Callable[[], bool] = lambda: True) -> It
 
 
 @contextmanager
-def work_folder(path: Path, key: dict[str, Any], resume: bool = False) -> Iterator[Callable[[], Path]]:
+def work_folder(
+    path: Path,
+    key: dict[str, Any],
+    resume: bool = False,
+    stays: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit, OSError),
+) -> Iterator[Callable[[], Path]]:
     """Gives a function that makes the folder, in which work in pieces is kept until the block ends.
 
-    Where the program is stopped (killed, ctrl-C) the folder stays; with ``resume`` work with the same ``key`` then
-    finds it as it was. A folder of other work goes, unless somebody is still at it. Raises OSError.
+    Where the block ends in an error that ``stays`` names, the next run may not meet it: the folder stays, and with
+    ``resume`` work with the same ``key`` finds it as it was. A folder of other work goes, unless somebody is still at
+    it: who is holds a lock on it, which ends with its process. Raises OSError.
     """
     made = False
+    with ExitStack() as locks:
 
-    def make() -> Path:
-        nonlocal made
-        about = path / "work.json"
-        if os.path.lexists(path):
-            known = _work(about)
-            if known is None:
-                raise FileExistsError(errno.EEXIST, "is in the way, and no work folder of tracemend's", str(path))
-            if known["process"] != os.getpid() and _lives(known["process"]):
-                raise FileExistsError(errno.EEXIST, f"process {known['process']} is at work there", str(path))
-            if not (resume and known["key"] == key):
-                shutil.rmtree(path)
-        work = _beside(path)
-        work.mkdir(0o700)
-        mine = work / about.name
-        mine.write_text(json.dumps({"tracemend_work": key, "process": os.getpid()}))
+        def make() -> Path:
+            nonlocal made
+            if os.path.lexists(path):
+                known = _work(path / ABOUT)
+                if known is None:
+                    raise FileExistsError(errno.EEXIST, "is in the way, and no work folder of tracemend's", str(path))
+                if not _locked(path, locks):
+                    raise FileExistsError(errno.EEXIST, f"process {known['process']} is at work there", str(path))
+                if not (resume and known["key"] == key):
+                    shutil.rmtree(path)
+            work = _beside(path)
+            work.mkdir(0o700)
+            mine = work / ABOUT
+            try:
+                mine.write_text(json.dumps({"tracemend_work": key, "process": os.getpid()}))
+                if path.exists():
+                    mine.replace(path / ABOUT)
+                else:
+                    _locked(work, locks)
+                    _rename(work, path, NOREPLACE)  # with what is in it, and not if another run was faster
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+            made = True
+            return path
+
         try:
-            if path.exists():
-                mine.replace(about)
-            else:
-                _rename(work, path, NOREPLACE)  # with what is in it, and not if another run was faster
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-        made = True
-        return path
-
-    try:
-        yield make
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:
+            yield make
+        except stays:
+            raise
+        except BaseException:
+            if made:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
         if made:
             shutil.rmtree(path, ignore_errors=True)
-        raise
-    if made:
-        shutil.rmtree(path, ignore_errors=True)
+
+
+def _locked(folder: Path, locks: ExitStack) -> bool:
+    """Lock a folder until ``locks`` end or the process does; False if another one has. Raises OSError.
+
+    File systems that know no locks let everybody in.
+    """
+    fd = os.open(folder, os.O_RDONLY)
+    locks.callback(os.close, fd)
+    with suppress(OSError):
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return folder.exists() and os.path.samestat(os.fstat(fd), folder.stat())  # not one that went meanwhile
 
 
 def _work(about: Path) -> dict[str, Any] | None:

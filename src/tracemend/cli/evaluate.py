@@ -44,7 +44,7 @@ def evaluate(
         int, typer.Option(min=0, help="Decides whatever is left to chance: the same seed gives the same bytes.")
     ] = 0,
     jobs: Annotated[
-        int, typer.Option(min=1, help="How many menders to try at once, each in a process of its own.")
+        int, typer.Option(min=1, max=512, help="How many menders to try at once, each in a process of its own.")
     ] = 1,
     json_: JsonOption = False,
 ) -> None:

@@ -30,7 +30,9 @@ def experiment(
     models: Annotated[Path, typer.Option(help="The folder that keeps trained models.")] = Path("runs/experiments"),
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="How many workers to use, each on one core. Not given: one; of Ray's cluster all."),
+        typer.Option(
+            min=1, max=512, help="How many workers to use, each on one core. Not given: one; of Ray's cluster all."
+        ),
     ] = None,
     engine: EngineOption = "local",
     address: AddressOption = None,

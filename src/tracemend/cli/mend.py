@@ -30,7 +30,7 @@ from tracemend.cli.arguments import (
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import complain, print_json, progress, say, tell
 from tracemend.compiled import working_time
-from tracemend.errors import OutputError
+from tracemend.errors import OutputError, WorkerError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -108,10 +108,17 @@ def mend(
     strict: StrictOption = False,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
+        typer.Option(min=1, max=512, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
     ] = None,
     engine: EngineOption = "local",
     address: AddressOption = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures/--no-figures",
+            help="Also tell what was lost of the figures people make (see tracemend figures); takes several draws.",
+        ),
+    ] = True,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -134,8 +141,13 @@ def mend(
     from tracemend.menders.base import CONTEXT
     from tracemend.mending.options import Options
     from tracemend.mending.pieces import mend_pieces
-    from tracemend.mending.run import COPIERS
+    from tracemend.mending.run import COPIERS, MOSAIC
     from tracemend.outputs import check, write
+    from tracemend.reckoning.counting import Count
+    from tracemend.reckoning.intervals import FEW
+    from tracemend.reckoning.reading import sentence
+    from tracemend.reckoning.tally import Asked
+    from tracemend.reckoning.whole import reckon
     from tracemend.trace.pieces import Piece
     from tracemend.whole import work_folder
 
@@ -162,19 +174,32 @@ def mend(
         suspect=suspect,
         budget=budget,
     )
+    # only the mosaic draws, and a window isn't all of the trace; a single draw has no range
+    counts = figures and model == MOSAIC and not window_only and hypotheses != 1
+    count = Count(Asked(("call", "thread")), hypotheses or FEW) if counts else None
     work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
-    key = _key([source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget], options)
+    key = _key(
+        [source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget, counts], options
+    )
+    stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
     try:
-        with work_folder(work, key, resume) as folder, progress("mending", quiet) as update:
-            mended = mend_pieces(pieces, way, folder, _told(update, source, quiet))
-            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
-    except BrokenPipeError:
-        raise
-    except OSError as e:  # what was read or written elsewhere is told as an error of its own
-        raise OutputError(f"{work}: {e.strerror or e}") from e
-    except (KeyboardInterrupt, SystemExit):
+        with work_folder(work, key, resume, stays) as folder, progress("mending", quiet) as update:
+            told, made = _told(update, source, quiet), []
+            if count is None:
+                mended = mend_pieces(pieces, way, folder, told)
+            else:
+                reckoning = reckon(pieces, way, count, folder, told)
+                mended = reckoning.result
+                made = [reckoning.figures(by) for by in count.asked.by] if mended.fills else []
+            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"), made)
+    except FileExistsError as e:
+        raise OutputError(f"{work}: {e.strerror}") from e
+    except stays as e:
         if work.exists():
             complain(f"stopped; what is done by now lies in {work}, and --resume takes it up")
+        if isinstance(e, OSError) and not isinstance(e, BrokenPipeError):
+            # what was read or written elsewhere is told as an error of its own
+            raise OutputError(f"{work}: {e.strerror or e}") from e
         raise
     if json_:
         print_json(
@@ -184,10 +209,13 @@ def mend(
                 "events": mended.events,
                 "gaps": mended.gap_table(),
                 "provenance": mended.provenance,
+                **({"figures": [f.as_dict() for f in made]} if made else {}),
             }
         )
         return
     _print_fills(mended, hypotheses)
+    if made and (found := sentence(made[0])):
+        say(found)
     for p in paths:
         say(f"  {p}")
 

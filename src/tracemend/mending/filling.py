@@ -6,6 +6,7 @@ Axis legend: E events of the trace, N positions of a gap.
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,9 @@ from tracemend.menders.base import Mender
 from tracemend.menders.confidence import Grounds, families
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
+from tracemend.mending.durations import Durations
 from tracemend.mending.scheduled import Scheduled
-from tracemend.mending.search import Decoded, decode
+from tracemend.mending.search import Decoded, Manner, decode
 from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
 from tracemend.mending.times import Times, placed, spread
@@ -32,6 +34,8 @@ LONGEST_FILL = 2_000_000
 #: A longer gap is filled only if it isn't so many times as long as all that survived: there is nothing to copy such a
 #: fill from, and a count that is no true one could ask for hours of work.
 SHORT_FILL, TIMES_AS_LONG = 10_000, 10
+#: Ways that the search follows at once; what was drawn is to be kept to, so there it takes few.
+WAYS, DRAWN_WAYS = 8, 2
 #: Events of a stream on each side of a gap whose rate tells how many it lost.
 NEAR = 500
 
@@ -47,7 +51,8 @@ class Filling:
         self.weighing = Weighing(trace, self.rules)
         self.families = families(vocabulary)
         self.around = Surroundings(trace, ids)
-        self.times = Times(self.around, len(vocabulary))
+        self.durations = Durations(self.timelines.spans, vocabulary)
+        self.times = Times(self.around, len(vocabulary), self.durations)
         phases = vocabulary.phase[ids]
         entering = np.bincount(ids[phases == ENTER], minlength=len(vocabulary))
         seen = entering if entering.any() else np.bincount(ids, minlength=len(vocabulary))
@@ -56,6 +61,15 @@ class Filling:
         switched = bool(trace.gaps) and any(kernel_name(n) == SWITCH for n in trace.names[1])
         #: What the scheduler's switches ask of fills, where they were recorded.
         self.scheduled = Scheduled(trace, ids, vocabulary, self.rules, self.usual) if switched else None
+        self.ways = WAYS
+
+    def another(self) -> Filling:
+        """The same trace with nothing filled, for a history that is drawn beside this one."""
+        other = copy(self)
+        other.timelines, other.weighing = self.timelines.unfilled(), Weighing(self.trace, self.rules)
+        other.scheduled = self.scheduled.unfilled(DRAWN_WAYS) if self.scheduled else None
+        other.ways = DRAWN_WAYS
+        return other
 
     def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
@@ -77,8 +91,10 @@ class Filling:
             threads, unmet = drop_impossible(wanted, count)
             threads, columns = _that_matter(threads, columns)
             table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-            decoded = decode(events, p, table, threads, self.rules, usual=self.usual)
+            silence = self.durations.by_state(self.timelines.silence(gap))
+            decoded = decode(events, p, table, threads, self.rules, Manner(self.usual, self.ways, silence))
         steps = self.times.expected(gap, decoded.ids, beliefs)
+        steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), threads, self.rules)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
@@ -90,6 +106,7 @@ class Filling:
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
+        steps = self.times.stretched(gap, steps, (way.decoded.ids, way.decoded.threads), way.threads, self.rules)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
         filled = Filled(gap, way.decoded.ids, way.who[:-1], times, way.decoded.confidence, way.following)

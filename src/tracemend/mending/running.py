@@ -9,6 +9,7 @@ Axis legend: E events of the trace, R runs, N positions of a gap, T threads of a
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,12 @@ class Running:
         firsts = np.unique(self.changes[0], return_index=True)
         self._firsts = dict(zip(*(f.tolist() for f in firsts), strict=True))
 
+    def unfilled(self) -> Running:
+        """What survived, for another history."""
+        other = copy(self)
+        other._by_thread = {}
+        return other
+
     def _seen(
         self, switches: Ints, prev: Ints, following: Ints, states: pa.StringArray
     ) -> tuple[Ints, Ints, Ints, Ints]:
@@ -120,17 +127,18 @@ class Running:
         usual = self._lasts.get(UNKNOWN, np.nan)
         return np.array([self._lasts.get(t, usual) for t in tids.tolist()])
 
-    def readiness(self, gap: Gap, tids: Ints, times: Ints) -> Ints:
-        """What is known of each thread at each position (N, T): READY, RUNS, WAITING, or 0."""
-        found = np.zeros((len(times), len(tids)), np.int64)
+    def readiness(self, tids: Ints, times: Ints) -> tuple[Ints, Ints]:
+        """What is known of each thread at each position (N, T): READY, RUNS, WAITING, or 0; and since when, in ns."""
+        kinds, since = (np.zeros((len(times), len(tids)), np.int64) for _ in range(2))
         for t, tid in enumerate(tids.tolist()):
             first = self._firsts.get(tid) if tid > IDLE else None
             if first is not None:
                 end = int(np.searchsorted(self.changes[0], tid, "right"))
-                when, kinds = self.changes[1][first:end], self.changes[2][first:end]
-                at = np.searchsorted(when, times, "right") - 1
-                found[:, t] = np.where(at >= 0, kinds[at], 0)
-        return found
+                at = np.searchsorted(self.changes[1][first:end], times, "right") - 1
+                known = at >= 0
+                kinds[known, t] = self.changes[2][first + at[known]]
+                since[known, t] = self.changes[1][first + at[known]]
+        return kinds, since
 
     def foreign(self, tids: Ints) -> NDArray[np.bool_]:
         """Which of some threads are of those whose switches weren't all recorded."""
@@ -157,6 +165,17 @@ class Running:
                     first, last = np.searchsorted(edges, begin, "right"), np.searchsorted(edges, end, "left")
                     able[max(0, first - 1) : last, t] = False
         return able
+
+    def switched(self, gap: Gap, edges: Edges) -> list[tuple[int, int]]:
+        """Between which times (ns) somebody must have been switched here: whoever runs at an edge of the gap, and at
+        some moment within it on another cpu."""
+        found = []
+        for tid, first in ((edges.before, True), (edges.behind, False)):
+            known = tid > IDLE and not self.foreign(np.array([tid]))[0]
+            runs = [r for r in self._of(tid, gap) if r[2] != gap.cpu] if known else []
+            if runs:
+                found.append((gap.begin_ns, runs[0][0]) if first else (runs[-1][1], gap.end_ns))
+        return found
 
     def _of(self, tid: int, gap: Gap) -> list[tuple[int, int, int]]:
         """The runs of a thread that touch a gap: begin, end, cpu."""

@@ -108,19 +108,21 @@ def owed(running: Running, gaps: list[tuple[int, int, int]]) -> dict[int, list[t
     return found
 
 
-def pinned(owed: list[tuple[int, int]], times: Ints) -> tuple[Bools, Ints]:
-    """Which positions (N,) must be wakeups so that there is one between each of these times, and the positions' times,
-    moved where that takes it. Nothing is asked for where there is no room."""
-    pins, times = np.zeros(len(times), bool), times.copy()
+def pinned(owed: list[tuple[int, int]], switched: list[tuple[int, int]], times: Ints) -> tuple[Bools, Ints]:
+    """Which positions (N,) must be wakeups so that there is one between each of the times that are owed, and the
+    positions' times, moved where that takes it and so that there is one, for a switch, between each of the others.
+    Nothing is asked for where there is no room."""
+    pins, fixed, times = np.zeros(len(times), bool), np.zeros(len(times), bool), times.copy()
     next_one, now = 0, -(1 << 62)
-    for since, until in sorted(owed, key=lambda one: one[1]):
+    asked = [(until, since, True) for since, until in owed] + [(until, since, False) for since, until in switched]
+    for until, since, wakes in sorted(asked):
         inside = int(np.searchsorted(times, since, "right"))
         at = max(next_one, inside if inside < len(times) and times[inside] < until else inside - 1)
         if at >= len(times) or max(now, since) + 1 >= until:
             continue
         now = times[at] = min(max(int(times[at]), since + 1, now + 1), until - 1)
-        pins[at] = True
+        pins[at], fixed[at] = wakes, True
         next_one = at + 1
-    low, high = np.where(pins, times, -(1 << 62)), np.where(pins, times, 1 << 62)
+    low, high = np.where(fixed, times, -(1 << 62)), np.where(fixed, times, 1 << 62)
     low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
     return pins, np.clip(times, low, high)
