@@ -31,6 +31,8 @@ from tracemend.judging.sureness import Sure, lines, summary
 from tracemend.menders import Mosaic
 from tracemend.menders.calibration import shipped
 from tracemend.menders.confidence import Confidence, Grounds, Judged, apart
+from tracemend.mending.adjacent import Places
+from tracemend.mending.mended import Fill
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.recording import Pair
@@ -98,7 +100,7 @@ class Recorder(Confidence):
 
 
 def fills(lost: Lost, examples: dict[str, list[Stream]]) -> list[Judged]:
-    """The mosaic's fills of a recording's gaps, against what was lost."""
+    """The mosaic's fills of the places where a recording lost events, against what was lost."""
     recorder = Recorder()
 
     def copier(own: list[Stream], others: list[Stream]) -> Mosaic:
@@ -108,10 +110,13 @@ def fills(lost: Lost, examples: dict[str, list[Stream]]) -> list[Judged]:
 
     others = [s for name, held in examples.items() if lost.seen or name != lost.workload for s in held]
     mended = mend_trace(lost.pair.lossy, None, Options(), copier=copier, shipped=others)
-    filled = {f.gap for f in mended.fills if f.status == "filled"}
-    order = sorted((g.end_ns, g.begin_ns, g.number) for g in mended.trace.gaps if g.number in filled)
-    grounds = dict(zip([number for *_, number in order], recorder.grounds, strict=True))
-    return [Judged(grounds[s.gap], s.right, lost.name, lost.workload) for s in judge(mended, lost.pair)]
+    right = {s.gap: s.right for s in judge(mended, lost.pair)}
+    places = Places((g for g in mended.trace.gaps if g.number in right), {g: len(r) for g, r in right.items()})
+    result: list[Judged] = []
+    for gap, grounds in zip(places.gaps, recorder.grounds, strict=True):
+        members = [f.gap for f in places.told(Fill(gap.number, "filled", 0, None))]
+        result.append(Judged(grounds, np.concatenate([right[g] for g in members]), lost.name, lost.workload))
+    return result
 
 
 def unseen(found: list[Judged], kinds: dict[str, str], seed: int) -> dict[str, list[Sure]]:

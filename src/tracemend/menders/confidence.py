@@ -77,33 +77,35 @@ class Grounds:
     threads: int
     switched: bool
 
-    def features(self) -> dict[str, Floats]:
-        """By name, each (N,)."""
+    def features(self) -> Iterator[tuple[str, Floats]]:
+        """One by one, by name: of each event (N,), or one number if it is the same of all. There can be millions."""
         n = len(self.belief)
         belief, alone = _logit(self.belief), _logit(self.alone)
         surest = np.maximum(belief - SUREST, 0)
-        length, switched = np.full(n, np.log10(max(1, n))), np.full(n, float(self.switched))
-        long = {f"length above {10**k}": np.maximum(length - k, 0) for k in (1, 2, 3)}
+        length, switched = np.log10(np.array(max(1.0, n))), np.array(float(self.switched))
         far = np.maximum(np.log10(1 + np.minimum(np.arange(n), np.arange(n)[::-1])) - 2, 0)
-        return {
-            "one": np.ones(n),
-            "belief": belief,
-            **{f"belief above {p:g}": np.maximum(belief - _logit(np.array(p)), 0) for p in (0.5, 0.9, 0.98)},
-            "alone": alone,
-            "around": _logit(_around(self.belief)),
-            "length": length,
-            **long,
-            "belief x length": belief * length,
-            **{f"surest x {name}": surest * long[name] for name in ("length above 100", "length above 1000")},
-            "far from the edges": far,
-            "belief x far from the edges": belief * far,
-            "threads": np.full(n, np.log(max(1, self.threads))),
-            "switched": switched,
-            "switched x length": switched * length,
-            "switched x belief": switched * belief,
-            **{name: (self.family == k).astype(float) for k, name in enumerate(FAMILIES) if k},
-            **{name: (self.rests == k).astype(float) for k, name in enumerate(RESTS) if k},
-        }
+        yield "one", np.array(1.0)
+        yield "belief", belief
+        for p in (0.5, 0.9, 0.98):
+            yield f"belief above {p:g}", np.maximum(belief - _logit(np.array(p)), 0)
+        yield "alone", alone
+        yield "around", _logit(_around(self.belief))
+        yield "length", length
+        for k in (1, 2, 3):
+            yield f"length above {10**k}", np.maximum(length - k, 0)
+        yield "belief x length", belief * length
+        for k in (2, 3):
+            yield f"surest x length above {10**k}", surest * np.maximum(length - k, 0)
+        yield "far from the edges", far
+        yield "belief x far from the edges", belief * far
+        yield "threads", np.log(np.array(max(1.0, self.threads)))
+        yield "switched", switched
+        yield "switched x length", switched * length
+        yield "switched x belief", switched * belief
+        for k, name in enumerate(FAMILIES[1:], 1):
+            yield name, (self.family == k).astype(float)
+        for k, name in enumerate(RESTS[1:], 1):
+            yield name, (self.rests == k).astype(float)
 
 
 def _logit(p: NDArray[Any]) -> Floats:
@@ -142,8 +144,10 @@ class Confidence:
 
     def raw(self, grounds: Grounds) -> Floats:
         """The same by the regression alone (N,)."""
-        features = grounds.features()
-        return logistic(np.sum([weight * features[name] for name, weight in self.weights.items()], axis=0))
+        odds = np.zeros(len(grounds.belief))
+        for name, feature in grounds.features():
+            odds += self.weights[name] * feature
+        return logistic(odds)
 
     @staticmethod
     def fit(fills: Sequence[Judged], seed: int = 0) -> Confidence:
@@ -176,7 +180,8 @@ class Confidence:
 
 
 #: What weights are of.
-NAMES = tuple(Grounds(*(np.empty(0, np.float32),) * 2, *(np.empty(0, np.int64),) * 2, 0, False).features())
+_NOTHING = Grounds(*(np.empty(0, np.float32),) * 2, *(np.empty(0, np.int64),) * 2, 0, False)
+NAMES = tuple(name for name, _ in _NOTHING.features())
 
 
 def apart(workload_N: NDArray[np.str_], seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
@@ -195,7 +200,8 @@ def _laid_out(
     for k, fill in enumerate(fills):
         n = len(fill.right)
         chosen = rng.permutation(n)[:MOST]
-        x.append(np.stack([f[chosen] for f in fill.grounds.features().values()], axis=1))
+        features = [np.broadcast_to(f, n)[chosen] for _, f in fill.grounds.features()]
+        x.append(np.stack(features, axis=1))
         right.append(fill.right[chosen])
         weight.append(np.full(len(chosen), n**0.5 / len(chosen)))
         number.append(np.full(len(chosen), k))
