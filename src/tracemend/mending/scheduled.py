@@ -174,7 +174,7 @@ class Scheduled:
             return way.nominal
         tids = np.unique(way.who)
         able = self.running.able(gap, tids, times)
-        true = able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all()
+        true = bool(able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all())
         if true and self.wakeup >= 0:
             at = way.following > IDLE
             wakeups = times[way.decoded.ids == self.wakeup]
