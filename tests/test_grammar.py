@@ -23,8 +23,8 @@ from tracemend.mending.grammar import NOBODY, Cpu, search
 from tracemend.mending.nesting import nest, nested
 from tracemend.mending.room import need
 from tracemend.mending.running import IDLE, READY, RUNS, WAITING, Running
-from tracemend.reckoning.events import recorded
 from tracemend.mending.scheduled import since_when
+from tracemend.reckoning.events import recorded
 from tracemend.recording import pairs
 from tracemend.trace.events import INSTANT, Trace
 from tracemend.trace.fields import SWITCH
