@@ -95,7 +95,7 @@ def test_silence_behind_a_gap_weighs_and_does_not_bind() -> None:
 def test_the_rest_of_the_time_goes_where_nobody_need_do_anything() -> None:
     """Made up: a second is lost while a thread reads, closes, polls and closes."""
     rows = [(1000 * i, 0, 7, ("read", "close", "poll", "close")[i // 2 % 4], i % 2) for i in range(400)]
-    late = [(t + (10**9 if i >= 210 else 0), *rest) for i, (t, *rest) in enumerate(rows)]
+    late = [(r[0] + (10**9 if i >= 210 else 0), *r[1:]) for i, r in enumerate(rows)]
     kept = [r for i, r in enumerate(late) if not 202 <= i < 210]
     gap = Gap(0, 0, 201, 202, late[201][0], late[210][0], 8, "counted", 1)
     table = mend_trace(replace(make_trace(kept), gaps=(gap,))).inferred
