@@ -93,8 +93,8 @@ class _Ran(NamedTuple):
 class Tally:
     """``counts``: by what, by key, the columns. ``begin_ns``, ``end_ns``: of its events; the begin is behind the end
     where it has none. ``width``: ns of a cell of time, whose key is time // width; there are no more than CELLS.
-    ``heads``, ``tails``: each thread's first and last event of a call. ``starts``, ``ends``: of each cpu the time of its
-    first event and whether events are missing in front of it; the time of its last one and who runs behind it.
+    ``heads``, ``tails``: each thread's first and last event of a call. ``starts``, ``ends``: of each cpu the time of
+    its first event and whether events are missing in front of it; the time of its last one and who runs behind it.
     """
 
     asked: Asked
