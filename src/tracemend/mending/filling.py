@@ -106,7 +106,6 @@ class Filling:
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
-        steps = self.times.stretched(gap, steps, (way.decoded.ids, way.decoded.threads), way.threads, self.rules)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
         filled = Filled(gap, way.decoded.ids, way.who[:-1], times, way.decoded.confidence, way.following)
