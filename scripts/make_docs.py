@@ -3,14 +3,15 @@
     python scripts/make_docs.py [--check] [--quick]
 
 A generated part lies between ``<!-- results: NAME -->`` or ``<!-- output: COMMAND -->`` and ``<!-- end -->``; several
-commands stand between ``;;``. Where they take long it is ``<!-- slow output: COMMAND -->``, and ``--quick`` leaves the part as
-it is. ``--check`` writes nothing and exits 1 if a part or a figure is out of date.
+commands have ``;;`` between them. Where they take long it is ``<!-- slow output: COMMAND -->``, and ``--quick`` leaves
+the part as it is. ``--check`` writes nothing and exits 1 if a part or a figure is out of date.
 """
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from docs import claims, commands, figures, formats, honest, kernel, lost, machi
 PART = re.compile(r"(<!-- (results|output|slow output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")))
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], str]] = {
     "commands": commands.reference,
     "columns": commands.columns,
     "formats": formats.table,

@@ -29,7 +29,9 @@ def reference() -> str:
     for name, command in commands():
         rows = "".join(_row(p) for p in command.params)
         text = "\n\n".join(" ".join(p.split()) for p in str(command.help).split("\n\n"))
-        parts.append(f"## {name}\n\n{text}\n" + (f"\n| | what it says | if not given |\n|---|---|---|\n{rows}" if rows else ""))
+        parts.append(
+            f"## {name}\n\n{text}\n" + (f"\n| | what it says | if not given |\n|---|---|---|\n{rows}" if rows else "")
+        )
     return "\n".join(parts)
 
 
@@ -75,5 +77,7 @@ def _type(kind: pa.DataType) -> str:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if pa.types.is_map(kind):
-        return "map from text to `value` (text) and `confidence` (float); in JSON a list of `name`, `value`, `confidence`"
+        return (
+            "map from text to `value` (text) and `confidence` (float); in JSON a list of `name`, `value`, `confidence`"
+        )
     return {"string": "text", "float": "float (32 bits)", "bool": "true or false"}.get(str(kind), str(kind))

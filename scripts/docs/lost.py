@@ -103,7 +103,9 @@ def main() -> str:
 def confidence() -> str:
     """How far the confidence of what ``tracemend mend`` does is from the share that is right, by length."""
     rows, end = _rows()
-    cells = {p: {c["length"]: c for c in lost.by_length([r for r in _of(rows, p) if r["mender"] == ALL])} for p in PARTS}
+    cells = {
+        p: {c["length"]: c for c in lost.by_length([r for r in _of(rows, p) if r["mender"] == ALL])} for p in PARTS
+    }
     names = lost.lengths([c for held in cells.values() for c in held.values()])
     show = _percent("calibration_error")
     body = [[name, *(show(held[name]) if name in held else "" for held in cells.values())] for name in names]
