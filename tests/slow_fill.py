@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.menders.base import Mender
+from tracemend.mending.beam import WELL_POSSIBLE
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import CLOSED, ENDED, FREE, OPEN, UNSEEN, Threads
 from tracemend.mending.filling import Filling
@@ -141,17 +142,33 @@ def decode(
     *,
     usual: Sequence[int] = (),
     width: int = 8,
+    silence: NDArray[np.float64] | None = None,
 ) -> Decoded:
     """The likeliest fill, by beam search, among those in which every thread alternates and ends as it must.
 
     events_NM, p_NM: candidates and probabilities; threads_NT: probability of each thread. Index 0 is the unknown
     thread: free on both sides and never absent, so there is always a fill once ``drop_impossible`` was asked.
-    ``usual``: ids of enters to fall back on where no candidate is allowed.
+    ``usual``: ids of enters to fall back on where no candidate is allowed. silence: as ``search.Manner`` has it.
     """
     phase, partner = vocabulary.phase, vocabulary.partner
     unusual = without_exit(vocabulary)
     N, T = threads_NT.shape
+    later = threads_NT[::-1].cumsum(axis=0)[::-1] - threads_NT
+    through = np.exp(-later)  # how sure it is that a thread has nothing more to do
+    for k, thread in enumerate(threads):
+        if silence is None or thread.end != FREE or thread.last != N or thread.tid < 0:
+            through[:, k] = 0
+    silent = [0.0] if silence is None else silence.tolist()
+
+    def quiet(i: int, t: int, state: int) -> float:
+        """What the state of a thread behind position i says of the silence behind the gap."""
+        return float(through[i, t]) * (silent[state] if through[i, t] > 0 else 0.0)
+
     best = _best_of_each(events_NM, p_NM, threads_NT, threads, vocabulary, unusual)
+    if best is not None:
+        states = _behind(best, threads, vocabulary, unusual)
+        if any(quiet(N - 1, t, state) < WELL_POSSIBLE for t, state in enumerate(states)):
+            best = None
     if best is not None:
         return best
     log_p = np.log(np.maximum(p_NM, 1e-9))
@@ -210,16 +227,22 @@ def decode(
                     if not anywhere and rest and not still_fits(threads, [*needs[:t], wanted, *needs[t + 1 :]], i + 1):
                         continue
                     sure = min(1.0, p / allowed) if state >= 0 else p
-                    expanded.append((beam.score + lp + log_t[i][t], beam, event, t, after, p, sure))
+                    score = beam.score + sum(quiet(i, k, s) for k, s in enumerate(states)) + lp + log_t[i][t]
+                    if after != state and through[i, t] > 0:
+                        score += float(through[i, t]) * (silent[after] - silent[state])
+                    expanded.append((score, beam, event, t, after, p, sure))
         expanded.sort(key=lambda x: -x[0])
         beams, seen = [], set()
-        for score, beam, event, t, after, p, sure in expanded:
+        for reached, beam, event, t, after, p, sure in expanded:
             states = beam.states.copy()
             states[t] = after
             key = (event, *states)
             if key in seen:
                 continue
             seen.add(key)
+            score = reached
+            for k, s in enumerate(states):
+                score -= quiet(i, k, s)
             beams.append(_Beam(score, states, (event, t, p, sure, beam.path)))
             if len(beams) == width:
                 break
@@ -229,6 +252,15 @@ def decode(
     for i in range(N - 1, -1, -1):
         ids[i], chosen[i], plain[i], given[i], path = path  # type: ignore[call-overload,assignment]
     return Decoded(ids, chosen, _confidence(ids, chosen, plain, given, vocabulary))
+
+
+def _behind(fill: Decoded, threads: Sequence[Thread], vocabulary: Vocabulary, unusual: Mapping[int, int]) -> list[int]:
+    """The threads' states behind a fill."""
+    states = [t.begin for t in threads]
+    for event, t in zip(fill.ids.tolist(), fill.threads.tolist(), strict=True):
+        after = state_after(event, states[t], int(vocabulary.phase[event]), unusual)
+        states[t] = FREE if t == 0 and after == ENDED else after
+    return states
 
 
 def _confidence(
@@ -517,13 +549,13 @@ class Slow(Filling):
         threads, unmet = drop_impossible(wanted, count)
         table = np.where(np.array(columns) >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
         events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)
-        decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual)
+        silence = self.durations.by_state(self.timelines.silence(gap))
+        decoded = decode(events, p, table, threads, self.vocabulary, usual=self.usual, silence=silence)
         steps = self.times.expected(gap, decoded.ids, beliefs)
+        steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), as_arrays(threads), self.rules)
         times = placed(gap, steps, decoded.threads, as_arrays(threads), nominal)
         tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
-        filled = Filled(
-            gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), np.full(len(tids), -1)
-        )
+        filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, np.full(len(tids), -1))
         filled = self.weighed(filled, as_arrays(threads), events, p)
         self.slow.remember(filled)
         self.weighing.remember(filled)

@@ -25,6 +25,7 @@ STOREYS: list[set[str]] = [
     {"datasets", "menders"},
     {"diffusion"},
     {"mending"},
+    {"reckoning"},
     {"outputs"},
     {"judging"},
     {"api"},

@@ -14,7 +14,7 @@ from slow_fill import Thread, as_arrays, state_after
 
 from tracemend.mending.constraints import CLOSED, ENDED, FREE, UNSEEN, drop_impossible, rules
 from tracemend.mending.room import need
-from tracemend.mending.search import decode
+from tracemend.mending.search import Manner, decode
 from tracemend.trace.syscalls import LAST_CALLS, SIGNAL_RETURNS
 from tracemend.trace.vocabulary import Vocabulary
 
@@ -92,7 +92,7 @@ def test_decode_finds_the_likeliest_fill_that_fits(data: st.DataObject) -> None:
         likely = [math.log(p[i, place[e]]) + math.log(q[i, t]) for i, (e, t) in enumerate(zip(fill, who, strict=True))]
         if sum(likely) > score:
             best, score = (fill, who), sum(likely)
-    decoded = decode(events, p, q, arrays, RULES, usual=[A, B], width=400)
+    decoded = decode(events, p, q, arrays, RULES, Manner([A, B], 400))
     assert fits(tuple(decoded.ids.tolist()), tuple(decoded.threads.tolist()), threads)
     assert best is not None
     found = [place[int(e)] for e in decoded.ids]
@@ -116,7 +116,7 @@ def test_a_narrow_beam_still_obeys(data: st.DataObject) -> None:
     events = rng.choice([A, A_, B, B_, TICK], (n, 2))
     p = rng.dirichlet(np.ones(2), n).astype(np.float32)
     q = rng.dirichlet(np.ones(len(threads)), n).astype(np.float32)
-    decoded = decode(events, p, q, arrays, RULES, usual=[A], width=2)
+    decoded = decode(events, p, q, arrays, RULES, Manner([A], 2))
     assert fits(tuple(decoded.ids.tolist()), tuple(decoded.threads.tolist()), threads)
     assert ((decoded.confidence >= 0) & (decoded.confidence <= 1)).all()
 
@@ -139,12 +139,14 @@ def test_an_exit_is_not_surer_than_the_guessed_enter_that_it_closes() -> None:
     p = np.array([[0.2, 0.1], [0.1, 0.05], [0.1, 0.05]], np.float32)
     q = np.array([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], np.float32)
     for width in (1, 8):
-        decoded = decode(events, p, q, arrays, RULES, usual=[A], width=width)
+        decoded = decode(events, p, q, arrays, RULES, Manner([A], width))
         assert decoded.ids.tolist() == [A, A_, B_]
         np.testing.assert_allclose(decoded.confidence, [0.2, 0.2, 1.0], atol=1e-6)
     # the same by the search, which a fourth, useless candidate with the most belief forces
     forced = np.concatenate([events, np.array([[A_], [A], [A]])], axis=1)
-    decoded = decode(forced, np.concatenate([p, np.full((3, 1), 0.3, np.float32)], axis=1), q, arrays, RULES, usual=[A])
+    decoded = decode(
+        forced, np.concatenate([p, np.full((3, 1), 0.3, np.float32)], axis=1), q, arrays, RULES, Manner([A])
+    )
     assert decoded.ids.tolist() == [A, A_, B_]
     np.testing.assert_allclose(decoded.confidence, [0.2, 0.2, 1.0], atol=1e-6)
 

@@ -8,8 +8,9 @@ import slow_fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracemend.mending import durations
 from tracemend.mending.constraints import CLOSED, ENDED, FREE, UNSEEN, drop_impossible, rules
-from tracemend.mending.search import Decoded, decode
+from tracemend.mending.search import Decoded, Manner, decode
 from tracemend.trace.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(
@@ -70,10 +71,11 @@ def test_the_same_fill_bit_for_bit(data: st.DataObject) -> None:
     p, q = (b.astype(np.float32) for b in beliefs)
     width = data.draw(st.sampled_from([1, 2, 8]))
     usual = data.draw(st.sampled_from([[A], [A, B, 9]]))
+    silence = rng.choice([0, -1, -9], len(VOCABULARY) + durations.STATES) * 1.0 if data.draw(st.booleans()) else None
     try:
-        expected = slow_fill.decode(events, p, q, threads, VOCABULARY, usual=usual, width=width)
+        expected = slow_fill.decode(events, p, q, threads, VOCABULARY, usual=usual, width=width, silence=silence)
     except IndexError:  # the unknown thread is in the call that never returns, and there is nothing else
         with pytest.raises(ValueError, match="no fill"):
-            decode(events, p, q, slow_fill.as_arrays(threads), RULES, usual=usual, width=width)
+            decode(events, p, q, slow_fill.as_arrays(threads), RULES, Manner(usual, width, silence))
         return
-    assert_same(decode(events, p, q, slow_fill.as_arrays(threads), RULES, usual=usual, width=width), expected)
+    assert_same(decode(events, p, q, slow_fill.as_arrays(threads), RULES, Manner(usual, width, silence)), expected)

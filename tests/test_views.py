@@ -18,7 +18,8 @@ from viewing import Event, inferred_of, one_by_one, soup, trace_of
 from tracemend.formats import read
 from tracemend.judging.running import cpu_time, right_time, time_error
 from tracemend.judging.transitions import KINDS, counted, impossible
-from tracemend.judging.views import IDLE, UNKNOWN, Bools, View, of_trace, of_truth, recorded
+from tracemend.judging.views import Bools, View, of_trace, of_truth
+from tracemend.reckoning.events import IDLE, UNKNOWN, recorded
 from tracemend.recording.pairs import Pair
 from tracemend.recording.pairs import read as read_pair
 from tracemend.trace.events import Gap, Trace
@@ -64,6 +65,14 @@ def test_recordings_have_none(whole: Trace, pair: Pair) -> None:
     assert IDLE not in inside
     assert wrong(of_truth(pair)) == {}
     assert wrong(of_trace(pair.lossy, inside=inside)) == {}
+
+
+@pytest.mark.parametrize("name", ["nginx-3-kernel_overwrite", "git-0-kernel_overwrite", "memcached-3-kernel_drop"])
+def test_a_machine_that_is_never_idle_is_recorded_whole(name: str) -> None:
+    path = ROOT / "corpus" / "kernel" / "pairs" / f"{name}.parquet"
+    if not path.exists():
+        pytest.skip("no corpus/kernel here")
+    assert recorded(read_pair(path).complete) is None
 
 
 def before_moves(trace: Trace) -> Bools:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tracemend.api import Imputer, load, mend, train
+    from tracemend.api import Imputer, figures, load, mend, over_fills, train
     from tracemend.diffusion.restorer import Restorer
     from tracemend.errors import MissingError, ModelError, OutputError, TraceError, TracemendError
     from tracemend.formats import read
@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from tracemend.menders.base import Mender, Proposal, Restored
     from tracemend.mending.mended import Fill, Mended
     from tracemend.mending.options import Options
+    from tracemend.reckoning.figures import Figures
+    from tracemend.reckoning.fills import OverFills
     from tracemend.trace.events import Gap, Trace
 
 #: Public names by home. They are imported at first use: who reads and scans waits for nothing else.
 _HOMES = {
-    "api": ("Imputer", "load", "mend", "train"),
+    "api": ("Imputer", "figures", "load", "mend", "over_fills", "train"),
     "diffusion.restorer": ("Restorer",),
     "errors": ("MissingError", "ModelError", "OutputError", "TraceError", "TracemendError"),
     "formats": ("read",),
@@ -30,10 +32,13 @@ _HOMES = {
     "menders.base": ("Mender", "Proposal", "Restored"),
     "mending.mended": ("Fill", "Mended"),
     "mending.options": ("Options",),
+    "reckoning.figures": ("Figures",),
+    "reckoning.fills": ("OverFills",),
     "trace.events": ("Gap", "Trace"),
 }
 
 __all__ = [
+    "Figures",
     "Fill",
     "Gap",
     "Imputer",
@@ -43,6 +48,7 @@ __all__ = [
     "ModelError",
     "Options",
     "OutputError",
+    "OverFills",
     "Proposal",
     "Restored",
     "Restorer",
@@ -51,8 +57,10 @@ __all__ = [
     "TraceError",
     "TracemendError",
     "advise",
+    "figures",
     "load",
     "mend",
+    "over_fills",
     "read",
     "scan",
     "train",

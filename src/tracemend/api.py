@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracemend.diffusion import DEFAULT_MODEL
 from tracemend.errors import ModelError, extra
-from tracemend.formats import read
+from tracemend.formats import pieces, read
 from tracemend.menders import MENDERS
 from tracemend.menders.base import Mender
 from tracemend.menders.examples import shipped
@@ -21,8 +22,13 @@ from tracemend.mending.mended import Mended
 from tracemend.mending.options import DEFAULTS, Changes, Options
 from tracemend.mending.parts import How
 from tracemend.mending.run import COPIERS, MOSAIC
+from tracemend.reckoning.counting import Count
+from tracemend.reckoning.figures import Figures
+from tracemend.reckoning.fills import OverFills, evaluated
+from tracemend.reckoning.intervals import DRAWS
+from tracemend.reckoning.whole import asked, reckon
 from tracemend.trace.events import Trace
-from tracemend.trace.pieces import Piece
+from tracemend.trace.pieces import USUAL, Piece, cut
 from tracemend.trace.vocabulary import Vocabulary, by_frequency, numbered, universal
 from tracemend.trace.windows import Stream, streams
 
@@ -85,6 +91,60 @@ def how(
         chosen = partial(_loaded, model)
     copier = COPIERS.get(str(model), COPIERS[MOSAIC])
     return How(chosen, _nothing if alone else shipped, copier, options, tuple(examples))
+
+
+def figures(
+    trace: Trace | str | Path,
+    by: str = "call",
+    draws: int = DRAWS,
+    *,
+    span: tuple[int, int] | None = None,
+    seed: int = 0,
+    examples: Sequence[Trace] = (),
+    alone: bool = False,
+) -> Figures:
+    """The figures that people make from a trace, as far as they can be told after a loss: calls, time in calls, cpu
+    time, errors, events; each as it was observed, as it probably was, and between what in nine of ten cases.
+
+    by: "call", "thread", "cpu" or "time" (in slices). draws: so many whole fills of all gaps are drawn. span: of this
+    time alone, from and to in ns, both included. seed, examples, alone: as for ``mend``.
+    A large trace is gone through in pieces. A trace without losses isn't mended, and all of its figures are exact.
+    Raises TraceError for a path that can't be read, ModelError for what figures can't be by or a span that is none.
+    """
+    count = Count(asked(by, span), _drawing(draws))
+    way = how(MOSAIC, Options(seed), examples=examples, alone=alone)
+    with TemporaryDirectory(prefix="tracemend-") as folder:
+        parts = cut(trace, USUAL) if isinstance(trace, Trace) else pieces(trace)
+        return reckon(parts, way, count, lambda: Path(folder)).figures(by)
+
+
+def over_fills(
+    trace: Trace | str | Path,
+    figure: Callable[[Trace], Any],
+    draws: int = DRAWS,
+    *,
+    seed: int = 0,
+    examples: Sequence[Trace] = (),
+    alone: bool = False,
+) -> OverFills:
+    """A figure of one's own after a loss: ``figure`` is a function of a trace that gives a number, an array of them, or
+    a dictionary of numbers; it is called with the trace, and with each of so many draws of what may have happened.
+
+    A draw is a trace with the inferred events in their places: its table has a further column, ``inferred``, and its
+    provenance says which draw it is. It can't be written as a recording. Raises as ``mend`` does, and what ``figure``
+    raises.
+    """
+    if not isinstance(trace, Trace):
+        trace = read(trace)
+    mended = mend(trace, options=Options(seed, hypotheses=_drawing(draws)), examples=examples, alone=alone)
+    return evaluated(mended, figure)
+
+
+def _drawing(draws: int) -> int:
+    """Raises ModelError for fewer draws than an interval takes."""
+    if draws < 2:
+        raise ModelError(f"an interval takes two draws or more, not {draws}")
+    return draws
 
 
 @cache

@@ -16,7 +16,8 @@ from test_ctf import assert_as_judged
 from tracemend.formats import read
 from tracemend.judging.kernel import FIELDS
 from tracemend.judging.transitions import impossible
-from tracemend.judging.views import of_trace, recorded
+from tracemend.judging.views import of_trace
+from tracemend.reckoning.events import recorded
 from tracemend.recording.pairs import read as read_pair
 from tracemend.trace.events import Trace
 from tracemend.trace.fields import kernel_name, values

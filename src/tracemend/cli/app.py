@@ -19,6 +19,7 @@ from tracemend.cli.advise import advise
 from tracemend.cli.babeltrace import babeltrace
 from tracemend.cli.evaluate import evaluate
 from tracemend.cli.experiment import experiment
+from tracemend.cli.figures import figures
 from tracemend.cli.formats import formats
 from tracemend.cli.mend import mend
 from tracemend.cli.recipes import recipes
@@ -39,7 +40,7 @@ app = typer.Typer(
     help="Find what a tracer lost, say so, and reconstruct it with every event flagged as inferred.",
 )
 VERBS: tuple[Callable[..., None], ...] = (
-    *(scan, advise, mend, evaluate, record, strip, train, experiment, report, formats, babeltrace, recipes),
+    *(scan, advise, mend, figures, evaluate, record, strip, train, experiment, report, formats, babeltrace, recipes),
 )
 for verb in VERBS:
     app.command()(verb)

@@ -112,6 +112,13 @@ def mend(
     ] = None,
     engine: EngineOption = "local",
     address: AddressOption = None,
+    figures: Annotated[
+        bool,
+        typer.Option(
+            "--figures/--no-figures",
+            help="Also tell what was lost of the figures people make (see tracemend figures); takes several draws.",
+        ),
+    ] = True,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -134,8 +141,13 @@ def mend(
     from tracemend.menders.base import CONTEXT
     from tracemend.mending.options import Options
     from tracemend.mending.pieces import mend_pieces
-    from tracemend.mending.run import COPIERS
+    from tracemend.mending.run import COPIERS, MOSAIC
     from tracemend.outputs import check, write
+    from tracemend.reckoning.counting import Count
+    from tracemend.reckoning.intervals import FEW
+    from tracemend.reckoning.reading import sentence
+    from tracemend.reckoning.tally import Asked
+    from tracemend.reckoning.whole import reckon
     from tracemend.trace.pieces import Piece
     from tracemend.whole import work_folder
 
@@ -162,13 +174,24 @@ def mend(
         suspect=suspect,
         budget=budget,
     )
+    # only the mosaic draws, and a window isn't all of the trace; a single draw has no range
+    counts = figures and model == MOSAIC and not window_only and hypotheses != 1
+    count = Count(Asked(("call", "thread")), hypotheses or FEW) if counts else None
     work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
-    key = _key([source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget], options)
+    key = _key(
+        [source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget, counts], options
+    )
     stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
     try:
         with work_folder(work, key, resume, stays) as folder, progress("mending", quiet) as update:
-            mended = mend_pieces(pieces, way, folder, _told(update, source, quiet))
-            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"))
+            told, made = _told(update, source, quiet), []
+            if count is None:
+                mended = mend_pieces(pieces, way, folder, told)
+            else:
+                reckoning = reckon(pieces, way, count, folder, told)
+                mended = reckoning.result
+                made = [reckoning.figures(by) for by in count.asked.by] if mended.fills else []
+            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"), made)
     except FileExistsError as e:
         raise OutputError(f"{work}: {e.strerror}") from e
     except stays as e:
@@ -186,10 +209,13 @@ def mend(
                 "events": mended.events,
                 "gaps": mended.gap_table(),
                 "provenance": mended.provenance,
+                **({"figures": [f.as_dict() for f in made]} if made else {}),
             }
         )
         return
     _print_fills(mended, hypotheses)
+    if made and (found := sentence(made[0])):
+        say(found)
     for p in paths:
         say(f"  {p}")
 

@@ -31,7 +31,6 @@ from tracemend.cli.terminal import (
     GAPS_FOUND,
     complain,
     cpu_name,
-    duration,
     print_json,
     print_table,
     print_verdict,
@@ -40,7 +39,7 @@ from tracemend.cli.terminal import (
     warn,
 )
 from tracemend.errors import TraceError, TracemendError
-from tracemend.trace.evidence import plural
+from tracemend.trace.evidence import duration, plural
 
 if TYPE_CHECKING:
     from tracemend.engines import Engine

@@ -68,14 +68,6 @@ def print_json(document: object) -> None:
     sys.stdout.write(json_text(document) + "\n")
 
 
-def duration(ns: float) -> str:
-    """A time in the unit that suits it, to three digits."""
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
-        if ns >= size:
-            return f"{ns / size:.3g} {unit}"
-    return f"{ns:.0f} ns"
-
-
 def cpu_name(cpu: int) -> str:
     """A cpu's number; a dash where the trace doesn't say which one it was."""
     return str(cpu) if cpu >= 0 else "-"

@@ -30,6 +30,8 @@ MAGIC = b"PAR1"
 KEY = b"tracemend"
 #: What a file must hold; the other columns of the schema are filled in.
 REQUIRED = ("time_ns", "cpu", "tid", "comm", "name", "phase")
+#: Says of each event of a trace whether it is inferred: such a trace is no recording.
+INFERRED_COLUMN = "inferred"
 #: Columns of texts, of which one value can stand in very many rows.
 TEXTS = ("name", "comm", "args", "ret")
 #: A file with more rows than this has at most so many of them a byte; and its texts, written out, so many bytes.
@@ -47,8 +49,11 @@ def write(
 ) -> None:
     """Write a trace; the file appears whole or not at all. Equal traces make equal bytes.
 
-    details: with arguments and results. more: further columns. about: further keys of the metadata. Raises OutputError.
+    details: with arguments and results. more: further columns. about: further keys of the metadata. Raises OutputError,
+    also for a trace with inferred events.
     """
+    if INFERRED_COLUMN in trace.table.column_names:
+        raise OutputError(f"{path}: not written: some events of the trace are inferred")
     columns = {
         c: trace.table[c] if c not in ("comm", "name", "phase") else trace.table[c].cast(pa.string())
         for c in SCHEMA.names

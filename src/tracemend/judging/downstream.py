@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import Mended
-from tracemend.trace.events import ENTER, EXIT, INSTANT, PHASES, Trace
+from tracemend.reckoning.calls import paired
+from tracemend.trace.events import ENTER, PHASES, Trace
 from tracemend.trace.syscalls import DESCRIPTORS
 
 #: How often each thread made each call, by (tid, name).
@@ -44,22 +45,16 @@ def figures(
     """What an analysis makes of events (E,), which follow each other as ``order`` (E,) says: it pairs each enter with
     its thread's next event."""
     names, code = np.unique(np.array(name, dtype=np.str_), return_inverse=True)
-    calls = phase != INSTANT
-    order = order[np.argsort(tid[order], kind="stable")]
-    order = order[calls[order]]
     tid, code, phase, time_ns = tid[order], code[order], phase[order], time_ns[order]
-    first = np.flatnonzero(
-        (phase[:-1] == ENTER) & (phase[1:] == EXIT) & (tid[:-1] == tid[1:]) & (code[:-1] == code[1:])
-    )
-    paired = np.zeros(len(tid), bool)
-    paired[first] = paired[first + 1] = True
+    calls = paired(tid, code, phase)
+    first, last = calls.rows[calls.first], calls.rows[calls.first + 1]
     # a call was made if its enter is there, or an exit that has none
-    made = np.flatnonzero((phase == ENTER) | ~paired)
-    spent = np.bincount(code[first], (time_ns[first + 1] - time_ns[first]).astype(float), len(names))
+    made = calls.rows[(phase[calls.rows] == ENTER) | calls.lone]
+    spent = np.bincount(code[first], (time_ns[last] - time_ns[first]).astype(float), len(names))
     return Figures(
         Counter(zip(tid[made].tolist(), names[code[made]].tolist(), strict=True)),
         Counter({str(n): int(t) for n, t in zip(names, spent, strict=True) if t}),
-        int((~paired).sum()),
+        int(calls.lone.sum()),
     )
 
 

@@ -21,8 +21,9 @@ from tracemend.judging.metrics import LENGTH_BINS, bin_name, confidence_bins, er
 from tracemend.judging.results import Row
 from tracemend.judging.running import cpu_time, right_time, time_error
 from tracemend.judging.transitions import KINDS, Where, counted
-from tracemend.judging.views import View, of_trace, of_truth, recorded
+from tracemend.judging.views import View, of_trace, of_truth
 from tracemend.mending.mended import Mended
+from tracemend.reckoning.events import recorded
 from tracemend.recording import Pair
 from tracemend.trace.arguments import KEYS, key_texts
 from tracemend.trace.events import ENTER, EXIT, INSTANT, PHASES, Trace

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.judging.views import IDLE, UNKNOWN, View
+from tracemend.judging.views import View
+from tracemend.reckoning.events import IDLE, UNKNOWN
 from tracemend.trace.events import Gap
 
 Ints = NDArray[np.int64]

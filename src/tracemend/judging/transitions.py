@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.judging.views import BLOCKED, IDLE, OTHERS, UNKNOWN, Holes, View
+from tracemend.judging.views import BLOCKED, OTHERS, Holes, View
+from tracemend.reckoning.events import IDLE, UNKNOWN
 from tracemend.trace.events import ENTER, INSTANT, stable_order
 from tracemend.trace.syscalls import LAST_CALLS, NO_NUMBER, SIGNAL_RETURNS
 

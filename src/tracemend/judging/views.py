@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import INFERRED, rows_of
+from tracemend.reckoning.events import UNKNOWN, coded, recorded
 from tracemend.recording import Pair
 from tracemend.trace.events import PHASES, Trace, stable_order
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, numbers, values
@@ -26,9 +27,8 @@ from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, numbers, values
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-#: In place of a thread: nobody knows; one of those that a recording of some processes leaves out.
-UNKNOWN, OTHERS = -1, -2
-IDLE = 0
+#: In place of a thread: one of those that a recording of some processes leaves out.
+OTHERS = -2
 #: How a thread was switched out.
 RUNNABLE, BLOCKED = 0, 1
 
@@ -174,23 +174,6 @@ def of_truth(pair: Pair) -> View:
     return replace(view, filled=view.vague(np.flatnonzero(view.inferred)))
 
 
-def recorded(trace: Trace) -> Ints | None:
-    """The threads that were recorded where only some processes were, None where all were.
-
-    Of the others such a recording has a switch to or from a recorded thread and no more: never from one of them to
-    another one, and nothing that the idle thread does.
-    """
-    names = [kernel_name(n) for n in trace.names[1]]
-    own = np.isin(trace.names[0], [i for i, n in enumerate(names) if n not in (SWITCH, *WAKEUPS)])
-    inside = np.unique(trace.tid[own]).astype(np.int64)
-    if IDLE in inside:
-        return None
-    rows, found = values(trace, SWITCH, ("prev_pid", "next_pid"))
-    sides = [numbers(found[name]) for name in ("prev_pid", "next_pid")]
-    outside = [(side != UNKNOWN) & ~np.isin(side, inside) for side in sides]
-    return None if not len(rows) or (outside[0] & outside[1]).any() else inside
-
-
 def _view(trace: Trace, table: pa.Table, told: Bools, inside: Ints | None) -> View:
     """told (E,): which of the trace's events and those of the table are inferred."""
     rows = np.arange(len(trace)).astype(float)
@@ -208,9 +191,9 @@ def _view(trace: Trace, table: pa.Table, told: Bools, inside: Ints | None) -> Vi
     number: dict[str, int] = {}
     named = [
         np.array([number.setdefault(kernel_name(n), len(number)) for n in known], np.int64)[codes]
-        for codes, known in (trace.names, _coded(table["name"]))
+        for codes, known in (trace.names, coded(table["name"]))
     ]
-    phases, said = _coded(table["phase"])
+    phases, said = coded(table["phase"])
     fields = _Fields(trace, table, place)
     switches, prev, following, state = fields.of(
         [SWITCH], {"prev_pid": numbers, "next_pid": numbers, "prev_state": _states}
@@ -257,7 +240,7 @@ class _Fields:
         if self.table.num_rows:
             import pyarrow.compute as pc
 
-            codes, known = _coded(self.table["name"])
+            codes, known = coded(self.table["name"])
             rows = np.flatnonzero(np.array([kernel_name(n) in names for n in known])[codes])
             told = self.table["fields"].take(pa.array(rows)).combine_chunks()
             texts = {f: pc.struct_field(pc.map_lookup(told, f, "first"), "value") for f in fields}
@@ -272,9 +255,3 @@ def _states(texts: pa.Array) -> Ints:
 
     codes = pc.if_else(pc.starts_with(texts, "R"), RUNNABLE, BLOCKED).fill_null(UNKNOWN)
     return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
-
-
-def _coded(column: pa.ChunkedArray) -> tuple[Ints, list[str]]:
-    """Codes into the list of distinct texts, and the list."""
-    coded = pa.concat_arrays([pa.array([], pa.string()), *column.cast(pa.string()).chunks]).dictionary_encode()
-    return coded.indices.to_numpy().astype(np.int64), coded.dictionary.to_pylist()

@@ -7,11 +7,33 @@ Axis legend: as in ``menders/passes.py``, and H hypotheses.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from tracemend.compiled import compiled
 from tracemend.menders.chain import Chain, Floats, Ints
-from tracemend.menders.passes import Diagonals, Known, Rates, before, behind_of, leaving, onward, rates_of, sum_of
+from tracemend.menders.passes import HELD, Diagonals, Known, Rates, before, behind_of, leaving, onward, rates_of, sum_of
+
+
+class _Into(NamedTuple):
+    """The moves into each state: edge_E from start_C on, up to the next one's; and room for the ways that they are."""
+
+    edge_E: Ints
+    start_C: Ints
+    came: Ints
+    weight: Floats
+
+
+@compiled
+def _into(chain: Chain) -> _Into:
+    states = len(chain.weight_C)
+    order = np.argsort(chain.to_E, kind="mergesort")
+    start = np.searchsorted(chain.to_E[order], np.arange(states + 1))
+    most = 1
+    for c in range(states):
+        most = max(most, 1 + start[c + 1] - start[c])
+    return _Into(order, start, np.empty(most, np.int64), np.empty(2 * most))
 
 
 @compiled
@@ -28,18 +50,23 @@ def draw(
     n, first, states = run.length, len(run.left_K) + 1, len(chain.weight_C)
     size = states + len(run.site_D)
     rates = rates_of(chain, jump_L)
+    block = max(1, min(n, HELD // size))
+    # the forward pass as in ``passes.fill``: all of one block, and where the others begin
+    marks = np.empty(((n + block - 1) // block, size))
     here, there = before(chain, rates, diagonals, run, miss), np.empty(size)
-    held = np.empty((n, size), np.float32)
+    held = np.empty((block, size), np.float32)
     for t in range(n):
+        if t % block == 0:
+            marks[t // block] = here
         onward(chain, rates, diagonals, first + t - 1, here, there)
         here, there = there, here
-        held[t] = here
+        held[t % block] = here
     number = chance_NH3.shape[1]
     events, copied = np.empty((number, n), np.int64), np.empty((number, n), np.int64)
-    at_H = np.empty(number, np.int64)
+    at_H, ways = np.empty(number, np.int64), (chain, rates, diagonals, _into(chain))
     behind = behind_of(chain, rates, diagonals, run, miss)
     for i in range(size):
-        there[i] = held[n - 1, i] * behind[i]
+        there[i] = here[i] * behind[i]
     for h in range(number):
         at_H[h] = _one_of(there, chance_NH3[n - 1, h, 0])
     for t in range(n - 1, -1, -1):
@@ -48,11 +75,17 @@ def draw(
             c = at if at < states else diagonals.state_TD[first + t, at - states]
             events[h, t] = chain.ids_U[chain.event_C[c]]
             copied[h, t] = chain.place_C[c] if at < states else run.site_D[at - states] + t
+        if t and t % block == 0:
+            here[:] = marks[t // block - 1]
+            for u in range(t - block, t):
+                onward(chain, rates, diagonals, first + u - 1, here, there)
+                here, there = there, here
+                held[u % block] = here
         if t:
-            here[:] = held[t - 1]
+            here[:] = held[(t - 1) % block]
             leaving(chain, rates, diagonals, first + t - 1, here)
             for h in range(number):
-                at_H[h] = _earlier(chain, rates, diagonals, first + t - 1, here, at_H[h], chance_NH3[t - 1, h])
+                at_H[h] = _earlier(ways, first + t - 1, here, at_H[h], chance_NH3[t - 1, h])
     return events, copied
 
 
@@ -70,9 +103,10 @@ def _one_of(weight: Floats, chance: float) -> int:
 
 
 @compiled
-def _earlier(chain: Chain, rates: Rates, diagonals: Diagonals, t: int, y: Floats, at: int, chance_3: Floats) -> int:
+def _earlier(ways: tuple[Chain, Rates, Diagonals, _Into], t: int, y: Floats, at: int, chance_3: Floats) -> int:
     """Where the copy was at moment ``t``, when it was as likely anywhere as y (C + D,), if it is at ``at`` one event
     later."""
+    chain, rates, diagonals, into = ways
     states, got = len(chain.weight_C), rates.room_2X[1]
     state_D, then_D, weight_D = diagonals.state_TD[t], diagonals.state_TD[t + 1], diagonals.weight_TD[t]
     if at >= states:
@@ -80,25 +114,21 @@ def _earlier(chain: Chain, rates: Rates, diagonals: Diagonals, t: int, y: Floats
         stayed, jumped = y[at] * (1 - rates.total_C[c]), got[c] * weight_D[at - states]
         return at if chance_3[0] * (stayed + jumped) < stayed else _source(chain, rates, diagonals, t, y, c, chance_3)
     # the ways into a state: from the one before it in number, by the other moves; staying or jumping, each
-    ways = 1
-    for e in range(len(chain.to_E)):
-        ways += chain.to_E[e] == at
-    came, weight = np.empty(ways, np.int64), np.zeros(2 * ways)
-    came[0] = max(at - 1, 0)
-    if at:
-        weight[0] = chain.next_C[at - 1]
-    ways = 1
-    for e in range(len(chain.to_E)):
-        if chain.to_E[e] == at:
-            came[ways], weight[2 * ways] = chain.from_E[e], chain.weight_E[e]
-            ways += 1
-    for w in range(ways):
+    first, many = into.start_C[at], 1 + into.start_C[at + 1] - into.start_C[at]
+    came, weight = into.came[:many], into.weight[: 2 * many]
+    came[0], weight[0] = max(at - 1, 0), chain.next_C[at - 1] if at else 0.0
+    for w in range(1, many):
+        e = into.edge_E[first + w - 1]
+        came[w], weight[2 * w] = chain.from_E[e], chain.weight_E[e]
+    for w in range(many):
         c = came[w]
         weight[2 * w + 1] = got[c] * weight[2 * w]
         weight[2 * w] *= y[c] * rates.stay_C[c]
-        for d in range(len(state_D)):  # what jumped to a diagonal didn't jump to its state
-            if state_D[d] == c and then_D[d] == at:
-                weight[2 * w + 1] = max(0.0, weight[2 * w + 1] - got[c] * weight_D[d])
+    for d in range(len(then_D)):  # what jumped to a diagonal didn't jump to its state
+        if then_D[d] == at:
+            for w in range(many):
+                if state_D[d] == came[w]:
+                    weight[2 * w + 1] = max(0.0, weight[2 * w + 1] - got[came[w]] * weight_D[d])
     way = _one_of(weight, chance_3[0])
     c = int(came[way // 2])
     return c if way % 2 == 0 else _source(chain, rates, diagonals, t, y, c, chance_3)

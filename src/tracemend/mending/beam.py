@@ -23,6 +23,8 @@ Floats = NDArray[np.float32]
 
 #: Log-probability of what no candidate speaks for, and its probability.
 FLOOR, LITTLE = -14.0, 0.02
+#: An end is well possible if it has no less than this as logarithm.
+WELL_POSSIBLE = -1.5
 
 
 class Candidates(NamedTuple):
@@ -36,6 +38,15 @@ class Candidates(NamedTuple):
     log_t: NDArray[np.float64]
 
 
+class Ending(NamedTuple):
+    """How likely threads do nothing for as long as nothing is seen of them behind the gap: as a logarithm by state
+    (V + STATES, those below 0 from the end), and how sure it is that a thread has nothing more to do in the gap behind
+    each position (N, T); 0: nothing is known of it."""
+
+    silence: NDArray[np.float64]
+    last: Floats
+
+
 class Chosen(NamedTuple):
     """A fill (N,): ids, indices of threads, p, and p if the enter that an exit closes is right."""
 
@@ -46,8 +57,14 @@ class Chosen(NamedTuple):
 
 
 @compiled
-def each_by_itself(chosen: Chosen, threads: Threads, rules: Rules) -> tuple[bool, Ints]:
-    """Do these events satisfy everything? And the exit (N,) that was pending for each event's thread, -1 if none."""
+def _silent(ending: Ending, state: int) -> float:
+    return float(ending.silence[state if state >= 0 else len(ending.silence) + state])
+
+
+@compiled
+def each_by_itself(chosen: Chosen, threads: Threads, rules: Rules, ending: Ending) -> tuple[bool, Ints]:
+    """Do these events satisfy everything, and is the end well possible? And the exit (N,) that was pending for each
+    event's thread, -1 if none."""
     states = threads.begin.copy()
     pending = np.full(len(chosen.ids), -1, np.int64)
     for i in range(len(chosen.ids)):
@@ -66,6 +83,8 @@ def each_by_itself(chosen: Chosen, threads: Threads, rules: Rules) -> tuple[bool
             states[t] = FREE if t == 0 and rules.after[event] == ENDED else rules.after[event]
     for t in range(len(states)):
         if need(states[t], threads.end[t]):
+            return False, pending
+        if len(pending) and ending.last[-1, t] * _silent(ending, states[t]) < WELL_POSSIBLE:
             return False, pending
     return True, pending
 
@@ -249,9 +268,15 @@ def _tries(likely: Ints, total: int, needs_T: Ints, tries: Ints) -> int:
 
 
 @compiled
-def search(candidates: Candidates, threads: Threads, order: Ints, rules: Rules, usual: Ints, width: int) -> Chosen:
+def search(
+    candidates: Candidates, threads: Threads, ending: Ending, order: Ints, rules: Rules, usual: Ints, width: int
+) -> Chosen:
     """The likeliest fill by beam search. order: the threads in order of their last positions. Raises ValueError where
-    no fill is possible."""
+    no fill is possible.
+
+    What each thread's state says of the silence behind the gap counts as far as the thread is through already: so ways
+    to an end that is possible are kept.
+    """
     N, M = candidates.events.shape
     T = len(threads.begin)
     place_T = np.empty(T, np.int64)
@@ -278,10 +303,12 @@ def search(candidates: Candidates, threads: Threads, order: Ints, rules: Rules, 
         first_ones = likely[: _likeliest(candidates.threads[i], likely)]
         n = 0
         for beam in range(beams):
-            total = 0
+            total, silent = 0, 0.0
             for t in range(T):
                 needs_T[t] = need(states[beam, t], threads.end[t])
                 total += needs_T[t]
+                if ending.last[i, t] > 0:
+                    silent += ending.last[i, t] * _silent(ending, states[beam, t])
             _room_left(i + 1, needs_T, threads, order, spare)
             for t in tries[: _tries(first_ones, total, needs_T, tries)]:
                 state = states[beam, t]
@@ -300,7 +327,9 @@ def search(candidates: Candidates, threads: Threads, order: Ints, rules: Rules, 
                         after = FREE
                     if need(after, threads.end[t]) - needs_T[t] > spare[1, place_T[t]]:
                         continue
-                    score = scores[beam] + own.log_p[k] + candidates.log_t[i, t]
+                    score = scores[beam] + silent + own.log_p[k] + candidates.log_t[i, t]
+                    if after != state and ending.last[i, t] > 0:
+                        score += ending.last[i, t] * (_silent(ending, after) - _silent(ending, state))
                     at, n = _place(kept, n, score, event, states, (beam, t, after))
                     if at < 0:
                         continue
@@ -314,6 +343,9 @@ def search(candidates: Candidates, threads: Threads, order: Ints, rules: Rules, 
                 after_states[j, t] = states[kept.beam[j], t]
             after_states[j, kept.thread[j]] = kept.after[j]
             scores[j] = kept.score[j]
+            for t in range(T):
+                if ending.last[i, t] > 0:
+                    scores[j] -= ending.last[i, t] * _silent(ending, after_states[j, t])
             from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = kept.beam[j], kept.event[j], kept.thread[j]
             p_NW[i, j], sure_NW[i, j] = kept.p[j], kept.sure[j]
         states, after_states = after_states, states

@@ -14,6 +14,9 @@ from tracemend.trace.events import Gap
 
 Ints = NDArray[np.int64]
 
+#: So many candidates are left where others are told.
+LIKELIEST = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Beliefs:
@@ -26,10 +29,11 @@ class Beliefs:
     steps: NDArray[np.float64]
 
     def told(self, other: Beliefs, weight: float) -> Beliefs:
-        """These beliefs about the same gap, mixed with so much of the other ones."""
-        p = np.where((self.events[:, :, None] == other.events[:, None, :]).any(axis=2), 0, (1 - weight) * self.p)
+        """The likeliest of these beliefs about the same gap, mixed with so much of the other ones."""
+        events, p = self.events[:, :LIKELIEST], self.p[:, :LIKELIEST]
+        p = np.where((events[:, :, None] == other.events[:, None, :]).any(axis=2), 0, (1 - weight) * p)
         return Beliefs(
-            np.concatenate([other.events, self.events], axis=1),
+            np.concatenate([other.events, events], axis=1),
             np.concatenate([weight * other.p, p], axis=1).astype(np.float32),
             ((1 - weight) * self.threads + weight * other.threads).astype(np.float32),
             self.tids,

@@ -21,6 +21,10 @@ from tracemend.trace.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, Window,
 
 Ints = NDArray[np.int64]
 
+#: A gap of up to so many events is drawn as a whole, though its beliefs come in blocks: where each hypothesis has
+#: surroundings of its own, all take their time.
+DRAWN_AT_ONCE = 1 << 14
+
 #: (events proposed for so far, all of them)
 Progress = Callable[[int, int], None]
 
@@ -50,9 +54,10 @@ def propose(
 def hypotheses(mender: Mosaic, around: Surroundings, gap: Gap, count: int, number: int, seed: int) -> list[Beliefs]:
     """So many different beliefs about one gap, each sure of a fill that was drawn as a whole.
 
-    A gap in blocks is drawn block by block, each beside what was drawn before.
+    A very long gap is drawn in blocks, each beside what was drawn before.
     """
-    work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns) for _ in range(number)]
+    longest = max(mender.longest, DRAWN_AT_ONCE)
+    work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns, longest) for _ in range(number)]
     alike = True  # they all begin with the same windows
     while (rounds := [w.next_blocks() for w in work])[0]:
         for parts in zip(*rounds, strict=True):
@@ -77,10 +82,13 @@ class _Part:
 class _Blocks:
     """A gap on its way: blocks from both ends inward, each seeing what was put beside it."""
 
-    def __init__(self, left: Stream, right: Stream, count: int, mender: Mender, span_ns: int) -> None:
-        """What the mender doesn't take at once is filled half as much at each end. span_ns: the gap's duration."""
+    def __init__(
+        self, left: Stream, right: Stream, count: int, mender: Mender, span_ns: int, longest: int | None = None
+    ) -> None:
+        """What isn't taken at once is filled half as much at each end. span_ns: the gap's duration; longest: what is
+        taken at once, as the mender has it if not given."""
         self.left, self.right, self.count, self.span_ns = left, right, count, span_ns
-        self.longest, self.context = mender.longest, mender.context
+        self.longest, self.context = longest or mender.longest, mender.context
         self.begin, self.end = 0, count
         self.tids = slots_by_recency(left.tids, right.tids)
         self.events: list[tuple[int, Proposal, Ints]] = []
@@ -134,9 +142,13 @@ class _Blocks:
             known = columns != UNKNOWN_THREAD
             own[:, columns[known]] = proposal.threads_NT[:, known]
             own[:, UNKNOWN_THREAD] = np.add.accumulate(proposal.threads_NT[:, ~known], axis=1)[:, -1]
+        widest = max(p.events_NM.shape[1] for _, p, _ in parts)
+        room = [((0, 0), (0, widest - p.events_NM.shape[1])) for _, p, _ in parts]  # where nothing could be copied
         return Beliefs(
-            np.concatenate([p.events_NM for _, p, _ in parts]),
-            np.concatenate([p.p_NM for _, p, _ in parts]),
+            np.concatenate(
+                [np.pad(p.events_NM, r, constant_values=-1) for (_, p, _), r in zip(parts, room, strict=True)]
+            ),
+            np.concatenate([np.pad(p.p_NM, r) for (_, p, _), r in zip(parts, room, strict=True)]),
             threads,
             self.tids,
             one_after_the_other([p.steps for _, p, _ in parts]),

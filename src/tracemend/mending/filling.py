@@ -6,16 +6,19 @@ Axis legend: E events of the trace, N positions of a gap.
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.menders.base import Mender
+from tracemend.menders.confidence import Grounds, families
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
+from tracemend.mending.durations import Durations
 from tracemend.mending.scheduled import Scheduled
-from tracemend.mending.search import Decoded, decode
+from tracemend.mending.search import Decoded, Manner, decode
 from tracemend.mending.surroundings import Surroundings
 from tracemend.mending.timelines import Timelines
 from tracemend.mending.times import Times, placed, spread
@@ -31,6 +34,8 @@ LONGEST_FILL = 2_000_000
 #: A longer gap is filled only if it isn't so many times as long as all that survived: there is nothing to copy such a
 #: fill from, and a count that is no true one could ask for hours of work.
 SHORT_FILL, TIMES_AS_LONG = 10_000, 10
+#: Ways that the search follows at once; what was drawn is to be kept to, so there it takes few.
+WAYS, DRAWN_WAYS = 8, 2
 #: Events of a stream on each side of a gap whose rate tells how many it lost.
 NEAR = 500
 
@@ -44,8 +49,10 @@ class Filling:
         self.rules = rules(vocabulary)
         self.timelines = Timelines(trace, ids, self.rules)
         self.weighing = Weighing(trace, self.rules)
+        self.families = families(vocabulary)
         self.around = Surroundings(trace, ids)
-        self.times = Times(self.around, len(vocabulary))
+        self.durations = Durations(self.timelines.spans, vocabulary)
+        self.times = Times(self.around, len(vocabulary), self.durations)
         phases = vocabulary.phase[ids]
         entering = np.bincount(ids[phases == ENTER], minlength=len(vocabulary))
         seen = entering if entering.any() else np.bincount(ids, minlength=len(vocabulary))
@@ -54,6 +61,15 @@ class Filling:
         switched = bool(trace.gaps) and any(kernel_name(n) == SWITCH for n in trace.names[1])
         #: What the scheduler's switches ask of fills, where they were recorded.
         self.scheduled = Scheduled(trace, ids, vocabulary, self.rules, self.usual) if switched else None
+        self.ways = WAYS
+
+    def another(self) -> Filling:
+        """The same trace with nothing filled, for a history that is drawn beside this one."""
+        other = copy(self)
+        other.timelines, other.weighing = self.timelines.unfilled(), Weighing(self.trace, self.rules)
+        other.scheduled = self.scheduled.unfilled(DRAWN_WAYS) if self.scheduled else None
+        other.ways = DRAWN_WAYS
+        return other
 
     def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
         """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
@@ -75,12 +91,14 @@ class Filling:
             threads, unmet = drop_impossible(wanted, count)
             threads, columns = _that_matter(threads, columns)
             table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32)
-            decoded = decode(events, p, table, threads, self.rules, usual=self.usual)
+            silence = self.durations.by_state(self.timelines.silence(gap))
+            decoded = decode(events, p, table, threads, self.rules, Manner(self.usual, self.ways, silence))
         steps = self.times.expected(gap, decoded.ids, beliefs)
+        steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), threads, self.rules)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
-        filled = Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody)
+        filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, nobody)
         return self.weighed(filled, threads, events, p), unmet
 
     def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
@@ -90,15 +108,20 @@ class Filling:
         steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
-        confidence = self.confidence(way.decoded.confidence, len(nominal))
-        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following)
+        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, way.decoded.confidence, way.following)
         return self.weighed(filled, way.threads, beliefs.events, beliefs.p), unmet
 
     def weighed(self, filled: Filled, threads: Threads, events: Ints, p: NDArray[np.float32]) -> Filled:
-        """A fill as sure as what it rests on (``Weighing``). events, p: what was proposed (N, M)."""
+        """A fill, whose confidence is what is believed so far, as sure as such fills have proven right. events, p: what
+        was proposed (N, M)."""
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
-        begins = dict(zip(threads.tids[::-1].tolist(), threads.begin[::-1].tolist(), strict=True))
-        return self.weighing.weighed(filled, begins, self.confidence(alone, len(filled.ids)))
+        belief, rests = self.weighing.weighed(filled, threads, alone)
+        if self.mender.confidence:
+            different, switched = len(np.unique(filled.tids)), self.scheduled is not None
+            grounds = Grounds(belief, alone, self.families[filled.ids], rests, different, switched)
+            return replace(filled, confidence=self.mender.confidence(grounds))
+        calibration = self.mender.calibration
+        return replace(filled, confidence=calibration(belief, len(belief)) if calibration else belief)
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
@@ -106,11 +129,6 @@ class Filling:
         self.weighing.remember(filled)
         if self.scheduled:
             self.scheduled.running.remember(filled)
-
-    def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """Beliefs in a gap of ``count`` events, as far as they have proven right."""
-        calibration = self.mender.calibration
-        return calibration(belief, count) if calibration else belief
 
     def estimate(self, gap: Gap) -> int:
         """A gap's count where the tracer gave none: its span at the rate of the stream's intact events beside it.

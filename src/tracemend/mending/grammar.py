@@ -18,14 +18,28 @@ from tracemend.mending.beam import FLOOR, LITTLE, Candidates, Chosen, Options, _
 from tracemend.mending.constraints import ENDED, FREE, Rules, Threads
 from tracemend.mending.nesting import BASE, distance, nest
 from tracemend.mending.room import need
+from tracemend.mending.waking import (
+    AWAKE,
+    Waits,
+    follow,
+    free_ones,
+    mixed,
+    nobody,
+    sleepers,
+    to_the_end,
+    unwoken,
+    uses,
+    waker,
+    wakes,
+)
 from tracemend.trace.events import ENTER, EXIT
 
 Ints = NDArray[np.int64]
 
 #: No thread, where one is asked for.
 NOBODY = -1
-#: In a digest, in place of a thread's state: that it runs, that it was woken, the open interrupts, the free wakeups.
-RUNS, AWAKE, OPEN, FREE_ONES = 1 << 20, 1 << 21, 1 << 22, 1 << 23
+#: In a digest, in place of a thread's state: that it runs, and the open interrupts.
+RUNS, OPEN = 1 << 20, 1 << 22
 
 
 class Cpu(NamedTuple):
@@ -35,9 +49,7 @@ class Cpu(NamedTuple):
     switch was recorded: between them no switch is asked for. begin, end: who runs at the edges (NOBODY: anybody).
     switch: the id of a switch. nesting (V,): k for an event that begins an interrupt of kind k, -k for one that ends
     it. begun, left: the interrupts that are open at the edges.
-    waiting (N + 1, T): who is known to wait up to each position and behind the last one, unless this fill wakes it;
-    wakeup: the id of an event that wakes a thread (NOBODY: there is none, and nobody asks for any); pinned (N,): where
-    an event must wake somebody who is seen to run elsewhere later.
+    waits: who waits there.
     """
 
     able: NDArray[np.bool_]
@@ -48,14 +60,12 @@ class Cpu(NamedTuple):
     nesting: Ints
     begun: int
     left: int
-    waiting: NDArray[np.bool_]
-    wakeup: int
-    pinned: NDArray[np.bool_]
+    waits: Waits
 
 
 class Ways(NamedTuple):
     """The best ways on so far, best first (W,): the beam that each goes on from, its event, thread, that one's state
-    after it, who runs next, the open interrupts, wakeups that have woken nobody yet, and a digest of where it leads."""
+    after it, who runs next, the open interrupts, and a digest of where it leads."""
 
     score: NDArray[np.float64]
     beam: Ints
@@ -64,20 +74,9 @@ class Ways(NamedTuple):
     after: Ints
     following: Ints
     stack: Ints
-    free: Ints
     digest: Ints
     p: NDArray[np.float64]
     sure: NDArray[np.float64]
-
-
-@compiled
-def _mixed(t: int, state: int) -> int:
-    """A thread's share of a digest: digests of the same states are the same, others hardly ever."""
-    x = (t + 1) * 0x9E3779B1 + (state + 7) * 0x85EBCA6B
-    x ^= x >> 15
-    x *= 0x2C1B3C6D
-    x ^= x >> 12
-    return x & 0xFFFFFFFFFFFF
 
 
 @compiled
@@ -104,7 +103,7 @@ def _place(ways: Ways, n: int, score: float, digest: int) -> tuple[int, int]:
         ways.score[j], ways.p[j], ways.sure[j] = ways.score[k], ways.p[k], ways.sure[k]
         ways.beam[j], ways.event[j], ways.thread[j] = ways.beam[k], ways.event[k], ways.thread[k]
         ways.after[j], ways.following[j] = ways.after[k], ways.following[k]
-        ways.stack[j], ways.free[j], ways.digest[j] = ways.stack[k], ways.free[k], ways.digest[k]
+        ways.stack[j], ways.digest[j] = ways.stack[k], ways.digest[k]
     return at, more
 
 
@@ -126,10 +125,9 @@ def _switches(cpu: Cpu, others: int, wanted: bool, current: int) -> int:
 
 
 @compiled
-def _late(needs: int, last: int, at: int, away: bool) -> int:
-    """1 if a thread can't do any more what it needs before position ``last``, if ``at`` is the next one; away: another
-    one runs."""
-    return int(needs > 0 and last - at < needs + away)
+def _late(needs: int, room: int, away: bool) -> int:
+    """1 if a thread can't do any more what it needs in so many positions; away: another one runs."""
+    return int(needs > 0 and room < needs + away)
 
 
 @compiled
@@ -194,14 +192,14 @@ def _all_options(
             continue
         switch |= event == cpu.switch
         closing |= kind < 0
-        lacks &= event != cpu.wakeup
+        lacks &= event != cpu.waits.wakeup
         own.events[n], own.log_p[n], own.p[n] = event, own.log_p[k], own.p[k]
         n += 1
     if not switch:
         own.events[n], own.log_p[n], own.p[n] = cpu.switch, FLOOR, LITTLE
         n += 1
     if lacks:
-        own.events[n], own.log_p[n], own.p[n] = cpu.wakeup, FLOOR, LITTLE
+        own.events[n], own.log_p[n], own.p[n] = cpu.waits.wakeup, FLOOR, LITTLE
         n += 1
     goal = cpu.left
     while goal > stack:  # what is to be open at the end: the next one to begin
@@ -228,28 +226,31 @@ def search(
     """The likeliest fill by beam search, and who runs behind each event (N,); False where none is possible."""
     N, M = candidates.events.shape
     T = len(threads.begin)
+    waits = cpu.waits
     many = M + 3 + len(usual) + np.count_nonzero(cpu.nesting)
     row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
-    reals, ints = np.empty((3, width)), np.empty((8, width), np.int64)
-    ways = Ways(reals[0], ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6], ints[7], reals[1], reals[2])
+    reals, ints = np.empty((3, width)), np.empty((7, width), np.int64)
+    ways = Ways(reals[0], ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6], reals[1], reals[2])
     states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
-    awake, after_awake = np.zeros((width, T), np.bool_), np.zeros((width, T), np.bool_)
+    woken, after_woken = nobody(width, T), nobody(width, T)
     digests, after_digests = np.zeros(width, np.int64), np.zeros(width, np.int64)
-    # who runs, the open interrupts, and wakeups that have woken nobody yet
+    # who runs, and the open interrupts
     current, after_current = np.zeros(width, np.int64), np.zeros(width, np.int64)
     stacks, after_stacks = np.zeros(width, np.int64), np.zeros(width, np.int64)
-    wakes, after_wakes = np.zeros(width, np.int64), np.zeros(width, np.int64)
     for t in range(T):
         states[0, t] = threads.begin[t]
-        digests[0] += _mixed(t, states[0, t])
+        digests[0] += mixed(t, states[0, t])
     current[0], stacks[0] = cpu.begin, cpu.begun
     scores = np.zeros(width)
-    for_long = cpu.waiting.copy()  # who waits from a position on to the gap's end
-    for i in range(N - 1, -1, -1):
-        for t in range(T):
-            for_long[i, t] &= for_long[i + 1, t]
-    needs_T, next_ones, sleeping = np.empty(T, np.int64), np.empty(T + 3, np.int64), np.zeros(T, np.bool_)
+    for_long = to_the_end(waits)
+    room = np.zeros(N + 1, np.int64)  # positions up to each one that aren't taken yet
+    for i in range(N):
+        room[i + 1] = room[i] + (not waits.pinned[i])
+    needs_T, room_T, next_ones = np.empty(T, np.int64), np.empty(T, np.int64), np.empty(T + 3, np.int64)
+    # who can't be woken, who must be, and since when those wait
+    sleeping, dreams_T, since = np.zeros(T, np.bool_), np.zeros(T, np.bool_), np.empty(T, np.int64)
+    rest = np.empty(T + 1, np.int64)
     from_NW, ids_NW = np.empty((N, width), np.int16), np.empty((N, width), np.int32)
     threads_NW, p_NW = np.empty((N, width), np.int32), np.empty((N, width), np.float32)
     sure_NW, following_NW = np.empty((N, width), np.float32), np.empty((N, width), np.int32)
@@ -258,21 +259,30 @@ def search(
     beams = 1
     for i in range(N):
         some = _possible(i, candidates, rules, row)
-        left = N - i - 1
+        left = room[N] - room[i + 1]
+        for t in range(T):
+            room_T[t] = room[threads.last[t]] - room[i + 1]
         n = 0
         for beam in range(beams):
+            digests[beam] = sleepers(i, waits, woken, beam, digests[beam])
+            free = woken.wakes[beam, : woken.free[beam]]
             total, wanting, dreaming, late = 0, 0, 0, 0
             for t in range(T):
                 needs_T[t] = need(states[beam, t], threads.end[t])
                 total += needs_T[t]
                 wanting += needs_T[t] > 0
-                late += _late(needs_T[t], threads.last[t], i + 1, True)
-                asleep = cpu.wakeup != NOBODY and not awake[beam, t]
-                sleeping[t] = asleep and cpu.waiting[i + 1, t] and not wakes[beam]
-                # those that must still run here and can't before they are woken
-                dreaming += asleep and for_long[i + 1, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
+                late += _late(needs_T[t], room_T[t], True)
+                asleep = waits.since[i, t] >= 0 and not woken.awake[beam, t]
+                sleeping[t] = asleep and waker(free, waits.since[i, t]) < 0
+                # whether it must still run here and can't before it is woken
+                dreams_T[t] = asleep and for_long[i, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
+                if dreams_T[t]:
+                    since[dreaming] = waits.since[i, t]
+                    dreaming += 1
+            lacking = unwoken(free, since[:dreaming], rest)
+            spare = len(free) - dreaming + lacking
             now, stack = current[beam], stacks[beam]
-            lacks = cpu.pinned[i] or (cpu.wakeup != NOBODY and wakes[beam] < dreaming)
+            lacks = waits.pinned[i] or lacking > 0
             for t in range(T):
                 if now == NOBODY:
                     if candidates.threads[i, t] <= 0:
@@ -290,7 +300,7 @@ def search(
                     allowed = 1.0
                 for k in range(options):
                     event = own.events[k]
-                    if cpu.pinned[i] and event != cpu.wakeup:
+                    if waits.pinned[i] and event != waits.wakeup:
                         continue
                     calls = rules.phase[event] in (ENTER, EXIT)
                     if calls and (state == ENDED or not threads.first[t] <= i < threads.last[t]):
@@ -304,12 +314,14 @@ def search(
                     needs = need(after, threads.end[t])
                     least = total - needs_T[t] + needs + distance(stack_after, cpu.left)
                     still = wanting - (needs_T[t] > 0) + (needs > 0)
-                    digest = digests[beam] - _mixed(t, state) + _mixed(t, after) + _mixed(stack_after, OPEN)
+                    digest = digests[beam] - mixed(t, state) + mixed(t, after) + mixed(stack_after, OPEN)
                     score = scores[beam] + own.log_p[k]
                     if t != now:
                         score += candidates.log_t[i, t] - (candidates.log_t[i, now] if now != NOBODY else 0.0)
                     sure = min(1.0, own.p[k] / allowed)
                     switches = event == cpu.switch
+                    gains = wakes(i, event, waits, woken, beam)
+                    found_running = now == NOBODY and waits.since[i, t] >= 0
                     if switches:
                         of = (t, threads.tids, needs_T)
                         many_next = _next_ones(i, of, candidates, cpu, sleeping, next_ones)
@@ -319,57 +331,47 @@ def search(
                         wants = needs if f == t else needs_T[f]
                         awaited = needs if cpu.end == t else needs_T[max(0, cpu.end)]
                         wanted = cpu.end not in (NOBODY, f) and awaited > 0
-                        woken = switches and cpu.wakeup != NOBODY and not awake[beam, f]
-                        uses = woken and cpu.waiting[i + 1, f]
-                        free = wakes[beam] + (event == cpu.wakeup and not cpu.pinned[i]) - uses
-                        dreams = int(woken and for_long[i + 1, f] and (needs_T[f] > 0 or f == cpu.end))
-                        dreams += now == NOBODY and for_long[i + 1, t] and (needs_T[t] > 0 or t == cpu.end)
-                        lacking = max(0, dreaming - dreams - free) if cpu.wakeup != NOBODY else 0
-                        more_late = late - _late(needs_T[t], threads.last[t], i + 1, True)
-                        more_late += _late(needs, threads.last[t], i + 1, f != t)
+                        used = uses(i, f, waits, woken, beam) if switches else -1
+                        lack = lacking - gains - (found_running and dreams_T[t])
+                        lack += used >= 0 and not dreams_T[f] and spare == 0  # of one that must be woken
+                        more_late = late - _late(needs_T[t], room_T[t], True) + _late(needs, room_T[t], f != t)
                         if f != t:
-                            more_late -= _late(needs_T[f], threads.last[f], i + 1, True)
-                            more_late += _late(needs_T[f], threads.last[f], i + 1, False)
+                            more_late += _late(needs_T[f], room_T[f], False) - _late(needs_T[f], room_T[f], True)
                         if more_late:
                             continue
-                        if least + lacking + _switches(cpu, still - (wants > 0), wanted, f) > left:
+                        if least + max(0, lack) + _switches(cpu, still - (wants > 0), wanted, f) > left:
                             continue
                         more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
-                        leads = digest + _mixed(f, RUNS) + _mixed(free, FREE_ONES)
-                        if woken:
-                            leads += _mixed(f, AWAKE)
-                        if now == NOBODY:  # who runs at first is awake
-                            leads += _mixed(t, AWAKE)
+                        leads = digest + mixed(f, RUNS)
+                        leads += free_ones(woken, beam, used, waits.eras[i] if gains else -1)
+                        if used >= 0:
+                            leads += mixed(f, AWAKE)
+                        if found_running:
+                            leads += mixed(t, AWAKE)
                         at, n = _place(ways, n, score + more, leads)
                         if at >= 0:
                             ways.score[at], ways.p[at] = score + more, own.p[k]
                             ways.sure[at] = sure if state >= 0 or stack or switches else own.p[k]
                             ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
                             ways.after[at], ways.following[at] = after, f
-                            ways.stack[at], ways.free[at], ways.digest[at] = stack_after, free, leads
+                            ways.stack[at], ways.digest[at] = stack_after, leads
         if n == 0:
             return False, best, who
         for j in range(n):
-            beam, t, f = ways.beam[j], ways.thread[j], ways.following[j]
-            after_states[j], after_awake[j] = states[beam], awake[beam]
-            after_digests[j] = digests[beam] - _mixed(t, states[beam, t]) + _mixed(t, ways.after[j])
+            beam, event, t, f = ways.beam[j], ways.event[j], ways.thread[j], ways.following[j]
+            after_states[j] = states[beam]
             after_states[j, t] = ways.after[j]
-            if ways.event[j] == cpu.switch and cpu.wakeup != NOBODY and not awake[beam, f]:
-                after_awake[j, f] = True
-                after_digests[j] += _mixed(f, AWAKE)
-            if current[beam] == NOBODY:
-                after_awake[j, t] = True
-                after_digests[j] += _mixed(t, AWAKE)
-            after_current[j], after_stacks[j], after_wakes[j] = f, ways.stack[j], ways.free[j]
-            scores[j] = ways.score[j]
-            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = beam, ways.event[j], t
+            way = (beam, event, f if event == cpu.switch else NOBODY, t if current[beam] == NOBODY else NOBODY)
+            after_digests[j] = digests[beam] - mixed(t, states[beam, t]) + mixed(t, ways.after[j])
+            after_digests[j] += follow(i, way, waits, woken, after_woken, j)
+            after_current[j], after_stacks[j], scores[j] = f, ways.stack[j], ways.score[j]
+            from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = beam, event, t
             p_NW[i, j], sure_NW[i, j], following_NW[i, j] = ways.p[j], ways.sure[j], f
         states, after_states = after_states, states
-        awake, after_awake = after_awake, awake
+        woken, after_woken = after_woken, woken
         digests, after_digests = after_digests, digests
         current, after_current = after_current, current
         stacks, after_stacks = after_stacks, stacks
-        wakes, after_wakes = after_wakes, wakes
         beams = n
     beam = 0
     for i in range(N - 1, -1, -1):

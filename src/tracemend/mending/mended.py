@@ -9,7 +9,7 @@ import html
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -217,6 +217,12 @@ class Mended(Result):
 
     def drawn(self) -> Iterator[pa.Table] | None:
         return None if self.hypotheses is None else iter([self.hypotheses])
+
+    def without_draws(self) -> Mended:
+        """The same as if no hypotheses had been drawn."""
+        options = {k: v for k, v in self.provenance["options"].items() if k != "hypotheses"}
+        fills = tuple(replace(f, agreement=None) for f in self.fills)
+        return replace(self, hypotheses=None, fills=fills, provenance={**self.provenance, "options": options})
 
     @cached_property
     def order(self) -> NDArray[np.int64]:

@@ -16,8 +16,8 @@ class Options:
     """How gaps are to be filled.
 
     seed: the one source of chance. unknown: what to do with gaps that have no count. refuse: gaps whose mean confidence
-    is below this stay unfilled. hypotheses: so many other fills of every filled gap are drawn, beside the fills of the
-    gaps before it. only: numbers of the gaps to fill; all if None.
+    is below this stay unfilled. hypotheses: so many other fills of all filled gaps together are drawn, each
+    a history of the whole trace. only: numbers of the gaps to fill; all if None.
 
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -17,11 +17,22 @@ from tracemend.menders.base import Mender
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
 from tracemend.mending.run import COPIERS, LOOKUP, Copier, mend_trace
-from tracemend.mending.spool import Spool, pack, read_table, write_table
+from tracemend.mending.spool import COUNT, Spool, pack, read_table, write_table
 from tracemend.trace.events import Trace
 from tracemend.trace.pieces import Piece
 from tracemend.trace.windows import Stream
 from tracemend.whole import whole_file
+
+
+class Counting(Protocol):
+    """Counts a piece where it is mended, from so many draws of whole fills, and says it in bytes."""
+
+    @property
+    def draws(self) -> int: ...
+
+    def __call__(self, piece: Piece, mended: Mended | None) -> pa.Buffer:
+        """mended: the piece with its own gaps filled, None where it has none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class How:
 
     model, shipped: called where the work is done. engine: who works. suspect: fill what the tracer doesn't mark, too.
     budget: seconds after which what is left is filled by ``hurried`` work, which takes the least. Raises ModelError for
-    one that is no number from 0.
+    one that is no number from 0. count: counts the pieces; draws that only it asks for are not kept.
     """
 
     model: Callable[[], Mender | None]
@@ -42,6 +53,7 @@ class How:
     suspect: bool = False
     budget: float | None = None
     late: bool = False
+    count: Counting | None = None
 
     def __post_init__(self) -> None:
         if self.budget is not None and not 0 <= self.budget < math.inf:
@@ -57,6 +69,8 @@ class How:
         own = {g.number for g in piece.gaps}
         asked = own if self.options.only is None else own & self.options.only
         options = self.options if piece.only else replace(self.options, only=frozenset(asked))
+        if self.count and not self.late:
+            options = replace(options, hypotheses=options.hypotheses or self.count.draws)
         mended = mend_trace(
             piece.trace,
             self.model(),
@@ -70,6 +84,15 @@ class How:
             return mended
         by = LOOKUP if self.late else ""
         return replace(mended, fills=tuple(replace(f, by=by) for f in mended.fills if f.gap in own))
+
+    def counted(
+        self, piece: Piece, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> tuple[Mended, pa.Buffer | None]:
+        """A piece mended and counted, then without draws that nothing else asks for."""
+        mended = self.mend(piece, progress)
+        if not self.count:
+            return mended, None
+        return mended if self.options.hypotheses else mended.without_draws(), self.count(piece, mended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +155,7 @@ class Sent:
         return replace(self.piece, trace=replace(self.piece.trace, table=read_table(self.events)))
 
 
-#: A part and its events, packed.
+#: A part with its events and what was counted, packed.
 Made = tuple[Part, dict[str, pa.Buffer]]
 
 
@@ -140,8 +163,9 @@ def mend_part(
     how: How, number: int, late: bool, piece: Piece, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Made:
     """Mend a piece (``late``: in a hurry). Raises as ``mend_trace``."""
-    mended = (how.hurried() if late else how).mend(piece, progress)
-    return Part(number, mended.fills, mended.provenance, len(piece)), Spool.pack(mended)
+    mended, count = (how.hurried() if late else how).counted(piece, progress)
+    packed = Spool.pack(mended) | ({} if count is None else {COUNT: count})
+    return Part(number, mended.fills, mended.provenance, len(piece)), packed
 
 
 def mend_sent(how: How, number: int, late: bool, sent: Sent) -> Made:

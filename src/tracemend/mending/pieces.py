@@ -34,6 +34,8 @@ from tracemend.mending.spool import SUSPECTED, Spool
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.pieces import Piece, local
 
+#: So many pieces without gaps wait to be counted behind those that are being mended.
+MOST_COUNTS = 64
 #: Where other processes work, it is looked so often (in seconds) how far they are.
 OFTEN = 0.5
 
@@ -99,9 +101,11 @@ def mend_pieces(
     how: How,
     folder: Callable[[], Path],
     progress: Callable[[Done], None] = lambda done: None,
+    counted: Callable[[pa.Buffer], None] = lambda count: None,
 ) -> Result:
     """Mend a trace that comes in pieces; one that is its only piece as ``mend_trace`` does.
 
+    counted: takes what was counted of each piece, in order, if ``how`` counts.
     folder: makes the work folder, which is asked for only where there is more than one piece and must be there until
     outputs are made of the result; parts of the same work that lie there already are taken up. Raises ModelError as
     ``mend_trace`` does, WorkerError where one that works on a piece is killed, OSError.
@@ -112,9 +116,12 @@ def mend_pieces(
         for piece in pieces:
             found = searching.look(piece) if searching else piece
             if found.only:
-                return how.mend(found, partial(_of_one, progress, len(found.gaps)))
+                mended, count = how.counted(found, partial(_of_one, progress, len(found.gaps)))
+                if count is not None:
+                    counted(count)
+                return mended
             if run is None:
-                run = _Run(how, Spool(folder()), progress)
+                run = _Run(how, Spool(folder()), progress, counted)
                 if not how.engine.alone:
                     run.crew = until_done.enter_context(at_work(how.engine, how))
             run.take(found)
@@ -155,6 +162,7 @@ class _Run:
     how: How
     spool: Spool
     progress: Callable[[Done], None]
+    counted: Callable[[pa.Buffer], None]
     outline: Outline = field(default_factory=Outline)
     gaps: list[Gap] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
@@ -172,6 +180,8 @@ class _Run:
     #: Of a trace without gaps.
     scanning: Scanning = field(default_factory=Scanning)
     begun: float = field(default_factory=time.monotonic)
+    #: What was counted of pieces without gaps behind a part that is still being made.
+    counts: deque[tuple[int, pa.Buffer]] = field(default_factory=deque)
 
     def take(self, piece: Piece) -> None:
         self.outline.add(piece, piece.gaps)
@@ -182,6 +192,8 @@ class _Run:
             self.scanning.add(piece)
         number, self.seen = self.seen, self.seen + 1
         if not piece.gaps:
+            if self.how.count:
+                self._count(number, self.how.count(piece, None))
             return
         if self.head is None:
             self.head = piece
@@ -206,6 +218,19 @@ class _Run:
     def _tell(self, more: int, taken: int) -> None:
         found = self.lost, len(self.gaps), self.read
         self.progress(Done(self.events + more, 0, len(self.fills), taken, found))
+
+    def _count(self, number: int, count: pa.Buffer) -> None:
+        """Hand on what was counted of a piece without gaps, once all parts in front of it are done."""
+        self.counts.append((number, count))
+        while self.waiting and self.crew is not None and len(self.counts) > MOST_COUNTS:
+            self._next(self.crew)
+        if not self.waiting:
+            self._counted(number + 1)
+
+    def _counted(self, number: int) -> None:
+        """Hand on what waits of the pieces in front of one."""
+        while self.counts and self.counts[0][0] < number:
+            self.counted(self.counts.popleft()[1])
 
     def _next(self, crew: Crew) -> None:
         """Wait for the piece that was sent first."""
@@ -234,6 +259,9 @@ class _Run:
         return part
 
     def _done(self, part: Part, taken: int) -> None:
+        if self.how.count:
+            self._counted(part.number)
+            self.counted(self.spool.count(part.number))
         self.events += self.spool.know(part.number)
         self.fills += part.fills
         self.parts.append(part)
@@ -244,6 +272,7 @@ class _Run:
         """The result, once all pieces were taken in; ``facts``: of the last one."""
         while self.waiting and self.crew is not None:
             self._next(self.crew)
+        self._counted(self.seen)
         self.spool.marked = sum(g.number < SUSPECTED for g in self.gaps)
         number = self.spool.number
         gaps, fills = self.gaps, self.fills

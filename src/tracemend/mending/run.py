@@ -19,6 +19,7 @@ from tracemend.menders import Lookup, Mosaic
 from tracemend.menders.adapted import Adaptation, adapt
 from tracemend.menders.base import Mender, Trained
 from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
+from tracemend.mending.adjacent import Places
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
@@ -169,16 +170,18 @@ def mend_trace(
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
-    todo = sorted((g for g in trace.gaps if g.number in plan.counts), key=lambda g: (g.end_ns, g.begin_ns, g.number))
+    places = Places((g for g in trace.gaps if g.number in plan.counts), plan.counts)
+    todo = [(g, places.counts[g.number]) for g in places.gaps]
     beliefs: Iterator[Beliefs] = iter(())
     if todo:
-        crew.adapt(trace, list(plan.counts.values()), options)
+        crew.adapt(trace, list(places.counts.values()), options)
         run.mender = crew.mender
-        beliefs = propose(run.mender, run.around, [(g, plan.counts[g.number]) for g in todo], options.seed, progress)
+        beliefs = propose(run.mender, run.around, todo, options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
-    for gap, believed in zip(todo, beliefs, strict=True):
-        count = plan.counts[gap.number]
+    #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
+    histories = [run.another() for _ in range(options.hypotheses)]
+    for (gap, count), believed in zip(todo, beliefs, strict=True):
         filled, unmet = run.fill(gap, count, believed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
@@ -188,13 +191,19 @@ def mend_trace(
         agreement = None
         if options.hypotheses and drawer:
             kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
-            drawn.append([run.fill(gap, count, believed.told(k, DRAWN))[0] for k in kinds])
+            told = zip(histories, kinds, strict=True)
+            drawn.append([history.fill(gap, count, believed.told(k, DRAWN))[0] for history, k in told])
+            for history, other in zip(histories, drawn[-1], strict=True):
+                history.remember(other)
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)
         plan.fills[gap.number] = Fill(
             gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement
         )
+    plan.fills |= {f.gap: f for gap in places.gaps for f in places.told(plan.fills[gap.number])}
+    parts = [f for whole in parts for f in places.fills(whole)]
+    drawn = [list(each) for others in drawn for each in zip(*map(places.fills, others), strict=True)]
     parts.sort(key=lambda f: f.gap.number)
     drawn.sort(key=lambda others: others[0].gap.number)
     return Mended(

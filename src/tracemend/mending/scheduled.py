@@ -6,6 +6,7 @@ Axis legend: E events of the trace, N positions of a gap, T threads, V vocabular
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,18 @@ from numpy.typing import NDArray
 from tracemend.mending.beliefs import Beliefs
 from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
 from tracemend.mending.habits import Habits
-from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Running
+from tracemend.mending.later import waits
+from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Edges, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
-from tracemend.mending.wakes import owed, pinned
+from tracemend.mending.wakes import owed, pinned, woken
 from tracemend.trace.events import INSTANT, Gap, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
 
 if TYPE_CHECKING:
     from tracemend.mending.grammar import Cpu
+    from tracemend.mending.waking import Waits
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -75,6 +78,8 @@ class Scheduled:
         self.running = Running(trace)
         self.habits = Habits(trace, ids, len(vocabulary))
         self.switch, self.wakeup = OTHER, -1
+        #: Whether calls of idle threads survived: then it isn't idle that this trace calls so.
+        self.idle_calls = bool((trace.phase[trace.tid == IDLE] != INSTANT).any())
         self.nesting = np.zeros(len(vocabulary), np.int64)
         for name in trace.names[1]:
             event = vocabulary.id(name, INSTANT)
@@ -91,7 +96,15 @@ class Scheduled:
         #: By gap, when threads must have been woken there; nobody knows where no wakeups were recorded.
         gaps = [(g.number, g.begin_ns, g.end_ns) for g in trace.gaps] if self.wakeup >= 0 else []
         self.owed = owed(self.running, gaps)
+        self.waits = waits(trace.gaps)
         self.behind_E, self.ahead_E = self._interrupts(ids)
+        self.ways = WIDTH
+
+    def unfilled(self, ways: int) -> Scheduled:
+        """The same trace, for another history, in whose gaps so many ways are followed at once."""
+        other = copy(self)
+        other.running, other.ways = self.running.unfilled(), ways
+        return other
 
     def _interrupts(self, ids: Ints) -> tuple[Ints, Ints]:
         """The interrupts that are open behind each event (E,), and those that must be open before it, since they end
@@ -117,19 +130,23 @@ class Scheduled:
         from tracemend.mending.beam import Candidates, confidence
         from tracemend.mending.grammar import search
 
-        beliefs = self._with_edges(gap, beliefs)
-        pins, nominal = pinned(self.owed.get(gap.number, []), nominal)
-        wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal)
+        edges = self.running.edges(gap)
+        beliefs = _with_edges(edges, beliefs)
+        pins, nominal = pinned(self.owed.get(gap.number, []), self.running.switched(gap, edges), nominal)
+        wanted, columns = timelines.threads_of(gap, beliefs.tids, nominal, self.waits[gap.number])
         threads, unmet = drop_impossible(wanted, len(nominal))
         table = np.where(columns >= 0, beliefs.threads[:, columns], 0).astype(np.float32, order="C")
-        log_t = self._weighed(gap, table, threads, nominal) + self.habits.of(threads.tids, beliefs)
+        known, since = self.running.readiness(threads.tids, nominal)
+        log_t = _weighed(table, known) + self.habits.of(threads.tids, beliefs)
         log_t = np.ascontiguousarray(log_t)
         candidates = Candidates(
             np.ascontiguousarray(beliefs.events), beliefs.p, np.log(np.maximum(beliefs.p, 1e-9)), table, log_t
         )
-        cpu = self._cpu(gap, threads, nominal, pins)
-        threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:])
-        for allowed, asked, width in _less_and_less(threads, cpu):
+        waiting = (known == WAITING) & ~self.running.foreign(threads.tids) & (self.wakeup >= 0)
+        waits = since_when(np.where(waiting, np.searchsorted(nominal, since, "right"), -1), self.wakeup, pins)
+        cpu = self._cpu(gap, edges, threads, nominal, waits)
+        threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:] & ((threads.tids != IDLE) | self.idle_calls))
+        for allowed, asked, width in _less_and_less(threads, cpu, self.ways):
             found, best, following = search(candidates, allowed, asked, self.rules, self.usual, width)
             if found:
                 break
@@ -144,53 +161,32 @@ class Scheduled:
         who = np.append(threads.tids[best.threads], runs[-1])
         return Way(Decoded(best.ids, best.threads, sure), threads, who, following, nominal, pins), unmet
 
-    def _weighed(self, gap: Gap, threads_NT: Floats, threads: Threads, nominal: Ints) -> NDArray[np.float64]:
-        """The logarithm of what is believed of each thread at each position (N, T), with what is known of them.
-
-        A belief in the unknown thread says that nobody knows, which is no reason against any other.
-        """
-        table = threads_NT.astype(np.float64)
-        table[:, 1:] += table[:, :1]
-        table[:, 0] *= UNNAMED
-        known = self.running.readiness(gap, threads.tids, nominal)
-        believed: NDArray[np.float64] = (
-            np.log(np.maximum(table, LEAST)) + READIER * (known == READY) - WAITS * (known == WAITING)
-        )
-        return believed
-
     def steps(self, gap: Gap, steps: NDArray[np.float64], way: Way) -> NDArray[np.float64]:
         """Steps (N + 1,), those behind switches by who runs then."""
-        edges = self.running.edges(gap)
         first = gap.before is not None and int(self.ids[gap.before]) == self.switch
-        behind = np.append(edges.before if first else UNKNOWN, way.following)
+        behind = np.append(way.who[0] if first else UNKNOWN, way.following)
         lasts = self.running.lasts(behind)
         return np.where((behind != UNKNOWN) & ~np.isnan(lasts), lasts, steps)
 
     def times(self, gap: Gap, times: Ints, way: Way) -> Ints:
-        """The times (N,) of a fill if everybody may run then, else those by which it was found."""
+        """The times (N,) of a fill if everybody may run then and is awake, else those by which it was found."""
         if way.pins.any():
             return way.nominal
         tids = np.unique(way.who)
         able = self.running.able(gap, tids, times)
-        return times if able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all() else way.nominal
+        true = bool(able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all())
+        if true and self.wakeup >= 0:
+            at = way.following > IDLE
+            wakeups = times[way.decoded.ids == self.wakeup]
+            first = int(way.who[0]), gap.begin_ns
+            true = woken(self.running, first, (times[at], way.following[at]), wakeups)
+        return times if true else way.nominal
 
-    def _with_edges(self, gap: Gap, beliefs: Beliefs) -> Beliefs:
-        """The beliefs with whoever runs at the gap's edges, and idle, among the threads."""
-        edges = self.running.edges(gap)
-        more = [t for t in dict.fromkeys((edges.before, edges.behind, IDLE)) if t != UNKNOWN and t not in beliefs.tids]
-        none = np.zeros((len(beliefs.threads), len(more)), np.float32)
-        return replace(
-            beliefs,
-            tids=np.append(beliefs.tids, np.array(more, np.int64)),
-            threads=np.concatenate([beliefs.threads, none], axis=1),
-        )
-
-    def _cpu(self, gap: Gap, threads: Threads, nominal: Ints, pins: NDArray[np.bool_]) -> Cpu:
+    def _cpu(self, gap: Gap, edges: Edges, threads: Threads, nominal: Ints, waits: Waits) -> Cpu:
         """What the cpu allows in this gap."""
         from tracemend.mending.grammar import NOBODY, Cpu
 
         able = self.running.able(gap, threads.tids, nominal)
-        edges = self.running.edges(gap)
         begin = end = NOBODY
         if edges.before != UNKNOWN:
             own = np.flatnonzero(threads.tids == edges.before)
@@ -203,9 +199,41 @@ class Scheduled:
         begun = int(self.behind_E[gap.before]) if gap.before is not None else 0
         left = int(self.ahead_E[gap.after]) if gap.after is not None else 0
         foreign = self.running.foreign(threads.tids)
-        known = self.running.readiness(gap, threads.tids, np.append(nominal, gap.end_ns))
-        waiting = (known == WAITING) & ~foreign
-        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left, waiting, self.wakeup, pins)
+        return Cpu(able, foreign, begin, end, self.switch, self.nesting, begun, left, waits)
+
+
+def _with_edges(edges: Edges, beliefs: Beliefs) -> Beliefs:
+    """The beliefs with whoever runs at the gap's edges, and idle, among the threads."""
+    more = [t for t in dict.fromkeys((edges.before, edges.behind, IDLE)) if t != UNKNOWN and t not in beliefs.tids]
+    none = np.zeros((len(beliefs.threads), len(more)), np.float32)
+    return replace(
+        beliefs,
+        tids=np.append(beliefs.tids, np.array(more, np.int64)),
+        threads=np.concatenate([beliefs.threads, none], axis=1),
+    )
+
+
+def _weighed(threads_NT: Floats, known_NT: Ints) -> NDArray[np.float64]:
+    """The logarithm of what is believed of each thread at each position (N, T), with what is known of them.
+
+    A belief in the unknown thread says that nobody knows, which is no reason against any other.
+    """
+    table = threads_NT.astype(np.float64)
+    table[:, 1:] += table[:, :1]
+    table[:, 0] *= UNNAMED
+    ready, waits = READIER * (known_NT == READY), WAITS * (known_NT == WAITING)
+    believed: NDArray[np.float64] = np.log(np.maximum(table, LEAST)) + ready - waits
+    return believed
+
+
+def since_when(since: Ints, wakeup: int, pins: NDArray[np.bool_]) -> Waits:
+    """Who waits, and since when. since (N, T): the first position whose event can wake whoever waits at another one, -1
+    if it doesn't wait there."""
+    from tracemend.mending.waking import Waits
+
+    begins = np.unique(since[since >= 0])
+    eras = np.searchsorted(begins, np.arange(len(since)), "right")
+    return Waits(eras, np.where(since >= 0, np.searchsorted(begins, since, "right"), -1), wakeup, pins)
 
 
 def _narrowed(threads: Threads, able: NDArray[np.bool_]) -> Threads:
@@ -219,12 +247,12 @@ def _narrowed(threads: Threads, able: NDArray[np.bool_]) -> Threads:
     return threads._replace(first=first, last=last)
 
 
-def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu, int]]:
+def _less_and_less(threads: Threads, cpu: Cpu, ways: int) -> Iterator[tuple[Threads, Cpu, int]]:
     """What is asked of a fill, and less of it each time, with the ways that are followed at once: it may take more of
     them, or there may be no room for all that is asked for."""
     from tracemend.mending.grammar import NOBODY
 
-    yield threads, cpu, WIDTH
+    yield threads, cpu, ways
     yield threads, cpu, MANY
     count = len(cpu.able) - 1
     for t in (threads.end != FREE).nonzero()[0][::-1].tolist():  # the last in the list first
@@ -233,7 +261,8 @@ def _less_and_less(threads: Threads, cpu: Cpu) -> Iterator[tuple[Threads, Cpu, i
     anywhere = threads._replace(first=np.zeros_like(threads.first), last=np.full_like(threads.last, count))
     cpu = cpu._replace(able=np.ones_like(cpu.able))
     yield anywhere, cpu, WIDTH
-    cpu = cpu._replace(wakeup=NOBODY, pinned=np.zeros_like(cpu.pinned))
+    nobody = cpu.waits._replace(since=np.full_like(cpu.waits.since, NOBODY), pinned=np.zeros_like(cpu.waits.pinned))
+    cpu = cpu._replace(waits=nobody)
     yield anywhere, cpu, WIDTH
     yield anywhere, cpu._replace(left=cpu.begun), WIDTH
     yield anywhere, cpu._replace(left=cpu.begun, end=NOBODY), WIDTH

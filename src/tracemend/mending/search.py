@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.mending.constraints import Rules, Threads
+from tracemend.mending.constraints import FREE, Rules, Threads
+from tracemend.mending.durations import STATES
 from tracemend.trace.events import ENTER, EXIT
+
+if TYPE_CHECKING:
+    from tracemend.mending.beam import Ending
 
 Ints = NDArray[np.int64]
 
@@ -26,22 +31,35 @@ class Decoded:
     confidence: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a fill is searched for.
+
+    usual: ids of enters to fall back on where no candidate is allowed. width: ways that are followed at once. silence:
+    of each state (``durations.Durations.by_state``), how likely nothing is seen of a thread until the next gap.
+    """
+
+    usual: Sequence[int] = ()
+    width: int = 8
+    silence: NDArray[np.float64] | None = None
+
+
+USUAL = Manner()
+
+
 def decode(
     events_NM: Ints,
     p_NM: NDArray[np.float32],
     threads_NT: NDArray[np.float32],
     threads: Threads,
     rules: Rules,
-    *,
-    usual: Sequence[int] = (),
-    width: int = 8,
+    manner: Manner = USUAL,
 ) -> Decoded:
     """The likeliest fill, by beam search, among those in which every thread alternates and ends as it must.
 
     events_NM, p_NM: candidates and probabilities; threads_NT: probability of each thread. Index 0 is the unknown
     thread: free on both sides and never absent, so there is always a fill of threads as ``drop_impossible`` leaves
-    them. ``usual``: ids of enters to fall back on where no candidate is allowed. Raises IndexError for an id that is
-    none.
+    them. Raises IndexError for an id that is none.
     """
     from tracemend.mending import beam
 
@@ -53,7 +71,8 @@ def decode(
     rows, top = np.arange(len(p_NM)), p_NM.argmax(axis=1)
     p = p_NM[rows, top]
     best = beam.Chosen(events_NM[rows, top], threads_NT.argmax(axis=1), p, p)
-    fits, pending = beam.each_by_itself(best, threads, rules)
+    ending = _ending(threads_NT, threads, manner.silence)
+    fits, pending = beam.each_by_itself(best, threads, rules, ending)
     if fits and (pending >= 0).any():
         # inside a call only its exit and events that are no system call were possible
         phase_NM = rules.phase[events_NM]
@@ -66,5 +85,16 @@ def decode(
         log_t = np.log(np.maximum(threads_NT, np.exp(beam.FLOOR)))
         candidates = beam.Candidates(events_NM, p_NM, log_p, threads_NT, log_t)
         order = np.argsort(threads.last, kind="stable")
-        best = beam.search(candidates, threads, order, rules, np.array(usual, np.int64), width)
+        best = beam.search(candidates, threads, ending, order, rules, np.array(manner.usual, np.int64), manner.width)
     return Decoded(best.ids, best.threads, beam.confidence(best, rules, len(threads.tids)))
+
+
+def _ending(threads_NT: NDArray[np.float32], threads: Threads, silence: NDArray[np.float64] | None) -> Ending:
+    """What the silence behind a gap says of the threads of which nothing else is known there."""
+    from tracemend.mending.beam import Ending
+
+    asked = (threads.end == FREE) & (threads.last == len(threads_NT)) & (threads.tids >= 0)
+    if silence is None or not asked.any():
+        return Ending(np.zeros(STATES), np.zeros_like(threads_NT))
+    later = np.cumsum(threads_NT[::-1], axis=0)[::-1] - threads_NT
+    return Ending(silence, np.where(asked, np.exp(-later), 0).astype(np.float32, order="C"))

@@ -21,6 +21,8 @@ from tracemend.trace.events import Gap
 
 #: Suspected gaps are numbered from here on until it is known how many are marked.
 SUSPECTED = 1 << 30
+#: What was counted of a part.
+COUNT = "count"
 #: Events that are taken at once, about.
 AT_ONCE = 1 << 16
 
@@ -77,15 +79,19 @@ class Spool:
         return {kind: pack(table) for kind, table in tables.items() if table is not None}
 
     def put(self, part: int, packed: dict[str, pa.Buffer]) -> None:
-        """Keep the events of one part. Raises OSError."""
+        """Keep the events of one part, and what was counted of it. Raises OSError."""
         for kind, table in packed.items():
             (self.folder / f"{part}.{kind}").write_bytes(table)
 
     @staticmethod
     def digest(folder: Path, part: int) -> str:
         """Of what was put there for one part. Raises OSError."""
-        paths = [folder / f"{part}.{name}" for name in ("inferred", "drawn")]
+        paths = [folder / f"{part}.{name}" for name in ("inferred", "drawn", COUNT)]
         return " ".join(_sha256(path) for path in paths if path.exists())
+
+    def count(self, part: int) -> pa.Buffer:
+        """What was counted of a part. Raises OSError."""
+        return pa.py_buffer((self.folder / f"{part}.{COUNT}").read_bytes())
 
     def know(self, part: int) -> int:
         """Take in a part that was put here; returns how many events were inferred."""

@@ -6,6 +6,7 @@ Axis legend: N positions of a gap, C conflicts, G gaps.
 from __future__ import annotations
 
 import bisect
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.constraints import CLOSED, ENDED, FREE, OPEN, Rules, Threads
+from tracemend.mending.durations import Spans, lasting
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace
 
 if TYPE_CHECKING:
@@ -64,22 +66,41 @@ class Timelines:
         gaps = sorted((g.end_ns, g.begin_ns) for g in trace.gaps)
         self._ends = [end for end, _ in gaps]
         begins = np.array([*(begin for _, begin in gaps), LATE], np.int64)
+        self._last = int(trace.time_ns.max(initial=-LATE))
         #: For each gap in order of their ends, when the first of it and those behind it begins.
         self._begins: list[int] = np.minimum.accumulate(begins[::-1])[::-1].tolist()
 
-    def threads_of(self, gap: Gap, tids: Ints, times: Ints) -> tuple[Threads, Ints]:
+    def unfilled(self) -> Timelines:
+        """The same threads, for another history. Nothing may have been filled yet."""
+        other = copy(self)
+        other._history = self._history._replace(latest=self._history.latest.copy())
+        other._conflicts = self._conflicts._replace(following=self._conflicts.following.copy())
+        other._hung, other._made = self._hung.copy(), []
+        return other
+
+    def threads_of(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int | None = None) -> tuple[Threads, Ints]:
         """How each thread may take part, and for each entry the index of its thread in ``tids`` (-1: not among them).
 
         First the given ones (index 0 unknown), then what else of them or of any other thread has a call to settle: a
         thread that comes and goes has an entry for each stretch of time in which it may be here. times (N,): nominal
-        times of the positions. What a thread's event behind this gap asks for can wait for a gap that lasts longer.
+        times of the positions. What a thread's event behind this gap asks for can wait for a gap that lasts longer, or,
+        if given, until ``wait_ns``.
         """
         from tracemend.mending.histories import COLUMN, TID
 
-        found = self._stretches(gap, tids, times, self._begins[bisect.bisect_right(self._ends, gap.end_ns)])
+        if wait_ns is None:
+            wait_ns = self._begins[bisect.bisect_right(self._ends, gap.end_ns)]
+        found = self._stretches(gap, tids, times, wait_ns)
         rows = np.empty((len(found) + 1, found.shape[1]), np.int64)
         rows[0], rows[1:] = (0, 0, 0, -1, FREE, FREE, 0, len(times), OPEN, OPEN), found
         return Threads(*rows.T[TID:].copy()), rows[:, COLUMN]
+
+    def silence(self, gap: Gap) -> int:
+        """The time from a gap's end to the next moment at which something may have been lost, or to the trace's end, in
+        ns; below 0 where another gap lasts longer."""
+        begins = self._begins[bisect.bisect_right(self._ends, gap.end_ns)]
+        last = self.trace.partial.span(gap)[1] if self.trace.partial else self._last
+        return min(begins, last) - gap.end_ns
 
     def _stretches(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int) -> Ints:
         """Stretches in order (``histories.stretches``)."""
@@ -120,6 +141,18 @@ class Timelines:
         late = self._conflicts
         began = begun[_behind(times, rows, end_ns, _twice(end_row))]
         return int(began - ended[_behind(late.times, late.rows, begin_ns, _twice(begin_row))])
+
+    @cached_property
+    def spans(self) -> Spans:
+        """How long the threads' states lasted, as far as that survived."""
+        from tracemend.mending.histories import CPU, REQUIRED, STATE, TIME
+
+        events = self._history.events
+        states, behind = events[:, STATE], np.roll(events[:, REQUIRED], -1)
+        goes_on = (states == behind) & (states >= CLOSED)
+        ends = self._history.starts[1:]
+        goes_on[ends[ends > 0] - 1] = False
+        return Spans(events[:, TIME], states, lasting(events[:, TIME], events[:, CPU], goes_on, self.trace.gaps))
 
     @cached_property
     def _sums(self) -> tuple[Ints, Ints, Ints, Ints]:

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Beliefs
-from tracemend.mending.constraints import OPEN, Threads
+from tracemend.mending.constraints import OPEN, Rules, Threads
+from tracemend.mending.durations import Durations
 from tracemend.mending.surroundings import Surroundings
 from tracemend.trace.events import Gap
 
@@ -20,8 +21,8 @@ Floats = NDArray[np.float64]
 class Times:
     """How long events of a trace usually take. size: of the vocabulary."""
 
-    def __init__(self, around: Surroundings, size: int) -> None:
-        self.ids = around.ids
+    def __init__(self, around: Surroundings, size: int, durations: Durations) -> None:
+        self.ids, self.durations = around.ids, durations
         self.usual_V = _usual(around, size)
 
     def expected(self, gap: Gap, ids: Ints, beliefs: Beliefs) -> Floats:
@@ -33,6 +34,19 @@ class Times:
         likeliest = ids == beliefs.events[:, 0]
         said = np.where(np.append(likeliest, likeliest[-1]), beliefs.steps, np.nan)
         return np.maximum(np.where(np.isnan(said), usual, said), 1.0)
+
+    def stretched(self, gap: Gap, steps: Floats, fill: tuple[Ints, Ints], threads: Threads, rules: Rules) -> Floats:
+        """Steps (N + 1,) that fill the gap's span. What is more than they take goes to the long ones of those in which
+        the threads may well do nothing for as long: a long time is mostly one long step.
+
+        fill: ids and indices of threads (N,).
+        """
+        more = gap.duration_ns - float(steps.sum())
+        if more <= 0:
+            return steps
+        silent = self.durations.through(fill[0], fill[1], threads, rules, more)
+        share = steps * np.exp(silent - silent.max())
+        return np.asarray(steps + more * share / share.sum())
 
 
 def _usual(around: Surroundings, size: int) -> Floats:

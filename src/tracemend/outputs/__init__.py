@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tracemend.errors import OutputError
 from tracemend.mending.mended import Result
-from tracemend.outputs import merged, overlay, perfetto, report
+from tracemend.outputs import figures, merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip
+from tracemend.reckoning.figures import Figures
 from tracemend.whole import whole_folder
 
 __all__ = ["DEFAULT", "OUTPUTS", "check", "read_overlay", "strip", "write"]
@@ -29,7 +31,9 @@ DEFAULT = ("overlay", "report")
 
 #: The names that an output folder may hold; one with anything else in it is never replaced.
 _OURS = re.compile(
-    "|".join(map(re.escape, (overlay.JSONL, overlay.PARQUET, overlay.HYPOTHESES, report.NAME, perfetto.NAME)))
+    "|".join(
+        map(re.escape, (overlay.JSONL, overlay.PARQUET, overlay.HYPOTHESES, figures.NAME, report.NAME, perfetto.NAME))
+    )
     + rf"|{merged.STEM}(?:\.[^/]+)?"
 )
 
@@ -40,9 +44,10 @@ def write(
     outputs: Sequence[str] = DEFAULT,
     force: bool = False,
     progress: Callable[[str], None] = lambda name: None,
+    made: Sequence[Figures] = (),
 ) -> list[Path]:
     """Write the folder ``out`` with the named outputs (the overlay always) and return the paths of its files.
-    ``progress`` is called with the name of each before it is written.
+    ``progress`` is called with the name of each before it is written. made: figures, which get a file, too.
 
     The folder is written under another name beside ``out``, brought to disk and renamed. ``force`` replaces an ``out``
     that is an output folder of tracemend's with nothing else in it. Raises OutputError: an unknown output, an ``out``
@@ -57,9 +62,13 @@ def write(
         with whole_folder(target, may_go=lambda: _may_go(out, target, force)) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
             paths = []
+            writers = OUTPUTS | ({"report": partial(report.write, made=made)} if made else {})
             for name in chosen:
                 progress(name)
-                paths += OUTPUTS[name](mended, work)
+                paths += writers[name](mended, work)
+            if made:
+                figures.write(made, work / figures.NAME)
+                paths.append(work / figures.NAME)
     except OSError as e:
         raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
     return [out / path.name for path in paths]

@@ -23,6 +23,9 @@ import pyarrow as pa
 from tracemend.mending.mended import Mended, Result
 from tracemend.outputs.known import known
 from tracemend.outputs.overlay import NOTE
+from tracemend.reckoning.figures import Figures
+from tracemend.reckoning.reading import explained, sentence, table
+from tracemend.reckoning.reading import shown as shown_figures
 from tracemend.trace.events import Gap, Trace, by_cpu
 from tracemend.untrusted import printable
 
@@ -32,6 +35,7 @@ MOST_GAPS = 500  # rows of the table
 MOST_DETAILS = 50  # gaps shown event by event
 MOST_EVENTS = 40  # inferred events shown of one gap
 LONGEST_VALUE = 40  # characters shown of a field
+MOST_FIGURES = 10  # rows of each figure
 AROUND = 5  # surviving events shown on each side of a gap
 
 COLUMNS = 400  # of the timeline
@@ -41,15 +45,16 @@ MOST_CPUS = 64  # drawn
 STATUSES = {"filled": "filled", "refused": "refused", "left": "left open"}
 
 
-def write(mended: Result, folder: Path) -> list[Path]:
+def write(mended: Result, folder: Path, made: Sequence[Figures] = ()) -> list[Path]:
     """Write ``report.html`` into the folder; raises OSError."""
     path = folder / NAME
-    path.write_text(render(mended), encoding="utf-8", newline="\n")
+    path.write_text(render(mended, made), encoding="utf-8", newline="\n")
     return [path]
 
 
-def render(mended: Result) -> str:
-    """The report as HTML. Every string out of the trace is escaped, and no script but the report's own may run."""
+def render(mended: Result, made: Sequence[Figures] = ()) -> str:
+    """The report as HTML, with figures if there are any (the first ones by call). Every string out of the trace is
+    escaped, and no script but the report's own may run."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -72,6 +77,9 @@ def render(mended: Result) -> str:
         inferred=mended.events,
         drawn=mended.drawn() is not None,
         familiar=mended.familiar,
+        sentence=sentence(made[0]) if made else "",
+        figures=[table(f, name, MOST_FIGURES) for f in made for name in shown_figures(f)],
+        figures_said=explained(made[0]) if made else (),
         counts={status: mended.counts[status] for status in STATUSES},
         statuses=STATUSES,
         losses=_losses(mended),

@@ -11,6 +11,14 @@ def plural(n: int, what: str) -> str:
     return f"{n:,} {what}" + ("" if n == 1 else "s")
 
 
+def duration(ns: float) -> str:
+    """A time in the unit that suits it, to three digits."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.0f} ns"
+
+
 @dataclass(frozen=True, slots=True)
 class Unplaced:
     """Losses that the tracer tells of without saying where among the events they were.

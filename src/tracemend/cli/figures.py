@@ -1,0 +1,138 @@
+"""figures: how often, how long, who; and how sure that still is after a loss."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tracemend.cli.arguments import (
+    ArchOption,
+    FormatOption,
+    JsonOption,
+    QuietOption,
+    StrictOption,
+    TraceArgument,
+    chosen_engine,
+    read_pieces,
+    read_trace,
+)
+from tracemend.cli.inputs import on_disk
+from tracemend.cli.terminal import print_json, print_table, progress, say
+from tracemend.errors import OutputError
+from tracemend.trace.evidence import plural
+
+if TYPE_CHECKING:
+    from tracemend.reckoning.figures import Figures
+
+
+def figures(
+    trace: TraceArgument,
+    by: Annotated[str, typer.Option(help="What figures are of: call, thread, cpu or time.")] = "call",
+    span: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FROM..TO", help="Of this time alone, in the trace's own seconds. One side may be left out."
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, help="So many rows of each figure, the largest.")] = 10,
+    slices: Annotated[int, typer.Option(min=1, max=1000, help="So many slices of time at most, for --by time.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write all figures to a file (Parquet).")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
+    draws: Annotated[
+        int, typer.Option(min=2, max=1000, help="So many times what was lost is drawn; the range comes from that.")
+    ] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the draws: the same seed gives the same figures.")] = 0,
+    examples: Annotated[
+        list[Path] | None,
+        typer.Option("--example", help="A complete trace to copy from as well. May be given several times."),
+    ] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Copy nothing from the recordings that come with tracemend.")
+    ] = False,
+    format: FormatOption = None,
+    arch: ArchOption = "x86_64",
+    strict: StrictOption = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
+    ] = None,
+    json_: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Count calls, errors, times and events; after a loss, say how many there probably were.
+
+    What was lost is drawn several times as it may have been. A figure that no loss touches is exact, and says so. The
+    trace is never touched.
+    """
+    from dataclasses import replace
+
+    from tracemend.api import how
+    from tracemend.formats.base import cores
+    from tracemend.mending.options import Options
+    from tracemend.outputs.figures import check, write
+    from tracemend.reckoning.counting import Count
+    from tracemend.reckoning.whole import asked, reckon
+
+    source = on_disk(trace, quiet)
+    count = Count(asked(by, None if span is None else _span(span)), draws)
+    if output is not None:
+        check(output, source, force)
+    others = [read_trace(p, None, arch, strict) for p in examples or []]
+    way = how(options=Options(seed), examples=others, alone=alone)
+    way = replace(way, engine=chosen_engine("local", None, jobs, cores()))
+    with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
+        pieces = read_pieces(source, format, arch, strict, quiet=True)
+        reckoning = reckon(
+            pieces,
+            way,
+            count,
+            lambda: Path(folder),
+            lambda done: update(done.events, done.of, "lost events drawn"),
+        )
+        made = reckoning.figures(by, slices)
+    if output is not None:
+        try:
+            write([made], output)
+        except OSError as e:
+            raise OutputError(f"{output}: can't be written: {e.strerror or e}") from e
+    if json_:
+        print_json(made.as_dict() | {"input": str(trace)})
+    else:
+        _print(made, trace, top)
+
+
+def _span(text: str) -> tuple[int, int]:
+    """From and to in ns. Raises typer.BadParameter."""
+    begin, dots, end = text.partition("..")
+    try:
+        if not dots or not (begin or end):
+            raise ValueError
+        sides = [int(Decimal(side) * 10**9) if side else None for side in (begin, end)]
+        if any(side is not None and abs(side) >= 1 << 62 for side in sides):
+            raise ValueError
+    except (ValueError, InvalidOperation, OverflowError):
+        raise typer.BadParameter(f"not FROM..TO in seconds: {text!r}", param_hint="--span") from None
+    return (-(1 << 62) if sides[0] is None else sides[0]), ((1 << 62) if sides[1] is None else sides[1])
+
+
+def _print(made: Figures, trace: Path, top: int) -> None:
+    from tracemend.reckoning.reading import explained, shown, table
+
+    about = made.about
+    kept, lost = about["events"], about["lost_events"]
+    share = f" ({100 * lost / (kept + lost):.1f} % of all events)" if lost else ""
+    say(f"{trace}: {plural(kept, 'event')} survived.")
+    say(f"{about['verdict'].capitalize()}: {about['reason']}{share}.")
+    for name in shown(made):
+        found = table(made, name, top)
+        say("")
+        print_table(found.columns, found.rows, title=found.title)
+    say("")
+    for sentence in explained(made):
+        say(sentence)

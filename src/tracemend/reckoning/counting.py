@@ -1,0 +1,98 @@
+"""A trace is counted as its pieces are mended: what survived, the fill, and each of the draws.
+
+Axis legend: H draws.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tracemend.mending.mended import HYPOTHESES, INFERRED, Mended
+from tracemend.reckoning.events import Surviving
+from tracemend.reckoning.tally import Asked, Tally
+from tracemend.trace.pieces import Piece
+
+
+@dataclass(frozen=True)
+class Count:
+    """Counts a piece where it is mended, and says it in bytes (``Counted`` takes them in).
+
+    draws: so many hypotheses are drawn of every gap; each, over all gaps, is one history of the piece.
+    """
+
+    asked: Asked
+    draws: int
+
+    def __call__(self, piece: Piece, mended: Mended | None) -> pa.Buffer:
+        """mended: the piece with its own gaps filled; None for a piece without gaps."""
+        surviving = Surviving(piece)
+        nested = piece.trace.nested
+        document: dict[str, Any] = {
+            "observed": Tally.of(surviving.events(), self.asked, nested).as_dict(),
+            "comms": list(surviving.comms.items()) if "thread" in self.asked.by else [],
+            "switched": surviving.switched,
+            "results": bool(surviving.piece.own.table["ret"].null_count < len(piece)),
+        }
+        if mended is not None and mended.inferred.num_rows:
+            still_open = {f.gap for f in mended.fills if f.status != "filled"}
+            fills = [mended.inferred, *drawn(mended, self.draws)]
+            document["fills"] = [
+                Tally.of(surviving.events(fill, still_open), self.asked, nested).as_dict() for fill in fills
+            ]
+        return pa.py_buffer(json.dumps(document).encode())
+
+
+def drawn(mended: Mended, draws: int) -> list[pa.Table]:
+    """The inferred events of each draw, a table a draw (of HYPOTHESES, or of INFERRED); a gap that was filled without
+    draws has the events of its fill in all of them."""
+    table = HYPOTHESES.empty_table() if mended.hypotheses is None else mended.hypotheses
+    own = pc.is_in(mended.inferred["gap"], pc.unique(table["gap"]))
+    bare = INFERRED.remove(INFERRED.get_field_index("confidence")).names
+    same = mended.inferred.filter(pc.invert(own)).select(bare)
+    return [
+        pa.concat_tables([table.filter(pc.equal(table["hypothesis"], h)).select(bare), same]).unify_dictionaries()
+        for h in range(draws)
+    ]
+
+
+@dataclass
+class Counted:
+    """What was counted so far. fills: of the fill, and of each draw (1 + H). comms: what threads were called last.
+    switched, results: whether the scheduler's switches and the calls' results were recorded."""
+
+    count: Count
+    observed: Tally = field(init=False)
+    fills: list[Tally] = field(init=False)
+    comms: dict[int, str] = field(default_factory=dict)
+    switched: bool = False
+    results: bool = False
+
+    def __post_init__(self) -> None:
+        asked = self.count.asked
+        self.observed = Tally(asked, {by: {} for by in asked.by})
+        self.fills = [Tally.of_dict(asked, self.observed.as_dict()) for _ in range(1 + self.count.draws)]
+
+    def take(self, said: pa.Buffer) -> None:
+        """Take in what was counted of the piece that follows."""
+        document, asked = json.loads(said.to_pybytes()), self.count.asked
+        self.observed.take(Tally.of_dict(asked, document["observed"]))
+        # what a piece without inferred events has, all its histories have
+        filled = document.get("fills") or [document["observed"]] * len(self.fills)
+        for tally, more in zip(self.fills, filled, strict=True):
+            tally.take(Tally.of_dict(asked, more))
+        self.comms |= dict(document["comms"])
+        self.switched |= document["switched"]
+        self.results |= document["results"]
+
+    def close(self, end_ns: int) -> None:
+        """Nothing follows."""
+        for tally in (self.observed, *self.fills):
+            tally.close(end_ns)
+        width = max(t.width for t in (self.observed, *self.fills))
+        for tally in (self.observed, *self.fills):
+            tally.coarsen(width)

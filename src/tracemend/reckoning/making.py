@@ -1,0 +1,234 @@
+"""From tallies to figures: the draws of each figure become an estimate and an interval.
+
+Axis legend: H draws, K keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from tracemend.losses.verdict import UNKNOWN
+from tracemend.mending.mended import Result
+from tracemend.reckoning.counting import Counted
+from tracemend.reckoning.figures import FIGURES, SCHEMA, Figures
+from tracemend.reckoning.intervals import interval, share_lost
+from tracemend.reckoning.tally import CALLS, ERRORS, NEVER, UNSAID, UNTIL, Key, Tally
+from tracemend.reckoning.touched import Touched
+from tracemend.trace.evidence import plural
+
+Ints = NDArray[np.int64]
+
+#: Slices of time that figures are given in, at most, if nobody says how many.
+SLICES = 20
+#: All of time.
+ALWAYS = NEVER, -NEVER
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """Makes figures of what was counted and closed. result: the mended trace."""
+
+    counted: Counted
+    result: Result
+
+    @property
+    def lost(self) -> bool:
+        """Whether the trace says that it lost something which figures could miss."""
+        return bool(self.result.trace.gaps or self.result.trace.unplaced)
+
+    def figures(self, by: str, slices: int = SLICES) -> Figures:
+        """The figures by one thing; by time in no more than so many slices."""
+        tallies = [self.counted.observed, *self.counted.fills[1:]]
+        counts = [t.counts[by] for t in tallies]
+        width = tallies[0].width
+        if by == "time":
+            width = _slice({int(k) for c in counts for k in c}, width, slices)
+            counts = [_coarse(t, width) for t in tallies]
+        keys = _keys(by, counts)
+        nothing = [0] * UNTIL + [NEVER]
+        rows = [[c.get(k, nothing) for k in keys] for c in counts]
+        made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
+        _returned(made)
+        whole = made.sum(axis=1, keepdims=True)
+        whole[:, :, UNTIL] = made[:, :, UNTIL].max(axis=1, keepdims=True, initial=NEVER)
+        trace = self.result.trace
+        span = self.counted.count.asked.span
+        about = {
+            "input": str(trace.path) if trace.path else "",
+            "events": self.result.outline.kept,
+            "lost_events": trace.lost,
+            "lost": self.lost,
+            **{k: v for k, v in self.result.verdict.as_dict().items() if k != "advice"},
+            "draws": self.counted.count.draws if self.result.filled else 0,
+            "seed": self.result.provenance.get("seed"),
+            **({} if span is None else {"span_ns": list(span)}),
+        }
+        return Figures(
+            by,
+            self._table(_Keys(by, keys, width), made),
+            self._table(_Keys("total", [""], width), whole),
+            tuple(self._notes()),
+            about,
+            trace.clock == "index",
+        )
+
+    def _notes(self) -> Iterator[str]:
+        trace, fills = self.result.trace, self.result.fills
+        if trace.unplaced:
+            yield "Nobody knows where all of that was lost: no figure is exact, and none has an upper end."
+        if trace.overwritten:
+            yield "The figures are of the time from the first event on that is left."
+        left = [f for f in fills if f.status != "filled"]
+        if left:
+            why = "; ".join(list(dict.fromkeys(f.reason for f in left))[:2])
+            yield f"{len(left):,} of {plural(len(fills), 'gap')} stay open ({why}): what they lost is in no figure."
+        if any(f.estimated and f.status == "filled" for f in fills):
+            yield "The tracer gave no count of some gaps: how much they lost is a guess, without an upper end."
+        if any(f.by for f in fills):
+            yield "Some gaps were filled in a hurry: what they lost is known without an upper end."
+        if self.result.verdict.word == UNKNOWN:
+            yield "The figures are of what was recorded; whether that is all nobody can tell."
+
+    def _names(self, by: str) -> Iterator[str]:
+        """The figures that there are."""
+        there = {
+            "cpu_ns": self.counted.switched and by != "call",
+            "errors": self.counted.results,
+            "time_ns": not self.result.trace.nested,
+        }
+        for name in FIGURES:
+            if there.get(name, True) and not (name.endswith("_ns") and self.result.trace.clock == "index"):
+                yield name
+
+    def _table(self, keys: _Keys, counts: Ints) -> pa.Table:
+        """The figures of keys, by the columns of their tallies (1 + H, K, columns): of what survived, and the draws."""
+        parts = [self._figure(name, keys, counts) for name in self._names(keys.by)]
+        return pa.concat_tables(parts)
+
+    def _figure(self, name: str, keys: _Keys, counts: Ints) -> pa.Table:
+        trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
+        column = FIGURES[name]
+        observed, draws = counts[0, :, column].astype(float), counts[1:, :, column].astype(float)
+        found = interval(draws, observed, f"{keys.by} {name}")
+        low, estimate, high = np.floor(found.low), np.round(found.estimate), np.ceil(found.high)
+        least = np.zeros(len(keys)) if name == "time_ns" else observed
+        most = np.full(len(keys), np.inf)
+        begin, end = keys.times(span or ALWAYS)
+        if name == "cpu_ns":
+            since, until = np.maximum(begin, outline.begin_ns), np.minimum(end, outline.end_ns)
+            most = np.maximum((until - since + 1) * (1 if keys.one_at_a_time else len(outline.cpus)), observed)
+        low, estimate, high = (np.clip(x, least, most) for x in (low, estimate, high))
+        gaps = Touched.by(trace.gaps, self.result.fills)
+        where = column, keys.cpus, begin, end, counts[:, :, UNTIL].max(axis=0, initial=NEVER)
+        touched, unsure = (g.figures(*where) | bool(trace.unplaced) for g in (gaps, gaps.of(gaps.open)))
+        low, estimate, high = (np.where(touched, x, observed) for x in (low, estimate, high))
+        if name == "time_ns":  # an enter and an exit with an open gap between needn't be one call
+            low[unsure] = 0
+        columns = {
+            **keys.columns(self.counted.comms),
+            "figure": pa.array([name] * len(keys), pa.string()),
+            "observed": pa.array(observed.astype(np.int64)),
+            "estimate": pa.array(estimate.astype(np.int64)),
+            "low": pa.array(low.astype(np.int64)),
+            "high": pa.array(high.astype(np.int64), mask=unsure),
+            "lost": pa.array(share_lost(observed, estimate), pa.float32()),
+            "exact": pa.array(~touched),
+        }
+        table = pa.table(columns).select(SCHEMA.names).cast(SCHEMA)
+        if keys.by in ("time", "total"):
+            return table
+        there = np.flatnonzero((observed > 0) | (high > 0))
+        return table.take(pa.array(there[np.lexsort((there, -estimate[there]))]))
+
+
+@dataclass(frozen=True)
+class _Keys:
+    """What figures are of (K,). width: of slices of time."""
+
+    by: str
+    keys: list[Key]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def numbers(self) -> Ints:
+        return np.array(self.keys if self.by in ("thread", "cpu", "time") else [0] * len(self), np.int64)
+
+    @property
+    def cpus(self) -> Ints | None:
+        """The cpu of each, if they are cpus."""
+        return self.numbers if self.by == "cpu" else None
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether of each no more than one can run at a time."""
+        return self.by in ("thread", "cpu")
+
+    def times(self, span: tuple[int, int]) -> tuple[Ints, Ints]:
+        """When each is, of a span."""
+        if self.by != "time":
+            return np.full(len(self), span[0]), np.full(len(self), span[1])
+        begin = self.numbers * self.width
+        return np.maximum(begin, span[0]), np.minimum(begin + self.width - 1, span[1])
+
+    def columns(self, comms: dict[int, str]) -> dict[str, pa.Array]:
+        """The columns that say what it is."""
+        begin, end = self.times(ALWAYS)
+        names = [comms.get(int(k), "") if self.by == "thread" else str(k) for k in self.keys]
+
+        def there(by: str, values: Ints, kind: pa.DataType) -> pa.Array:
+            return pa.array(values, kind) if self.by == by else pa.nulls(len(self), kind)
+
+        return {
+            "by": pa.array([self.by] * len(self), pa.string()),
+            "key": pa.array(names, pa.string()),
+            "tid": there("thread", self.numbers, pa.int32()),
+            "cpu": there("cpu", self.numbers, pa.int32()),
+            "begin_ns": there("time", begin, pa.int64()),
+            "end_ns": there("time", end, pa.int64()),
+        }
+
+
+def _keys(by: str, counts: list[dict[Key, list[int]]]) -> list[Key]:
+    """All keys, in order; of slices of time also those in which nothing happened."""
+    found: list[Any] = sorted({k for c in counts for k in c})
+    if by == "time" and found:
+        return list(range(found[0], found[-1] + 1))
+    return found
+
+
+def _coarse(tally: Tally, width: int) -> dict[Key, list[int]]:
+    """A tally's slices, as wide as that."""
+    held = Tally(tally.asked, {"time": dict(tally.counts["time"])}, width=tally.width)
+    held.coarsen(width)
+    return held.counts["time"]
+
+
+def _slice(cells: set[int], width: int, most: int) -> int:
+    """The narrowest slice (1, 2 or 5 times a power of ten ns) of which no more than so many hold all cells."""
+    if not cells:
+        return width
+    first, last = min(cells), max(cells)
+    scale = 1
+    while True:
+        for times in (1, 2, 5):
+            if last // (scale * times) - first // (scale * times) < most:
+                return width * scale * times
+        scale *= 10
+
+
+def _returned(counts: Ints) -> None:
+    """An inferred call that doesn't say how it ended failed as often as those of the same key did that survived."""
+    observed = counts[0]
+    returned = np.maximum(observed[:, CALLS] - observed[:, UNSAID], 1)
+    more = np.maximum(counts[1:, :, UNSAID] - observed[:, UNSAID], 0)
+    counts[1:, :, ERRORS] += np.round(more * np.minimum(observed[:, ERRORS] / returned, 1)).astype(np.int64)

@@ -1,0 +1,116 @@
+"""Figures as people read them: cells of a table, and one sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tracemend.reckoning.figures import Figures
+from tracemend.trace.evidence import duration
+
+TITLES = {"calls": "Calls", "time_ns": "Time in calls", "cpu_ns": "Cpu time", "errors": "Errors", "events": "Events"}
+#: Which figures are shown, in this order; the last one that there is where there are none of these.
+SHOWN = {
+    "call": ("calls", "time_ns", "errors"),
+    "thread": ("cpu_ns", "calls", "time_ns"),
+    "cpu": ("cpu_ns", "events", "calls"),
+    "time": ("events", "calls", "cpu_ns"),
+}
+#: What they are of.
+KEYS = {"call": ("call",), "thread": ("command", "tid"), "cpu": ("cpu",), "time": ("from",)}
+#: Characters of a name that are shown, and calls that the sentence has.
+LONGEST, MOST = 24, 3
+
+
+@dataclass(frozen=True)
+class Table:
+    """One figure, by what it is. ``rows``: the largest, how many more there are, if there are, and all together."""
+
+    by: str
+    title: str
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+
+def shown(made: Figures) -> list[str]:
+    """The figures to show."""
+    there = [row["figure"] for row in made.total.to_pylist() if row["high"] != 0]
+    return [name for name in SHOWN[made.by] if name in there] or there[-1:]
+
+
+def table(made: Figures, name: str, top: int) -> Table:
+    """One figure of so many keys; by time of all."""
+    rows = made.of(name)
+    some = rows if made.by == "time" else rows.slice(0, top)
+    total = next(row for row in made.total.to_pylist() if row["figure"] == name)
+    held = [*some.to_pylist(), total]
+    exact = all(row["exact"] for row in held)
+    first = KEYS[made.by]
+    rest = [""] * (len(first) - 1)
+    columns = ("observed",) if exact else ("observed", "about", "range", "lost")
+    lines = [[*_key(made, row), *_cells(name, row)[: len(columns)]] for row in held[:-1]]
+    if rows.num_rows > some.num_rows:
+        lines.append([f"{rows.num_rows - some.num_rows:,} more", *rest, *[""] * len(columns)])
+    lines.append(["all", *rest, *_cells(name, total)[: len(columns)]])
+    return Table(made.by, TITLES[name], (*first, *columns), lines)
+
+
+def sentence(made: Figures) -> str:
+    """What changed most by what was lost: how many calls (of the largest change) were observed, and how many there
+    probably were. Empty where nothing did. made: by call."""
+    name = "calls" if "calls" in shown(made) else "events"
+    rows = [row for row in made.of(name).to_pylist() if row["estimate"] > row["observed"]]
+    rows.sort(key=lambda row: (row["observed"] - row["estimate"], row["key"]))
+    told: list[str] = []
+    for row in rows[:MOST]:
+        observed, about, between, _ = _cells(name, row)
+        were = about if between in (about, "") else f"{about} ({between})"
+        words = ("", "") if told else (" observed", " happened")
+        told.append(f"`{_short(row['key'])}`: {observed}{words[0]}, about {were}{words[1]}")
+    return "; ".join(told) + "." if told else ""
+
+
+def explained(made: Figures) -> list[str]:
+    """What to know of all tables, a sentence each."""
+    about = made.about
+    if made.exact:
+        return ["Nothing that was lost touches these figures: they are exact.", *made.notes]
+    if not about["draws"]:
+        return list(made.notes)
+    return [
+        f"About: what there probably was, by {about['draws']} draws of what was lost. Nine of ten times it lies within "
+        "the range.",
+        *made.notes,
+    ]
+
+
+def _key(made: Figures, row: dict[str, Any]) -> list[str]:
+    if made.by == "thread":
+        return [_short(row["key"]) or "-", str(row["tid"])] if row["tid"] >= 0 else ["unknown", "-"]
+    if made.by == "cpu":
+        return [str(row["cpu"]) if row["cpu"] >= 0 else "-"]
+    if made.by == "time":
+        return [str(row["begin_ns"]) if made.index else f"{row['begin_ns'] / 1e9:.9g} s"]
+    return [_short(row["key"])]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def _cells(name: str, row: dict[str, Any]) -> list[str]:
+    """What was observed, about how much there was, between what, and the share that was lost."""
+
+    def told(n: int) -> str:
+        return duration(n) if name.endswith("_ns") else f"{n:,}"
+
+    observed, about, low = (told(row[k]) for k in ("observed", "estimate", "low"))
+    if row["exact"]:
+        return [observed, observed, "exact", ""]
+    if row["high"] is None and name == "time_ns":
+        return [observed, about, "unknown", ""]
+    if row["high"] is None:
+        return [observed, f"{about} or more", f"from {low}" if low != about else "", ""]
+    high = told(row["high"])
+    lost = f"{100 * row['lost']:.1f} %" if row["lost"] >= 0.0005 else "-"
+    return [observed, about, low if low == high else f"{low} to {high}", lost]
