@@ -89,8 +89,9 @@ def known() -> dict[str, Any]:
 
 def told(text: str) -> Iterator[list[str]]:
     """The words of each command line of tracemend that a page shows, in blocks or between backquotes."""
-    text = re.sub(r"^```(?!sh).*?^```", "", text, flags=re.S | re.M)  # results of commands, and other languages
-    shown = [line for step in steps(text) for line in step.lines]
+    shown = [line for block in re.findall(r"^```yaml\n(.*?)^```", text, re.S | re.M) for line in block.splitlines()]
+    text = re.sub(r"^```(?!sh).*?^```", "", text, flags=re.S | re.M)  # other languages
+    shown += [line for step in steps(text) for line in step.lines]
     shown += re.findall(r"^    (?:\$ )?(\S*.*\btracemend [a-z].*)$", text, re.M)
     shown += re.findall(r"`(tracemend [^`\n]+)`", text)
     for line in shown:

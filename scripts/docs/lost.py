@@ -25,11 +25,13 @@ PARTS: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 
-def _rows() -> tuple[list[Row], str]:
+def recorded() -> tuple[list[Row], str]:
+    """The rows of the contests, and where they come from."""
     return rows_of(NAME, lost.KEY, "gaps")
 
 
-def _of(rows: Sequence[Row], name: str) -> list[Row]:
+def of_part(rows: Sequence[Row], name: str) -> list[Row]:
+    """Those of one of PARTS."""
     part, ways, _ = PARTS[name]
     return [r for r in rows if r["part"] == part and r["how"] in ways]
 
@@ -59,8 +61,8 @@ MORE = {
 
 def contests(part: str) -> str:
     """Accuracy, perfect rate and ROUGE-L by length of one part; further measures and ways of losing below."""
-    rows, end = _rows()
-    here = _of(rows, part)
+    rows, end = recorded()
+    here = of_part(rows, part)
     if not here:
         return "Not run.\n"
     _, ways, meaning = PARTS[part]
@@ -82,8 +84,8 @@ def contests(part: str) -> str:
 
 def main() -> str:
     """What ``tracemend mend`` does on workloads that nobody was trained on, beside those who know next to nothing."""
-    rows, end = _rows()
-    cells = {(c["mender"], c["length"]): c for c in lost.by_length(_of(rows, "by workload"))}
+    rows, end = recorded()
+    cells = {(c["mender"], c["length"]): c for c in lost.by_length(of_part(rows, "by workload"))}
     names = [n for n in lost.lengths(list(cells.values())) if (ALL, n) in cells]
 
     def show(mender: str, length: str, measure: str = "accuracy") -> str:
@@ -102,9 +104,9 @@ def main() -> str:
 
 def confidence() -> str:
     """How far the confidence of what ``tracemend mend`` does is from the share that is right, by length."""
-    rows, end = _rows()
+    rows, end = recorded()
     cells = {
-        p: {c["length"]: c for c in lost.by_length([r for r in _of(rows, p) if r["mender"] == ALL])} for p in PARTS
+        p: {c["length"]: c for c in lost.by_length([r for r in of_part(rows, p) if r["mender"] == ALL])} for p in PARTS
     }
     names = lost.lengths([c for held in cells.values() for c in held.values()])
     show = _percent("calibration_error")
@@ -114,12 +116,12 @@ def confidence() -> str:
 
 def standing() -> str:
     """What ``tracemend mend`` does beside the best baseline, by length: where is it worth having?"""
-    rows, end = _rows()
+    rows, end = recorded()
     if not rows:
         return "Not run.\n"
     body = []
     for part in PARTS:
-        cells = {(c["mender"], c["length"]): c for c in lost.by_length(_of(rows, part))}
+        cells = {(c["mender"], c["length"]): c for c in lost.by_length(of_part(rows, part))}
         for name in lost.lengths(list(cells.values())):
             ours = cells.get((ALL, name))
             others = [c for (m, n), c in cells.items() if n == name and not m.startswith("mosaic")]
@@ -132,7 +134,7 @@ def standing() -> str:
 
 def speed() -> str:
     """CPU milliseconds an event restored, by mender."""
-    rows, end = _rows()
+    rows, end = recorded()
     body = []
     for mender in dict.fromkeys(r["mender"] for r in rows):
         held = [r for r in rows if r["mender"] == mender]
