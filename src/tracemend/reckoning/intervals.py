@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,9 +44,18 @@ def estimated(draws: Floats) -> Floats:
 
 
 def spread(draws: Floats) -> tuple[Floats, Floats]:
-    """Between which of the draws (H, K) nine of ten lie (K,), no less."""
-    low = np.quantile(draws, (1 - NOMINAL) / 2, axis=0, method="lower")
-    high = np.quantile(draws, (1 + NOMINAL) / 2, axis=0, method="higher")
+    """Between what nine of ten further draws would lie (K,), by those that there are (H, K).
+
+    A further one is below the least of H draws in one of H + 1 cases, so few draws don't reach far enough: what they
+    reach is stretched as if they came from a normal distribution.
+    """
+    tail = (1 - NOMINAL) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail], axis=0, method="weibull")
+    reached = 1 / (len(draws) + 1)
+    if reached > tail:
+        further = NormalDist().inv_cdf(tail) / NormalDist().inv_cdf(reached)
+        middle = estimated(draws)
+        low, high = (middle + further * (side - middle) for side in (low, high))
     return low, high
 
 

@@ -214,7 +214,7 @@ def _keys(by: str, counts: list[dict[Key, list[int]]]) -> list[Key]:
 
 def _coarse(tally: Tally, width: int) -> dict[Key, list[int]]:
     """A tally's slices, as wide as that."""
-    held = Tally(tally.asked, {"time": dict(tally.counts["time"])}, tally.width)
+    held = Tally(tally.asked, {"time": dict(tally.counts["time"])}, width=tally.width)
     held.coarsen(width)
     return held.counts["time"]
 
