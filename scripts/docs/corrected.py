@@ -60,8 +60,18 @@ def held_of(rows: Sequence[Row]) -> str:
         for kind in kinds(drawn):
             sides = [held(drawn, kind, way) for way in (DRAWS, SCALED)]
             if sides[0]:
-                body.append([named(kind), f"{sides[0].figures:,}", *(x for s in sides for x in _cells(s))])
-        head = ["", "figures that lost something", "held, per cent", "width", "scaled: held", "scaled: width"]
+                without = sum(r["whole"][kind]["without_row"] for r in drawn if kind in r["whole"])
+                cells = (x for s in sides for x in _cells(s))
+                body.append([named(kind), f"{sides[0].figures:,}", f"{without:,}", *cells])
+        head = [
+            "",
+            "figures that lost something",
+            "without a row",
+            "held, per cent",
+            "width",
+            "scaled: held",
+            "scaled: width",
+        ]
         return markdown_table(head, body)
 
     return _by_sort(rows, of)

@@ -30,23 +30,24 @@ from tracemend.judging.report import markdown_table
 from tracemend.judging.results import Row, append, exclusive, read_results
 from tracemend.mending.options import Options
 from tracemend.mending.run import MOSAIC
-from tracemend.recording.corpus import HOW, HOW_KERNEL, HOW_UST
+from tracemend.recording.corpus import HOW, HOW_KERNEL
 
 #: What tells one row from another, the fields of a Job.
 KEY = ("pair", "mender", "draws", "seed")
 #: What every row has been scored by.
 SCORES = "whole"
 #: What is recorded in ways of losing.
-SORTS = {"system calls": HOW, "functions of programs": HOW_UST, "whole machines": HOW_KERNEL}
+SORTS = {"system calls": HOW, "whole machines": HOW_KERNEL}
 
 
 @dataclass(frozen=True)
 class Contest:
     """One ``[[figures]]`` of the file. menders: of ``evaluate.contestants``; of mosaics so many ``draws`` are made.
-    how: ways of losing. most: recordings of each way and part of the split, evenly over all."""
+    how: ways of losing (functions of programs are no calls). most: recordings of each way and part of the split, evenly
+    over all."""
 
     menders: tuple[str, ...]
-    how: tuple[str, ...] = HOW + HOW_UST + HOW_KERNEL
+    how: tuple[str, ...] = HOW + HOW_KERNEL
     most: int = 8
     draws: int = 16
     seed: int = 0
@@ -56,7 +57,7 @@ class Contest:
         for name in self.menders:
             one_of("mender", name, contestants(None))
         for name in self.how:
-            one_of("way of losing", name, HOW + HOW_UST + HOW_KERNEL)
+            one_of("way of losing", name, HOW + HOW_KERNEL)
         if self.most < 1 or self.draws < 2 or self.seed < 0:
             raise ModelError("most must be positive, draws at least 2, the seed not negative")
 

@@ -45,7 +45,8 @@ NINETY = 1.645
 class Judged:
     """Figures of one kind, in truth, and as each way has them (each (K,)). low, high: of the draws; spread: standard
     deviations of scaling, if every lost event is drawn by itself. lost: whether anything of a figure was lost in truth
-    or in any draw. Where there are no draws, these have nothing."""
+    or in any draw. without_row: so many that something was lost of have no row. Where there are no draws, these have
+    nothing."""
 
     truth: Floats
     ways: Mapping[str, Floats]
@@ -53,6 +54,7 @@ class Judged:
     low: Floats
     high: Floats
     lost: Bools
+    without_row: int = 0
 
     def of(self, which: Bools) -> Judged:
         low, high, lost = self.low[which], self.high[which], self.lost[which]
@@ -69,7 +71,7 @@ class Judged:
         centre = self.ways[SCALED]
         naive = np.ceil(centre - NINETY * self.spread), np.floor(centre + NINETY * self.spread)
         least = np.maximum(self.truth, 1)[self.lost]
-        row |= {"lost": int(self.lost.sum()), "least": _short(least.sum())}
+        row |= {"lost": int(self.lost.sum()), "least": _short(least.sum()), "without_row": self.without_row}
         for name, (low, high) in ((DRAWS, (self.low, self.high)), (SCALED, naive)):
             begin, end, truth = (x[self.lost] for x in (np.maximum(low, 0), high, self.truth))
             row[name] = {
@@ -137,10 +139,13 @@ class Judging:
         return gap, self._known(kind, key), values
 
     def _known(self, kind: str, key: Ints) -> Bools:
-        """Whether figures have a row: not those of a thread of which nothing survived, nor those of "unknown"."""
-        if not kind.startswith("thread "):
-            return np.ones(len(key), bool)
-        return np.isin(key, self.pair.lossy.tid)
+        """Whether a figure (K,) has a row: not that of a thread of which nothing survived, or of "unknown", nor that of
+        a call that neither survived nor is in a draw."""
+        survived = self.calls[1]
+        if kind.startswith("thread "):
+            return np.isin(key, self.pair.lossy.tid)
+        names = [survived.name, *(drawn.name for drawn in self.calls[3])]
+        return np.isin(key, np.concatenate(names))
 
     def whole(self) -> Iterator[tuple[str, Judged]]:
         """The figures of the whole trace that there are, as ``tracemend figures`` gives them."""
@@ -163,8 +168,9 @@ class Judging:
             _, key, values = side_by_side([*sides, more, variance, *tallies])
             real, left, filled, centre, low, high, added, squared = values[:8]
             ways = {LEFT: left, SCALED: left + added, FILL: filled} | ({DRAWS: centre} if self.draws else {})
-            lost = ((real != left) | (values[8:] != left).any(axis=0)) & self._known(kind, key)
-            yield kind, Judged(real, ways, np.sqrt(squared), low, high, lost)
+            lost, known = (real != left) | (values[8:] != left).any(axis=0), self._known(kind, key)
+            without = int(((real != left) & ~known).sum())
+            yield kind, Judged(real, ways, np.sqrt(squared), low, high, lost & known, without)
 
     def _amounts(self, table: pa.Table, column: str) -> Amounts:
         """A column of a table of figures."""
