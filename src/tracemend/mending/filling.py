@@ -116,6 +116,12 @@ class Filling:
         begins = dict(zip(threads.tids[::-1].tolist(), threads.begin[::-1].tolist(), strict=True))
         return self.weighing.weighed(filled, begins, self.confidence(alone, len(filled.ids)))
 
+    def believed(self, filled: Filled, beliefs: Beliefs) -> Filled:
+        """A fill with the confidence that other beliefs have in each of its events by itself."""
+        alone = np.where(beliefs.events == filled.ids[:, None], beliefs.p, 0).max(axis=1, initial=0)
+        confidence = self.confidence(alone.astype(np.float32), len(filled.ids))
+        return replace(filled, confidence=np.minimum(filled.confidence, confidence))
+
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
         self.timelines.remember(filled)
