@@ -282,3 +282,42 @@ def test_what_is_known_of_threads(tmp_path: Path) -> None:
     assert able[:, 2].tolist() == [True, False, False, False]
     assert able[:, 3].all()
     assert trace.phase[0] == INSTANT
+
+
+#: Two threads that take turns, each of which waits in between; nobody says who wakes them.
+TURNS = [
+    event
+    for k in range(0, 120, 6)
+    for event in (
+        (1, 0, 100 + k, "sys_futex(uaddr: 1)"),
+        (1, 0, 101 + k, switch(1, "S", 2)),
+        (2, 0, 102 + k, "sys_futex -> 0x0"),
+        (2, 0, 103 + k, "sys_futex(uaddr: 1)"),
+        (2, 0, 104 + k, switch(2, "S", 1)),
+        (1, 0, 105 + k, "sys_futex -> 0x0"),
+    )
+]
+
+
+def test_no_wakeup_is_asked_for_where_none_were_recorded(tmp_path: Path) -> None:
+    lines = text(TURNS[1:]).splitlines(keepends=True)
+    lost = lines[40:53]
+    (tmp_path / "trace.txt").write_text("".join([*lines[:40], f"CPU:0 [LOST {len(lost)} EVENTS]\n", *lines[53:]]))
+    trace = tracemend.read(tmp_path / "trace.txt")
+    assert [g.count for g in trace.gaps] == [len(lost)]
+    result = tracemend.mend(trace, "mosaic", alone=True)
+    assert [(f.status, f.events, f.unmet) for f in result.fills] == [("filled", len(lost), 0)]
+    names = result.inferred["name"].to_pylist()
+    assert set(names) == {"futex", SWITCH}
+    assert names.count(SWITCH) >= 4
+    assert sum(map(sum, (n.values() for n in counted(of_trace(trace, result.inferred)).values()))) == 0
+
+
+def test_idle_threads_make_no_calls() -> None:
+    path = KERNEL / "make-2-kernel_overwrite.parquet"
+    if not path.exists():
+        pytest.skip("no corpus/kernel here")
+    table = tracemend.mend(pairs.read(path).lossy, "mosaic", alone=True).inferred
+    idle = table.filter(pa.array(table["tid"].to_numpy() == IDLE))
+    assert idle.num_rows
+    assert set(idle["phase"].to_pylist()) == {"instant"}

@@ -23,10 +23,10 @@ from tracemend.errors import ModelError
 from tracemend.menders import Copy, Lookup, Mosaic, MostFrequent
 from tracemend.menders.base import Mender
 from tracemend.mending.beliefs import Beliefs, Filled
-from tracemend.mending.choosing import AMONG, nearest_in_counts
+from tracemend.mending.choosing import nearest_in_counts
 from tracemend.mending.filling import Filling
 from tracemend.mending.mended import Mended
-from tracemend.mending.options import Options
+from tracemend.mending.options import AMONG, Options
 from tracemend.mending.run import mend_trace
 from tracemend.mending.times import spread
 from tracemend.recording import Pair, align

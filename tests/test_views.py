@@ -67,6 +67,14 @@ def test_recordings_have_none(whole: Trace, pair: Pair) -> None:
     assert wrong(of_trace(pair.lossy, inside=inside)) == {}
 
 
+@pytest.mark.parametrize("name", ["nginx-3-kernel_overwrite", "git-0-kernel_overwrite", "memcached-3-kernel_drop"])
+def test_a_machine_that_is_never_idle_is_recorded_whole(name: str) -> None:
+    path = ROOT / "corpus" / "kernel" / "pairs" / f"{name}.parquet"
+    if not path.exists():
+        pytest.skip("no corpus/kernel here")
+    assert recorded(read_pair(path).complete) is None
+
+
 def before_moves(trace: Trace) -> Bools:
     """Switches away from threads that run on another cpu next (E,)."""
     view = of_trace(trace)

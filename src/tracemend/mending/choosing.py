@@ -16,9 +16,6 @@ import numpy as np
 
 from tracemend.mending.beliefs import Filled
 
-#: So many fills are drawn to choose from.
-AMONG = 16
-
 
 def nearest_in_counts(fills: Sequence[Filled]) -> int:
     """Which of some fills of one gap has the least distance to all of them in how often each thread has each event; of

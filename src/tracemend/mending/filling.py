@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.menders.base import Mender
+from tracemend.menders.confidence import Grounds, families
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
 from tracemend.mending.durations import Durations
@@ -43,11 +44,13 @@ class Filling:
     """The gaps of one trace on their way. What was filled counts as its threads' history for the gaps that follow."""
 
     def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
-        self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
+        self.trace, self.vocabulary = trace, vocabulary
+        self.sure, self.calibration = mender.confidence, mender.calibration
         ids = vocabulary.encode(trace).astype(np.int64)
         self.rules = rules(vocabulary)
         self.timelines = Timelines(trace, ids, self.rules)
         self.weighing = Weighing(trace, self.rules)
+        self.families = families(vocabulary)
         self.around = Surroundings(trace, ids)
         self.durations = Durations(self.timelines.spans, vocabulary)
         self.times = Times(self.around, len(vocabulary), self.durations)
@@ -69,14 +72,18 @@ class Filling:
         other.ways = DRAWN_WAYS
         return other
 
-    def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
-        """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
+    def fill(self, gap: Gap, count: int, beliefs: Beliefs, believed: Beliefs | None = None) -> tuple[Filled, int]:
+        """The likeliest fill of one gap that the constraints allow, and how many obligations had no room.
+
+        believed: what says how sure it is, where the beliefs only say what is to be filled in.
+        """
         steps = self.times.expected(gap, beliefs.events[:, 0], beliefs)
         nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
         events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)  # OTHER has no name to be filled in
         unmet = 0
         if self.scheduled:
-            return self._scheduled(self.scheduled, gap, replace(beliefs, p=p), nominal)
+            filled, threads, unmet = self._scheduled(self.scheduled, gap, replace(beliefs, p=p), nominal)
+            return self.weighed(filled, threads, beliefs.events, p, believed), unmet
         if self.enters_only:
             p = np.where((events >= 0) & (self.rules.phase[events] == ENTER), p, 0)
             if not (p > 1e-6).any(axis=1).all():
@@ -96,31 +103,42 @@ class Filling:
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
-        filled = Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody)
-        return self.weighed(filled, threads, events, p), unmet
+        filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, nobody)
+        return self.weighed(filled, threads, events, p, believed), unmet
 
-    def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
-        """As ``fill``, of a cpu whose switches were recorded."""
+    def _scheduled(
+        self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints
+    ) -> tuple[Filled, Threads, int]:
+        """As ``fill``, of a cpu whose switches were recorded; and the threads."""
         way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
-        confidence = self.confidence(way.decoded.confidence, len(nominal))
-        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following)
-        return self.weighed(filled, way.threads, beliefs.events, beliefs.p), unmet
+        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, way.decoded.confidence, way.following)
+        return filled, way.threads, unmet
 
-    def weighed(self, filled: Filled, threads: Threads, events: Ints, p: NDArray[np.float32]) -> Filled:
-        """A fill as sure as what it rests on (``Weighing``). events, p: what was proposed (N, M)."""
+    def weighed(
+        self,
+        filled: Filled,
+        threads: Threads,
+        events: Ints,
+        p: NDArray[np.float32],
+        believed: Beliefs | None = None,
+    ) -> Filled:
+        """A fill, whose confidence is what is believed so far, as sure as such fills have proven right. events, p: what
+        was proposed (N, M); believed: what else says how sure each event is, by itself."""
+        if believed:
+            events, p = believed.events, believed.p
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
-        begins = dict(zip(threads.tids[::-1].tolist(), threads.begin[::-1].tolist(), strict=True))
-        return self.weighing.weighed(filled, begins, self.confidence(alone, len(filled.ids)))
-
-    def believed(self, filled: Filled, beliefs: Beliefs) -> Filled:
-        """A fill with the confidence that other beliefs have in each of its events by itself."""
-        alone = np.where(beliefs.events == filled.ids[:, None], beliefs.p, 0).max(axis=1, initial=0)
-        confidence = self.confidence(alone.astype(np.float32), len(filled.ids))
-        return replace(filled, confidence=np.minimum(filled.confidence, confidence))
+        if believed:
+            filled = replace(filled, confidence=alone)
+        belief, rests = self.weighing.weighed(filled, threads, alone)
+        if self.sure:
+            different, switched = len(np.unique(filled.tids)), self.scheduled is not None
+            grounds = Grounds(belief, alone, self.families[filled.ids], rests, different, switched)
+            return replace(filled, confidence=self.sure(grounds))
+        return replace(filled, confidence=self.calibration(belief, len(belief)) if self.calibration else belief)
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
@@ -128,11 +146,6 @@ class Filling:
         self.weighing.remember(filled)
         if self.scheduled:
             self.scheduled.running.remember(filled)
-
-    def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """Beliefs in a gap of ``count`` events, as far as they have proven right."""
-        calibration = self.mender.calibration
-        return calibration(belief, count) if calibration else belief
 
     def estimate(self, gap: Gap) -> int:
         """A gap's count where the tracer gave none: its span at the rate of the stream's intact events beside it.

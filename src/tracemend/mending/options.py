@@ -11,6 +11,8 @@ from tracemend.errors import ModelError
 Unknown = Literal["leave", "estimate"]
 #: What a fill is to be right in.
 Suits = Literal["positions", "figures"]
+#: The fill that suits figures is chosen from so many.
+AMONG = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,11 @@ class Options:
             raise ModelError(f"seconds to adapt must be a number from 0, not {self.adapt:g}")
         if not 0 <= self.refuse <= 1:
             raise ModelError(f"the confidence to refuse must be a number from 0 to 1, not {self.refuse:g}")
+
+    @property
+    def draws(self) -> int:
+        """So many fills of each gap are drawn, whether or not they are shown."""
+        return max(self.hypotheses, AMONG if self.suits == "figures" else 0)
 
     def as_dict(self) -> dict[str, Any]:
         """For provenance: what was asked for; the seed stands beside it."""

@@ -7,7 +7,7 @@ the gap's span.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,10 +20,10 @@ from tracemend.menders.adapted import Adaptation, adapt
 from tracemend.menders.base import Mender, Trained
 from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mending.adjacent import Places
-from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.beliefs import Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
-from tracemend.mending.choosing import AMONG, nearest_in_counts
+from tracemend.mending.choosing import nearest_in_counts
 from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -166,33 +166,43 @@ def mend_trace(
     Mender works alone; None is the copier alone. Raises ModelError for a mender that can't draw hypotheses.
     """
     crew = _proposers(trace, model, copier, examples, shipped)
-    drawer = crew.mender if isinstance(crew.mender, Mosaic) else None
-    draws = max(options.hypotheses, AMONG if options.suits == "figures" else 0)
-    if draws and drawer is None:
+    if options.draws and not isinstance(crew.mender, Mosaic):
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
+    parts, drawn = _filled(crew, run, plan, options, progress)
+    provenance = _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped)))
+    del crew  # tables take memory, and so does what copies
+    fills = tuple(plan.fills[g.number] for g in trace.gaps)
+    hypotheses = drawn_table(run, drawn) if options.hypotheses else None
+    return Mended(trace, inferred_table(run, parts), fills, provenance, hypotheses)
+
+
+def _filled(
+    crew: Proposers, run: Filling, plan: Plan, options: Options, progress: Progress
+) -> tuple[list[Filled], list[list[Filled]]]:
+    """Fill the gaps as planned; the fills, and all hypotheses of each gap, in order of the gaps' numbers."""
+    trace = run.trace
     places = Places((g for g in trace.gaps if g.number in plan.counts), plan.counts)
     todo = [(g, places.counts[g.number]) for g in places.gaps]
-    beliefs: Iterator[Beliefs] = iter(())
-    if todo:
-        crew.adapt(trace, list(places.counts.values()), options)
-        run.mender = crew.mender
-        beliefs = propose(run.mender, run.around, todo, options.seed, progress)
+    if not todo:
+        return [], []
+    crew.adapt(trace, list(places.counts.values()), options)
+    drawer = crew.mender if isinstance(crew.mender, Mosaic) else None
+    beliefs = propose(crew.mender, run.around, todo, options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
-    histories = [run.another() for _ in range(draws)]
+    histories = [run.another() for _ in range(options.draws)]
     for (gap, count), believed in zip(todo, beliefs, strict=True):
         filled, unmet = run.fill(gap, count, believed)
         others: list[Filled] = []
-        if drawer and draws:
-            kinds = hypotheses(drawer, run.around, gap, count, draws, options.seed)
+        if drawer and options.draws:
+            kinds = hypotheses(drawer, run.around, gap, count, options.draws, options.seed)
             told = [believed.told(k, DRAWN) for k in kinds]
             others = [history.fill(gap, count, b)[0] for history, b in zip(histories, told, strict=True)]
             if options.suits == "figures":
-                filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)])
-                filled = run.believed(filled, believed)
+                filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)], believed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
@@ -214,13 +224,7 @@ def mend_trace(
     drawn = [list(each) for others in drawn for each in zip(*map(places.fills, others), strict=True)]
     parts.sort(key=lambda f: f.gap.number)
     drawn.sort(key=lambda others: others[0].gap.number)
-    return Mended(
-        trace,
-        inferred_table(run, parts),
-        tuple(plan.fills[g.number] for g in trace.gaps),
-        _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped))),
-        drawn_table(run, drawn) if options.hypotheses else None,
-    )
+    return parts, drawn
 
 
 def _provenance(

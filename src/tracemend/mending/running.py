@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Filled
-from tracemend.trace.events import INSTANT, Gap, Trace
+from tracemend.trace.events import INSTANT, Gap, Trace, rows_by
 from tracemend.trace.fields import SWITCH, WAKEUPS, numbers, values
 
 Ints = NDArray[np.int64]
@@ -52,37 +52,25 @@ class Running:
         self.behind_E = trace.tid.astype(np.int64)
         self.behind_E[switches] = following
         self.trace = trace
-        begins, ends, tids, cpus = [], [], [], []
-        broken = 0
-        for cpu, rows in trace.streams.items():
-            known = np.ones(len(rows), bool)  # between an event and the next one nothing is missing
-            known[[b - 1 for b in trace.breaks(cpu) if b > 0]] = False
-            if len(rows):
-                known[-1] = False
-            who = self.behind_E[rows]
-            # to whom a switch goes that doesn't tell, the next event does
-            who[:-1] = np.where((who[:-1] < 0) & known[:-1], trace.tid[rows[1:]], who[:-1])
-            self.behind_E[rows] = who
-            misfit = known[:-1] & (who[:-1] != trace.tid[rows[1:]])
-            broken += int(misfit.sum())
-            time = trace.time_ns[rows]
-            begins.append(time[:-1][known[:-1]])
-            ends.append(time[1:][known[:-1]])
-            tids.append(who[:-1][known[:-1]])
-            cpus.append(np.full(len(begins[-1]), cpu, np.int64))
+        rows, following_rows = _neighbours(trace)
+        # to whom a switch goes that doesn't tell, the next event does
+        who = self.behind_E[rows]
+        self.behind_E[rows] = who = np.where(who < 0, trace.tid[following_rows], who)
+        broken = np.count_nonzero(who != trace.tid[following_rows])
+        times = trace.time_ns[rows], trace.time_ns[following_rows]
         own = np.unique(trace.tid[trace.phase != INSTANT])
         # a filter lets through the switches of the threads whose calls it lets through, and no others
         others = ~np.isin(prev, own) & ~np.isin(following, own)
         self.whole = bool(others.any()) and broken <= FILTERED * len(switches)
         self._own = None if self.whole else own
-        self._runs = _merged(*(np.concatenate(c) if c else np.empty(0, np.int64) for c in (tids, cpus, begins, ends)))
-        self._starts = {int(t): i for t, i in zip(*np.unique(self._runs[:, 0], return_index=True), strict=True)}
+        self._runs = _merged(who, trace.cpu[rows].astype(np.int64), *times)
+        self._runs_of = rows_by(self._runs[:, 0])
         self._by_thread: dict[int, list[tuple[int, int, int]]] = {}
-        self._lasts = self._durations(switches)
+        switch = np.isin(rows, switches)
+        self._lasts = _durations(who[switch], (times[1] - times[0])[switch])
         #: What threads were seen to do, by thread and time: which thread, when, READY or another, row.
         self.changes = self._seen(switches, prev, following, said["prev_state"])
-        firsts = np.unique(self.changes[0], return_index=True)
-        self._firsts = dict(zip(*(f.tolist() for f in firsts), strict=True))
+        self._changes_of = rows_by(self.changes[0])
 
     def unfilled(self) -> Running:
         """What survived, for another history."""
@@ -104,23 +92,6 @@ class Running:
         order = np.lexsort((rows, self.trace.time_ns[rows], tids))
         return tids[order], self.trace.time_ns[rows[order]], kinds[order], rows[order]
 
-    def _durations(self, switches: Ints) -> dict[int, float]:
-        """By thread, how long it takes on average from a switch to it to the next event of the cpu, in ns; UNKNOWN: of
-        any thread. The mean, not the median: the rare long runs are what the time goes into."""
-        step = np.full(len(self.trace), -1, np.int64)
-        for cpu, rows in self.trace.streams.items():
-            own = np.diff(self.trace.time_ns[rows])
-            own[[b - 1 for b in self.trace.breaks(cpu) if 0 < b < len(rows)]] = -1
-            step[rows[:-1]] = own
-        took, to = step[switches], self.behind_E[switches]
-        took, to = took[took >= 0], to[took >= 0]
-        if not len(took):
-            return {}
-        tids, at, runs = np.unique(to, return_inverse=True, return_counts=True)
-        usual = float(took.mean())
-        means = (np.bincount(at, took) + usual) / (runs + 1)
-        return {UNKNOWN: usual, **dict(zip(tids.tolist(), means.tolist(), strict=True))}
-
     def lasts(self, tids: Ints) -> NDArray[np.float64]:
         """How long it usually takes from a switch to each of these threads to the next event, in ns, NaN where nobody
         knows."""
@@ -131,13 +102,12 @@ class Running:
         """What is known of each thread at each position (N, T): READY, RUNS, WAITING, or 0; and since when, in ns."""
         kinds, since = (np.zeros((len(times), len(tids)), np.int64) for _ in range(2))
         for t, tid in enumerate(tids.tolist()):
-            first = self._firsts.get(tid) if tid > IDLE else None
-            if first is not None:
-                end = int(np.searchsorted(self.changes[0], tid, "right"))
-                at = np.searchsorted(self.changes[1][first:end], times, "right") - 1
+            own = self._changes_of.get(tid) if tid > IDLE else None
+            if own is not None:
+                at = np.searchsorted(self.changes[1][own], times, "right") - 1
                 known = at >= 0
-                kinds[known, t] = self.changes[2][first + at[known]]
-                since[known, t] = self.changes[1][first + at[known]]
+                kinds[known, t] = self.changes[2][own[at[known]]]
+                since[known, t] = self.changes[1][own[at[known]]]
         return kinds, since
 
     def foreign(self, tids: Ints) -> NDArray[np.bool_]:
@@ -181,17 +151,12 @@ class Running:
         """The runs of a thread that touch a gap: begin, end, cpu."""
         runs = self._by_thread.get(tid)
         if runs is None:
-            first = self._starts.get(tid)
-            rows = [] if first is None else self._runs[first : first + self._count(first)].tolist()
+            rows = self._runs[self._runs_of[tid]].tolist() if tid in self._runs_of else []
             runs = self._by_thread[tid] = [(begin, end, cpu) for _, cpu, begin, end in rows]
         # runs of one thread don't overlap, so the one before the first that begins in the gap is all that may reach in
         at = bisect.bisect_left(runs, (gap.begin_ns, gap.begin_ns, UNKNOWN))
         end = bisect.bisect_left(runs, (gap.end_ns, gap.end_ns, UNKNOWN))
         return [r for r in runs[max(0, at - 1) : end] if r[1] > gap.begin_ns]
-
-    def _count(self, first: int) -> int:
-        tids = self._runs[:, 0]
-        return int(np.searchsorted(tids, tids[first], "right")) - first
 
     def remember(self, filled: Filled) -> None:
         """Make a fill's runs known."""
@@ -204,6 +169,29 @@ class Running:
         for tid, cpu, begin, end in runs.tolist():
             self._of(tid, gap)
             bisect.insort(self._by_thread[tid], (begin, end, cpu))
+
+
+def _neighbours(trace: Trace) -> tuple[Ints, Ints]:
+    """The rows of events (R,) with which a stream goes on as nothing is missing, and those of the next ones there."""
+    none = np.empty(0, np.int64)
+    before, behind = [none], [none]
+    for cpu, rows in trace.streams.items():
+        known = np.ones(max(0, len(rows) - 1), bool)
+        known[[b - 1 for b in trace.breaks(cpu) if 0 < b < len(rows)]] = False
+        before.append(rows[:-1][known])
+        behind.append(rows[1:][known])
+    return np.concatenate(before), np.concatenate(behind)
+
+
+def _durations(tids: Ints, took: Ints) -> dict[int, float]:
+    """By thread, how long it takes on average from a switch to it to the next event of the cpu, in ns; UNKNOWN: of any
+    thread. The mean, not the median: the rare long runs are what the time goes into."""
+    if not len(took):
+        return {}
+    threads, at, runs = np.unique(tids, return_inverse=True, return_counts=True)
+    usual = float(took.mean())
+    means = (np.bincount(at, took) + usual) / (runs + 1)
+    return {UNKNOWN: usual, **dict(zip(threads.tolist(), means.tolist(), strict=True))}
 
 
 def _merged(tids: Ints, cpus: Ints, begins: Ints, ends: Ints) -> Ints:

@@ -20,7 +20,7 @@ from tracemend.mending.later import waits
 from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Edges, Running
 from tracemend.mending.search import Decoded
 from tracemend.mending.timelines import Timelines
-from tracemend.mending.wakes import owed, pinned
+from tracemend.mending.wakes import owed, pinned, woken
 from tracemend.trace.events import INSTANT, Gap, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name
 from tracemend.trace.vocabulary import OTHER, Vocabulary
@@ -164,17 +164,23 @@ class Scheduled:
     def steps(self, gap: Gap, steps: NDArray[np.float64], way: Way) -> NDArray[np.float64]:
         """Steps (N + 1,), those behind switches by who runs then."""
         first = gap.before is not None and int(self.ids[gap.before]) == self.switch
-        behind = np.append(self.running.edges(gap).before if first else UNKNOWN, way.following)
+        behind = np.append(way.who[0] if first else UNKNOWN, way.following)
         lasts = self.running.lasts(behind)
         return np.where((behind != UNKNOWN) & ~np.isnan(lasts), lasts, steps)
 
     def times(self, gap: Gap, times: Ints, way: Way) -> Ints:
-        """The times (N,) of a fill if everybody may run then, else those by which it was found."""
+        """The times (N,) of a fill if everybody may run then and is awake, else those by which it was found."""
         if way.pins.any():
             return way.nominal
         tids = np.unique(way.who)
         able = self.running.able(gap, tids, times)
-        return times if able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all() else way.nominal
+        true = bool(able[np.arange(len(way.who)), np.searchsorted(tids, way.who)].all())
+        if true and self.wakeup >= 0:
+            at = way.following > IDLE
+            wakeups = times[way.decoded.ids == self.wakeup]
+            first = int(way.who[0]), gap.begin_ns
+            true = woken(self.running, first, (times[at], way.following[at]), wakeups)
+        return times if true else way.nominal
 
     def _cpu(self, gap: Gap, edges: Edges, threads: Threads, nominal: Ints, waits: Waits) -> Cpu:
         """What the cpu allows in this gap."""

@@ -19,6 +19,8 @@ Bools = NDArray[np.bool_]
 
 #: What an inferred switch leaves its thread in: ready or waiting, nobody knows.
 LEFT = 4
+#: Before all times.
+EARLY = -(1 << 62)
 #: A thread that waits and runs again: from when, until when, which, the inferred switch that it left by or -1.
 Need = tuple[int, int, int, int]
 
@@ -56,14 +58,19 @@ def _needs(inferred: Inferred, running: Running, switches: Bools) -> tuple[list[
     )
     order = np.lexsort((every[2], every[1], every[0]))
     tid, time, kind, left = (every[k][order] for k in (0, 1, 3, 4))
-    again = np.flatnonzero((tid[1:] == tid[:-1]) & (tid[1:] > IDLE) & (kind[1:] == RUNS)) + 1
-    again = again[~running.foreign(tid[again])]
+    again = _again(tid, kind, running)
     found = []
     for before in (WAITING, LEFT):
         rows_C = again[kind[again - 1] == before]
         columns = (time[rows_C - 1], time[rows_C], tid[rows_C], left[rows_C - 1])
         found.append(list(zip(*(c.tolist() for c in columns), strict=True)))
     return found[0], found[1]
+
+
+def _again(tids: Ints, kinds: Ints, running: Running) -> Ints:
+    """Which of all changes (C,), by thread and time, let a thread run of which another change is known before."""
+    rows = np.flatnonzero((tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS)) + 1
+    return rows[~running.foreign(tids[rows])]
 
 
 def _matched(needs: list[Need], times: Ints) -> Ints:
@@ -92,9 +99,8 @@ def owed(running: Running, gaps: list[tuple[int, int, int]]) -> dict[int, list[t
     gaps: number, begin and end in ns.
     """
     tids, times, kinds, _ = running.changes
-    again = (tids[1:] == tids[:-1]) & (tids[1:] > IDLE) & (kinds[1:] == RUNS) & (kinds[:-1] == WAITING)
-    rows = np.flatnonzero(again) + 1
-    rows = rows[~running.foreign(tids[rows])]
+    rows = _again(tids, kinds, running)
+    rows = rows[kinds[rows - 1] == WAITING]
     found: dict[int, list[tuple[int, int]]] = {}
     if not gaps:
         return found
@@ -113,7 +119,7 @@ def pinned(owed: list[tuple[int, int]], switched: list[tuple[int, int]], times: 
     positions' times, moved where that takes it and so that there is one, for a switch, between each of the others.
     Nothing is asked for where there is no room."""
     pins, fixed, times = np.zeros(len(times), bool), np.zeros(len(times), bool), times.copy()
-    next_one, now = 0, -(1 << 62)
+    next_one, now = 0, EARLY
     asked = [(until, since, True) for since, until in owed] + [(until, since, False) for since, until in switched]
     for until, since, wakes in sorted(asked):
         inside = int(np.searchsorted(times, since, "right"))
@@ -123,6 +129,21 @@ def pinned(owed: list[tuple[int, int]], switched: list[tuple[int, int]], times: 
         now = times[at] = min(max(int(times[at]), since + 1, now + 1), until - 1)
         pins[at], fixed[at] = wakes, True
         next_one = at + 1
-    low, high = np.where(fixed, times, -(1 << 62)), np.where(fixed, times, 1 << 62)
+    low, high = np.where(fixed, times, EARLY), np.where(fixed, times, -EARLY)
     low, high = np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
     return pins, np.clip(times, low, high)
+
+
+def woken(running: Running, first: tuple[int, int], switches: tuple[Ints, Ints], wakeups: Ints) -> bool:
+    """Whether everybody that a fill switches to is awake by then. first: who runs where the gap begins, and when that
+    is; switches: when there are some, and to whom; wakeups: when there are some."""
+    times, tids = switches
+    threads, own = np.unique(tids, return_inverse=True)
+    kinds, since = (known[np.arange(len(times)), own] for known in running.readiness(threads, times))
+    asleep = (kinds == WAITING) & ~running.foreign(tids)
+    came, needs = dict([first]), []
+    for time, tid, waits, began in zip(times.tolist(), tids.tolist(), asleep.tolist(), since.tolist(), strict=True):
+        if waits and came.get(tid, EARLY) <= began:
+            needs.append((began, time, tid, -1))
+        came[tid] = time
+    return bool((_matched(needs, wakeups) >= 0).all())

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import INFERRED, rows_of
+from tracemend.mending.running import Running
 from tracemend.trace.events import EXIT, PHASES, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, numbers, values
 from tracemend.trace.pieces import Piece
@@ -118,7 +119,7 @@ def recorded(trace: Trace) -> Ints | None:
     names = [kernel_name(n) for n in trace.names[1]]
     own = np.isin(trace.names[0], [i for i, n in enumerate(names) if n not in (SWITCH, *WAKEUPS)])
     inside = np.unique(trace.tid[own]).astype(np.int64)
-    if IDLE in inside:
+    if IDLE in inside or Running(trace).whole:
         return None
     rows, found = values(trace, SWITCH, ("prev_pid", "next_pid"))
     sides = [numbers(found[name]) for name in ("prev_pid", "next_pid")]
