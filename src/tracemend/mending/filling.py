@@ -101,7 +101,8 @@ class Filling:
 
     def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
         """As ``fill``, of a cpu whose switches were recorded."""
-        way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
+        silence = self.durations.by_state(self.timelines.silence(gap))
+        way, unmet = scheduled.fill(gap, beliefs, self.timelines, silence, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
