@@ -555,9 +555,7 @@ class Slow(Filling):
         steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), as_arrays(threads), self.rules)
         times = placed(gap, steps, decoded.threads, as_arrays(threads), nominal)
         tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
-        filled = Filled(
-            gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), np.full(len(tids), -1)
-        )
+        filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, np.full(len(tids), -1))
         filled = self.weighed(filled, as_arrays(threads), events, p)
         self.slow.remember(filled)
         self.weighing.remember(filled)

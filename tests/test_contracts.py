@@ -75,9 +75,9 @@ def test_menders_fill_the_hidden_and_keep_the_known(name: str, channels: int) ->
     assert (first.ids == second.ids).all()
     events = first.ids if channels == 1 else first.ids[..., 0]
     assert (events[~known] > MASK).all()
-    assert first.confidence_BL.shape == known.shape
-    assert ((first.confidence_BL >= 0) & (first.confidence_BL <= 1)).all()
-    assert (first.confidence_BL[known] == 1).all()
+    assert first.belief_BL.shape == known.shape
+    assert ((first.belief_BL >= 0) & (first.belief_BL <= 1)).all()
+    assert (first.belief_BL[known] == 1).all()
 
 
 @pytest.mark.parametrize("name", EVERY)

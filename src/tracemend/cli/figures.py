@@ -93,7 +93,7 @@ def figures(
             way,
             count,
             lambda: Path(folder),
-            lambda done: update(done.events, done.of, f"{plural(done.events, 'lost event')} drawn"),
+            lambda done: update(done.events, done.of, "lost events drawn"),
         )
         made = reckoning.figures(by, slices)
     if output is not None:

@@ -93,11 +93,11 @@ def judge_windows(
             for k in ("accuracy", "perfect"):
                 low, high = interval(measures[k][chosen], np.random.default_rng(0), group_G=groups)
                 parts[name][f"{k}_interval"] = [round(low, 5), round(high, 5)]
-    confidence = restored.confidence_BL[:, ~known_L].astype(np.float64)
+    belief = restored.belief_BL[:, ~known_L].astype(np.float64)
     row = {
         "impute_s": round(seconds, 2),
         "subsets": parts,
-        "calibration_error": round(calibration_error(confidence.ravel(), right_GN.ravel()), 5),
+        "calibration_error": round(calibration_error(belief.ravel(), right_GN.ravel()), 5),
         "by_rank": by_rank(right_GN, truth_GN - FIRST + 1),
     }
     return row | ({"by_type": by_type(filled_GN, truth_GN, vocabulary)} if hidden.named else {})

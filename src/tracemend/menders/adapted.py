@@ -110,7 +110,7 @@ class AdaptedMosaic(Mosaic):
 
     def __init__(self, streams: Sequence[Stream]) -> None:
         super().__init__(streams)
-        self.calibration = None
+        self.calibration = self.confidence = None
         self.factors: dict[tuple[int, ...], float] = {}
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:

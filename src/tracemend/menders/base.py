@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracemend.menders.calibration import Calibration, Weight
+from tracemend.menders.confidence import Confidence
 from tracemend.trace.vocabulary import Vocabulary
 from tracemend.trace.windows import HIDDEN, SLOTS, UNKNOWN_STEP, Stream, Window
 
@@ -52,10 +53,11 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """ids of the same shape as given in, hidden positions filled; confidence_BL in [0, 1], 1 where observed."""
+    """ids of the same shape as given in, hidden positions filled; belief_BL in [0, 1], 1 where observed: how likely the
+    mender holds each. How often that is right nobody has measured on such data."""
 
     ids: Ints
-    confidence_BL: Floats
+    belief_BL: Floats
 
 
 class Mender(Protocol):
@@ -64,6 +66,8 @@ class Mender(Protocol):
     name: str
     #: Turns beliefs into confidence; None if nobody has measured how far they can be trusted.
     calibration: Calibration | None
+    #: The same of the events of finished fills, by more than belief; None: by ``calibration``.
+    confidence: Confidence | None
     #: Hidden events that a window may have; longer gaps come in blocks.
     longest: int
     #: Known events that a window has on each side.
@@ -102,6 +106,7 @@ class Proposer:
 
     name = ""
     calibration: Calibration | None = None
+    confidence: Confidence | None = None
     longest = 128
     context = CONTEXT
     at_once: int | None = None
@@ -120,13 +125,13 @@ class Proposer:
         full = np.where(known_BL[..., None], full, HIDDEN)
         slots = np.arange(-1, SLOTS - 1)
         windows = [Window(w, k, slots) for w, k in zip(full, known_BL, strict=True)]
-        result, confidence = full[..., :2].copy(), np.ones(known_BL.shape, np.float32)
+        result, belief = full[..., :2].copy(), np.ones(known_BL.shape, np.float32)
         for b, proposal in enumerate(self.propose(windows, seed)):
             hidden = ~known_BL[b]
             result[b, hidden, 0] = proposal.events_NM[:, 0]
             result[b, hidden, 1] = proposal.threads_NT.argmax(axis=1)
-            confidence[b, hidden] = proposal.p_NM[:, 0]
-        return Restored(result if given.ndim == 3 else result[..., 0], confidence)
+            belief[b, hidden] = proposal.p_NM[:, 0]
+        return Restored(result if given.ndim == 3 else result[..., 0], belief)
 
 
 def certain(events: Ints, threads: Ints, p: float | Floats = 1.0) -> Proposal:

@@ -1,6 +1,6 @@
 """What is fitted where the truth is known: curves from belief to confidence, and what a network counts beside copies.
 
-Axis legend: N events, K knots of a curve, G gaps, F features of a gap.
+Axis legend: N events, K knots of a curve, G gaps, F features.
 """
 
 from __future__ import annotations
@@ -62,18 +62,22 @@ class Calibration:
     @staticmethod
     def fit(belief_N: Floats, right_N: NDArray[np.bool_], length_N: NDArray[np.int64]) -> Calibration:
         """Fit on events whose truth is known; ``length_N`` is the length of each event's gap."""
-        kind = np.searchsorted(LENGTHS, length_N)
-        return Calibration(tuple(_curve(belief_N[kind == k], right_N[kind == k]) for k in range(len(LENGTHS))))
+        kind, weight_N = np.searchsorted(LENGTHS, length_N), np.ones(len(belief_N))
+        of = [kind == k for k in range(len(LENGTHS))]
+        return Calibration(tuple(monotone(belief_N[own], right_N[own], weight_N[own]) for own in of))
 
 
-def _curve(belief_N: Floats, right_N: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+def monotone(belief_N: Floats, right_N: NDArray[np.bool_], weight_N: Floats) -> tuple[Floats, Floats]:
     """Means of equally filled bins, made monotone by pooling adjacent violators (Ayer et al. 1955)."""
     if not len(belief_N):
         return np.array([0.0, 1.0]), np.array([0.0, 1.0])
     order = np.argsort(belief_N, kind="stable")
+    reached = np.cumsum(weight_N[order])
+    cuts = np.searchsorted(reached, reached[-1] * np.arange(1, KNOTS) / KNOTS)
     blocks = [
-        [float(belief_N[part].mean()), float(right_N[part].mean()), float(len(part))]
-        for part in np.array_split(order, min(KNOTS, len(order)))
+        [float(np.average(side[part], weights=weight_N[part])) for side in (belief_N, right_N)] + [weight_N[part].sum()]
+        for part in np.split(order, np.unique(cuts))
+        if len(part)
     ]
     pooled: list[list[float]] = []
     for block in blocks:
@@ -97,7 +101,7 @@ class Weight:
     coefficients: tuple[float, ...] = (-5.0, -100 / 3, 100 / 3, 0.0)
 
     def __call__(self, copier: float, network: float, length: int) -> float:
-        return float(_logistic(_features(copier, network, length) @ self.coefficients))
+        return float(logistic(_features(copier, network, length) @ self.coefficients))
 
     def as_list(self) -> list[float]:
         return [round(c, 4) for c in self.coefficients]
@@ -119,15 +123,23 @@ class Weight:
 
         ahead_G: the network's share of events right less the copier's. By Newton's method, with a little ridge.
         """
-        x_GF, better_G, stake_G = _features(copier_G, network_G, length_G), ahead_G > 0, np.abs(ahead_G)
-        penalty_F = np.array([1e-3, *[ridge] * (x_GF.shape[1] - 1)])
-        found_F = np.zeros(x_GF.shape[1])
-        for _ in range(50):
-            p_G = _logistic(x_GF @ found_F)
-            slope_F = x_GF.T @ (stake_G * (p_G - better_G)) + penalty_F * found_F
-            curvature_FF = (x_GF * (stake_G * p_G * (1 - p_G))[:, None]).T @ x_GF + np.diag(penalty_F)
-            found_F = found_F - np.linalg.solve(curvature_FF, slope_F)
+        found_F = regression(_features(copier_G, network_G, length_G), ahead_G > 0, np.abs(ahead_G), ridge)
         return Weight(tuple(found_F.tolist()))
+
+
+def regression(x_NF: Floats, true_N: NDArray[np.bool_], weight_N: Floats, ridge: float) -> Floats:
+    """The coefficients of a logistic regression, the first one of 1, by Newton's method (Hastie et al. 2009, 4.4.1)."""
+    penalty_F = np.array([1e-3, *[ridge] * (x_NF.shape[1] - 1)])
+    found_F = np.zeros(x_NF.shape[1])
+    for _ in range(50):
+        p_N = logistic(x_NF @ found_F)
+        slope_F = x_NF.T @ (weight_N * (p_N - true_N)) + penalty_F * found_F
+        curvature_FF = (x_NF * (weight_N * p_N * (1 - p_N))[:, None]).T @ x_NF + np.diag(penalty_F)
+        step_F = np.linalg.solve(curvature_FF, slope_F)
+        found_F = found_F - step_F
+        if np.abs(step_F).max() < 1e-6:
+            break
+    return found_F
 
 
 def _features(copier_G: Floats | float, network_G: Floats | float, length_G: Ints | int) -> Floats:
@@ -135,7 +147,8 @@ def _features(copier_G: Floats | float, network_G: Floats | float, length_G: Int
     return np.stack([np.ones_like(copier_G), copier_G, network_G, np.log10(length_G)], axis=-1)
 
 
-def _logistic(x: Floats) -> Floats:
+def logistic(x: Floats) -> Floats:
+    """From the whole line to between 0 and 1."""
     return np.asarray(1 / (1 + np.exp(-np.clip(x, -50, 50))))
 
 

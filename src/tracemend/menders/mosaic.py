@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.menders import calibration
+from tracemend.menders import calibration, confidence
 from tracemend.menders.base import Proposal, Proposer
 from tracemend.menders.places import CONTEXT, Places
 from tracemend.menders.runs import Run, hidden_runs, joined, likeliest
@@ -98,6 +98,7 @@ class Mosaic(Proposer):
         """how: the fields of ``Copying`` that are not to be as usual."""
         self.how = Copying(**how)
         self.calibration = calibration.shipped(self.name)
+        self.confidence = confidence.shipped(self.name)
         #: how much likelier all jumps are (menders/adapted.py)
         self.factor = 1.0
         self.context = self.how.context

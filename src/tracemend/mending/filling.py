@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.menders.base import Mender
+from tracemend.menders.confidence import Grounds, families
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.constraints import FREE, Threads, drop_impossible, rules, unbound
 from tracemend.mending.durations import Durations
@@ -43,11 +44,13 @@ class Filling:
     """The gaps of one trace on their way. What was filled counts as its threads' history for the gaps that follow."""
 
     def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
-        self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
+        self.trace, self.vocabulary = trace, vocabulary
+        self.sure, self.calibration = mender.confidence, mender.calibration
         ids = vocabulary.encode(trace).astype(np.int64)
         self.rules = rules(vocabulary)
         self.timelines = Timelines(trace, ids, self.rules)
         self.weighing = Weighing(trace, self.rules)
+        self.families = families(vocabulary)
         self.around = Surroundings(trace, ids)
         self.durations = Durations(self.timelines.spans, vocabulary)
         self.times = Times(self.around, len(vocabulary), self.durations)
@@ -96,7 +99,7 @@ class Filling:
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
-        filled = Filled(gap, decoded.ids, tids, times, self.confidence(decoded.confidence, count), nobody)
+        filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, nobody)
         return self.weighed(filled, threads, events, p), unmet
 
     def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
@@ -107,15 +110,19 @@ class Filling:
         steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
-        confidence = self.confidence(way.decoded.confidence, len(nominal))
-        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, confidence, way.following)
+        filled = Filled(gap, way.decoded.ids, way.who[:-1], times, way.decoded.confidence, way.following)
         return self.weighed(filled, way.threads, beliefs.events, beliefs.p), unmet
 
     def weighed(self, filled: Filled, threads: Threads, events: Ints, p: NDArray[np.float32]) -> Filled:
-        """A fill as sure as what it rests on (``Weighing``). events, p: what was proposed (N, M)."""
+        """A fill, whose confidence is what is believed so far, as sure as such fills have proven right. events, p: what
+        was proposed (N, M)."""
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
-        begins = dict(zip(threads.tids[::-1].tolist(), threads.begin[::-1].tolist(), strict=True))
-        return self.weighing.weighed(filled, begins, self.confidence(alone, len(filled.ids)))
+        belief, rests = self.weighing.weighed(filled, threads, alone)
+        if self.sure:
+            different, switched = len(np.unique(filled.tids)), self.scheduled is not None
+            grounds = Grounds(belief, alone, self.families[filled.ids], rests, different, switched)
+            return replace(filled, confidence=self.sure(grounds))
+        return replace(filled, confidence=self.calibration(belief, len(belief)) if self.calibration else belief)
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
@@ -123,11 +130,6 @@ class Filling:
         self.weighing.remember(filled)
         if self.scheduled:
             self.scheduled.running.remember(filled)
-
-    def confidence(self, belief: NDArray[np.float32], count: int) -> NDArray[np.float32]:
-        """Beliefs in a gap of ``count`` events, as far as they have proven right."""
-        calibration = self.mender.calibration
-        return calibration(belief, count) if calibration else belief
 
     def estimate(self, gap: Gap) -> int:
         """A gap's count where the tracer gave none: its span at the rate of the stream's intact events beside it.

@@ -36,8 +36,8 @@ class Times:
         return np.maximum(np.where(np.isnan(said), usual, said), 1.0)
 
     def stretched(self, gap: Gap, steps: Floats, fill: tuple[Ints, Ints], threads: Threads, rules: Rules) -> Floats:
-        """Steps (N + 1,) that fill the gap's span. What is more than they take goes to those in which the threads may
-        well do nothing for as long: a long time is mostly one long step.
+        """Steps (N + 1,) that fill the gap's span. What is more than they take goes to the long ones of those in which
+        the threads may well do nothing for as long: a long time is mostly one long step.
 
         fill: ids and indices of threads (N,).
         """
@@ -45,7 +45,7 @@ class Times:
         if more <= 0:
             return steps
         silent = self.durations.through(fill[0], fill[1], threads, rules, more)
-        share = np.exp(silent - silent.max())
+        share = steps * np.exp(silent - silent.max())
         return np.asarray(steps + more * share / share.sum())
 
 

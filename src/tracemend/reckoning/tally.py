@@ -91,13 +91,16 @@ class _Ran(NamedTuple):
 
 @dataclass
 class Tally:
-    """``counts``: by what, by key, the columns. ``width``: ns of a cell of time, whose key is time // width. ``heads``,
-    ``tails``: each thread's first and last event of a call. ``starts``, ``ends``: of each cpu the time of its first
-    event and whether events are missing in front of it; the time of its last one and who runs behind it.
+    """``counts``: by what, by key, the columns. ``begin_ns``, ``end_ns``: of its events; the begin is behind the end
+    where it has none. ``width``: ns of a cell of time, whose key is time // width; there are no more than CELLS.
+    ``heads``, ``tails``: each thread's first and last event of a call. ``starts``, ``ends``: of each cpu the time of
+    its first event and whether events are missing in front of it; the time of its last one and who runs behind it.
     """
 
     asked: Asked
     counts: dict[str, dict[Key, list[int]]] = field(default_factory=dict)
+    begin_ns: int = 0
+    end_ns: int = -1
     width: int = 1
     heads: dict[int, Edge] = field(default_factory=dict)
     tails: dict[int, Edge] = field(default_factory=dict)
@@ -111,13 +114,19 @@ class Tally:
         made = cls(asked, {by: {} for by in asked.by})
         if not len(events):
             return made
-        made.width = _width(int(np.ptp(events.time_ns)))
+        made.begin_ns, made.end_ns = int(events.time_ns.min()), int(events.time_ns.max())
+        made.width = _width(made.end_ns - made.begin_ns)
         _Counting(made, events, nested).count()
         return made
 
     def take(self, other: Tally) -> None:
         """Take in the tally of the events that follow."""
-        width = max(self.width, other.width)
+        if other.end_ns < other.begin_ns:
+            return
+        some = self.end_ns >= self.begin_ns
+        self.begin_ns = min(self.begin_ns, other.begin_ns) if some else other.begin_ns
+        self.end_ns = max(self.end_ns, other.end_ns) if some else other.end_ns
+        width = max(self.width, other.width, _width(self.end_ns - self.begin_ns))
         self.coarsen(width)
         for by, keys in other.counts.items():
             for key, columns in keys.items():
@@ -192,7 +201,7 @@ class Tally:
             for name in ("heads", "tails", "starts", "ends")
         }
         counts = {by: [[key, *columns] for key, columns in keys.items()] for by, keys in self.counts.items()}
-        return {"counts": counts, "width": self.width, **edges}
+        return {"counts": counts, "begin_ns": self.begin_ns, "end_ns": self.end_ns, "width": self.width, **edges}
 
     @classmethod
     def of_dict(cls, asked: Asked, document: dict[str, Any]) -> Tally:
@@ -202,7 +211,7 @@ class Tally:
         return cls(
             asked,
             {by: {key: columns for key, *columns in rows} for by, rows in document["counts"].items()},
-            document["width"],
+            *(document[k] for k in ("begin_ns", "end_ns", "width")),
             *(edges(name, lambda rest: Edge(*rest)) for name in ("heads", "tails")),
             *(edges(name, tuple) for name in ("starts", "ends")),
         )
