@@ -110,7 +110,8 @@ class Filling:
         self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints
     ) -> tuple[Filled, Threads, int]:
         """As ``fill``, of a cpu whose switches were recorded; and the threads."""
-        way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
+        silence = self.durations.by_state(self.timelines.silence(gap))
+        way, unmet = scheduled.fill(gap, beliefs, self.timelines, silence, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
