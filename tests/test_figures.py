@@ -308,6 +308,7 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
         (["--by", "process"], 1, "use thread"),
         (["--span", "1"], 2, "FROM..TO"),
         (["--span", "nan..2"], 2, "FROM..TO"),
+        (["--span", "..1e99999999"], 2, "FROM..TO"),
         (["--span", "2..1"], 1, "ends before it begins"),
         (["-o", "/nowhere/x.parquet"], 1, "no folder"),
     ],
