@@ -127,6 +127,8 @@ def test_cpu_time_is_what_is_counted_event_by_event() -> None:
         running[cpu] = following.get(row, int(trace.tid[row])), now
     made = tally(trace)
     assert {k: ns for k, (ns,) in columns(made, "thread", CPU).items()} == +by_thread
+    assert "cpu_ns" in tracemend.figures(trace, "thread", 2).names
+    assert "cpu_ns" not in tracemend.figures(trace, "call", 2).names
     assert {k: ns for k, (ns,) in columns(made, "cpu", CPU).items()} == +by_cpu
     assert sum(ns for (ns,) in columns(made, "time", CPU).values()) == by_cpu.total()
 
