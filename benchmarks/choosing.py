@@ -128,7 +128,7 @@ def cases(
     vocabulary: Vocabulary = universal().extended(lossy)
     truth = vocabulary.extended(part).encode(part)
     mosaic = Mosaic(streams(lossy, vocabulary, shortest=1), examples)
-    mosaic.calibration = None
+    mosaic.calibration = mosaic.confidence = None
     copying, restoring = Filling(lossy, mosaic, vocabulary), Filling(lossy, model, vocabulary)
     ids = copying.around.ids
     times = Times(lossy, ids)

@@ -60,7 +60,7 @@ def bare(copier: Copier) -> Copier:
 
     def make(streams: Sequence[Stream], examples: Sequence[Stream]) -> Mosaic | Lookup:
         made = copier(streams, examples)
-        made.calibration = None
+        made.calibration = made.confidence = None
         return made
 
     return make

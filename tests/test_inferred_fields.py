@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tracemend.formats import read
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.descriptors import CLOSES, DISTURBS, LOWEST, NONE, OPENS, RETURNS, UNKNOWN, lowest_free
-from tracemend.mending.fields import DECIDED, Fields
+from tracemend.mending.fields import OWNED, SURE, SWITCHED, WOKEN, Fields
 from tracemend.mending.mended import INFERRED
 from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.run import mend_trace
@@ -129,7 +129,8 @@ def test_fields_of_hidden_events_are_mostly_right_and_those_decided_always(kerne
                 if (event, name) in CERTAIN:
                     assert found is not None
                     assert found["value"] == value, (event, name)
-                    assert found["confidence"] == pytest.approx(0.9 * (DECIDED if name == "next_pid" else 1))
+                    shares = SWITCHED if event == SWITCH else WOKEN if event in WAKEUPS else OWNED
+                    assert found["confidence"] == pytest.approx(0.9 * np.interp(0.9, SURE, shares))
                 if found is not None:
                     given[event, name] += 1
                     right[event, name] += found["value"] == value

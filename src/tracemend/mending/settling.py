@@ -48,9 +48,9 @@ class Said:
     texts: list[pa.Array] = field(default_factory=list)
     sure: list[Floats] = field(default_factory=list)
 
-    def add(self, name: str, events: Ints, texts: pa.Array, sure: Floats) -> None:
-        """Say a field of some events; nothing where the text is null or too unlikely."""
-        kept = np.asarray(texts.is_valid()) & (sure >= LEAST)
+    def add(self, name: str, events: Ints, texts: pa.Array, sure: Floats, least: float = LEAST) -> None:
+        """Say a field of some events; nothing where the text is null or less likely than that."""
+        kept = np.asarray(texts.is_valid()) & (sure >= least)
         self.events.append(events[kept])
         self.names.append(pa.repeat(name, int(kept.sum())))
         self.texts.append(texts.filter(pa.array(kept)))
@@ -142,6 +142,11 @@ class Settling:
         """Say a field of inferred events: numbers, or what these are the numbers of; -1: nobody knows."""
         given = pa.array(np.maximum(numbers, 0), mask=numbers < 0)
         self.said.add(name, events - self.first, given.cast(pa.string()) if texts is None else texts.take(given), sure)
+
+    def decided(self, name: str, events: Ints, numbers: Ints, sure: Floats) -> None:
+        """Say numbers that the search decided on, however likely they are; -1: it didn't."""
+        given = pa.array(np.maximum(numbers, 0), mask=numbers < 0)
+        self.said.add(name, events - self.first, given.cast(pa.string()), sure, least=0.0)
 
 
 def codes_of(coded: pa.DictionaryArray) -> Ints:
