@@ -9,7 +9,7 @@ DEMO := recordings/deploy
 # A folder with the data sets of experiments (tracemend datasets list); what fetch has brought if empty.
 DATA ?=
 
-.PHONY: demo test test-long lint fmt types docs env corpus reproduce-smoke peers clean
+.PHONY: demo test test-long lint fmt types docs site env corpus reproduce-smoke peers clean
 
 demo: $(VENV)/core ## set up, mend a really lossy recording, compare with the complete one
 	@rm -rf out/demo && mkdir -p out
@@ -36,6 +36,9 @@ fmt: $(VENV)/ready ## put the code into form
 
 docs: $(VENV)/ready ## write the tables and figures of README and docs again from the results files
 	$(BIN)/python scripts/make_docs.py
+
+site: $(VENV)/ready ## the documentation as pages of HTML, out/site
+	$(BIN)/zensical build --strict
 
 corpus: $(VENV)/ready ## record the training data again (root, tracefs, the packages of --packages)
 	$(BIN)/python scripts/record_corpus.py

@@ -1,36 +1,30 @@
 """Write the generated parts of README.md and docs, and docs/figures, from benchmarks/results and from real output.
 
-    python scripts/make_docs.py [--check]
+    python scripts/make_docs.py [--check] [--quick]
 
-A generated part lies between ``<!-- results: NAME -->`` or ``<!-- output: COMMAND -->`` and ``<!-- end -->``.
-``--check`` writes nothing and exits 1 if a part or a figure is out of date.
+A generated part lies between ``<!-- results: NAME -->`` or ``<!-- output: COMMAND -->`` and ``<!-- end -->``; several
+commands have ``;;`` between them. Where they take long it is ``<!-- slow output: COMMAND -->``, and ``--quick`` leaves
+the part as it is. ``--check`` writes nothing and exits 1 if a part or a figure is out of date.
 """
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, figures, formats, honest, kernel, lost, machines, paper, recordings, rooms, study
+from docs import claims, commands, figures, formats, honest, kernel, lost, machines, paper, recordings, rooms, study
 
-PART = re.compile(r"(<!-- (results|output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
-PAGES = (
-    "README.md",
-    "docs/design.md",
-    "docs/formats.md",
-    "docs/results.md",
-    "docs/scale.md",
-    "docs/study.md",
-    "docs/experiments.md",
-    "docs/authentic.md",
-    "docs/kernel.md",
-    "docs/recording.md",
-)
+PART = re.compile(r"(<!-- (results|output|slow output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
+PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")))
 
-MAKERS = {
+MAKERS: dict[str, Callable[[], str]] = {
+    "commands": commands.reference,
+    "columns": commands.columns,
     "formats": formats.table,
     "rooms": rooms.table,
     "front door": rooms.front_door,
@@ -49,8 +43,9 @@ MAKERS = {
     "ceiling": honest.ceiling,
     "peers": honest.peers,
     "audit": honest.audit,
-    "lost": lost.contests,
-    "lost short": lost.short,
+    **{f"lost {part}": partial(lost.contests, part) for part in lost.PARTS},
+    "lost main": lost.main,
+    "lost confidence": lost.confidence,
     "lost standing": lost.standing,
     "lost speed": lost.speed,
     "recording": lost.recording,
@@ -84,31 +79,41 @@ MAKERS = {
 }
 
 
-def output(command: str) -> str:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    run = subprocess.run(command.split(), cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if run.stderr:
-        sys.exit(f"{command}: {run.stderr}")
-    lines = [f"$ {command}", *run.stdout.splitlines()]
+#: What a command may end with: done, events were lost, nobody can tell.
+ENDS = (0, 3, 4)
+
+
+def output(commands: str) -> str:
+    """Shell commands, each with what it prints on stdout, as a block of the page."""
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "100"}
+    lines = []
+    for command in commands.split(" ;; "):
+        shell = ["bash", "-o", "pipefail", "-c", command]
+        run = subprocess.run(shell, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        if run.returncode not in ENDS:
+            sys.exit(f"{command}: {run.stderr}")
+        lines += [f"$ {command}", *run.stdout.splitlines()]
     return "\n" + "".join(f"    {line}".rstrip() + "\n" for line in lines) + "\n"
 
 
-def remade(text: str) -> str:
+def remade(text: str, quick: bool = False) -> str:
     def make(match: re.Match[str]) -> str:
-        begin, kind, name, _, end = match.groups()
+        begin, kind, name, old, end = match.groups()
+        if kind == "slow output" and quick:
+            return begin + old + end
         return begin + (MAKERS[name]() if kind == "results" else output(name)) + end
 
     return PART.sub(make, text)
 
 
 def main() -> None:
-    check = "--check" in sys.argv
+    check, quick = "--check" in sys.argv, "--quick" in sys.argv
     stale = []
     for path in map(ROOT.joinpath, PAGES):
         old = path.read_text()
-        new = remade(old)
+        new = remade(old, quick)
         if new != old:
-            stale.append(path.name)
+            stale.append(str(path.relative_to(ROOT)))
             if not check:
                 path.write_text(new)
     stale += rooms.stale() if check else rooms.write()

@@ -282,8 +282,13 @@ def evaluated(folder: Path, *known: Path) -> None:
     both = (folder / "lossy.txt", folder / "complete.txt.xz")
     done = run("evaluate", *both, "--model", "lookup", "--json")
     assert done.returncode == 0, done.stderr
-    rows = {r["mender"]: r for r in json.loads(done.stdout)["rows"] if r["length"] == "all"}
+    told = json.loads(done.stdout)
+    rows = {r["mender"]: r for r in told["rows"] if r["length"] == "all"}
     assert rows["lookup"]["accuracy"] > rows["copy"]["accuracy"]
+    figures = told["figures"]
+    assert (*list(figures)[:2], list(figures)[-1]) == ("left open", "scaled", "mosaic + examples, draws")
+    assert all({"call calls", "thread calls", "call time_ns"} <= set(far) for far in figures.values())
+    assert figures["mosaic + examples, draws"]["call calls"] < figures["left open"]["call calls"]
     held_out = [word for path in known for word in ("--held-out", path)]
     done = run("evaluate", *both, "--model", "lookup", *held_out)
     assert done.returncode == 0, done.stderr
@@ -291,6 +296,7 @@ def evaluated(folder: Path, *known: Path) -> None:
     truth = next(line for line in done.stdout.splitlines() if line.strip().startswith("the truth"))
     assert float(bits["most frequent"][-2]) < float(truth.split()[-1]) < float(bits["copy"][-2])
     assert max(map(len, done.stdout.splitlines()[1:])) <= 120
+    assert "Nearest in calls by call: " in done.stdout
     none = run("evaluate", both[1], both[1], "--model", "lookup")
     assert (none.returncode, "0 gaps" in none.stdout, "left open" in none.stdout) == (0, True, True)
     swapped = run("evaluate", both[1], both[0], "--model", "lookup")

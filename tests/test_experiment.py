@@ -239,7 +239,7 @@ def test_a_killed_experiment_loses_nothing(grid: Path, tmp_path: Path) -> None:
     [
         ("[[grid]\n", "no experiment"),
         ("a = 1\n", "unknown table 'a'; one of grid, lost"),
-        ("", "neither [[grid]] nor [[lost]]"),
+        ("", "neither [[grid]] nor [[lost]] nor [[figures]]"),
         ("grid = [1]\n", "must be a list of tables"),
         ('[[grid]]\ndata = ["adfa"]\nmenders = ["lstm-tiny"]\nset = ["options=3"]\n', "no setting of a recipe"),
         ('[[grid]]\ndata = ["adfa"]\nmenders = ["lstm-tiny"]\nset = ["iterations=abc"]\n', "no setting of a recipe"),

@@ -1,4 +1,4 @@
-"""Figures 4 to 7 of the study beside what was measured here, as SVG.
+"""Figures 4 to 7 of the study beside what was measured here, and truly lost events, as SVG.
 
 Each file keeps the data that it was drawn from in its metadata: whether it is up to date can be told without drawing,
 so matplotlib is needed only to draw, and other versions of it or other fonts don't make a figure stale.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from docs import lost_figures
 from docs.common import ROOT, by_part, rows_of
 from docs.drawing import Panel, Ranges, draw
 from docs.paper import (
@@ -188,6 +189,8 @@ FIGURES: dict[str, tuple[str, Callable[[], list[Panel] | list[Ranges]]]] = {
     "figure4-lengths": ("Accuracy against the length of the window", lengths),
     "figure5-places": ("Accuracy against the length of the gap, in the centre and at the end of the window", places),
     "figure6-lstm": ("Accuracy on the last one to five events, LSTM and SSSD-S4", last_events),
+    "lost-lengths": ("Events right against the length of the gap, truly lost events", lost_figures.by_length),
+    "lost-confidence": ("Events right against their confidence, truly lost events", lost_figures.confidence),
     "figure7-rare": ("Accuracy by the call's rank and by kernel module", rare),
 }
 

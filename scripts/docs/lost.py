@@ -25,11 +25,13 @@ PARTS: dict[str, tuple[str, dict[str, str], str]] = {
 }
 
 
-def _rows() -> tuple[list[Row], str]:
+def recorded() -> tuple[list[Row], str]:
+    """The rows of the contests, and where they come from."""
     return rows_of(NAME, lost.KEY, "gaps")
 
 
-def _of(rows: Sequence[Row], name: str) -> list[Row]:
+def of_part(rows: Sequence[Row], name: str) -> list[Row]:
+    """Those of one of PARTS."""
     part, ways, _ = PARTS[name]
     return [r for r in rows if r["part"] == part and r["how"] in ways]
 
@@ -57,48 +59,69 @@ MORE = {
 }
 
 
-def contests() -> str:
-    """Accuracy, perfect rate and ROUGE-L by length, part by part; further measures and ways of losing folded away."""
-    rows, end = _rows()
-    if not rows:
+def contests(part: str) -> str:
+    """Accuracy, perfect rate and ROUGE-L by length of one part; further measures and ways of losing below."""
+    rows, end = recorded()
+    here = of_part(rows, part)
+    if not here:
         return "Not run.\n"
-    text = "Accuracy / perfect rate / ROUGE-L, per cent, means over gaps.\n"
-    for part, (_, ways, meaning) in PARTS.items():
-        here = _of(rows, part)
-        if not here:
-            continue
-        recordings = len({r["pair"] for r in here})
-        text += f"\n### {part[0].upper()}{part[1:]}: {meaning} ({recordings} recordings)\n\n"
-        text += lost.table(here, triple)
-        text += folded("Accuracy with 95 % intervals over recordings", lost.table(here, accuracy))
-        for title, show in MORE.items():
-            text += folded(title, lost.table(here, show))
-        for how, name in ways.items():
-            some = [r for r in here if r["how"] == how]
-            if some:
-                text += folded(f"{name} only", lost.table(some, triple))
+    _, ways, meaning = PARTS[part]
+    recordings = len({r["pair"] for r in here})
+    text = (
+        f"{part[0].upper()}{part[1:]}: {meaning} ({recordings} recordings). "
+        "Accuracy / perfect rate / ROUGE-L, per cent, means over gaps.\n\n"
+    )
+    text += lost.table(here, triple)
+    text += folded("Accuracy with 95 % intervals over recordings", lost.table(here, accuracy))
+    for title, show in MORE.items():
+        text += folded(title, lost.table(here, show))
+    for how, name in ways.items():
+        some = [r for r in here if r["how"] == how]
+        if some:
+            text += folded(f"{name} only", lost.table(some, triple))
     return text + end
 
 
-#: Menders of the short table: baselines, the parts of what ``mend`` does, and all of it.
-SHORT = ("most frequent", "copy", "n-gram", "network", "lookup", "lookup + examples", "mosaic", ALL)
+def main() -> str:
+    """What ``tracemend mend`` does on workloads that nobody was trained on, beside those who know next to nothing."""
+    rows, end = recorded()
+    cells = {(c["mender"], c["length"]): c for c in lost.by_length(of_part(rows, "by workload"))}
+    names = [n for n in lost.lengths(list(cells.values())) if (ALL, n) in cells]
+
+    def show(mender: str, length: str, measure: str = "accuracy") -> str:
+        cell = cells.get((mender, length))
+        return f"{100 * cell[measure]:.0f}" if cell else ""
+
+    body = [
+        [name, f"{cells[ALL, name]['gaps']}"]
+        + [show(ALL, name, measure) for measure in ("accuracy", "perfect", "rouge_l")]
+        + [show("most frequent", name), show("copy", name)]
+        for name in names
+    ]
+    head = ["events lost in the gap", "gaps", "events right", "gaps right", "in the right order", "commonest", "copy"]
+    return markdown_table(head, body) + end if body else "Not run.\n"
 
 
-def short() -> str:
-    """The README's: workloads that nobody was trained on."""
-    rows, end = _rows()
-    here = [r for r in _of(rows, "by workload") if r["mender"] in SHORT]
-    return lost.table(here, triple) + end if here else "Not run.\n"
+def confidence() -> str:
+    """How far the confidence of what ``tracemend mend`` does is from the share that is right, by length."""
+    rows, end = recorded()
+    cells = {
+        p: {c["length"]: c for c in lost.by_length([r for r in of_part(rows, p) if r["mender"] == ALL])} for p in PARTS
+    }
+    names = lost.lengths([c for held in cells.values() for c in held.values()])
+    show = _percent("calibration_error")
+    body = [[name, *(show(held[name]) if name in held else "" for held in cells.values())] for name in names]
+    return markdown_table(["events lost in the gap", *cells], body) + end if body else "Not run.\n"
 
 
 def standing() -> str:
     """What ``tracemend mend`` does beside the best baseline, by length: where is it worth having?"""
-    rows, end = _rows()
+    rows, end = recorded()
     if not rows:
         return "Not run.\n"
     body = []
     for part in PARTS:
-        cells = {(c["mender"], c["length"]): c for c in lost.by_length(_of(rows, part))}
+        cells = {(c["mender"], c["length"]): c for c in lost.by_length(of_part(rows, part))}
         for name in lost.lengths(list(cells.values())):
             ours = cells.get((ALL, name))
             others = [c for (m, n), c in cells.items() if n == name and not m.startswith("mosaic")]
@@ -111,7 +134,7 @@ def standing() -> str:
 
 def speed() -> str:
     """CPU milliseconds an event restored, by mender."""
-    rows, end = _rows()
+    rows, end = recorded()
     body = []
     for mender in dict.fromkeys(r["mender"] for r in rows):
         held = [r for r in rows if r["mender"] == mender]

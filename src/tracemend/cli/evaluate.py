@@ -107,16 +107,29 @@ def _print_lengths(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_figures(figures: dict[str, dict[str, float]]) -> None:
-    """The figures made from the whole trace; a row a mender."""
+    """The figures made from the whole trace; a row a way to make them, and which is nearest to the truth."""
     say("Figures made from the whole trace: how far they are from those of the complete recording.")
-    columns = {
-        "call_counts": "calls per thread",
+    counted = {
+        "call calls": "calls by call",
+        "thread calls": "calls by thread",
+        "call time_ns": "time by call",
+        "call errors": "errors by call",
+        "thread cpu_ns": "cpu time by thread",
+    }
+    others = {
+        "call_counts": "calls by thread and call",
         "time_shares": "shares of time in calls",
         "unpaired": "unpaired enters and exits",
         "descriptors": "open descriptors per thread",
     }
-    rows = [(name, *(f"{100 * far[k]:.1f}%" for k in columns)) for name, far in figures.items()]
-    print_table(("", *columns.values()), rows)
+    for columns in (counted, others):
+        there = [k for k in columns if any(k in far for far in figures.values())]
+        told = {name: far for name, far in figures.items() if any(k in far for k in there)}
+        rows = [(name, *(f"{100 * far[k]:.1f}%" if k in far else "" for k in there)) for name, far in told.items()]
+        print_table(("", *(columns[k] for k in there)), rows)
+        for k in there:
+            far, name = min((far[k], name) for name, far in told.items() if k in far)
+            say(f"Nearest in {columns[k]}: {name} ({100 * far:.1f}%).")
 
 
 def _print_gaps(rows: list[dict[str, Any]]) -> None:

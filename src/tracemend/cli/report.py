@@ -29,16 +29,21 @@ def report(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
 ) -> None:
     """Make tables (Markdown, CSV) and figures from the results of experiments."""
-    from tracemend.judging import lost
+    from tracemend.judging import corrected, lost
     from tracemend.judging import report as make
     from tracemend.judging.results import read_results
 
     missing = next((p for p in results if not p.exists()), None)
     if missing:
         raise TracemendError(f"{missing}: no such file")
-    if all(lost.is_contest(p) for p in results):
+    figures = all(corrected.is_contest(p) for p in results)
+    if figures or all(lost.is_contest(p) for p in results):
         if output or as_csv or plots:
             raise typer.BadParameter("truly lost events have Markdown tables only", param_hint="RESULTS.jsonl")
+        if figures:
+            names = corrected.KEY, corrected.SCORES
+            sys.stdout.write(corrected.as_markdown([r for p in results for r in read_results(p, *names)]))
+            return
         sys.stdout.write(lost.as_markdown([r for p in results for r in read_results(p, lost.KEY, "gaps")]))
         return
     rows = [row for p in results for row in read_results(p)]

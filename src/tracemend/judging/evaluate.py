@@ -8,6 +8,8 @@ from functools import partial
 
 from tracemend.engines import HERE, Engine
 from tracemend.judging.downstream import errors, of_mended, of_trace
+from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, Judging
+from tracemend.judging.figures import errors as of_figures
 from tracemend.judging.gaps import judge, summary
 from tracemend.judging.jobs import shared_out
 from tracemend.judging.likelihood import Likelihood
@@ -18,6 +20,7 @@ from tracemend.menders.examples import shipped
 from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import COPIERS, mend_trace
+from tracemend.reckoning.intervals import DRAWS as DRAWS_MADE
 from tracemend.recording import Pair
 from tracemend.trace.events import Trace
 
@@ -71,13 +74,14 @@ def compare(
     """Every contestant on one pair. likelihood: see ``judge``. engine: who works.
 
     Rows of ``summary`` with the mender's name and its seconds of wall time; and how far the figures made from each
-    mended trace are from the truth (``downstream.errors``), those of the trace "left open" first.
+    mended trace are from the truth (``figures.errors`` and ``downstream.errors``), those of the trace "left open" and
+    "scaled" by what was lost first, those from the draws of the last one last.
     """
     names = list(contestants(model))
     progress(0, len(names), "")
     found = {}
 
-    def work(name: str) -> Callable[[], tuple[list[Row], dict[str, float]]]:
+    def work(name: str) -> Callable[[], tuple[list[Row], dict[str, dict[str, float]]]]:
         return partial(_scored, name, pair, model, seed, likelihood)
 
     # shared out the last ones, which take longest, begin first
@@ -85,16 +89,23 @@ def compare(
     for name, result in shared:
         found[name] = result
         progress(len(found), len(names), name)
-    figures = {"left open": errors(of_trace(pair.complete), of_trace(pair.lossy))}
-    return [row for n in names for row in found[n][0]], figures | {n: found[n][1] for n in names}
+    figures = {k: v for n in sorted(found, key=names.index) for k, v in found[n][1].items()}
+    first = {LEFT: figures[LEFT] | errors(of_trace(pair.complete), of_trace(pair.lossy)), SCALED: figures[SCALED]}
+    return [row for n in names for row in found[n][0]], first | figures
 
 
 def _scored(
     name: str, pair: Pair, model: Trained | None, seed: int, likelihood: Likelihood | None
-) -> tuple[list[Row], dict[str, float]]:
-    """One contestant's rows and figures."""
+) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    """One contestant's rows, and errors of figures by how they were made."""
+    draws = DRAWS_MADE if name == PARTS[-1] else 0
     begin = time.perf_counter()
-    mended = contestants(model)[name](pair.lossy, Options(seed=seed))
+    mended = contestants(model)[name](pair.lossy, Options(seed=seed, hypotheses=draws))
     seconds = round(time.perf_counter() - begin, 3)
     rows = [{"mender": name, **row, "seconds": seconds} for row in summary(judge(mended, pair, likelihood), seed)]
-    return rows, errors(of_trace(pair.complete), of_mended(mended))
+    whole = {kind: judged.row() for kind, judged in Judging(pair, mended, draws).whole()}
+    figures = {way: of_figures(whole, way) for way in (LEFT, SCALED)}
+    figures[name] = of_figures(whole, FILL) | errors(of_trace(pair.complete), of_mended(mended))
+    if draws:
+        figures[f"{name}, draws"] = of_figures(whole, DRAWS)
+    return rows, figures

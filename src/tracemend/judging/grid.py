@@ -87,7 +87,7 @@ def read_grid(path: Path) -> list[Grid]:
 
 
 #: The kinds of tables that an experiment's file may have.
-KINDS = ("grid", "lost")
+KINDS = ("grid", "lost", "figures")
 
 
 def read_tables(

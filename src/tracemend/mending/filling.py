@@ -44,7 +44,8 @@ class Filling:
     """The gaps of one trace on their way. What was filled counts as its threads' history for the gaps that follow."""
 
     def __init__(self, trace: Trace, mender: Mender, vocabulary: Vocabulary) -> None:
-        self.trace, self.mender, self.vocabulary = trace, mender, vocabulary
+        self.trace, self.vocabulary = trace, vocabulary
+        self.sure, self.calibration = mender.confidence, mender.calibration
         ids = vocabulary.encode(trace).astype(np.int64)
         self.rules = rules(vocabulary)
         self.timelines = Timelines(trace, ids, self.rules)
@@ -116,12 +117,11 @@ class Filling:
         was proposed (N, M)."""
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
         belief, rests = self.weighing.weighed(filled, threads, alone)
-        if self.mender.confidence:
+        if self.sure:
             different, switched = len(np.unique(filled.tids)), self.scheduled is not None
             grounds = Grounds(belief, alone, self.families[filled.ids], rests, different, switched)
-            return replace(filled, confidence=self.mender.confidence(grounds))
-        calibration = self.mender.calibration
-        return replace(filled, confidence=calibration(belief, len(belief)) if calibration else belief)
+            return replace(filled, confidence=self.sure(grounds))
+        return replace(filled, confidence=self.calibration(belief, len(belief)) if self.calibration else belief)
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""

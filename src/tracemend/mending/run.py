@@ -7,7 +7,7 @@ the gap's span.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from tracemend.menders.adapted import Adaptation, adapt
 from tracemend.menders.base import Mender, Trained
 from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mending.adjacent import Places
-from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.beliefs import Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
 from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
@@ -165,18 +165,30 @@ def mend_trace(
     Mender works alone; None is the copier alone. Raises ModelError for a mender that can't draw hypotheses.
     """
     crew = _proposers(trace, model, copier, examples, shipped)
-    drawer = crew.mender if isinstance(crew.mender, Mosaic) else None
-    if options.hypotheses and drawer is None:
+    if options.hypotheses and not isinstance(crew.mender, Mosaic):
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
+    parts, drawn = _filled(crew, run, plan, options, progress)
+    provenance = _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped)))
+    del crew  # tables take memory, and so does what copies
+    fills = tuple(plan.fills[g.number] for g in trace.gaps)
+    hypotheses = drawn_table(run, drawn) if options.hypotheses else None
+    return Mended(trace, inferred_table(run, parts), fills, provenance, hypotheses)
+
+
+def _filled(
+    crew: Proposers, run: Filling, plan: Plan, options: Options, progress: Progress
+) -> tuple[list[Filled], list[list[Filled]]]:
+    """Fill the gaps as planned; the fills, and all hypotheses of each gap, in order of the gaps' numbers."""
+    trace = run.trace
     places = Places((g for g in trace.gaps if g.number in plan.counts), plan.counts)
     todo = [(g, places.counts[g.number]) for g in places.gaps]
-    beliefs: Iterator[Beliefs] = iter(())
-    if todo:
-        crew.adapt(trace, list(places.counts.values()), options)
-        run.mender = crew.mender
-        beliefs = propose(run.mender, run.around, todo, options.seed, progress)
+    if not todo:
+        return [], []
+    crew.adapt(trace, list(places.counts.values()), options)
+    drawer = crew.mender if isinstance(crew.mender, Mosaic) else None
+    beliefs = propose(crew.mender, run.around, todo, options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
@@ -206,13 +218,7 @@ def mend_trace(
     drawn = [list(each) for others in drawn for each in zip(*map(places.fills, others), strict=True)]
     parts.sort(key=lambda f: f.gap.number)
     drawn.sort(key=lambda others: others[0].gap.number)
-    return Mended(
-        trace,
-        inferred_table(run, parts),
-        tuple(plan.fills[g.number] for g in trace.gaps),
-        _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped))),
-        drawn_table(run, drawn) if options.hypotheses else None,
-    )
+    return parts, drawn
 
 
 def _provenance(

@@ -6,6 +6,7 @@ Axis legend: H draws, K keys.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -52,18 +53,58 @@ def spread(draws: Floats) -> tuple[Floats, Floats]:
     return low, high
 
 
-def interval(draws: Floats, observed: Floats, kind: str) -> Interval:
-    """Estimate and interval from draws (H, K), widened as much as it takes to hold the truth (``intervals.json``).
+def interval(draws: Floats, observed: Floats, kind: str, usual: Floats | None = None) -> Interval:
+    """Estimate and interval from draws (H, K): as wide as it took on recordings whose truth is known
+    (``intervals.json``, scripts/calibrate_figures.py); of a kind that isn't in there, as the draws are.
 
-    observed: what survived (K,). kind: of figure, as "call calls" or "thread cpu_ns".
+    observed: what survived (K,). kind: of figure, as "call calls" or "thread cpu_ns". usual: what was lost if it is as
+    what survived (K,).
     """
     estimate = estimated(draws)
-    low, high = spread(draws)
-    times, plus = _widening(kind, share_lost(observed, estimate))
-    filled = plus * np.abs(estimate - observed)
-    return Interval(
-        estimate, estimate - times * (estimate - low) - filled, estimate + times * (high - estimate) + filled
-    )
+    ends = table().get(kind)
+    if ends is None:
+        return Interval(estimate, *spread(draws))
+    grounds = terms(draws, observed, shared_out(draws, observed) if usual is None else usual, kind)
+    return Interval(estimate, estimate - ends["low"].distance(grounds), estimate + ends["high"].distance(grounds))
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How far an end of an interval is from the estimate: the root of a weighted sum of ``terms``, times a factor that
+    goes by how much was lost. weights (T,). upto: up to how much, in units, each of ``times`` counts; the last is for
+    all above."""
+
+    weights: Sequence[float]
+    upto: Sequence[float]
+    times: Sequence[float]
+
+    def distance(self, grounds: Floats) -> Floats:
+        """(K,), from terms (T, K)."""
+        times = np.array(self.times, float)[np.searchsorted(self.upto, size(grounds))]
+        return np.asarray(root(grounds, np.array(self.weights, float)) * times)
+
+
+def terms(draws: Floats, observed: Floats, usual: Floats, kind: str) -> Floats:
+    """What makes a figure unsure (T, K): how far the draws are apart, how much they have and how much would be usual,
+    as sums of many small losses and as a whole, and the least there is."""
+    unit = np.full(draws.shape[1], 1e3 if kind.endswith("_ns") else 1.0)
+    mean = np.abs(draws.mean(axis=0) - observed)
+    return np.stack([draws.var(axis=0), mean**2, mean * usual, usual**2, unit * mean, unit * usual, unit**2])
+
+
+def root(grounds: Floats, weights: Floats) -> Floats:
+    """The root of a weighted sum (K,) of terms (T, K)."""
+    return np.asarray(np.sqrt(weights @ grounds))
+
+
+def size(grounds: Floats) -> Floats:
+    """How much was lost (K,), in units: by the draws and by what would be usual, whichever is more."""
+    return np.asarray(np.sqrt(np.maximum(grounds[1], grounds[3]) / grounds[6]))
+
+
+def shared_out(draws: Floats, observed: Floats) -> Floats:
+    """What was lost of all figures (by draws (H, K)), shared out as what survived is (K,)."""
+    return np.asarray(observed * max(0.0, float((draws.mean(axis=0) - observed).sum())) / max(1.0, observed.sum()))
 
 
 def share_lost(observed: Floats, estimate: Floats) -> Floats:
@@ -71,17 +112,8 @@ def share_lost(observed: Floats, estimate: Floats) -> Floats:
     return np.clip(1 - observed / np.maximum(estimate, 1), 0, 1)
 
 
-def _widening(kind: str, lost: Floats) -> tuple[Floats, Floats]:
-    """What the spread of the draws is multiplied by, and what is added to it of what was filled in (K,)."""
-    rows = np.array(_table().get(kind, [[1.0, 1.0, 0.0]]))
-    at = np.minimum(np.searchsorted(rows[:, 0], lost), len(rows) - 1)
-    return rows[at, 1], rows[at, 2]
-
-
 @cache
-def _table() -> dict[str, list[list[float]]]:
-    """By kind of figure, in order: up to which share lost, times, plus."""
-    found: dict[str, list[list[float]]] = json.loads(
-        resources.files("tracemend.reckoning").joinpath("intervals.json").read_text("utf-8")
-    )
-    return found
+def table() -> dict[str, dict[str, End]]:
+    """The ends "low" and "high" of intervals, by kind of figure."""
+    document = json.loads(resources.files("tracemend.reckoning").joinpath("intervals.json").read_text("utf-8"))
+    return {kind: {side: End(**end) for side, end in ends.items()} for kind, ends in document.get("kinds", {}).items()}

@@ -45,17 +45,7 @@ class Reckoning:
 
     def figures(self, by: str, slices: int = SLICES) -> Figures:
         """The figures by one thing; by time in no more than so many slices."""
-        tallies = [self.counted.observed, *self.counted.fills[1:]]
-        counts = [t.counts[by] for t in tallies]
-        width = tallies[0].width
-        if by == "time":
-            width = _slice({int(k) for c in counts for k in c}, width, slices)
-            counts = [_coarse(t, width) for t in tallies]
-        keys = _keys(by, counts)
-        nothing = [0] * UNTIL + [NEVER]
-        rows = [[c.get(k, nothing) for k in keys] for c in counts]
-        made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
-        _returned(made)
+        keys, made = self.sides(by, slices)
         whole = made.sum(axis=1, keepdims=True)
         whole[:, :, UNTIL] = made[:, :, UNTIL].max(axis=1, keepdims=True, initial=NEVER)
         trace = self.result.trace
@@ -72,12 +62,28 @@ class Reckoning:
         }
         return Figures(
             by,
-            self._table(_Keys(by, keys, width), made),
-            self._table(_Keys("total", [""], width), whole),
+            self._table(keys, made),
+            self._table(Keys("total", [""], keys.width), whole),
             tuple(self._notes()),
             about,
             trace.clock == "index",
         )
+
+    def sides(self, by: str, slices: int = SLICES) -> tuple[Keys, Ints]:
+        """What figures by one thing are made of: the columns of the tallies of what survived, and of each draw
+        (1 + H, K, columns)."""
+        tallies = [self.counted.observed, *self.counted.fills[1:]]
+        counts = [t.counts[by] for t in tallies]
+        width = tallies[0].width
+        if by == "time":
+            width = _slice({int(k) for c in counts for k in c}, width, slices)
+            counts = [_coarse(t, width) for t in tallies]
+        keys = _keys(by, counts)
+        nothing = [0] * UNTIL + [NEVER]
+        rows = [[c.get(k, nothing) for k in keys] for c in counts]
+        made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
+        _returned(made)
+        return Keys(by, keys, width), made
 
     def _notes(self) -> Iterator[str]:
         trace, fills = self.result.trace, self.result.fills
@@ -107,12 +113,12 @@ class Reckoning:
             if there.get(name, True) and not (name.endswith("_ns") and self.result.trace.clock == "index"):
                 yield name
 
-    def _table(self, keys: _Keys, counts: Ints) -> pa.Table:
+    def _table(self, keys: Keys, counts: Ints) -> pa.Table:
         """The figures of keys, by the columns of their tallies (1 + H, K, columns): of what survived, and the draws."""
         parts = [self._figure(name, keys, counts) for name in self._names(keys.by)]
         return pa.concat_tables(parts)
 
-    def _figure(self, name: str, keys: _Keys, counts: Ints) -> pa.Table:
+    def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
         trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
         column = FIGURES[name]
         observed, draws = counts[0, :, column].astype(float), counts[1:, :, column].astype(float)
@@ -149,7 +155,7 @@ class Reckoning:
 
 
 @dataclass(frozen=True)
-class _Keys:
+class Keys:
     """What figures are of (K,). width: of slices of time."""
 
     by: str
