@@ -31,6 +31,12 @@ class Interval:
     low: Floats
     high: Floats
 
+    @property
+    def whole(self) -> tuple[Floats, Floats, Floats]:
+        """Low, estimate and high as whole numbers: all of these that lie within, and the nearest one."""
+        estimate = np.round(self.estimate)
+        return np.minimum(np.ceil(self.low), estimate), estimate, np.maximum(np.floor(self.high), estimate)
+
 
 def estimated(draws: Floats) -> Floats:
     """The estimate (K,) from draws (H, K): the median, which errs least."""

@@ -122,7 +122,7 @@ class Reckoning:
         column = FIGURES[name]
         observed, draws = counts[0, :, column].astype(float), counts[1:, :, column].astype(float)
         found = interval(draws, observed, f"{keys.by} {name}")
-        low, estimate, high = np.floor(found.low), np.round(found.estimate), np.ceil(found.high)
+        low, estimate, high = found.whole
         least = np.zeros(len(keys)) if name == "time_ns" else observed
         most = np.full(len(keys), np.inf)
         begin, end = keys.times(span or ALWAYS)
