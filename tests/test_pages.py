@@ -217,7 +217,11 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
 
 @pytest.mark.parametrize(
     ("verb", "page"),
-    [("scan", "formats.md"), ("advise", "json.md"), pytest.param("mend", "json.md", marks=pytest.mark.long)],
+    [
+        ("scan", "formats.md"),
+        ("advise", "json.md"),
+        *(pytest.param(v, "json.md", marks=pytest.mark.long) for v in ("mend", "figures")),
+    ],
 )
 def test_fields_of_json_are_those_that_the_page_names(verb: str, page: str, tmp_path: Path) -> None:
     folder = head("shell", 1800, tmp_path / "shell")
