@@ -9,9 +9,8 @@ examples, half without.
 
 An end of an interval is so far from the estimate that 95 % of the figures lie on its inner side: the 95 % quantile
 regression (Koenker and Bassett 1978) of the residual on ``intervals.terms``, then made to hold by conformal factors
-(Romano, Patterson and Candes 2019) for figures of which more and more was lost. Every recording counts the same. A
-figure counts if something of it was lost in truth or in any draw. What is printed is of workloads that had no part in
-the fit.
+(Romano, Patterson and Candes 2019; cross-conformal, Vovk 2015) for figures of which more and more was lost. A figure
+counts if something of it was lost in truth or in any draw. What is printed is of workloads that had no part in the fit.
 
 Axis legend: K figures, H draws, T terms, G gaps.
 """
@@ -79,6 +78,11 @@ class Sample:
     @property
     def grounds(self) -> Floats:
         return terms(self.draws, self.observed, self.usual, self.kind)
+
+    @property
+    def weight(self) -> Floats:
+        """What each figure counts (K,): recordings of many figures count more, but not as many times more."""
+        return np.full(len(self.truth), max(1, len(self.truth)) ** -0.75)
 
     def lost(self) -> Sample:
         """Those of which something was lost in truth or in any draw."""
@@ -186,24 +190,51 @@ def of_whole(kind: str, name: str, seen: bool, truth: Floats, observed: Floats, 
 
 
 def fit(found: Sequence[Sample]) -> dict[str, End]:
-    """The ends of one kind's intervals. found: not empty."""
+    """The ends of one kind's intervals. found: of several workloads."""
+    return {side: _fitted(found, sign) for side, sign in SIDES.items()}
+
+
+def _fitted(found: Sequence[Sample], sign: int) -> End:
+    """One end: factors are of workloads that had no part in the weights they multiply, for nobody's program had one in
+    what is shipped."""
+    ratio, amount, weight = [], [], []
+    for own, others in folds(found):
+        weights = regression(others, sign)
+        for s in own:
+            grounds = s.grounds
+            ratio.append(sign * (s.truth - estimated(s.draws)) / np.maximum(root(grounds, weights), 1e-9))
+            amount.append(size(grounds))
+            weight.append(s.weight)
+    upto, times = factors(*(np.concatenate(x) for x in (ratio, amount, weight)))
+    return End(regression(found, sign).tolist(), upto, times)
+
+
+def folds(found: Sequence[Sample]) -> Iterator[tuple[list[Sample], list[Sample]]]:
+    """Samples of some workloads, and those of the others."""
+    names = sorted({s.workload for s in found})
+    for fold in range(FOLDS):
+        out = set(names[fold::FOLDS])
+        yield [s for s in found if s.workload in out], [s for s in found if s.workload not in out]
+
+
+def regression(found: Sequence[Sample], sign: int) -> Floats:
+    """The weights (T,) of terms by which 95 % of the truth lies on the inner side."""
     grounds = np.concatenate([s.grounds for s in found], axis=1)
-    residual = np.concatenate([s.truth - estimated(s.draws) for s in found])
-    weight = np.concatenate([np.full(len(s.truth), 1 / len(s.truth)) for s in found])
+    residual = sign * np.concatenate([s.truth - estimated(s.draws) for s in found])
+    weight = np.concatenate([s.weight for s in found])
     # an error counts by how much there was to lose
     scale = 10 * np.sqrt(grounds[6]) + np.sqrt(grounds[1]) + np.sqrt(grounds[3])
-    return {side: end(sign * residual, grounds, weight, scale) for side, sign in SIDES.items()}
-
-
-def end(residual: Floats, grounds: Floats, weight: Floats, scale: Floats) -> End:
-    """One side: how far out the truth lies (K,), negative on the inner side."""
 
     def loss(logs: Floats) -> float:
         out = residual - root(grounds, np.exp(logs))
         return float(np.average(np.where(out > 0, TAIL * out, (TAIL - 1) * out) / scale, weights=weight))
 
-    weights = np.exp(descended(loss, np.full(len(grounds), -1.0)))
-    ratio, amount = residual / np.maximum(root(grounds, weights), 1e-9), size(grounds)
+    logs = descended(loss, np.full(len(grounds), -1.0))
+    return np.array([float(f"{w:.3g}") for w in np.where(logs > LEAST, np.exp(logs), 0)])
+
+
+def factors(ratio: Floats, amount: Floats, weight: Floats) -> tuple[list[float], list[float]]:
+    """By how much was lost (K,): up to how much, and what 95 % of the ratios are no more than."""
     upto, times, begin = [], [], -1.0
     for edge in (*UPTO, np.inf):
         within = (amount > begin) & (amount <= edge)
@@ -211,10 +242,10 @@ def end(residual: Floats, grounds: Floats, weight: Floats, scale: Floats) -> End
         if (within.sum() < FEWEST or 0 < rest.sum() < FEWEST) and rest.any():
             continue
         if within.any():
-            times.append(round(max(quantile(ratio[within], weight[within]), 0.0), 4))
+            times.append(float(np.ceil(1e4 * max(quantile(ratio[within], weight[within]), 0.0)) / 1e4))
             upto.append(edge)
         begin = edge
-    return End([float(f"{w:.3g}") for w in weights], upto[:-1], times)
+    return upto[:-1], times
 
 
 def descended(loss: Callable[[Floats], float], at: Floats) -> Floats:
@@ -244,19 +275,17 @@ def held(sample: Sample, ends: dict[str, End]) -> tuple[NDArray[np.bool_], Float
     """Whether each interval holds the truth (K,), and how wide it is (K,)."""
     grounds, centre = sample.grounds, estimated(sample.draws)
     least = np.zeros(len(centre)) if sample.kind.endswith(" time_ns") else sample.observed
-    low = np.maximum(np.floor(centre - ends["low"].distance(grounds)), least)
-    high = np.maximum(np.ceil(centre + ends["high"].distance(grounds)), least)
+    low = np.maximum(np.ceil(centre - ends["low"].distance(grounds)), least)
+    high = np.maximum(np.floor(centre + ends["high"].distance(grounds)), least)
     return (low <= sample.truth) & (sample.truth <= high), high - low
 
 
 def checked(found: Sequence[Sample]) -> None:
     """Print how often intervals hold on workloads that had no part in the fit."""
-    names = sorted({s.workload for s in found})
     right: dict[tuple[str, bool], list[tuple[NDArray[np.bool_], Floats, Floats, Ints]]] = {}
-    for fold in range(FOLDS):
-        out = set(names[fold::FOLDS])
-        ends = fit([s for s in found if s.workload not in out])
-        for s in (s for s in found if s.workload in out):
+    for own, others in folds(found):
+        ends = fit(others)
+        for s in own:
             level = "gaps" if s.length.any() else "whole"
             right.setdefault((level, s.seen), []).append((*held(s, ends), s.truth, s.length))
     for (level, seen), parts in sorted(right.items()):

@@ -17,7 +17,21 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, commands, figures, formats, honest, kernel, lost, machines, paper, recordings, rooms, study
+from docs import (
+    claims,
+    commands,
+    corrected,
+    figures,
+    formats,
+    honest,
+    kernel,
+    lost,
+    machines,
+    paper,
+    recordings,
+    rooms,
+    study,
+)
 
 PART = re.compile(r"(<!-- (results|output|slow output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")))
@@ -55,6 +69,11 @@ MAKERS: dict[str, Callable[[], str]] = {
     "kernel cpu time": kernel.cpu_time,
     "kernel transitions": kernel.transitions,
     "kernel fields": kernel.fields,
+    "figures errors": corrected.errors,
+    "figures nearest": corrected.nearest,
+    "figures coverage": corrected.coverage,
+    "figures gaps": corrected.gaps,
+    "figures gap errors": corrected.gap_errors,
     "recording machines": machines.recording,
     "kernel corpus": machines.corpus,
     "trust": lost.trust,

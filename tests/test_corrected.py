@@ -121,7 +121,7 @@ def test_ends_that_are_fitted_hold_nine_of_ten_others() -> None:
     def sample(seed: int) -> calibrate.Sample:
         random = np.random.default_rng(seed)
         lost = np.exp(random.uniform(0, 6, 60))
-        truth = lost + random.normal(0, 1 + 0.2 * lost)
+        truth = np.round(lost + random.normal(0, 1 + 0.2 * lost))
         draws = lost + random.normal(0, 0.5 + 0.02 * lost, (16, 60))
         return calibrate.Sample("call calls", str(seed), True, truth, np.zeros(60), lost, draws, np.ones(60, np.int64))
 

@@ -127,6 +127,8 @@ def test_cpu_time_is_what_is_counted_event_by_event() -> None:
         running[cpu] = following.get(row, int(trace.tid[row])), now
     made = tally(trace)
     assert {k: ns for k, (ns,) in columns(made, "thread", CPU).items()} == +by_thread
+    assert "cpu_ns" in tracemend.figures(trace, "thread", 2).names
+    assert "cpu_ns" not in tracemend.figures(trace, "call", 2).names
     assert {k: ns for k, (ns,) in columns(made, "cpu", CPU).items()} == +by_cpu
     assert sum(ns for (ns,) in columns(made, "time", CPU).values()) == by_cpu.total()
 
@@ -308,6 +310,7 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
         (["--by", "process"], 1, "use thread"),
         (["--span", "1"], 2, "FROM..TO"),
         (["--span", "nan..2"], 2, "FROM..TO"),
+        (["--span", "..1e99999999"], 2, "FROM..TO"),
         (["--span", "2..1"], 1, "ends before it begins"),
         (["-o", "/nowhere/x.parquet"], 1, "no folder"),
     ],

@@ -67,7 +67,7 @@ class Judged:
         if DRAWS not in self.ways:
             return row
         centre = self.ways[SCALED]
-        naive = np.floor(centre - NINETY * self.spread), np.ceil(centre + NINETY * self.spread)
+        naive = np.ceil(centre - NINETY * self.spread), np.floor(centre + NINETY * self.spread)
         least = np.maximum(self.truth, 1)[self.lost]
         row |= {"lost": int(self.lost.sum()), "least": _short(least.sum())}
         for name, (low, high) in ((DRAWS, (self.low, self.high)), (SCALED, naive)):
@@ -124,7 +124,7 @@ class Judging:
         if drew:
             draws = np.array(drew)
             found = interval(draws, left, kind, usual)
-            low, ways[DRAWS], high = np.floor(found.low), np.round(found.estimate), np.ceil(found.high)
+            low, ways[DRAWS], high = found.whole
             lost = lost | (draws != left).any(axis=0)
         return gap, Judged(truth, ways, np.sqrt(variance), low, high, lost & known)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -64,11 +65,17 @@ def counted(spans: Spans, size: int) -> Floats:
     return np.cumsum(seen.reshape(-1, LONGEST)[:, ::-1], axis=1)[:, ::-1].astype(float)
 
 
+@cache
+def _shipped() -> dict[str, list[int]]:
+    text = (resources.files("tracemend.mending") / "durations.json").read_text()
+    found: dict[str, list[int]] = json.loads(text)
+    return found
+
+
 def _examples(vocabulary: Vocabulary) -> Floats:
     """The same of the examples."""
     reach = np.zeros((len(vocabulary) + STATES, LONGEST))
-    text = (resources.files("tracemend.mending") / "durations.json").read_text()
-    for name, seen in json.loads(text).items():
+    for name, seen in _shipped().items():
         row = vocabulary.id(name, ENTER) if name != BETWEEN else -1
         if row != OTHER:
             reach[row, : len(seen)] = seen
@@ -130,7 +137,7 @@ def lasting(times: Ints, cpus: Ints, goes_on: NDArray[np.bool_], gaps: Iterable[
     for gap in gaps:
         by_cpu.setdefault(gap.cpu, []).append((gap.begin_ns, gap.end_ns))
     for cpu, spans in by_cpu.items():
-        edges = np.array(sorted(spans), np.int64)
+        edges = np.maximum.accumulate(np.array(sorted(spans), np.int64).ravel()).reshape(-1, 2)  # they may overlap
         gone = np.append(0, np.cumsum(edges[:, 1] - edges[:, 0]))
         lost = np.interp(times, edges.ravel(), np.stack([gone[:-1], gone[1:]], axis=1).ravel())
         here = np.flatnonzero((cpus == cpu) | (np.append(cpus[1:], -1)[: len(cpus)] == cpu))

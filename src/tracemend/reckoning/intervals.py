@@ -31,6 +31,12 @@ class Interval:
     low: Floats
     high: Floats
 
+    @property
+    def whole(self) -> tuple[Floats, Floats, Floats]:
+        """Low, estimate and high as whole numbers: all of these that lie within, and the nearest one."""
+        estimate = np.round(self.estimate)
+        return np.minimum(np.ceil(self.low), estimate), estimate, np.maximum(np.floor(self.high), estimate)
+
 
 def estimated(draws: Floats) -> Floats:
     """The estimate (K,) from draws (H, K): the median, which errs least."""
@@ -109,7 +115,7 @@ def shared_out(draws: Floats, observed: Floats) -> Floats:
 
 def share_lost(observed: Floats, estimate: Floats) -> Floats:
     """How much of a figure was lost (K,), by its estimate; 0 where more survived than there was."""
-    return np.clip(1 - observed / np.maximum(estimate, 1), 0, 1)
+    return np.where(estimate > observed, 1 - observed / np.maximum(estimate, 1), 0.0)
 
 
 @cache

@@ -5,7 +5,7 @@ Axis legend: H draws, K keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -48,7 +48,7 @@ class Reckoning:
         keys, made = self.sides(by, slices)
         whole = made.sum(axis=1, keepdims=True)
         whole[:, :, UNTIL] = made[:, :, UNTIL].max(axis=1, keepdims=True, initial=NEVER)
-        trace = self.result.trace
+        trace, names = self.result.trace, list(self._names(by))
         span = self.counted.count.asked.span
         about = {
             "input": str(trace.path) if trace.path else "",
@@ -62,8 +62,8 @@ class Reckoning:
         }
         return Figures(
             by,
-            self._table(keys, made),
-            self._table(Keys("total", [""], keys.width), whole),
+            self._table(names, keys, made),
+            self._table(names, Keys("total", [""], keys.width), whole),
             tuple(self._notes()),
             about,
             trace.clock == "index",
@@ -113,17 +113,16 @@ class Reckoning:
             if there.get(name, True) and not (name.endswith("_ns") and self.result.trace.clock == "index"):
                 yield name
 
-    def _table(self, keys: Keys, counts: Ints) -> pa.Table:
+    def _table(self, names: Sequence[str], keys: Keys, counts: Ints) -> pa.Table:
         """The figures of keys, by the columns of their tallies (1 + H, K, columns): of what survived, and the draws."""
-        parts = [self._figure(name, keys, counts) for name in self._names(keys.by)]
-        return pa.concat_tables(parts)
+        return pa.concat_tables(self._figure(name, keys, counts) for name in names)
 
     def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
         trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
         column = FIGURES[name]
         observed, draws = counts[0, :, column].astype(float), counts[1:, :, column].astype(float)
         found = interval(draws, observed, f"{keys.by} {name}")
-        low, estimate, high = np.floor(found.low), np.round(found.estimate), np.ceil(found.high)
+        low, estimate, high = found.whole
         least = np.zeros(len(keys)) if name == "time_ns" else observed
         most = np.full(len(keys), np.inf)
         begin, end = keys.times(span or ALWAYS)
