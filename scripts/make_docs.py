@@ -17,7 +17,21 @@ from pathlib import Path
 
 from docs.common import ROOT
 
-from docs import claims, commands, figures, formats, honest, kernel, lost, machines, paper, recordings, rooms, study
+from docs import (
+    claims,
+    commands,
+    corrected,
+    figures,
+    formats,
+    honest,
+    kernel,
+    lost,
+    machines,
+    paper,
+    recordings,
+    rooms,
+    study,
+)
 
 PART = re.compile(r"(<!-- (results|output|slow output): (.+?) -->\n)(.*?)(<!-- end -->)", re.S)
 PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md")))
