@@ -51,11 +51,6 @@ def step_of(duration_ns: Floats | Ints) -> Ints:
     return np.asarray(np.minimum(STEPS * np.log2(np.maximum(duration_ns, 1)), LONGEST - 1), np.int64)
 
 
-def reached(step: int) -> int:
-    """The time in ns at which a step of the scale begins."""
-    return round(2 ** (step / STEPS))
-
-
 def counted(spans: Spans, size: int) -> Floats:
     """How many spans of each state reach each step of the scale (V + STATES, LONGEST). size: of the vocabulary."""
     known = spans.lasted >= 0
