@@ -9,8 +9,9 @@ examples, half without.
 
 An end of an interval is so far from the estimate that 95 % of the figures lie on its inner side: the 95 % quantile
 regression (Koenker and Bassett 1978) of the residual on ``intervals.terms``, then made to hold by conformal factors
-(Romano, Patterson and Candes 2019; cross-conformal, Vovk 2015) for figures of which more and more was lost. A figure
-counts if something of it was lost in truth or in any draw. What is printed is of workloads that had no part in the fit.
+(Romano, Patterson and Candes 2019; cross-conformal, Vovk 2015) for figures whose draws agree less and less, or of which
+more was lost. A figure counts if something of it was lost in truth or in any draw. What is printed is of workloads that
+had no part in the fit.
 
 Axis legend: K figures, H draws, T terms, G gaps.
 """
@@ -23,6 +24,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +39,7 @@ from tracemend.mending.mended import INFERRED, Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.reckoning.figures import FIGURES
-from tracemend.reckoning.intervals import DRAWS, NOMINAL, End, estimated, root, shared_out, size, terms
+from tracemend.reckoning.intervals import DRAWS, GRADES, NOMINAL, End, estimated, root, shared_out, size, terms
 from tracemend.reckoning.tally import BY
 from tracemend.recording import Pair, pairs
 from tracemend.trace.events import INSTANT, Gap
@@ -53,8 +55,11 @@ OUT = ROOT / "src" / "tracemend" / "reckoning" / "intervals.json"
 EVENTS, SHARE, LONGEST = 12_000, 0.35, 3000  # of each recording with simulated losses
 TAIL = (1 + NOMINAL) / 2
 SIDES = {"low": -1, "high": 1}
-#: Factors are for figures of which so many units were lost.
-UPTO = (1.0, 5.0, 25.0, 125.0, 625.0, 3125.0, 15625.0)
+#: Up to which grades factors are.
+UPTO = {
+    "dissent": (0.003, 0.03, 0.1, 0.2, 0.4, 0.8, 1.6),
+    "size": (1.0, 5.0, 25.0, 125.0, 625.0, 3125.0, 15625.0),
+}
 #: The fewest figures that have a factor of their own.
 FEWEST = 200
 FOLDS, LEAST_WORKLOADS = 4, 8
@@ -171,12 +176,13 @@ def samples(name: str, seen: bool, judging: Judging) -> Iterator[Sample]:
         # a figure that has no row has no interval
         true = np.where(there[:, None] >= 0, real[0][there], 0)
         for figure, column in FIGURES.items():
-            sides = [side.astype(float) for side in (true[:, column], made[0, :, column], made[1:, :, column])]
-            if by == "thread" and told.get(figure, True):
-                yield of_whole(f"total {figure}", name, seen, *(s.sum(axis=-1, keepdims=True) for s in sides))
-                sides = [side[..., np.isin(keys.numbers, judging.pair.lossy.tid)] for side in sides]
-            if not sides[1].any() or not told.get(figure, True):
+            if not told.get(figure, True):
                 continue
+            sides = [side.astype(float) for side in (true[:, column], made[0, :, column], made[1:, :, column])]
+            if by == "thread":
+                all_of = (real[0, :, column].sum(), *(side.sum(axis=-1) for side in sides[1:]))
+                yield of_whole(f"total {figure}", name, seen, *(np.asarray(s, float)[..., None] for s in all_of))
+                sides = [side[..., np.isin(keys.numbers, judging.pair.lossy.tid)] for side in sides]
             yield of_whole(f"{by} {figure}", name, seen, *sides)
     length = np.array([len(m) for m in judging.pair.missing], np.int64)
     for kind in KINDS:
@@ -196,17 +202,20 @@ def fit(found: Sequence[Sample]) -> dict[str, End]:
 
 def _fitted(found: Sequence[Sample], sign: int) -> End:
     """One end: factors are of workloads that had no part in the weights they multiply, for nobody's program had one in
-    what is shipped."""
-    ratio, amount, weight = [], [], []
-    for own, others in folds(found):
-        weights = regression(others, sign)
-        for s in own:
-            grounds = s.grounds
-            ratio.append(sign * (s.truth - estimated(s.draws)) / np.maximum(root(grounds, weights), 1e-9))
-            amount.append(size(grounds))
-            weight.append(s.weight)
-    upto, times = factors(*(np.concatenate(x) for x in (ratio, amount, weight)))
-    return End(regression(found, sign).tolist(), upto, times)
+    what is shipped. They go by whatever makes the loss least."""
+    held_out = [(s, regression(others, sign)) for own, others in folds(found) for s in own]
+    grounds = np.concatenate([s.grounds for s, _ in held_out], axis=1)
+    near = np.concatenate([np.maximum(root(s.grounds, weights), 1e-9) for s, weights in held_out])
+    residual = sign * np.concatenate([s.truth - estimated(s.draws) for s, _ in held_out])
+    weight = np.concatenate([s.weight for s, _ in held_out])
+    final = regression(found, sign).tolist()
+    tried = []
+    for by, edges in UPTO.items():
+        grade = GRADES[by](grounds)
+        upto, times = factors(residual / near, grade, weight, edges)
+        out = residual - near * np.array(times)[np.searchsorted(upto, grade)]
+        tried.append((pinball(out, at_stake(grounds), weight), End(by, final, upto, times)))
+    return min(tried, key=lambda found: found[0])[1]
 
 
 def folds(found: Sequence[Sample]) -> Iterator[tuple[list[Sample], list[Sample]]]:
@@ -222,23 +231,31 @@ def regression(found: Sequence[Sample], sign: int) -> Floats:
     grounds = np.concatenate([s.grounds for s in found], axis=1)
     residual = sign * np.concatenate([s.truth - estimated(s.draws) for s in found])
     weight = np.concatenate([s.weight for s in found])
-    # an error counts by how much there was to lose
-    scale = 10 * np.sqrt(grounds[6]) + np.sqrt(grounds[1]) + np.sqrt(grounds[3])
+    scale = at_stake(grounds)
 
     def loss(logs: Floats) -> float:
-        out = residual - root(grounds, np.exp(logs))
-        return float(np.average(np.where(out > 0, TAIL * out, (TAIL - 1) * out) / scale, weights=weight))
+        return pinball(residual - root(grounds, np.exp(logs)), scale, weight)
 
     logs = descended(loss, np.full(len(grounds), -1.0))
     return np.array([float(f"{w:.3g}") for w in np.where(logs > LEAST, np.exp(logs), 0)])
 
 
-def factors(ratio: Floats, amount: Floats, weight: Floats) -> tuple[list[float], list[float]]:
-    """By how much was lost (K,): up to how much, and what 95 % of the ratios are no more than."""
+def at_stake(grounds: Floats) -> Floats:
+    """What an error is measured by (K,): how much there was to lose."""
+    return np.asarray((10 + size(grounds)) * np.sqrt(grounds[-1]))
+
+
+def pinball(out: Floats, scale: Floats, weight: Floats) -> float:
+    """The loss that is least if 95 % lie inside; out: how far outside each lies (K,)."""
+    return float(np.average(np.where(out > 0, TAIL * out, (TAIL - 1) * out) / scale, weights=weight))
+
+
+def factors(ratio: Floats, grade: Floats, weight: Floats, edges: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Up to which grades, and what 95 % of the ratios of figures (K,) of these grades are no more than."""
     upto, times, begin = [], [], -1.0
-    for edge in (*UPTO, np.inf):
-        within = (amount > begin) & (amount <= edge)
-        rest = amount > edge
+    for edge in (*edges, np.inf):
+        within = (grade > begin) & (grade <= edge)
+        rest = grade > edge
         if (within.sum() < FEWEST or 0 < rest.sum() < FEWEST) and rest.any():
             continue
         if within.any():
@@ -321,8 +338,9 @@ def main() -> None:
     OUT.write_text(json.dumps(document, indent=1) + "\n")
 
 
-def vars_of(end: End) -> dict[str, list[float]]:
-    return {"weights": list(end.weights), "upto": list(end.upto), "times": list(end.times)}
+def vars_of(end: End) -> dict[str, Any]:
+    """For JSON."""
+    return {"by": end.by, "weights": list(end.weights), "upto": list(end.upto), "times": list(end.times)}
 
 
 if __name__ == "__main__":

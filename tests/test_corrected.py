@@ -142,9 +142,11 @@ def test_quantiles_by_weight() -> None:
 def test_distances_go_by_how_much_was_lost() -> None:
     grounds = terms(np.array([[1.0, 50.0]]), np.zeros(2), np.zeros(2), "call calls")
     assert size(grounds).tolist() == [1, 50]
-    weights = (0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    weights = [0.0] * len(grounds)
+    weights[2] = 1.0  # the square of how much the draws have
     assert root(grounds, np.array(weights)).tolist() == [1, 50]
-    assert End(weights, (5.0,), (3.0, 0.5)).distance(grounds).tolist() == [3, 25]
+    assert End("size", weights, (5.0,), (3.0, 0.5)).distance(grounds).tolist() == [3, 25]
+    assert End("dissent", weights, (5.0,), (3.0, 0.5)).distance(grounds).tolist() == [3, 150]
 
 
 def test_a_machine_with_its_system_calls_alone() -> None:

@@ -76,17 +76,18 @@ def interval(draws: Floats, observed: Floats, kind: str, usual: Floats | None = 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How far an end of an interval is from the estimate: the root of a weighted sum of ``terms``, times a factor that
-    goes by how much was lost. weights (T,). upto: up to how much, in units, each of ``times`` counts; the last is for
-    all above."""
+    """How far an end of an interval is from the estimate: the root of a weighted sum of ``terms``, times a factor.
+    weights (T,). by: what the factor goes by, of ``GRADES``. upto: up to which grade each of ``times`` counts; the last
+    is for all above."""
 
+    by: str
     weights: Sequence[float]
     upto: Sequence[float]
     times: Sequence[float]
 
     def distance(self, grounds: Floats) -> Floats:
         """(K,), from terms (T, K)."""
-        times = np.array(self.times, float)[np.searchsorted(self.upto, size(grounds))]
+        times = np.array(self.times, float)[np.searchsorted(self.upto, GRADES[self.by](grounds))]
         return np.asarray(root(grounds, np.array(self.weights, float)) * times)
 
 
@@ -95,7 +96,10 @@ def terms(draws: Floats, observed: Floats, usual: Floats, kind: str) -> Floats:
     as sums of many small losses and as a whole, and the least there is."""
     unit = np.full(draws.shape[1], 1e3 if kind.endswith("_ns") else 1.0)
     mean = np.abs(draws.mean(axis=0) - observed)
-    return np.stack([draws.var(axis=0), mean**2, mean * usual, usual**2, unit * mean, unit * usual, unit**2])
+    apart = draws.std(axis=0)
+    return np.stack(
+        [apart**2, apart * mean, mean**2, mean * usual, usual**2, unit * mean, unit * usual, unit * apart, unit**2]
+    )
 
 
 def root(grounds: Floats, weights: Floats) -> Floats:
@@ -105,7 +109,16 @@ def root(grounds: Floats, weights: Floats) -> Floats:
 
 def size(grounds: Floats) -> Floats:
     """How much was lost (K,), in units: by the draws and by what would be usual, whichever is more."""
-    return np.asarray(np.sqrt(np.maximum(grounds[1], grounds[3]) / grounds[6]))
+    return np.asarray(np.sqrt(np.maximum(grounds[2], grounds[4]) / grounds[-1]))
+
+
+def dissent(grounds: Floats) -> Floats:
+    """How far the draws are apart (K,), over how much was lost."""
+    return np.asarray(np.sqrt(grounds[0] / grounds[-1]) / np.maximum(size(grounds), 1))
+
+
+#: What factors may go by.
+GRADES = {"size": size, "dissent": dissent}
 
 
 def shared_out(draws: Floats, observed: Floats) -> Floats:
