@@ -234,6 +234,10 @@ def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
         assert (row["observed"], row["low"], row["estimate"], row["high"]) == (len(kept), *[len(kept) + lost] * 3)
     assert repr(made) == "<Figures by cpu: calls, time_ns, errors, events of 2, from 3 draws>"
     assert made.to_pandas().shape == (made.table.num_rows, len(made.table.column_names))
+    for by in ("call", "thread"):
+        every = tracemend.figures(shell, by, 2).table
+        few = every.filter(pc.is_in(every["figure"], pa.array(["calls", "events", "errors"])))
+        assert pc.all(pc.less_equal(few["high"], pc.add(few["observed"], trace.lost))).as_py()
 
 
 def test_what_nobody_counted_has_no_upper_end(shell: Path) -> None:

@@ -5,6 +5,7 @@ Axis legend: H draws, K keys.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ from tracemend.reckoning.touched import Touched
 from tracemend.trace.evidence import plural
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 #: Slices of time that figures are given in, at most, if nobody says how many.
 SLICES = 20
@@ -117,6 +119,15 @@ class Reckoning:
         """The figures of keys, by the columns of their tallies (1 + H, K, columns): of what survived, and the draws."""
         return pa.concat_tables(self._figure(name, keys, counts) for name in names)
 
+    def _filled(self, keys: Keys) -> Floats:
+        """How many events were filled in that may be of each key (K,)."""
+        filled: Counter[int] = Counter()
+        for gap, fill in zip(self.result.trace.gaps, self.result.fills, strict=True):
+            filled[gap.cpu] += fill.events
+        if keys.cpus is None:
+            return np.full(len(keys), float(filled.total()))
+        return np.array([filled.total() if cpu < 0 else filled[cpu] + filled[-1] for cpu in keys.cpus.tolist()], float)
+
     def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
         trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
         column = FIGURES[name]
@@ -124,7 +135,11 @@ class Reckoning:
         found = interval(draws, observed, f"{keys.by} {name}")
         low, estimate, high = found.whole
         least = np.zeros(len(keys)) if name == "time_ns" else observed
-        most = np.full(len(keys), np.inf)
+        most = observed + self._filled(keys)
+        if name.endswith("_ns"):
+            most = np.full(len(keys), np.inf)
+        elif name == "events" and keys.by in ("cpu", "total") and span is None:
+            low = high = estimate  # the tracer's own counts
         begin, end = keys.times(span or ALWAYS)
         if name == "cpu_ns":
             since, until = np.maximum(begin, outline.begin_ns), np.minimum(end, outline.end_ns)
