@@ -1,6 +1,6 @@
 """What does it bring that fills weigh how long calls last? And what do sixteen drawn histories cost?
 
-    python benchmarks/durations.py [--events 6000] [--recordings 32] [--seed 0] [--out benchmarks/results/durations.json]
+    python benchmarks/durations.py [--events 6000] [--recordings 32] [--seed 0] [--out FILE]
 
 On recordings of run 2 (validation): the corpus's with simulated losses (tracemend.gaps.lose), a piece of each, and
 those of whole machines that truly lost events, of which the system calls alone are kept on both sides. Mended as

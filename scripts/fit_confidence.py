@@ -25,16 +25,11 @@ import numpy as np
 
 from tracemend.datasets import corpus, workload
 from tracemend.diffusion.gaps import lose
-from tracemend.judging.gaps import judge
 from tracemend.judging.provenance import provenance
-from tracemend.judging.sureness import Sure, lines, summary
+from tracemend.judging.sureness import Recorder, Sure, filled, lines, summary
 from tracemend.menders import Mosaic
 from tracemend.menders.calibration import shipped
-from tracemend.menders.confidence import Confidence, Grounds, Judged, apart
-from tracemend.mending.adjacent import Places
-from tracemend.mending.mended import Fill
-from tracemend.mending.options import Options
-from tracemend.mending.run import mend_trace
+from tracemend.menders.confidence import Confidence, Judged, apart
 from tracemend.recording import Pair
 from tracemend.recording.pairs import only
 from tracemend.recording.pairs import read as read_pair
@@ -87,36 +82,12 @@ def losses(folder: Path, seed: int) -> Iterator[Lost]:
                 yield Lost(f"{name} {kind} {draw}", name, f"{kind}, simulated", again)
 
 
-class Recorder(Confidence):
-    """In place of a confidence: beliefs as they are, and the grounds of each fill."""
-
-    def __init__(self) -> None:
-        super().__init__({}, (np.zeros(1), np.zeros(1)))
-        object.__setattr__(self, "grounds", [])
-
-    def __call__(self, grounds: Grounds) -> np.ndarray:
-        self.grounds.append(grounds)
-        return grounds.belief
-
-
 def fills(lost: Lost, examples: dict[str, list[Stream]]) -> list[Judged]:
-    """The mosaic's fills of the places where a recording lost events, against what was lost."""
-    recorder = Recorder()
-
-    def copier(own: list[Stream], others: list[Stream]) -> Mosaic:
-        made = Mosaic(own, others)
-        made.confidence = recorder
-        return made
-
+    """The mosaic's fills of what a recording lost, as far as their truth is known."""
+    if not any(len(m) for m in lost.pair.missing):
+        return []
     others = [s for name, held in examples.items() if lost.seen or name != lost.workload for s in held]
-    mended = mend_trace(lost.pair.lossy, None, Options(), copier=copier, shipped=others)
-    right = {s.gap: s.right for s in judge(mended, lost.pair)}
-    places = Places((g for g in mended.trace.gaps if g.number in right), {g: len(r) for g, r in right.items()})
-    result: list[Judged] = []
-    for gap, grounds in zip(places.gaps, recorder.grounds, strict=True):
-        members = [f.gap for f in places.told(Fill(gap.number, "filled", 0, None))]
-        result.append(Judged(grounds, np.concatenate([right[g] for g in members]), lost.name, lost.workload))
-    return result
+    return [Judged(*fill, lost.name, lost.workload) for fill in filled(lost.pair, others, Recorder())]
 
 
 def unseen(found: list[Judged], kinds: dict[str, str], seed: int) -> dict[str, list[Sure]]:
@@ -148,7 +119,7 @@ def main() -> None:
     kinds: dict[str, str] = {}
     for lost in losses(options.corpus, options.seed):
         kinds[lost.name] = lost.kind
-        own = fills(lost, examples) if any(len(m) for m in lost.pair.missing) else []
+        own = fills(lost, examples)
         found += own
         print(f"{lost.name}: {len(own)} gaps", flush=True)
     options.out.write_text(json.dumps(Confidence.fit(found, options.seed).as_dict(), indent=1) + "\n")

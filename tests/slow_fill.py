@@ -541,7 +541,7 @@ class Slow(Filling):
         super().__init__(trace, mender, vocabulary)
         self.slow = Timelines(trace, self.around.ids, vocabulary)
 
-    def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
+    def fill(self, gap: Gap, count: int, beliefs: Beliefs, believed: Beliefs | None = None) -> tuple[Filled, int]:
         steps = self.times.expected(gap, beliefs.events[:, 0], beliefs)
         nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
         later = [(g.begin_ns, g.end_ns) for g in self.trace.gaps if g.end_ns > gap.end_ns]
@@ -556,7 +556,7 @@ class Slow(Filling):
         times = placed(gap, steps, decoded.threads, as_arrays(threads), nominal)
         tids = np.array([threads[t].tid for t in decoded.threads], np.int64)
         filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, np.full(len(tids), -1))
-        filled = self.weighed(filled, as_arrays(threads), events, p)
+        filled = self.weighed(filled, as_arrays(threads), events, p, believed)
         self.slow.remember(filled)
         self.weighing.remember(filled)
         return filled, unmet

@@ -105,6 +105,10 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     assert run("mend", lossy, "-o", out, "--force").returncode == 0  # the folder may be replaced, hypotheses and all
     assert not (out / "hypotheses.parquet").exists()
     assert "Agreement" not in (out / "report.html").read_text()
+    assert run("mend", lossy, "-o", out, "--force", "--for", "figures").returncode == 0
+    header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
+    assert header["options"]["suits"] == "figures"
+    assert not (out / "hypotheses.parquet").exists()  # what was drawn to choose from isn't shown
     refused = run("mend", lossy, "-o", out, "--force", "--hypotheses", "4", "--model", "lookup")
     assert (refused.returncode, refused.stderr) == (1, "tracemend: lookup has no hypotheses, only mosaic has\n")
     assert (out / "overlay.jsonl").exists()

@@ -7,18 +7,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_trace
+from conftest import make_trace, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracemend.diffusion.gaps import lose
 from tracemend.errors import ModelError
 from tracemend.judging.metrics import calibration_error
-from tracemend.judging.sureness import Sure, row, summary
+from tracemend.judging.sureness import Recorder, Sure, filled, row, summary
 from tracemend.menders import Lookup, Mosaic
 from tracemend.menders.confidence import FAMILIES, NAMES, RESTS, Confidence, Grounds, Judged, apart, families, shipped
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.constraints import CLOSED, FREE, Threads, rules
+from tracemend.mending.run import mend_trace
 from tracemend.mending.weighing import ASKED, CARRIED, INSIDE, ITSELF, SURVIVOR, Weighing
+from tracemend.recording import Pair
 from tracemend.trace.events import ENTER, EXIT, INSTANT, Gap
 from tracemend.trace.vocabulary import universal
 
@@ -155,3 +158,16 @@ def test_sureness_by_hand() -> None:
     told = summary(fills)
     assert set(told["kinds"]) == {"k", "l"}
     assert told["recordings"]["b"]["calibration_error"] == 0.3
+
+
+def test_what_is_recorded_is_what_was_filled() -> None:
+    """Each lost event of a made-up trace once, and the fitted confidence of its grounds is what a mended trace has."""
+    whole = threads_on_cpus(np.random.default_rng(1), 600, threads=4, cpus=2)
+    lossy, missing = lose(whole, np.random.default_rng(2))
+    recorder = Recorder(by=(fitted := shipped(Mosaic.name)))
+    found = filled(Pair(lossy, whole, missing), (), recorder)
+    assert sum(len(right) for _, right in found) == sum(map(len, missing))
+    assert [len(g.belief) for g, _ in found] == [len(right) for _, right in found]
+    assert fitted is not None
+    said = np.sort(np.concatenate([fitted(g) for g, _ in found]))
+    np.testing.assert_array_equal(said, np.sort(mend_trace(lossy).inferred["confidence"].to_numpy()))

@@ -127,6 +127,8 @@ def test_cpu_time_is_what_is_counted_event_by_event() -> None:
         running[cpu] = following.get(row, int(trace.tid[row])), now
     made = tally(trace)
     assert {k: ns for k, (ns,) in columns(made, "thread", CPU).items()} == +by_thread
+    assert "cpu_ns" in tracemend.figures(trace, "thread", 2).names
+    assert "cpu_ns" not in tracemend.figures(trace, "call", 2).names
     assert {k: ns for k, (ns,) in columns(made, "cpu", CPU).items()} == +by_cpu
     assert sum(ns for (ns,) in columns(made, "time", CPU).values()) == by_cpu.total()
 
@@ -232,6 +234,10 @@ def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
         assert (row["observed"], row["low"], row["estimate"], row["high"]) == (len(kept), *[len(kept) + lost] * 3)
     assert repr(made) == "<Figures by cpu: calls, time_ns, errors, events of 2, from 3 draws>"
     assert made.to_pandas().shape == (made.table.num_rows, len(made.table.column_names))
+    for by in ("call", "thread"):
+        every = tracemend.figures(shell, by, 2).table
+        few = every.filter(pc.is_in(every["figure"], pa.array(["calls", "events", "errors"])))
+        assert pc.all(pc.less_equal(few["high"], pc.add(few["observed"], trace.lost))).as_py()
 
 
 def test_what_nobody_counted_has_no_upper_end(shell: Path) -> None:
@@ -308,6 +314,7 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
         (["--by", "process"], 1, "use thread"),
         (["--span", "1"], 2, "FROM..TO"),
         (["--span", "nan..2"], 2, "FROM..TO"),
+        (["--span", "..1e99999999"], 2, "FROM..TO"),
         (["--span", "2..1"], 1, "ends before it begins"),
         (["-o", "/nowhere/x.parquet"], 1, "no folder"),
     ],

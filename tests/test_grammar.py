@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 import tracemend
 from tracemend.judging.transitions import counted
 from tracemend.judging.views import of_trace, of_truth
-from tracemend.mending.beam import Candidates
+from tracemend.mending.beam import Candidates, Ending
 from tracemend.mending.constraints import CLOSED, FREE, Threads, rules
+from tracemend.mending.durations import STATES
 from tracemend.mending.grammar import NOBODY, Cpu, search
 from tracemend.mending.nesting import nest, nested
 from tracemend.mending.room import need
@@ -37,6 +38,7 @@ RULES = rules(VOCABULARY)
 A, A_, SWITCHES, IRQ, IRQ_, WAKES = range(3, 9)
 EVENTS = [A, A_, SWITCHES, IRQ, IRQ_, WAKES]
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 NESTING = np.array([0, 0, 0, 0, 0, 0, 1, -1, 0])
 
 
@@ -58,9 +60,10 @@ def all_woken(needs: list[tuple[int, int]], wakes: list[int]) -> bool:
     return any(all_woken(others, [v for v in wakes if v != w]) for w in fitting)
 
 
-def ways(candidates: Candidates, threads: Threads, cpu: Cpu, since: Ints) -> Iterator[Way]:
+def ways(candidates: Candidates, threads: Threads, silent: Floats, cpu: Cpu, since: Ints) -> Iterator[Way]:
     """Every fill that the grammar allows, by the words of the documentation rather than by the search's code. since
-    (N, T): the position from which on a thread waits that does so at another one, -1 if it doesn't."""
+    (N, T): the position from which on a thread waits that does so at another one, -1 if it doesn't. silent: how likely
+    the last thread is in each state in the end."""
     pinned = cpu.waits.pinned
     n, count = candidates.events.shape[0], len(threads.begin)
     for events in itertools.product(EVENTS, repeat=n):
@@ -103,7 +106,7 @@ def ways(candidates: Candidates, threads: Threads, cpu: Cpu, since: Ints) -> Ite
                 else:
                     met = all(not need(s, e) for s, e in zip(states, threads.end.tolist(), strict=True))
                     if met and stack == cpu.left and cpu.end in (NOBODY, running):
-                        yield Way(score, list(events), behind)
+                        yield Way(score + float(silent[states[-1]]), list(events), behind)
 
 
 def waiting(rng: np.random.Generator, n: int, count: int, share: float) -> Ints:
@@ -150,8 +153,11 @@ def test_the_likeliest_fill_that_the_grammar_allows(data: st.DataObject) -> None
     q = rng.dirichlet(np.ones(count), n).astype(np.float32) + np.float32(1e-3)
     events = np.tile(EVENTS, (n, 1)).astype(np.int64)
     candidates = Candidates(events, p, np.log(p), q, np.log(q).astype(np.float64))
-    every = list(ways(candidates, threads, cpu, since))
-    found, best, behind = search(candidates, threads, cpu, RULES, np.array([A]), 200)
+    ending = Ending(np.log(rng.random(len(VOCABULARY) + STATES)), np.zeros((n, count), np.float32))
+    ending.last[:, -1] = np.linspace(0, 1, n)
+    ending.last[-1, -1] = 1
+    every = list(ways(candidates, threads, ending.silence, cpu, since))
+    found, best, behind = search(candidates, threads, ending, cpu, RULES, np.array([A]), 200)
     if not every:
         return  # the search has events to fall back on that nobody proposed
     assert found

@@ -23,9 +23,10 @@ from tracemend.errors import ModelError
 from tracemend.menders import Copy, Lookup, Mosaic, MostFrequent
 from tracemend.menders.base import Mender
 from tracemend.mending.beliefs import Beliefs, Filled
+from tracemend.mending.choosing import nearest_in_counts
 from tracemend.mending.filling import Filling
 from tracemend.mending.mended import Mended
-from tracemend.mending.options import Options
+from tracemend.mending.options import AMONG, Options
 from tracemend.mending.run import mend_trace
 from tracemend.mending.times import spread
 from tracemend.recording import Pair, align
@@ -175,6 +176,55 @@ def test_every_hypothesis_is_a_history(seed: int, longest: int, blocks: bool) ->
         check_places(lossy, one)
         if not without_room:
             assert odd_pairs(lossy, one) == []
+
+
+def test_a_fill_for_figures_is_a_fill() -> None:
+    """Nearest in its counts to all that was drawn, and as sure as the beliefs in each of its events."""
+    lossy, _ = lose(threads_on_cpus(rng(2), 800, threads=3), rng(3), longest=80)
+    asked = Options(suits="figures", hypotheses=AMONG)
+    mended = mend_trace(lossy, options=asked)
+    check_places(lossy, mended)
+    assert any(f.unmet for f in mended.fills) or odd_pairs(lossy, mended) == []
+    assert mended.provenance["options"]["suits"] == "figures"
+    assert mend_trace(lossy, options=asked).inferred.equals(mended.inferred)
+    assert mend_trace(lossy, options=Options(suits="figures")).inferred.equals(mended.inferred)
+    usual = mend_trace(lossy, options=Options(hypotheses=AMONG))
+    hypotheses = usual.hypotheses
+    assert hypotheses is not None
+    assert hypotheses.equals(mended.hypotheses)  # they are drawn beside it, not from it
+
+    def apart(one: Mended) -> int:
+        """How far the counts are from those of the hypotheses."""
+        found = 0
+        for gap in lossy.gaps:
+            own = counts(one.inferred.filter(pc.equal(one.inferred["gap"], gap.number)))
+            drawn = hypotheses.filter(pc.equal(hypotheses["gap"], gap.number))
+            for k in range(AMONG):
+                other = counts(drawn.filter(pc.equal(drawn["hypothesis"], k)))
+                found += sum((own - other).values()) + sum((other - own).values())
+        return found
+
+    assert apart(mended) < apart(usual)
+    with pytest.raises(ModelError, match="lookup has no hypotheses, only mosaic has"):
+        mend_trace(lossy, options=Options(suits="figures"), copier=Lookup)
+
+
+def counts(events: pa.Table) -> Counter[tuple[str, ...]]:
+    return Counter(zip(*(events[c].to_pylist() for c in ("tid", "name", "phase")), strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**31))
+def test_the_nearest_in_counts(n: int, number: int, seed: int) -> None:
+    chance, none = rng(seed), np.zeros(n, np.int64)
+    gap = Gap(0, 0, 0, 1, 0, 9, n, "counted", 1)
+    fills = [
+        Filled(gap, chance.integers(3, 6, n), chance.integers(-1, 2, n), none, np.zeros(n, np.float32), none)
+        for _ in range(number)
+    ]
+    tallies = [Counter(zip(f.ids.tolist(), f.tids.tolist(), strict=True)) for f in fills]
+    apart = [sum(sum(((a - b) + (b - a)).values()) for b in tallies) for a in tallies]
+    assert nearest_in_counts(fills) == apart.index(min(apart))
 
 
 def test_hypotheses_are_as_frequent_as_what_they_are_copied_from() -> None:

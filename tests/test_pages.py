@@ -33,8 +33,8 @@ from tracemend.formats import read
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Files of text with links, besides.
 LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "recordings" / "README.md", ROOT / "tests" / "data" / "README.md"]
-#: What a block may need. ``machine``: it would record or fill the whole machine, or never end.
-NEVER = {"machine", "windows", "hours", "lttng-modules"}
+#: What a block may need. ``machine``: it would record the whole machine, or never end.
+NEVER = {"machine", "network", "windows", "hours", "lttng-modules"}
 TOOLS = {"perf", "strace", "trace-cmd", "perfetto", "babeltrace2"}
 #: ``scan`` and ``advise`` say by their exit code what they found, all others that they are done.
 FOUND = re.compile(r"tracemend (scan|advise)\b")
@@ -212,12 +212,18 @@ def test_the_site_is_built_without_a_warning_and_loads_nothing_from_elsewhere(tm
     assert done.returncode == 0, done.stdout + done.stderr
     page = (tmp_path / "out" / "site" / "tracers" / "ftrace.html").read_text()
     assert "LOST 504 EVENTS" in page
+    raw = [p.name for p in (tmp_path / "out" / "site").rglob("*.html") if "| ---" in p.read_text()]
+    assert raw == []  # tables that were taken for text
     assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=\"https?://[^\"]*", page) == []
 
 
 @pytest.mark.parametrize(
     ("verb", "page"),
-    [("scan", "formats.md"), ("advise", "json.md"), pytest.param("mend", "json.md", marks=pytest.mark.long)],
+    [
+        ("scan", "formats.md"),
+        ("advise", "json.md"),
+        *(pytest.param(v, "json.md", marks=pytest.mark.long) for v in ("mend", "figures")),
+    ],
 )
 def test_fields_of_json_are_those_that_the_page_names(verb: str, page: str, tmp_path: Path) -> None:
     folder = head("shell", 1800, tmp_path / "shell")

@@ -210,7 +210,7 @@ def test_process_substitution(tmp_path: Path) -> None:
 def test_mending_from_a_pipe(tmp_path: Path) -> None:
     done = piped("mend", "-", "-o", str(tmp_path / "out"), "--alone", "--merged", text=MARKED.encode())
     assert done.returncode == 0, done.stderr
-    assert sorted(p.name for p in (tmp_path / "out").iterdir())[0].startswith("merged")
+    assert any(p.name.startswith("merged") for p in (tmp_path / "out").iterdir())
 
 
 def test_following_tells_a_loss_at_once() -> None:

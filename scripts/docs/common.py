@@ -56,4 +56,4 @@ def means(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 
 def folded(summary: str, text: str) -> str:
     """Long tables that a reader opens only if they want them."""
-    return f"\n<details><summary>{summary}</summary>\n\n{text}\n</details>\n"
+    return f"\n<details markdown><summary>{summary}</summary>\n\n{text}\n</details>\n"

@@ -24,7 +24,7 @@ def by_length() -> list[Panel]:
         cells = {(c["mender"], c["length"]): c for c in lost.by_length(here)}
         names = [n for n in lost.lengths(list(cells.values())) if n != "all"]
         curves = {
-            m: [(x, round(100 * cells[m, n]["accuracy"], 2)) for x, n in enumerate(names) if (m, n) in cells]
+            m: [(float(x), round(100 * cells[m, n]["accuracy"], 2)) for x, n in enumerate(names) if (m, n) in cells]
             for m in MENDERS
         }
         panels.append(
@@ -32,7 +32,7 @@ def by_length() -> list[Panel]:
                 title=part,
                 across="events lost in the gap, up to",
                 up="events right (%)",
-                ticks=[(x, n.rpartition("-")[2].replace("over 5000", "more")) for x, n in enumerate(names)],
+                ticks=[(float(x), n.rpartition("-")[2].replace("over 5000", "more")) for x, n in enumerate(names)],
                 curves={name: points for name, points in curves.items() if points},
             )
         )

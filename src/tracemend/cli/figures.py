@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +27,9 @@ from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
     from tracemend.reckoning.figures import Figures
+
+#: Seconds that a time has at most.
+LATEST = Decimal(4 * 10**9)
 
 
 def figures(
@@ -113,12 +116,12 @@ def _span(text: str) -> tuple[int, int]:
     try:
         if not dots or not (begin or end):
             raise ValueError
-        sides = [int(Decimal(side) * 10**9) if side else None for side in (begin, end)]
-        if any(side is not None and abs(side) >= 1 << 62 for side in sides):
+        sides = [Decimal(side) if side else usual for side, usual in ((begin, -LATEST), (end, LATEST))]
+        if any(not -LATEST <= side <= LATEST for side in sides):
             raise ValueError
-    except (ValueError, InvalidOperation, OverflowError):
+    except (ValueError, ArithmeticError):
         raise typer.BadParameter(f"not FROM..TO in seconds: {text!r}", param_hint="--span") from None
-    return (-(1 << 62) if sides[0] is None else sides[0]), ((1 << 62) if sides[1] is None else sides[1])
+    return int(sides[0] * 10**9), int(sides[1] * 10**9)
 
 
 def _print(made: Figures, trace: Path, top: int) -> None:

@@ -78,6 +78,13 @@ def mend(
             help="Also draw this many other fills of each gap. Of very long gaps each one takes its time.",
         ),
     ] = 0,
+    suits: Annotated[
+        Literal["positions", "figures"],
+        typer.Option(
+            "--for",
+            help="What fills are to be right in: each event by itself, or how many there are of each (takes draws).",
+        ),
+    ] = "positions",
     adapt: Annotated[
         float,
         typer.Option(
@@ -151,7 +158,7 @@ def mend(
     from tracemend.trace.pieces import Piece
     from tracemend.whole import work_folder
 
-    options = Options(seed, unknown, refuse, hypotheses, adapt)
+    options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits)
     outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
     workers = chosen_engine(engine, address, jobs, cores())
     source = on_disk(trace)

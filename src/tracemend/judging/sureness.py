@@ -6,13 +6,21 @@ Axis legend: N events of a gap.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracemend.judging.gaps import judge
 from tracemend.judging.metrics import LENGTH_BINS, bin_name, calibration_error
+from tracemend.menders import Mosaic
+from tracemend.menders.confidence import Confidence, Grounds
+from tracemend.mending.adjacent import Places
+from tracemend.mending.mended import Fill
+from tracemend.mending.run import mend_trace
+from tracemend.recording import Pair
+from tracemend.trace.windows import Stream
 
 #: What a recording's calibration error is hoped to be at most, and confidences from which on events count as sure.
 ENOUGH, SUREST = 0.1, (0.9, 0.99)
@@ -28,6 +36,34 @@ class Sure:
     kind: str
     confidence: NDArray[np.float64]
     right: NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Recorder:
+    """In place of a mender's confidence: as sure as ``by`` says, or as is believed, and the grounds of each fill."""
+
+    by: Confidence | None = None
+    grounds: list[Grounds] = field(default_factory=list)
+
+    def __call__(self, grounds: Grounds) -> NDArray[np.float32]:
+        self.grounds.append(grounds)
+        return self.by(grounds) if self.by else grounds.belief
+
+
+def filled(pair: Pair, examples: Sequence[Stream], recorder: Recorder) -> list[tuple[Grounds, NDArray[np.bool_]]]:
+    """The mosaic's fills of the places where a recording lost events, and what of each is right."""
+
+    def copier(own: Sequence[Stream], others: Sequence[Stream]) -> Mosaic:
+        made = Mosaic(own, others)
+        made.confidence = recorder
+        return made
+
+    mended = mend_trace(pair.lossy, None, copier=copier, shipped=examples)
+    right = {s.gap: s.right for s in judge(mended, pair)}
+    places = Places((g for g in mended.trace.gaps if g.number in right), {g: len(r) for g, r in right.items()})
+    members = [[f.gap for f in places.told(Fill(gap.number, "filled", 0, None))] for gap in places.gaps]
+    found = [np.concatenate([right[g] for g in gaps]) for gaps in members]
+    return list(zip(recorder.grounds, found, strict=True))
 
 
 def summary(fills: Sequence[Sure]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Axis legend: B batch, L length, N hidden positions of a window in order, M candi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracemend.menders.calibration import Calibration, Weight
-from tracemend.menders.confidence import Confidence
+from tracemend.menders.confidence import Grounds
 from tracemend.trace.vocabulary import Vocabulary
 from tracemend.trace.windows import HIDDEN, SLOTS, UNKNOWN_STEP, Stream, Window
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
+
+#: Confidence of the events of a fill (``menders/confidence.py``).
+Sureness = Callable[[Grounds], Floats]
 
 #: Candidates that a distribution over events is cut down to.
 CANDIDATES = 12
@@ -67,7 +70,7 @@ class Mender(Protocol):
     #: Turns beliefs into confidence; None if nobody has measured how far they can be trusted.
     calibration: Calibration | None
     #: The same of the events of finished fills, by more than belief; None: by ``calibration``.
-    confidence: Confidence | None
+    confidence: Sureness | None
     #: Hidden events that a window may have; longer gaps come in blocks.
     longest: int
     #: Known events that a window has on each side.
@@ -106,7 +109,7 @@ class Proposer:
 
     name = ""
     calibration: Calibration | None = None
-    confidence: Confidence | None = None
+    confidence: Sureness | None = None
     longest = 128
     context = CONTEXT
     at_once: int | None = None

@@ -57,7 +57,8 @@ class Chosen(NamedTuple):
 
 
 @compiled
-def _silent(ending: Ending, state: int) -> float:
+def silent_for(ending: Ending, state: int) -> float:
+    """How likely the silence behind the gap is of a thread in this state, as a logarithm."""
     return float(ending.silence[state if state >= 0 else len(ending.silence) + state])
 
 
@@ -84,7 +85,7 @@ def each_by_itself(chosen: Chosen, threads: Threads, rules: Rules, ending: Endin
     for t in range(len(states)):
         if need(states[t], threads.end[t]):
             return False, pending
-        if len(pending) and ending.last[-1, t] * _silent(ending, states[t]) < WELL_POSSIBLE:
+        if len(pending) and ending.last[-1, t] * silent_for(ending, states[t]) < WELL_POSSIBLE:
             return False, pending
     return True, pending
 
@@ -125,7 +126,7 @@ def _room_left(at: int, needs_T: Ints, threads: Threads, order: Ints, spare: Int
 
 
 @compiled
-def _likeliest(p_T: Floats, found: Ints) -> int:
+def likeliest(p_T: Floats, found: Ints) -> int:
     """The three likeliest threads, the first ones among equals, into ``found``; how many there are."""
     n = min(3, len(p_T))
     for k in range(n):
@@ -148,7 +149,7 @@ class Options(NamedTuple):
 
 
 @compiled
-def _possible(i: int, candidates: Candidates, rules: Rules, row: Options) -> tuple[int, float]:
+def possible(i: int, candidates: Candidates, rules: Rules, row: Options) -> tuple[int, float]:
     """The candidates of a position that are worth a try, into ``row``: how many, and what the exits among them have."""
     m, exits = 0, 0.0
     for k in range(candidates.events.shape[1]):
@@ -162,10 +163,10 @@ def _possible(i: int, candidates: Candidates, rules: Rules, row: Options) -> tup
 
 
 @compiled
-def _options(
+def options_of(
     state: int, end: int, row: Options, some: tuple[int, float], rules: Rules, usual: Ints, own: Options
 ) -> int:
-    """What of a position's candidates (``_possible``'s) a thread can do, and what it may have to, into ``own``."""
+    """What of a position's candidates (``possible``'s) a thread can do, and what it may have to, into ``own``."""
     m, exits = some
     n = 0
     # a pending call: its own exit, or an event that is no system call
@@ -207,41 +208,43 @@ class Kept(NamedTuple):
 
 
 @compiled
-def _same(kept: Kept, j: int, states: Ints, beam: int, t: int, after: int) -> bool:
-    """Does way j lead to the same states as this one?"""
-    other = kept.beam[j]
-    for k in range(states.shape[1]):
-        a = kept.after[j] if k == kept.thread[j] else states[other, k]
-        b = after if k == t else states[beam, k]
-        if a != b:
-            return False
-    return True
+def _same(kept: Kept, n: int, event: int, states: Ints, way: tuple[int, int, int]) -> int:
+    """Which of the n kept ways has the same event and leads to the same states as a beam on which a thread is in some
+    state after it; n if none does."""
+    beam, t, after = way
+    for j in range(n):
+        other, same = kept.beam[j], kept.event[j] == event
+        for k in range(states.shape[1] if same else 0):
+            a = kept.after[j] if k == kept.thread[j] else states[other, k]
+            if a != (after if k == t else states[beam, k]):
+                same = False
+                break
+        if same:
+            return j
+    return n
 
 
 @compiled
-def _place(kept: Kept, n: int, score: float, event: int, states: Ints, way: tuple[int, int, int]) -> tuple[int, int]:
-    """Where a way on belongs among the n kept ones, which make room for it (-1: nowhere), and how many they are then.
-
-    Of ways with the same event that lead to the same states the best is kept, of equals the first.
-    """
-    width = len(kept.score)
+def better(scores: NDArray[np.float64], n: int, score: float) -> int:
+    """How many of n ways, the best first, are as good as one with this score."""
     at = n
-    while at and score > kept.score[at - 1]:
+    while at and score > scores[at - 1]:
         at -= 1
-    if at == width:
-        return -1, n
-    last, more = min(n, width - 1), min(n + 1, width)  # the place that falls free
-    for j in range(n):
-        if kept.event[j] == event and _same(kept, j, states, *way):
-            if j < at:
-                return -1, n
-            last, more = j, n
-            break
-    for j in range(last, at, -1):
-        kept.score[j], kept.beam[j], kept.event[j] = kept.score[j - 1], kept.beam[j - 1], kept.event[j - 1]
-        kept.thread[j], kept.after[j] = kept.thread[j - 1], kept.after[j - 1]
-        kept.p[j], kept.sure[j] = kept.p[j - 1], kept.sure[j - 1]
-    return at, more
+    return at
+
+
+@compiled
+def place(reals: NDArray[np.float64], ints: Ints, at: int, same: int, n: int) -> int:
+    """Make room for a way behind ``at`` of n others, each a column (R, W) of numbers and of whole ones. same: which of
+    these leads to the same (n: none). It goes, and else the last one if there is no room. Returns how many there are
+    then."""
+    width = reals.shape[1]
+    for j in range(min(same, width - 1), at, -1):
+        for k in range(len(reals)):
+            reals[k, j] = reals[k, j - 1]
+        for k in range(len(ints)):
+            ints[k, j] = ints[k, j - 1]
+    return int(min(n + (same == n), width))
 
 
 @compiled
@@ -285,8 +288,8 @@ def search(
     many = M + 1 + len(usual)
     row = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
     own = Options(np.empty(many, np.int64), np.empty(many), np.empty(many))
-    ways = np.empty((4, width), np.int64)
-    kept = Kept(np.empty(width), ways[0], ways[1], ways[2], ways[3], np.empty(width), np.empty(width))
+    reals, ints = np.empty((3, width)), np.empty((4, width), np.int64)
+    kept = Kept(reals[0], ints[0], ints[1], ints[2], ints[3], reals[1], reals[2])
     states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
     for t in range(T):
         states[0, t] = threads.begin[t]
@@ -299,8 +302,8 @@ def search(
     sure_NW = np.empty((N, width), np.float32)
     beams = 1
     for i in range(N):
-        some = _possible(i, candidates, rules, row)
-        first_ones = likely[: _likeliest(candidates.threads[i], likely)]
+        some = possible(i, candidates, rules, row)
+        first_ones = likely[: likeliest(candidates.threads[i], likely)]
         n = 0
         for beam in range(beams):
             total, silent = 0, 0.0
@@ -308,13 +311,13 @@ def search(
                 needs_T[t] = need(states[beam, t], threads.end[t])
                 total += needs_T[t]
                 if ending.last[i, t] > 0:
-                    silent += ending.last[i, t] * _silent(ending, states[beam, t])
+                    silent += ending.last[i, t] * silent_for(ending, states[beam, t])
             _room_left(i + 1, needs_T, threads, order, spare)
             for t in tries[: _tries(first_ones, total, needs_T, tries)]:
                 state = states[beam, t]
                 if state == ENDED or not threads.first[t] <= i < threads.last[t] or spare[0, place_T[t]] < 0:
                     continue
-                options = _options(state, threads.end[t], row, some, rules, usual, own)
+                options = options_of(state, threads.end[t], row, some, rules, usual, own)
                 allowed = 0.0
                 for k in range(options):
                     allowed += own.p[k]
@@ -329,10 +332,14 @@ def search(
                         continue
                     score = scores[beam] + silent + own.log_p[k] + candidates.log_t[i, t]
                     if after != state and ending.last[i, t] > 0:
-                        score += ending.last[i, t] * (_silent(ending, after) - _silent(ending, state))
-                    at, n = _place(kept, n, score, event, states, (beam, t, after))
-                    if at < 0:
+                        score += ending.last[i, t] * (silent_for(ending, after) - silent_for(ending, state))
+                    at = better(kept.score, n, score)
+                    if at == width:
                         continue
+                    same = _same(kept, n, event, states, (beam, t, after))
+                    if same < at:
+                        continue
+                    n = place(reals, ints, at, same, n)
                     kept.score[at], kept.beam[at], kept.event[at] = score, beam, event
                     kept.thread[at], kept.after[at], kept.p[at] = t, after, own.p[k]
                     kept.sure[at] = min(1.0, own.p[k] / allowed) if state >= 0 else own.p[k]
@@ -345,7 +352,7 @@ def search(
             scores[j] = kept.score[j]
             for t in range(T):
                 if ending.last[i, t] > 0:
-                    scores[j] -= ending.last[i, t] * _silent(ending, after_states[j, t])
+                    scores[j] -= ending.last[i, t] * silent_for(ending, after_states[j, t])
             from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = kept.beam[j], kept.event[j], kept.thread[j]
             p_NW[i, j], sure_NW[i, j] = kept.p[j], kept.sure[j]
         states, after_states = after_states, states

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -50,11 +51,6 @@ def step_of(duration_ns: Floats | Ints) -> Ints:
     return np.asarray(np.minimum(STEPS * np.log2(np.maximum(duration_ns, 1)), LONGEST - 1), np.int64)
 
 
-def reached(step: int) -> int:
-    """The time in ns at which a step of the scale begins."""
-    return round(2 ** (step / STEPS))
-
-
 def counted(spans: Spans, size: int) -> Floats:
     """How many spans of each state reach each step of the scale (V + STATES, LONGEST). size: of the vocabulary."""
     known = spans.lasted >= 0
@@ -64,11 +60,17 @@ def counted(spans: Spans, size: int) -> Floats:
     return np.cumsum(seen.reshape(-1, LONGEST)[:, ::-1], axis=1)[:, ::-1].astype(float)
 
 
+@cache
+def _shipped() -> dict[str, list[int]]:
+    text = (resources.files("tracemend.mending") / "durations.json").read_text()
+    found: dict[str, list[int]] = json.loads(text)
+    return found
+
+
 def _examples(vocabulary: Vocabulary) -> Floats:
     """The same of the examples."""
     reach = np.zeros((len(vocabulary) + STATES, LONGEST))
-    text = (resources.files("tracemend.mending") / "durations.json").read_text()
-    for name, seen in json.loads(text).items():
+    for name, seen in _shipped().items():
         row = vocabulary.id(name, ENTER) if name != BETWEEN else -1
         if row != OTHER:
             reach[row, : len(seen)] = seen
@@ -130,7 +132,7 @@ def lasting(times: Ints, cpus: Ints, goes_on: NDArray[np.bool_], gaps: Iterable[
     for gap in gaps:
         by_cpu.setdefault(gap.cpu, []).append((gap.begin_ns, gap.end_ns))
     for cpu, spans in by_cpu.items():
-        edges = np.array(sorted(spans), np.int64)
+        edges = np.maximum.accumulate(np.array(sorted(spans), np.int64).ravel()).reshape(-1, 2)  # they may overlap
         gone = np.append(0, np.cumsum(edges[:, 1] - edges[:, 0]))
         lost = np.interp(times, edges.ravel(), np.stack([gone[:-1], gone[1:]], axis=1).ravel())
         here = np.flatnonzero((cpus == cpu) | (np.append(cpus[1:], -1)[: len(cpus)] == cpu))

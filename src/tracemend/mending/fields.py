@@ -165,12 +165,12 @@ class _Kernel:
             (moving, pid, line.latest(waking)),
         ):
             events = self.on.settle(line, which, pid, other.at(source))
-            sure = np.where(decided[events], self._proven(events, WOKEN), pid.sure[events])
+            sure = np.minimum(pid.sure[events], self._proven(events, WOKEN))
             self.on.decided("pid", events, pid.known[events], sure)
         events = self.on.settle(line, forking, child, pid.at(line.latest(new, ahead=True)))
         self.on.say("child_pid", events, child.known[events], child.sure[events])
         events = self.on.ours(waking | woken | moving)
-        sure = np.where(decided[events], self._proven(events, CALLED), pid.sure[events])
+        sure = np.minimum(pid.sure[events], self._proven(events, CALLED))
         self._say_name("comm", events, pid.known[events], sure)
         events = self.on.ours(new)  # who was just born is called as its parent
         self._say_name("comm", events, self.on.all.tids[events], self._proven(events, CALLED))

@@ -72,14 +72,18 @@ class Filling:
         other.ways = DRAWN_WAYS
         return other
 
-    def fill(self, gap: Gap, count: int, beliefs: Beliefs) -> tuple[Filled, int]:
-        """The likeliest fill of one gap that the constraints allow, and how many obligations had no room."""
+    def fill(self, gap: Gap, count: int, beliefs: Beliefs, believed: Beliefs | None = None) -> tuple[Filled, int]:
+        """The likeliest fill of one gap that the constraints allow, and how many obligations had no room.
+
+        believed: what says how sure it is, where the beliefs only say what is to be filled in.
+        """
         steps = self.times.expected(gap, beliefs.events[:, 0], beliefs)
         nominal = spread(steps[:-1], gap.begin_ns, gap.end_ns, last=float(steps[-1]))
         events, p = beliefs.events, np.where(beliefs.events == OTHER, 0, beliefs.p)  # OTHER has no name to be filled in
         unmet = 0
         if self.scheduled:
-            return self._scheduled(self.scheduled, gap, replace(beliefs, p=p), nominal)
+            filled, threads, unmet = self._scheduled(self.scheduled, gap, replace(beliefs, p=p), nominal)
+            return self.weighed(filled, threads, beliefs.events, p, believed), unmet
         if self.enters_only:
             p = np.where((events >= 0) & (self.rules.phase[events] == ENTER), p, 0)
             if not (p > 1e-6).any(axis=1).all():
@@ -100,22 +104,36 @@ class Filling:
         tids = threads.tids[decoded.threads]
         nobody = np.full(len(tids), -1, np.int64)
         filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, nobody)
-        return self.weighed(filled, threads, events, p), unmet
+        return self.weighed(filled, threads, events, p, believed), unmet
 
-    def _scheduled(self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints) -> tuple[Filled, int]:
-        """As ``fill``, of a cpu whose switches were recorded."""
-        way, unmet = scheduled.fill(gap, beliefs, self.timelines, nominal)
+    def _scheduled(
+        self, scheduled: Scheduled, gap: Gap, beliefs: Beliefs, nominal: Ints
+    ) -> tuple[Filled, Threads, int]:
+        """As ``fill``, of a cpu whose switches were recorded; and the threads."""
+        silence = self.durations.by_state(self.timelines.silence(gap))
+        way, unmet = scheduled.fill(gap, beliefs, self.timelines, silence, nominal)
         steps = self.times.expected(gap, way.decoded.ids, beliefs)
         steps = scheduled.steps(gap, steps, way)
         times = placed(gap, steps, way.decoded.threads, way.threads, way.nominal)
         times = scheduled.times(gap, times, way)
         filled = Filled(gap, way.decoded.ids, way.who[:-1], times, way.decoded.confidence, way.following)
-        return self.weighed(filled, way.threads, beliefs.events, beliefs.p), unmet
+        return filled, way.threads, unmet
 
-    def weighed(self, filled: Filled, threads: Threads, events: Ints, p: NDArray[np.float32]) -> Filled:
+    def weighed(
+        self,
+        filled: Filled,
+        threads: Threads,
+        events: Ints,
+        p: NDArray[np.float32],
+        believed: Beliefs | None = None,
+    ) -> Filled:
         """A fill, whose confidence is what is believed so far, as sure as such fills have proven right. events, p: what
-        was proposed (N, M)."""
+        was proposed (N, M); believed: what else says how sure each event is, by itself."""
+        if believed:
+            events, p = believed.events, believed.p
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
+        if believed:
+            filled = replace(filled, confidence=alone)
         belief, rests = self.weighing.weighed(filled, threads, alone)
         if self.sure:
             different, switched = len(np.unique(filled.tids)), self.scheduled is not None

@@ -14,24 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracemend.compiled import compiled
-from tracemend.mending.beam import FLOOR, LITTLE, Candidates, Chosen, Options, _likeliest, _options, _possible
+from tracemend.mending import waking
+from tracemend.mending.beam import (
+    FLOOR,
+    LITTLE,
+    Candidates,
+    Chosen,
+    Ending,
+    Options,
+    better,
+    likeliest,
+    options_of,
+    place,
+    possible,
+    silent_for,
+)
 from tracemend.mending.constraints import ENDED, FREE, Rules, Threads
 from tracemend.mending.nesting import BASE, distance, nest
 from tracemend.mending.room import need
-from tracemend.mending.waking import (
-    AWAKE,
-    Waits,
-    follow,
-    free_ones,
-    mixed,
-    nobody,
-    sleepers,
-    to_the_end,
-    unwoken,
-    uses,
-    waker,
-    wakes,
-)
+from tracemend.mending.waking import AWAKE, Waits, mixed
 from tracemend.trace.events import ENTER, EXIT
 
 Ints = NDArray[np.int64]
@@ -80,31 +81,12 @@ class Ways(NamedTuple):
 
 
 @compiled
-def _place(ways: Ways, n: int, score: float, digest: int) -> tuple[int, int]:
-    """Where a way on belongs among the n kept ones, which make room for it (-1: nowhere), and how many they are then.
-
-    Of ways that lead to the same the best is kept, of equals the first.
-    """
-    width = len(ways.score)
-    at = n
-    while at and score > ways.score[at - 1]:
-        at -= 1
-    if at == width:
-        return -1, n
-    last, more = min(n, width - 1), min(n + 1, width)
+def _same(ways: Ways, n: int, digest: int) -> int:
+    """Which of the n kept ways leads to the same; n if none does."""
     for j in range(n):
         if ways.digest[j] == digest:
-            if j < at:
-                return -1, n
-            last, more = j, n
-            break
-    for j in range(last, at, -1):
-        k = j - 1
-        ways.score[j], ways.p[j], ways.sure[j] = ways.score[k], ways.p[k], ways.sure[k]
-        ways.beam[j], ways.event[j], ways.thread[j] = ways.beam[k], ways.event[k], ways.thread[k]
-        ways.after[j], ways.following[j] = ways.after[k], ways.following[k]
-        ways.stack[j], ways.digest[j] = ways.stack[k], ways.digest[k]
-    return at, more
+            return j
+    return n
 
 
 @compiled
@@ -141,7 +123,7 @@ def _next_ones(
     N, T = candidates.threads.shape
     n = 0
     if i + 1 < N:
-        n = _likeliest(candidates.threads[i + 1], found)
+        n = likeliest(candidates.threads[i + 1], found)
         for k in range(T):
             listed = False
             for j in range(n):
@@ -150,7 +132,7 @@ def _next_ones(
                 found[n] = k
                 n += 1
     elif cpu.end == NOBODY:
-        n = _likeliest(candidates.threads[i], found)
+        n = likeliest(candidates.threads[i], found)
     else:
         for k in range(T):
             if _alike(cpu, k, cpu.end):
@@ -179,7 +161,7 @@ def _all_options(
     """
     state, end, stack, lacks = now
     rules, cpu, usual = tables
-    m = _options(state, end, row, some, rules, usual, own)
+    m = options_of(state, end, row, some, rules, usual, own)
     n, switch, closing = 0, stack != 0, stack == 0
     for k in range(m):
         event = own.events[k]
@@ -221,9 +203,10 @@ def _all_options(
 
 @compiled
 def search(
-    candidates: Candidates, threads: Threads, cpu: Cpu, rules: Rules, usual: Ints, width: int
+    candidates: Candidates, threads: Threads, ending: Ending, cpu: Cpu, rules: Rules, usual: Ints, width: int
 ) -> tuple[bool, Chosen, Ints]:
-    """The likeliest fill by beam search, and who runs behind each event (N,); False where none is possible."""
+    """The likeliest fill by beam search, and who runs behind each event (N,); False where none is possible. ending: as
+    in ``beam.search``."""
     N, M = candidates.events.shape
     T = len(threads.begin)
     waits = cpu.waits
@@ -233,7 +216,7 @@ def search(
     reals, ints = np.empty((3, width)), np.empty((7, width), np.int64)
     ways = Ways(reals[0], ints[0], ints[1], ints[2], ints[3], ints[4], ints[5], ints[6], reals[1], reals[2])
     states, after_states = np.empty((width, T), np.int64), np.empty((width, T), np.int64)
-    woken, after_woken = nobody(width, T), nobody(width, T)
+    woken, after_woken = waking.nobody(width, T), waking.nobody(width, T)
     digests, after_digests = np.zeros(width, np.int64), np.zeros(width, np.int64)
     # who runs, and the open interrupts
     current, after_current = np.zeros(width, np.int64), np.zeros(width, np.int64)
@@ -243,7 +226,7 @@ def search(
         digests[0] += mixed(t, states[0, t])
     current[0], stacks[0] = cpu.begin, cpu.begun
     scores = np.zeros(width)
-    for_long = to_the_end(waits)
+    for_long = waking.to_the_end(waits)
     room = np.zeros(N + 1, np.int64)  # positions up to each one that aren't taken yet
     for i in range(N):
         room[i + 1] = room[i] + (not waits.pinned[i])
@@ -258,28 +241,30 @@ def search(
     who = np.empty(N, np.int64)
     beams = 1
     for i in range(N):
-        some = _possible(i, candidates, rules, row)
+        some = possible(i, candidates, rules, row)
         left = room[N] - room[i + 1]
         for t in range(T):
             room_T[t] = room[threads.last[t]] - room[i + 1]
         n = 0
         for beam in range(beams):
-            digests[beam] = sleepers(i, waits, woken, beam, digests[beam])
+            digests[beam] = waking.sleepers(i, waits, woken, beam, digests[beam])
             free = woken.wakes[beam, : woken.free[beam]]
-            total, wanting, dreaming, late = 0, 0, 0, 0
+            total, wanting, dreaming, late, silent = 0, 0, 0, 0, 0.0
             for t in range(T):
                 needs_T[t] = need(states[beam, t], threads.end[t])
                 total += needs_T[t]
                 wanting += needs_T[t] > 0
                 late += _late(needs_T[t], room_T[t], True)
+                if ending.last[i, t] > 0:
+                    silent += ending.last[i, t] * silent_for(ending, states[beam, t])
                 asleep = waits.since[i, t] >= 0 and not woken.awake[beam, t]
-                sleeping[t] = asleep and waker(free, waits.since[i, t]) < 0
+                sleeping[t] = asleep and waking.waker(free, waits.since[i, t]) < 0
                 # whether it must still run here and can't before it is woken
                 dreams_T[t] = asleep and for_long[i, t] and t != current[beam] and (needs_T[t] > 0 or t == cpu.end)
                 if dreams_T[t]:
                     since[dreaming] = waits.since[i, t]
                     dreaming += 1
-            lacking = unwoken(free, since[:dreaming], rest)
+            lacking = waking.unwoken(free, since[:dreaming], rest)
             spare = len(free) - dreaming + lacking
             now, stack = current[beam], stacks[beam]
             lacks = waits.pinned[i] or lacking > 0
@@ -315,12 +300,14 @@ def search(
                     least = total - needs_T[t] + needs + distance(stack_after, cpu.left)
                     still = wanting - (needs_T[t] > 0) + (needs > 0)
                     digest = digests[beam] - mixed(t, state) + mixed(t, after) + mixed(stack_after, OPEN)
-                    score = scores[beam] + own.log_p[k]
+                    score = scores[beam] + silent + own.log_p[k]
+                    if after != state and ending.last[i, t] > 0:
+                        score += ending.last[i, t] * (silent_for(ending, after) - silent_for(ending, state))
                     if t != now:
                         score += candidates.log_t[i, t] - (candidates.log_t[i, now] if now != NOBODY else 0.0)
                     sure = min(1.0, own.p[k] / allowed)
                     switches = event == cpu.switch
-                    gains = wakes(i, event, waits, woken, beam)
+                    gains = waking.wakes(i, event, waits, woken, beam)
                     found_running = now == NOBODY and waits.since[i, t] >= 0
                     if switches:
                         of = (t, threads.tids, needs_T)
@@ -331,7 +318,7 @@ def search(
                         wants = needs if f == t else needs_T[f]
                         awaited = needs if cpu.end == t else needs_T[max(0, cpu.end)]
                         wanted = cpu.end not in (NOBODY, f) and awaited > 0
-                        used = uses(i, f, waits, woken, beam) if switches else -1
+                        used = waking.uses(i, f, waits, woken, beam) if switches else -1
                         lack = lacking - gains - (found_running and dreams_T[t])
                         lack += used >= 0 and not dreams_T[f] and spare == 0  # of one that must be woken
                         more_late = late - _late(needs_T[t], room_T[t], True) + _late(needs, room_T[t], f != t)
@@ -343,13 +330,15 @@ def search(
                             continue
                         more = candidates.log_t[i + 1, f] if i + 1 < N else 0.0
                         leads = digest + mixed(f, RUNS)
-                        leads += free_ones(woken, beam, used, waits.eras[i] if gains else -1)
+                        leads += waking.free_ones(woken, beam, used, waits.eras[i] if gains else -1)
                         if used >= 0:
                             leads += mixed(f, AWAKE)
                         if found_running:
                             leads += mixed(t, AWAKE)
-                        at, n = _place(ways, n, score + more, leads)
-                        if at >= 0:
+                        at = better(ways.score, n, score + more)
+                        same = _same(ways, n, leads) if at < width else 0
+                        if at <= same:
+                            n = place(reals, ints, at, same, n)
                             ways.score[at], ways.p[at] = score + more, own.p[k]
                             ways.sure[at] = sure if state >= 0 or stack or switches else own.p[k]
                             ways.beam[at], ways.event[at], ways.thread[at] = beam, event, t
@@ -363,8 +352,11 @@ def search(
             after_states[j, t] = ways.after[j]
             way = (beam, event, f if event == cpu.switch else NOBODY, t if current[beam] == NOBODY else NOBODY)
             after_digests[j] = digests[beam] - mixed(t, states[beam, t]) + mixed(t, ways.after[j])
-            after_digests[j] += follow(i, way, waits, woken, after_woken, j)
+            after_digests[j] += waking.follow(i, way, waits, woken, after_woken, j)
             after_current[j], after_stacks[j], scores[j] = f, ways.stack[j], ways.score[j]
+            for k in range(T):
+                if ending.last[i, k] > 0:
+                    scores[j] -= ending.last[i, k] * silent_for(ending, after_states[j, k])
             from_NW[i, j], ids_NW[i, j], threads_NW[i, j] = beam, event, t
             p_NW[i, j], sure_NW[i, j], following_NW[i, j] = ways.p[j], ways.sure[j], f
         states, after_states = after_states, states

@@ -9,6 +9,10 @@ from typing import Any, Literal, TypedDict
 from tracemend.errors import ModelError
 
 Unknown = Literal["leave", "estimate"]
+#: What a fill is to be right in.
+Suits = Literal["positions", "figures"]
+#: The fill that suits figures is chosen from so many.
+AMONG = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,9 @@ class Options:
 
     seed: the one source of chance. unknown: what to do with gaps that have no count. refuse: gaps whose mean confidence
     is below this stay unfilled. hypotheses: so many other fills of all filled gaps together are drawn, each
-    a history of the whole trace. only: numbers of the gaps to fill; all if None.
+    a history of the whole trace. only: numbers of the gaps to fill; all if None. suits: whether each event is to be the
+    likeliest at its position, or the counts of events are to be right (``mending/choosing.py``: by draws, so only of
+    what can draw; it takes as long again).
 
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
@@ -32,12 +38,18 @@ class Options:
     hypotheses: int = 0
     adapt: float = 0.0
     only: frozenset[int] | None = None
+    suits: Suits = "positions"
 
     def __post_init__(self) -> None:
         if not 0 <= self.adapt < math.inf:
             raise ModelError(f"seconds to adapt must be a number from 0, not {self.adapt:g}")
         if not 0 <= self.refuse <= 1:
             raise ModelError(f"the confidence to refuse must be a number from 0 to 1, not {self.refuse:g}")
+
+    @property
+    def draws(self) -> int:
+        """So many fills of each gap are drawn, whether or not they are shown."""
+        return max(self.hypotheses, AMONG if self.suits == "figures" else 0)
 
     def as_dict(self) -> dict[str, Any]:
         """For provenance: what was asked for; the seed stands beside it."""
@@ -46,6 +58,8 @@ class Options:
             document["hypotheses"] = self.hypotheses
         if self.adapt:
             document["adapt"] = self.adapt
+        if self.suits != "positions":
+            document["suits"] = self.suits
         return document
 
 
@@ -61,3 +75,4 @@ class Changes(TypedDict, total=False):
     hypotheses: int
     adapt: float
     only: frozenset[int] | None
+    suits: Suits

@@ -61,7 +61,7 @@ class How:
 
     def hurried(self) -> How:
         """The same by the lookup alone, and with nothing learnt."""
-        options = replace(self.options, hypotheses=0, adapt=0)
+        options = replace(self.options, hypotheses=0, adapt=0, suits="positions")
         return replace(self, model=_nobody, copier=COPIERS[LOOKUP], options=options, late=True)
 
     def mend(self, piece: Piece, progress: Callable[[int, int], None] = lambda done, total: None) -> Mended:

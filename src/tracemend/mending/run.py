@@ -23,6 +23,7 @@ from tracemend.mending.adjacent import Places
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
+from tracemend.mending.choosing import nearest_in_counts
 from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -165,7 +166,7 @@ def mend_trace(
     Mender works alone; None is the copier alone. Raises ModelError for a mender that can't draw hypotheses.
     """
     crew = _proposers(trace, model, copier, examples, shipped)
-    if options.hypotheses and not isinstance(crew.mender, Mosaic):
+    if options.draws and not isinstance(crew.mender, Mosaic):
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
@@ -192,21 +193,26 @@ def _filled(
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
-    histories = [run.another() for _ in range(options.hypotheses)]
+    histories = [run.another() for _ in range(options.draws)]
     for (gap, count), believed in zip(todo, beliefs, strict=True):
         filled, unmet = run.fill(gap, count, believed)
+        others: list[Filled] = []
+        if drawer and options.draws:
+            kinds = hypotheses(drawer, run.around, gap, count, options.draws, options.seed)
+            told = [believed.told(k, DRAWN) for k in kinds]
+            others = [history.fill(gap, count, b)[0] for history, b in zip(histories, told, strict=True)]
+            if options.suits == "figures":
+                filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)], believed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
             plan.fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
             continue
+        for history, other in zip(histories, others, strict=True):
+            history.remember(other)
         agreement = None
-        if options.hypotheses and drawer:
-            kinds = hypotheses(drawer, run.around, gap, count, options.hypotheses, options.seed)
-            told = zip(histories, kinds, strict=True)
-            drawn.append([history.fill(gap, count, believed.told(k, DRAWN))[0] for history, k in told])
-            for history, other in zip(histories, drawn[-1], strict=True):
-                history.remember(other)
+        if options.hypotheses:
+            drawn.append(others[: options.hypotheses])
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)

@@ -18,7 +18,7 @@ from tracemend.mending.constraints import FREE, Rules, Threads, drop_impossible
 from tracemend.mending.habits import Habits
 from tracemend.mending.later import waits
 from tracemend.mending.running import IDLE, READY, UNKNOWN, WAITING, Edges, Running
-from tracemend.mending.search import Decoded
+from tracemend.mending.search import Decoded, ending_of
 from tracemend.mending.timelines import Timelines
 from tracemend.mending.wakes import owed, pinned, woken
 from tracemend.trace.events import INSTANT, Gap, Trace
@@ -124,9 +124,11 @@ class Scheduled:
             self.nesting[:] = behind[:] = ahead[:] = 0
         return behind, ahead
 
-    def fill(self, gap: Gap, beliefs: Beliefs, timelines: Timelines, nominal: Ints) -> tuple[Way, int]:
+    def fill(
+        self, gap: Gap, beliefs: Beliefs, timelines: Timelines, silence: NDArray[np.float64] | None, nominal: Ints
+    ) -> tuple[Way, int]:
         """The likeliest fill that is possible, and how many obligations had no room. beliefs: without events that have
-        no name."""
+        no name; silence: as in ``search.Manner``."""
         from tracemend.mending.beam import Candidates, confidence
         from tracemend.mending.grammar import search
 
@@ -146,8 +148,9 @@ class Scheduled:
         waits = since_when(np.where(waiting, np.searchsorted(nominal, since, "right"), -1), self.wakeup, pins)
         cpu = self._cpu(gap, edges, threads, nominal, waits)
         threads = _narrowed(threads, cpu.able[:-1] & cpu.able[1:] & ((threads.tids != IDLE) | self.idle_calls))
+        ending = ending_of(table, threads, silence)
         for allowed, asked, width in _less_and_less(threads, cpu, self.ways):
-            found, best, following = search(candidates, allowed, asked, self.rules, self.usual, width)
+            found, best, following = search(candidates, allowed, ending, asked, self.rules, self.usual, width)
             if found:
                 break
         else:

@@ -71,7 +71,7 @@ def decode(
     rows, top = np.arange(len(p_NM)), p_NM.argmax(axis=1)
     p = p_NM[rows, top]
     best = beam.Chosen(events_NM[rows, top], threads_NT.argmax(axis=1), p, p)
-    ending = _ending(threads_NT, threads, manner.silence)
+    ending = ending_of(threads_NT, threads, manner.silence)
     fits, pending = beam.each_by_itself(best, threads, rules, ending)
     if fits and (pending >= 0).any():
         # inside a call only its exit and events that are no system call were possible
@@ -89,7 +89,7 @@ def decode(
     return Decoded(best.ids, best.threads, beam.confidence(best, rules, len(threads.tids)))
 
 
-def _ending(threads_NT: NDArray[np.float32], threads: Threads, silence: NDArray[np.float64] | None) -> Ending:
+def ending_of(threads_NT: NDArray[np.float32], threads: Threads, silence: NDArray[np.float64] | None) -> Ending:
     """What the silence behind a gap says of the threads of which nothing else is known there."""
     from tracemend.mending.beam import Ending
 

@@ -128,7 +128,7 @@ def shared_out(draws: Floats, observed: Floats) -> Floats:
 
 def share_lost(observed: Floats, estimate: Floats) -> Floats:
     """How much of a figure was lost (K,), by its estimate; 0 where more survived than there was."""
-    return np.clip(1 - observed / np.maximum(estimate, 1), 0, 1)
+    return np.where(estimate > observed, 1 - observed / np.maximum(estimate, 1), 0.0)
 
 
 @cache

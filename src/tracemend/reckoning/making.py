@@ -5,7 +5,8 @@ Axis legend: H draws, K keys.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,6 +25,7 @@ from tracemend.reckoning.touched import Touched
 from tracemend.trace.evidence import plural
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 #: Slices of time that figures are given in, at most, if nobody says how many.
 SLICES = 20
@@ -48,7 +50,7 @@ class Reckoning:
         keys, made = self.sides(by, slices)
         whole = made.sum(axis=1, keepdims=True)
         whole[:, :, UNTIL] = made[:, :, UNTIL].max(axis=1, keepdims=True, initial=NEVER)
-        trace = self.result.trace
+        trace, names = self.result.trace, list(self._names(by))
         span = self.counted.count.asked.span
         about = {
             "input": str(trace.path) if trace.path else "",
@@ -62,8 +64,8 @@ class Reckoning:
         }
         return Figures(
             by,
-            self._table(keys, made),
-            self._table(Keys("total", [""], keys.width), whole),
+            self._table(names, keys, made),
+            self._table(names, Keys("total", [""], keys.width), whole),
             tuple(self._notes()),
             about,
             trace.clock == "index",
@@ -113,10 +115,18 @@ class Reckoning:
             if there.get(name, True) and not (name.endswith("_ns") and self.result.trace.clock == "index"):
                 yield name
 
-    def _table(self, keys: Keys, counts: Ints) -> pa.Table:
+    def _table(self, names: Sequence[str], keys: Keys, counts: Ints) -> pa.Table:
         """The figures of keys, by the columns of their tallies (1 + H, K, columns): of what survived, and the draws."""
-        parts = [self._figure(name, keys, counts) for name in self._names(keys.by)]
-        return pa.concat_tables(parts)
+        return pa.concat_tables(self._figure(name, keys, counts) for name in names)
+
+    def _filled(self, keys: Keys) -> Floats:
+        """How many events were filled in that may be of each key (K,)."""
+        filled: Counter[int] = Counter()
+        for gap, fill in zip(self.result.trace.gaps, self.result.fills, strict=True):
+            filled[gap.cpu] += fill.events
+        if keys.cpus is None:
+            return np.full(len(keys), float(filled.total()))
+        return np.array([filled.total() if cpu < 0 else filled[cpu] + filled[-1] for cpu in keys.cpus.tolist()], float)
 
     def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
         trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
@@ -125,7 +135,11 @@ class Reckoning:
         found = interval(draws, observed, f"{keys.by} {name}")
         low, estimate, high = found.whole
         least = np.zeros(len(keys)) if name == "time_ns" else observed
-        most = np.full(len(keys), np.inf)
+        most = observed + self._filled(keys)
+        if name.endswith("_ns"):
+            most = np.full(len(keys), np.inf)
+        elif name == "events" and keys.by in ("cpu", "total") and span is None:
+            low = high = estimate  # the tracer's own counts
         begin, end = keys.times(span or ALWAYS)
         if name == "cpu_ns":
             since, until = np.maximum(begin, outline.begin_ns), np.minimum(end, outline.end_ns)

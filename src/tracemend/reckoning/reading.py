@@ -64,9 +64,11 @@ def sentence(made: Figures) -> str:
     told: list[str] = []
     for row in rows[:MOST]:
         observed, about, between, _ = _cells(name, row)
-        were = about if between in (about, "") else f"{about} ({between})"
+        were = f"about {about}" + (f" ({between})" if between != about else "")
+        if row["high"] is None:
+            were = about
         words = ("", "") if told else (" observed", " happened")
-        told.append(f"`{_short(row['key'])}`: {observed}{words[0]}, about {were}{words[1]}")
+        told.append(f"`{_short(row['key'])}`: {observed}{words[0]}, {were}{words[1]}")
     return "; ".join(told) + "." if told else ""
 
 

@@ -33,10 +33,12 @@ def reckon(
 ) -> Reckoning:
     """Mend a trace and count what survived, what was filled in, and each of the draws.
 
-    Parameters as of ``mend_pieces``, which this raises as. What the result says of its inferred events is there as long
-    as the folder is, its figures for good.
+    Parameters as of ``mend_pieces``, which this raises as; ModelError also for a span of a trace without a clock. What
+    the result says of its inferred events is there as long as the folder is, its figures for good.
     """
     counted = Counted(count)
     result = mend_pieces(pieces, replace(how, count=count), folder, progress, counted.take)
+    if count.asked.span is not None and result.trace.clock == "index":
+        raise ModelError("the trace has no clock, so nothing can be told of a span of it")
     counted.close(result.outline.end_ns)
     return Reckoning(counted, result)
