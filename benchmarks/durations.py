@@ -9,7 +9,7 @@ durations.
 
 time: the error of the total time by call over the true one, of the trace left open and mended, a mean over recordings;
 nearer: recordings whose mended one is less. long: calls of 5 ms and more with an inferred side; never: those that no
-true call of the thread covers by half or more; unknown: those that ``mending.plausible`` says are too long, of either.
+true call of the thread covers by half or more.
 place: median error of inferred events' times over the gap's duration. By length of gap: accuracy and count error.
 """
 
@@ -36,7 +36,6 @@ from tracemend.judging.metrics import LENGTH_BINS, bin_name
 from tracemend.judging.provenance import provenance
 from tracemend.mending.durations import Durations
 from tracemend.mending.options import Options
-from tracemend.mending.plausible import longest
 from tracemend.mending.run import mend_trace
 from tracemend.mending.times import Times
 from tracemend.recording import Pair
@@ -150,8 +149,7 @@ def happened(call: tuple[int, str, int, int, bool], truth: Calls) -> bool:
 def scored(pair: Pair, examples: list[Stream]) -> tuple[dict[str, Any], list[GapScore]]:
     mended = mend_trace(pair.lossy, shipped=examples)
     truth, left, whole = calls_of(pair.complete), calls_of(pair.lossy), calls_of(pair.lossy, mended.inferred)
-    may = longest(pair.lossy)
-    long = [(happened(c, truth), c[3] - c[2] > may[c[1]]) for c in whole if c[4] and c[3] - c[2] >= LONG]
+    long = [happened(c, truth) for c in whole if c[4] and c[3] - c[2] >= LONG]
     return {"left": error(left, truth), "mended": error(whole, truth), "long": long}, judge(mended, pair)
 
 
@@ -168,8 +166,7 @@ def summed(found: list[tuple[dict[str, Any], list[GapScore]]]) -> dict[str, Any]
         "time": {k: mean([r[k] for r in rows]) for k in ("left", "mended")},
         "nearer": sum(r["mended"] < r["left"] for r in rows),
         "long": len(long),
-        "never": sum(not good for good, _ in long),
-        "unknown": {"never": sum(u for good, u in long if not good), "happened": sum(u for good, u in long if good)},
+        "never": len(long) - sum(long),
         "place": mean([g.time_error for g in gaps]),
         "by_length": {
             name: {

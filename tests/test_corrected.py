@@ -13,11 +13,12 @@ from conftest import right, rng, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tracemend.judging.contests as common
 from docs import corrected as tables
 from tracemend.diffusion.gaps import lose
 from tracemend.errors import DataError, ModelError
 from tracemend.formats import parquet
-from tracemend.judging import corrected, lost
+from tracemend.judging import corrected
 from tracemend.judging.amounts import KINDS, Calling
 from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, Judging, errors, reckoned
 from tracemend.judging.results import read_results
@@ -229,14 +230,14 @@ def test_contests_that_make_no_sense(text: str, told: str, tmp_path: Path) -> No
 
 def test_only_menders_that_a_contest_has() -> None:
     contests = [corrected.Contest(("copy", "lookup"))]
-    assert corrected.narrowed(contests, ["lookup"]) == [corrected.Contest(("lookup",))]
+    assert common.narrowed(contests, ["lookup"]) == [corrected.Contest(("lookup",))]
     with pytest.raises(ModelError):
-        corrected.narrowed(contests, ["mosaic"])
+        common.narrowed(contests, ["mosaic"])
     with pytest.raises(DataError):
         corrected.as_markdown([])
 
 
 def test_the_same_recordings_are_taken_evenly() -> None:
-    recordings = lost.found(ROOT)
+    recordings = common.found(ROOT)
     jobs = list(corrected.Contest(("copy",), ("overwrite",), most=3).jobs(recordings))
     assert len(jobs) == len({j.pair for j in jobs}) == 6

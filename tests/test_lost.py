@@ -10,6 +10,7 @@ import pytest
 from commands import Done, run
 from conftest import rng, threads_on_cpus
 
+import tracemend.judging.contests as common
 from tracemend import datasets
 from tracemend.diffusion.gaps import lose
 from tracemend.errors import DataError, ModelError, TraceError
@@ -80,7 +81,7 @@ def test_a_contest_from_the_command_line(tree: Path) -> None:
 
 def test_scores_are_those_of_the_gaps(tree: Path) -> None:
     job = lost.Job("some-3-overwrite", "lookup", "", 2, 0)
-    recording = next(r for r in datasets.pairs(tree / "corpus", tree / lost.SPLIT) if r.name == job.pair)
+    recording = next(r for r in datasets.pairs(tree / "corpus", tree / common.SPLIT) if r.name == job.pair)
     knowledge = lost.Knowledge(tree, "default")
     row = lost.row(job, recording, knowledge)
     pair = recording.read()
@@ -157,14 +158,14 @@ def test_a_contest_that_is_none_is_told_in_one_line(tmp_path: Path, text: str, s
 def test_what_isnt_there_is_told(tree: Path) -> None:
     contests = [lost.Contest(("copy",))]
     with pytest.raises(ModelError, match="unknown mender of the contests"):
-        lost.narrowed(contests, ["lookup"])
+        common.narrowed(contests, ["lookup"])
     (tree / "corpus" / "pairs" / "x.parquet").touch()
     with pytest.raises(TraceError, match="its name must be"):
-        lost.run(contests, tree / "r.jsonl", tree)
+        common.run(lost.KIND, contests, tree / "r.jsonl", tree)
     for path in (tree / "corpus" / "pairs").iterdir():
         path.unlink()
     with pytest.raises(DataError, match="no recordings with their truth"):
-        lost.run(contests, tree / "r.jsonl", tree)
+        common.run(lost.KIND, contests, tree / "r.jsonl", tree)
     with pytest.raises(DataError, match="no rows"):
         lost.as_markdown([])
 

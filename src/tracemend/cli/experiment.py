@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from typing import Annotated
 
@@ -43,32 +44,27 @@ def experiment(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is still to be done.")] = False,
 ) -> None:
     """Score menders over data sets, lengths, gaps and seeds. What is done already is not done again."""
-    from tracemend.judging import corrected, lost
+    from tracemend.judging import contests, corrected, lost
     from tracemend.judging.experiment import run
     from tracemend.judging.grid import narrowed, plan, read_grid
     from tracemend.judging.results import read_results
 
     results = output or Path(f"{grid.stem}.jsonl")
     typed = " ".join(["tracemend", *map(shlex.quote, sys.argv[1:])])
-    contests, corrections, grids = lost.read_contests(grid), corrected.read_contests(grid), read_grid(grid)
-    if sum(map(bool, (contests, corrections, grids))) > 1:
+    held = [(c.KIND, found) for c in (lost, corrected) if (found := c.read_contests(grid))]
+    grids = read_grid(grid)
+    if len(held) + bool(grids) > 1:
         raise DataError(f"{grid}: [[grid]], [[lost]] and [[figures]] have different results: a file for each")
     tree = source or Path()
-    if contests:
-        contests = lost.narrowed(contests, only or [])
-    elif corrections:
-        corrections = corrected.narrowed(corrections, only or [])
+    if held:
+        kind, asked = held[0][0], contests.narrowed(held[0][1], only or [])
+        if dry_run:
+            done = read_results(results, kind.key, kind.scores)
+            for todo in contests.plan(kind, asked, contests.found(tree), done):
+                say(" ".join(str(value) for value in astuple(todo) if value != ""))
+            return
     else:
         grids = narrowed(grids, only or [])
-    if dry_run and contests:
-        for row in lost.plan(contests, lost.found(tree), read_results(results, lost.KEY, "gaps")):
-            say(f"{row.pair} {row.mender} {row.model} seed {row.seed}")
-        return
-    if dry_run and corrections:
-        done = read_results(results, corrected.KEY, corrected.SCORES)
-        for todo in corrected.plan(corrections, lost.found(tree), done):
-            say(f"{todo.pair} {todo.mender} draws {todo.draws} seed {todo.seed}")
-        return
     if dry_run:
         for job in plan(grids, read_results(results)):
             changes = "".join(f" {s}" for s in job.set)
@@ -78,10 +74,8 @@ def experiment(
     if workers.distant:  # whose current folder is another one
         tree, models, source = tree.resolve(), models.resolve(), source and source.resolve()
     with progress("experiment") as update:
-        if contests:
-            added = lost.run(contests, results, tree, engine=workers, command=typed, progress=update)
-        elif corrections:
-            added = corrected.run(corrections, results, tree, engine=workers, command=typed, progress=update)
+        if held:
+            added = contests.run(kind, asked, results, tree, engine=workers, command=typed, progress=update)
         else:
             added = run(grids, results, source=source, models=models, engine=workers, command=typed, progress=update)
     tell(f"{added:,} rows added")

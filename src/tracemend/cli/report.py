@@ -44,7 +44,7 @@ def report(
             names = corrected.KEY, corrected.SCORES
             sys.stdout.write(corrected.as_markdown([r for p in results for r in read_results(p, *names)]))
             return
-        sys.stdout.write(lost.as_markdown([r for p in results for r in read_results(p, lost.KEY, "gaps")]))
+        sys.stdout.write(lost.as_markdown([r for p in results for r in read_results(p, lost.KEY, lost.GAPS)]))
         return
     rows = [row for p in results for row in read_results(p)]
     if plots and output is None:

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tracemend.datasets import LossyRun
-from tracemend.engines import HERE, Engine
 from tracemend.errors import DataError, ModelError, one_of
+from tracemend.judging.contests import Kind
 from tracemend.judging.evaluate import contestants
-from tracemend.judging.experiment import Progress
 from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, WHOLE, Judging
 from tracemend.judging.grid import read_tables
-from tracemend.judging.jobs import shared_out
-from tracemend.judging.lost import found
 from tracemend.judging.metrics import LENGTH_BINS, bin_name, interval
-from tracemend.judging.provenance import provenance
 from tracemend.judging.report import markdown_table
-from tracemend.judging.results import Row, append, exclusive, read_results
+from tracemend.judging.results import Row
 from tracemend.mending.options import Options
 from tracemend.mending.run import MOSAIC
 from tracemend.recording.corpus import HOW, HOW_KERNEL
@@ -91,52 +86,11 @@ def read_contests(path: Path) -> list[Contest]:
     return read_tables(path, "figures", Contest, {"menders": str, "how": str}, ("most", "draws", "seed"))
 
 
-def narrowed(contests: Sequence[Contest], only: Sequence[str]) -> list[Contest]:
-    """The contests with only the named menders, if any are. Raises ModelError for a name that no contest has."""
-    there = list(dict.fromkeys(m for c in contests for m in c.menders))
-    wanted = [one_of("mender of the contests", name, there) for name in only] or there
-    parts = [replace(c, menders=tuple(m for m in c.menders if m in wanted)) for c in contests]
-    return [c for c in parts if c.menders]
-
-
 def is_contest(path: Path) -> bool:
     """Whether a file of results is of contests of figures, by its first row."""
     with open(path, "rb") as file:
         head = file.readline(1 << 12)
     return b'"pair"' in head and b'"draws"' in head
-
-
-def plan(contests: Sequence[Contest], recordings: Sequence[LossyRun], done: Sequence[Row]) -> list[Job]:
-    """What is still to be done, each once, by recording."""
-    there = {tuple(r[k] for k in KEY) for r in done}
-    jobs = dict.fromkeys(j for c in contests for j in c.jobs(recordings) if astuple(j) not in there)
-    return sorted(jobs, key=lambda j: j.pair)
-
-
-def run(
-    contests: Sequence[Contest],
-    results: Path,
-    folder: Path,
-    *,
-    engine: Engine = HERE,
-    command: str = "",
-    progress: Progress = lambda done, total, note: None,
-) -> int:
-    """Do what is still to be done; returns the number of rows added. folder: the project's tree, with corpus/pairs.
-
-    Raises TracemendError for recordings that aren't there; rows written until then stay.
-    """
-    about = {"command": command, **provenance()}
-    recordings = {r.name: r for r in found(folder)}
-    with exclusive(results):
-        jobs = plan(contests, list(recordings.values()), read_results(results, KEY, SCORES))
-        progress(0, len(jobs), "")
-        done = 0
-        for job, made in shared_out(jobs, engine, lambda j: partial(row, j, recordings[j.pair])):
-            append(results, made | about)
-            done += 1
-            progress(done, len(jobs), f"{job.pair} {job.mender}")
-    return done
 
 
 def row(job: Job, recording: LossyRun) -> Row:
@@ -156,6 +110,13 @@ def row(job: Job, recording: LossyRun) -> Row:
         "lost": pair.lost,
         **Judging(pair, mended, job.draws).row(),
     }
+
+
+def _work(job: Job, recording: LossyRun, folder: Path) -> Row:
+    return row(job, recording)
+
+
+KIND = Kind(KEY, SCORES, _work)
 
 
 # Tables: cells made from many rows.

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from tracemend.datasets import LossyRun, Part, corpus, pairs
+from tracemend.datasets import LossyRun, Part, corpus
 from tracemend.diffusion import DEFAULT_MODEL
-from tracemend.engines import HERE, Engine
 from tracemend.errors import DataError, ModelError, extra, one_of
 from tracemend.judging import kernel
+from tracemend.judging.contests import SPLIT, Kind
 from tracemend.judging.evaluate import PARTS, TRAINED, part_of_mend
-from tracemend.judging.experiment import Progress
 from tracemend.judging.gaps import MEANS, GapScore, judge
 from tracemend.judging.grid import read_tables
-from tracemend.judging.jobs import shared_out
 from tracemend.judging.likelihood import Likelihood, held_out
 from tracemend.judging.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
-from tracemend.judging.provenance import provenance
 from tracemend.judging.report import markdown_table, triple
-from tracemend.judging.results import Row, append, exclusive, read_results
+from tracemend.judging.results import Row
 from tracemend.menders import MENDERS, NGram
 from tracemend.menders.base import Mender, Trained
 from tracemend.menders.examples import shipped
@@ -45,8 +42,8 @@ from tracemend.trace.windows import Stream, streams
 KEY = ("pair", "mender", "model", "most", "seed")
 #: What each gap is scored by, besides its length.
 SCORES = ("accuracy", *MEANS, "bits", "bits_truth")
-#: Which recordings are for what, in the project's tree.
-SPLIT = Path("experiments") / "workloads.toml"
+#: What every row has the scores of.
+GAPS = "gaps"
 
 
 @dataclass(frozen=True)
@@ -166,68 +163,20 @@ def read_contests(path: Path) -> list[Contest]:
     return read_tables(path, "lost", Contest, lists, ("most",))
 
 
-def narrowed(contests: Sequence[Contest], only: Sequence[str]) -> list[Contest]:
-    """The contests with only the named menders, if any are. Raises ModelError for a name that no contest has."""
-    there = list(dict.fromkeys(m for c in contests for m in c.menders))
-    wanted = [one_of("mender of the contests", name, there) for name in only] or there
-    parts = [replace(c, menders=tuple(m for m in c.menders if m in wanted)) for c in contests]
-    return [c for c in parts if c.menders]
-
-
 def is_contest(path: Path) -> bool:
     """Whether a file of results is of contests, by its first row."""
     with open(path, "rb") as file:
         return b'"pair"' in file.readline(1 << 12)
 
 
-def found(folder: Path) -> list[LossyRun]:
-    """The recordings of a tree with corpus/pairs, and corpus/kernel/pairs. Raises DataError if there are none,
-    TraceError."""
-    places = (folder / "corpus", folder / "corpus" / "kernel")
-    recordings = [r for place in places for r in pairs(place, folder / SPLIT)]
-    if not recordings:
-        raise DataError(f"{folder / 'corpus' / 'pairs'}: no recordings with their truth")
-    return recordings
-
-
-def plan(contests: Sequence[Contest], recordings: Sequence[LossyRun], done: Sequence[Row]) -> list[Job]:
-    """What is still to be done, each once, by recording."""
-    there = {tuple(r[k] for k in KEY) for r in done}
-    jobs = dict.fromkeys(j for c in contests for j in c.jobs(recordings) if astuple(j) not in there)
-    return sorted(jobs, key=lambda j: j.pair)
-
-
-def run(
-    contests: Sequence[Contest],
-    results: Path,
-    folder: Path,
-    *,
-    engine: Engine = HERE,
-    command: str = "",
-    progress: Progress = lambda done, total, note: None,
-) -> int:
-    """Do what is still to be done; returns the number of rows added. folder: the project's tree, with corpus/pairs.
-
-    Raises TracemendError for recordings that aren't there; rows written until then stay.
-    """
-    about = {"command": command, **provenance()}
-    recordings = {r.name: r for r in found(folder)}
-    with exclusive(results):
-        jobs = plan(contests, list(recordings.values()), read_results(results, KEY, "gaps"))
-        progress(0, len(jobs), "")
-        done = 0
-        for job, row in shared_out(jobs, engine, lambda j: partial(_work, j, recordings[j.pair], folder, about)):
-            append(results, row)
-            done += 1
-            progress(done, len(jobs), f"{job.pair} {job.mender}")
-    return done
-
-
-def _work(job: Job, recording: LossyRun, folder: Path, about: Row) -> Row:
-    return row(job, recording, _knowledge(folder, job.model or DEFAULT_MODEL)) | about
-
-
 _knowledge = lru_cache(maxsize=1)(Knowledge)
+
+
+def _work(job: Job, recording: LossyRun, folder: Path) -> Row:
+    return row(job, recording, _knowledge(folder, job.model or DEFAULT_MODEL))
+
+
+KIND = Kind(KEY, GAPS, _work)
 
 
 def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
