@@ -16,7 +16,7 @@ from pathlib import Path
 
 from common import ROOT, command
 
-from tracemend.judging.lost import found
+from tracemend.judging.contests import found
 from tracemend.judging.provenance import provenance
 from tracemend.judging.sureness import Recorder, Sure, filled, lines, summary
 from tracemend.menders import Mosaic, calibration, confidence
