@@ -106,6 +106,7 @@ def output(commands: str) -> str:
     """Shell commands, each with what it prints on stdout, as a block of the page."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "100"}
     lines = []
+    (ROOT / "out").mkdir(exist_ok=True)  # which the demonstration makes
     for command in commands.split(" ;; "):
         shell = ["bash", "-o", "pipefail", "-c", command]
         run = subprocess.run(shell, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
