@@ -47,6 +47,22 @@ AddressOption = Annotated[
     str | None,
     typer.Option(help="Of Ray's cluster. Not given: the one that RAY_ADDRESS names, else one is started here."),
 ]
+ExampleOption = Annotated[
+    list[Path] | None,
+    typer.Option("--example", help="A complete trace to copy from as well. May be given several times."),
+]
+AloneOption = Annotated[
+    bool, typer.Option("--alone", help="Copy nothing from the recordings that come with tracemend.")
+]
+PieceJobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", min=1, max=512, help="Workers that mend the pieces of a large trace. Not given: one a processor."
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", min=0, help="Decides whatever is left to chance: the same seed gives the same bytes.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="Don't say on stderr how far work is.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import SPLIT, JsonOption, SplitOption, read_trace
+from tracemend.cli.arguments import SPLIT, JsonOption, SeedOption, SplitOption, read_trace
 from tracemend.cli.terminal import print_json, print_table, progress, say
 
 
@@ -40,9 +40,7 @@ def evaluate(
         Path | None, typer.Option(help="A folder of recordings (corpus/): its validation part is used like --held-out.")
     ] = None,
     split: SplitOption = SPLIT,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Decides whatever is left to chance: the same seed gives the same bytes.")
-    ] = 0,
+    seed: SeedOption = 0,
     jobs: Annotated[
         int, typer.Option(min=1, max=512, help="How many menders to try at once, each in a process of its own.")
     ] = 1,

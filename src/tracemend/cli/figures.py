@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tracemend.cli.arguments import (
+    AloneOption,
     ArchOption,
+    ExampleOption,
     FormatOption,
     JsonOption,
+    PieceJobsOption,
     QuietOption,
     StrictOption,
     TraceArgument,
@@ -51,20 +54,12 @@ def figures(
         int, typer.Option(min=2, max=1000, help="So many times what was lost is drawn; the range comes from that.")
     ] = 16,
     seed: Annotated[int, typer.Option(min=0, help="Decides the draws: the same seed gives the same figures.")] = 0,
-    examples: Annotated[
-        list[Path] | None,
-        typer.Option("--example", help="A complete trace to copy from as well. May be given several times."),
-    ] = None,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Copy nothing from the recordings that come with tracemend.")
-    ] = False,
+    examples: ExampleOption = None,
+    alone: AloneOption = False,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
-    ] = None,
+    jobs: PieceJobsOption = None,
     json_: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

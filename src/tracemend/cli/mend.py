@@ -14,11 +14,15 @@ import typer
 from tracemend import __version__
 from tracemend.cli.arguments import (
     AddressOption,
+    AloneOption,
     ArchOption,
     EngineOption,
+    ExampleOption,
     FormatOption,
     JsonOption,
+    PieceJobsOption,
     QuietOption,
+    SeedOption,
     StrictOption,
     TraceArgument,
     chosen_engine,
@@ -56,13 +60,8 @@ def mend(
             "that comes with tracemend), or a folder made by train."
         ),
     ] = "mosaic",
-    examples: Annotated[
-        list[Path] | None,
-        typer.Option("--example", help="A complete trace to copy from as well. May be given several times."),
-    ] = None,
-    alone: Annotated[
-        bool, typer.Option("--alone", help="Copy nothing from the recordings that come with tracemend.")
-    ] = False,
+    examples: ExampleOption = None,
+    alone: AloneOption = False,
     unknown: Annotated[
         Literal["leave", "estimate"],
         typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
@@ -107,16 +106,11 @@ def mend(
     ] = False,
     perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for ui.perfetto.dev.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output folder of an earlier run.")] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Decides whatever is left to chance: the same seed gives the same bytes.")
-    ] = 0,
+    seed: SeedOption = 0,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, max=512, help="Workers that mend the pieces of a large trace. Not given: one a processor."),
-    ] = None,
+    jobs: PieceJobsOption = None,
     engine: EngineOption = "local",
     address: AddressOption = None,
     figures: Annotated[

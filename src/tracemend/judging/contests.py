@@ -6,10 +6,10 @@ A contest is a table of an experiment's file; it knows its jobs. A job is one ro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
-from functools import partial
+from dataclasses import asdict, astuple, dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from tracemend.datasets import LossyRun, pairs
 from tracemend.engines import HERE, Engine
@@ -18,6 +18,10 @@ from tracemend.judging.experiment import Progress
 from tracemend.judging.jobs import shared_out
 from tracemend.judging.provenance import provenance
 from tracemend.judging.results import Row, append, exclusive, read_results
+from tracemend.recording import Pair
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 #: Which recordings are for what, in the project's tree.
 SPLIT = Path("experiments") / "workloads.toml"
@@ -36,6 +40,25 @@ class Contest(Protocol):
 
 
 C = TypeVar("C", bound=Contest)
+
+
+@lru_cache(maxsize=1)
+def told(recording: LossyRun) -> Pair:
+    """A recording with its truth. Gaps whose count the tracer doesn't state have the true one. Jobs come by recording:
+    the next one mostly asks for the same."""
+    return recording.read().told()
+
+
+def about(job: DataclassInstance, recording: LossyRun, seconds: float) -> Row:
+    """What every row says of its job and its recording. seconds: of the processor."""
+    return {
+        **asdict(job),
+        "workload": recording.workload,
+        "run": recording.run,
+        "how": recording.how,
+        "part": recording.tests,
+        "seconds": round(seconds, 2),
+    }
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tracemend.datasets import LossyRun
 from tracemend.errors import DataError, ModelError, one_of
-from tracemend.judging.contests import Kind
+from tracemend.judging.contests import Kind, about, told
 from tracemend.judging.evaluate import contestants
 from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, WHOLE, Judging
 from tracemend.judging.grid import read_tables
@@ -95,17 +95,12 @@ def is_contest(path: Path) -> bool:
 
 def row(job: Job, recording: LossyRun) -> Row:
     """One mender on one recording. Gaps whose count the tracer doesn't state get the true one (``told``)."""
-    pair = recording.read().told()
+    pair = told(recording)
     begin = time.process_time()
     mended = contestants(None)[job.mender](pair.lossy, Options(seed=job.seed, hypotheses=job.draws))
     seconds = time.process_time() - begin
     return {
-        **asdict(job),
-        "workload": recording.workload,
-        "run": recording.run,
-        "how": recording.how,
-        "part": recording.tests,
-        "seconds": round(seconds, 2),
+        **about(job, recording, seconds),
         "events": len(pair.complete),
         "lost": pair.lost,
         **Judging(pair, mended, job.draws).row(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tracemend.datasets import LossyRun, Part, corpus
 from tracemend.diffusion import DEFAULT_MODEL
 from tracemend.errors import DataError, ModelError, extra, one_of
 from tracemend.judging import kernel
-from tracemend.judging.contests import SPLIT, Kind
+from tracemend.judging.contests import SPLIT, Kind, about, told
 from tracemend.judging.evaluate import PARTS, TRAINED, part_of_mend
 from tracemend.judging.gaps import MEANS, GapScore, judge
 from tracemend.judging.grid import read_tables
@@ -181,7 +181,7 @@ KIND = Kind(KEY, GAPS, _work)
 
 def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
     """One mender on one recording. Gaps whose count the tracer doesn't state get the true one (``told``)."""
-    pair = _told(recording)
+    pair = told(recording)
     only = chosen(pair, job.most)
     begin = time.process_time()
     mended = CONTESTANTS[job.mender](pair.lossy, knowledge, only, job.seed)
@@ -189,23 +189,12 @@ def row(job: Job, recording: LossyRun, knowledge: Knowledge) -> Row:
     scores = judge(mended, pair, knowledge.likelihood)
     known = [k for k in SCORES if all(getattr(s, k) is not None for s in scores)]
     return {
-        **asdict(job),
-        "workload": recording.workload,
-        "run": recording.run,
-        "how": recording.how,
-        "part": recording.tests,
-        "seconds": round(seconds, 2),
+        **about(job, recording, seconds),
         "events": sum(s.length for s in scores),
         "gaps": {"length": [s.length for s in scores], **{k: [_rounded(getattr(s, k)) for s in scores] for k in known}},
         "confidence": {bin_name(*b): _counted(scores, b) for b in LENGTH_BINS if _held(scores, b)},
         **({"kernel": kernel.scores(mended, pair, only)} if recording.how in HOW_KERNEL else {}),
     }
-
-
-@lru_cache(maxsize=1)
-def _told(recording: LossyRun) -> Pair:
-    """Jobs come by recording: the next one mostly asks for the same."""
-    return recording.read().told()
 
 
 def _rounded(value: float | bool) -> float | int:

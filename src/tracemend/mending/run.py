@@ -20,7 +20,7 @@ from tracemend.menders.adapted import Adaptation, adapt
 from tracemend.menders.base import Mender, Trained
 from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
 from tracemend.mending.adjacent import Places
-from tracemend.mending.beliefs import Filled
+from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
 from tracemend.mending.choosing import nearest_in_counts
@@ -188,26 +188,35 @@ def _filled(
     if not todo:
         return [], []
     crew.adapt(trace, list(places.counts.values()), options)
-    drawer = crew.mender if isinstance(crew.mender, Mosaic) else None
-    beliefs = propose(crew.mender, run.around, todo, options.seed, progress)
+    mender = crew.mender
+    beliefs = propose(mender, run.around, todo, options.seed, progress)
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
     histories = [run.another() for _ in range(options.draws)]
+
+    def draw(gap: Gap, count: int, believed: Beliefs) -> tuple[list[Beliefs], list[Filled]]:
+        """What is drawn of a gap, and what each history makes of that."""
+        if not (histories and isinstance(mender, Mosaic)):
+            return [], []
+        kinds = hypotheses(mender, run.around, gap, count, options.draws, options.seed)
+        told = [believed.told(k, DRAWN) for k in kinds]
+        return told, [history.fill(gap, count, b)[0] for history, b in zip(histories, told, strict=True)]
+
     for (gap, count), believed in zip(todo, beliefs, strict=True):
-        filled, unmet = run.fill(gap, count, believed)
-        others: list[Filled] = []
-        if drawer and options.draws:
-            kinds = hypotheses(drawer, run.around, gap, count, options.draws, options.seed)
-            told = [believed.told(k, DRAWN) for k in kinds]
-            others = [history.fill(gap, count, b)[0] for history, b in zip(histories, told, strict=True)]
-            if options.suits == "figures":
-                filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)], believed)
+        others: list[Filled] | None = None
+        if options.suits == "figures":
+            told, others = draw(gap, count, believed)
+            filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)], believed)
+        else:
+            filled, unmet = run.fill(gap, count, believed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
             plan.fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
             continue
+        if others is None:
+            _, others = draw(gap, count, believed)
         for history, other in zip(histories, others, strict=True):
             history.remember(other)
         agreement = None
