@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -353,6 +354,22 @@ def test_that_loops_are_compiled_is_told_once(capsys: pytest.CaptureFixture[str]
     for expected in ("tracemend: compiling loops for this machine, once; half a minute\n", ""):
         tell_of_compiling()
         assert capsys.readouterr().err == expected
+
+
+def test_what_comes_before_the_first_step_is_not_taken_for_its_pace(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index is made once, and the first of many events waits for it."""
+    clock, told = iter((60.0, 61.0)), threading.Event()
+    monkeypatch.setattr(terminal, "working_time", lambda: next(clock, 61.0))
+    monkeypatch.setattr(terminal, "OFTEN", 0.01)
+    monkeypatch.setattr(sys.stderr, "flush", told.set)
+    with terminal.progress("mending") as update:
+        update(10, 100)
+        update(20, 100)
+        told.clear()
+        assert told.wait(10)
+    assert "20 of 100, 0 s, about 8 s left" in capsys.readouterr().err
 
 
 def test_work_that_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,19 +138,22 @@ def _bar(title: str) -> Iterator[Update]:
 @contextmanager
 def _lines(title: str) -> Iterator[Update]:
     state: tuple[int, int, str] = (0, 0, "")
-    begun, worked, ended = time.monotonic(), working_time(), threading.Event()
+    first: tuple[float, int] | None = None  # when something was done, and how much: what came before is done but once
+    begun, ended = time.monotonic(), threading.Event()
 
     def update(done: int, total: int, note: str = "") -> None:
-        nonlocal state
+        nonlocal state, first
         state = (done, total, note)
+        if done and first is None:
+            first = working_time(), done
 
     def tell() -> None:
         while not ended.wait(OFTEN):
             done, total, note = state
             far = f"{done:,} of {total:,}" if total else ""
             since = time.monotonic() - begun
-            takes = (working_time() - worked) / done if 0 < done < total else 0.0
-            left = f"about {takes * (total - done):.0f} s left" if takes else ""
+            since_first, more = (working_time() - first[0], done - first[1]) if first else (0.0, 0)
+            left = f"about {since_first / more * (total - done):.0f} s left" if more > 0 and done < total else ""
             words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
             sys.stderr.write(f"{title}: {', '.join(words)}\n")
             sys.stderr.flush()
