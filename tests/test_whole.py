@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import run
 from conftest import ROOT
 
 from tracemend import whole
-from tracemend.whole import whole_folder
+from tracemend.whole import whole_file, whole_folder
 
 
 def test_a_signal_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -101,3 +102,33 @@ def test_an_error_of_the_system_is_told(tmp_path: Path) -> None:
     with pytest.raises(OSError) as e:  # noqa: PT011 (its number is what matters)
         whole._rename(tmp_path / "missing", tmp_path / "out", whole.NOREPLACE)
     assert e.value.errno == errno.ENOENT
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder"])
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path, kind: str) -> None:
+    """As /dev/null would be, for root."""
+    there = tmp_path / "there"
+    os.mkfifo(there) if kind == "pipe" else there.mkdir()
+    before = there.lstat()
+    with pytest.raises(FileExistsError, match="is there and no file"), whole_file(there) as file:
+        file.write(b"new")
+    assert os.path.samestat(there.lstat(), before)
+    there.rmdir() if kind == "folder" else there.unlink()
+    with pytest.raises(FileExistsError, match="is there and no file"), whole_file(there) as file:
+        os.mkfifo(there)  # while it was written
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
+    assert there.is_fifo()
+
+
+@pytest.mark.parametrize("arguments", [("figures", "{trace}", "-o"), ("strip", "{mended}", "-o")])
+def test_no_command_replaces_a_pipe(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    mended, pipe = tmp_path / "mended", tmp_path / "pipe"
+    trace = ROOT / "recordings" / "shell" / "lossy.txt"
+    os.mkfifo(pipe)
+    if "{mended}" in arguments:
+        made = run("mend", trace, "-o", mended, "--merged", "--model", "lookup", "--alone", "--quiet")
+        assert made.returncode == 0
+    done = run(*(a.format(trace=trace, mended=mended) for a in arguments), pipe, "--force", "--quiet")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert pipe.is_fifo()

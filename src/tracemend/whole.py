@@ -29,18 +29,26 @@ ABOUT = "work.json"
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the place of ``path`` once the block ends. If it ends in an error nothing is left.
 
-    Raises OSError.
+    What is there and no file (a device, a pipe, a folder) stays. Raises OSError, FileExistsError for that.
     """
+    refuse_other_than_file(path)
     work = _beside(path)
     try:
         with open(work, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        refuse_other_than_file(path)
         work.replace(path)
     except BaseException:
         work.unlink(missing_ok=True)
         raise
+
+
+def refuse_other_than_file(path: Path) -> None:
+    """Raises FileExistsError for what can't be replaced by a file: /dev/null by any other name is gone for all."""
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "is there and no file", str(path))
 
 
 @contextmanager

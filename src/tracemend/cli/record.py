@@ -137,7 +137,7 @@ def record(
 
     if pair:
         refuse_existing(output, force)
-    elif output.exists() and not force:
+    elif output.exists() and not (force and output.is_file()):
         raise OutputError(f"{output}: exists already; --force replaces it")
     if tracer != "ftrace" and of == "machine":
         raise typer.BadParameter("only ftrace records the whole machine", param_hint="--of")

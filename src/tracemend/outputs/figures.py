@@ -30,7 +30,7 @@ def check(path: Path, source: Path, force: bool) -> None:
     """Raises OutputError for a place where figures can't be written: it is taken, is or lies in the input."""
     if path.resolve() == source.resolve() or source.resolve() in path.resolve().parents:
         raise OutputError(f"{path}: is or lies in the input; choose another file")
-    if path.is_dir() or (path.exists() and not force):
+    if path.exists() and not (force and path.is_file()):
         raise OutputError(f"{path}: exists already; --force replaces a file")
     if not path.resolve().parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.resolve().parent}")
