@@ -51,9 +51,12 @@ def figures(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
     draws: Annotated[
-        int, typer.Option(min=2, max=1000, help="So many times what was lost is drawn; the range comes from that.")
+        int,
+        typer.Option(
+            min=2, max=1000, help="So many times the gaps are filled; the range comes from how these fills differ."
+        ),
     ] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the draws: the same seed gives the same figures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides these fills: the same seed gives the same figures.")] = 0,
     examples: ExampleOption = None,
     alone: AloneOption = False,
     format: FormatOption = None,
@@ -65,8 +68,8 @@ def figures(
 ) -> None:
     """Count calls, errors, times and events; after a loss, say how many there probably were.
 
-    What was lost is drawn several times as it may have been. A figure that no loss touches is exact, and says so. The
-    trace is never touched.
+    The gaps are filled many times, each time as it may have been: that gives an estimate and a range. A figure that no
+    loss touches is exact, and says so. The trace is never touched.
     """
     from dataclasses import replace
 

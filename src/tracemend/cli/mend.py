@@ -81,7 +81,7 @@ def mend(
         Literal["positions", "figures"],
         typer.Option(
             "--for",
-            help="What fills are to be right in: each event by itself, or how many there are of each (takes draws).",
+            help="What is to be right: each event at its position, or how often each event occurs (takes longer).",
         ),
     ] = "positions",
     adapt: Annotated[
@@ -117,7 +117,7 @@ def mend(
         bool,
         typer.Option(
             "--figures/--no-figures",
-            help="Also tell what was lost of the figures people make (see tracemend figures); takes several draws.",
+            help="Also say how many calls there probably were, and how long (see tracemend figures); takes longer.",
         ),
     ] = True,
     budget: Annotated[

@@ -80,8 +80,8 @@ def explained(made: Figures) -> list[str]:
     if not about["draws"]:
         return list(made.notes)
     return [
-        f"About: what there probably was, by {about['draws']} draws of what was lost. Nine of ten times it lies within "
-        "the range.",
+        f"About: what there probably was, by {about['draws']} fills of the gaps, each as it may have been.",
+        "Nine of ten times the truth lies within the range.",
         *made.notes,
     ]
 
