@@ -253,6 +253,7 @@ def test_draws_that_are_only_counted_count_as_those_that_are_shown(shell: Path, 
         assert (mended.hypotheses is None) == (not options.hypotheses)
         said.append(count)
     assert said[0] == said[1]
+    assert said[0] is not None
     assert json.loads(said[0].to_pybytes())["fills"]
 
 
