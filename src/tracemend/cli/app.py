@@ -26,6 +26,7 @@ from tracemend.cli.recipes import recipes
 from tracemend.cli.record import record
 from tracemend.cli.report import report
 from tracemend.cli.scan import scan
+from tracemend.cli.show import show
 from tracemend.cli.strip import strip
 from tracemend.cli.terminal import complain, say
 from tracemend.cli.train import train
@@ -40,7 +41,22 @@ app = typer.Typer(
     help="Find what a tracer lost, say so, and reconstruct it with every event flagged as inferred.",
 )
 VERBS: tuple[Callable[..., None], ...] = (
-    *(scan, advise, mend, figures, evaluate, record, strip, train, experiment, report, formats, babeltrace, recipes),
+    *(
+        scan,
+        advise,
+        mend,
+        show,
+        figures,
+        evaluate,
+        record,
+        strip,
+        train,
+        experiment,
+        report,
+        formats,
+        babeltrace,
+        recipes,
+    ),
 )
 for verb in VERBS:
     app.command()(verb)
