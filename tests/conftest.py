@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from tracemend.mending.mended import FIELDS, INFERRED, Fill, Mended
 from tracemend.trace.events import PHASES, SCHEMA, Trace
 
+pytest_plugins = ["browser"]
+
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "recordings" / "deploy"
 
