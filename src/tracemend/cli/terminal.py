@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -43,14 +43,20 @@ def print_verdict(said: Verdict, share: str = "") -> None:
 
 
 def tell(text: str) -> None:
-    """A line on stderr."""
-    sys.stderr.write(f"{_plain(text)}\n")
-    sys.stderr.flush()
+    """A line on stderr; whether anybody reads it changes nothing."""
+    with suppress(BrokenPipeError):
+        sys.stderr.write(f"{_plain(text)}\n")
+        sys.stderr.flush()
 
 
 def complain(text: str) -> None:
     """A line on stderr that says who says it."""
     tell(f"tracemend: {text}")
+
+
+def close_stdout() -> None:
+    """Have what can't be written any more go nowhere, so that the interpreter doesn't complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(text: str) -> str:
@@ -171,7 +177,7 @@ def _lines(title: str) -> Iterator[Update]:
         if done and first is None:
             first = working_time(), done
 
-    def tell() -> None:
+    def go_on() -> None:
         while not ended.wait(OFTEN):
             done, total, note = state
             far = f"{done:,} of {total:,}" if total else ""
@@ -179,10 +185,9 @@ def _lines(title: str) -> Iterator[Update]:
             since_first, more = (working_time() - first[0], done - first[1]) if first else (0.0, 0)
             left = f"about {since_first / more * (total - done):.0f} s left" if more > 0 and done < total else ""
             words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
-            sys.stderr.write(f"{title}: {', '.join(words)}\n")
-            sys.stderr.flush()
+            tell(f"{title}: {', '.join(words)}")
 
-    teller = threading.Thread(target=tell, daemon=True)
+    teller = threading.Thread(target=go_on, daemon=True)
     teller.start()
     try:
         yield update
