@@ -40,7 +40,7 @@ MOST_COUNTS = 64
 OFTEN = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spooled(Result):
     """A trace that was mended in pieces: ``spool`` has its inferred events, as long as its folder is there."""
 
