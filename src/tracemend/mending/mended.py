@@ -21,6 +21,7 @@ from tracemend.errors import extra
 from tracemend.losses.scanning import judge
 from tracemend.losses.verdict import Verdict
 from tracemend.mending.outline import Outline
+from tracemend.mending.shown import Shown
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.pieces import Piece
 
@@ -119,6 +120,11 @@ class Result(ABC):
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
         """How many events of a cpu survived in each of so many equal parts of a time."""
 
+    @abstractmethod
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        """The recorded events that can be shown one by one, with their ``row`` of the whole trace; and how many of them
+        from the first on are all there (see ``mending/shown.py``)."""
+
     @property
     @abstractmethod
     def head(self) -> Mended:
@@ -204,6 +210,11 @@ class Mended(Result):
         since = self.trace.time_ns - begin_ns  # times since 1970 have no nanoseconds left in floating point
         rows = self.trace.streams.get(cpu, np.array([], np.int64))
         return np.histogram(since[rows], columns, (0, span_ns))[0]
+
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        shown = Shown()
+        table = shown.take(Piece.whole(self.trace))
+        return shown.whole, iter([table])
 
     @property
     def head(self) -> Mended:
