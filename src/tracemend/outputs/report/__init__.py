@@ -105,7 +105,7 @@ def _data(mended: Result, clock: _Clock) -> str:
         shown = events(mended, names, room, clock.begin)
         drawn = gaps.others(mended, names, room, shown.gaps)
         parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn}
-        cpus, counts = gaps.density(mended, clock.begin, clock.end - clock.begin) if shown.until_ns else ([], [])
+        cpus, counts = gaps.density(mended, shown, clock.begin, clock.end - clock.begin)
         columns: dict[str, Ints] = {
             f"{part}_{name}": held for part, found in parts.items() for name, held in found.items()
         }

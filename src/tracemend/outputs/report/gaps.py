@@ -80,9 +80,10 @@ def others(result: Result, names: Names, room: Room, chosen: Ints) -> dict[str, 
     return told | names.kinds(table)
 
 
-def density(result: Result, begin_ns: int, span_ns: int) -> tuple[list[int], Ints]:
-    """How many events survived on each cpu in equal parts of time: the cpus, and their counts one behind the other."""
-    cpus = sorted(result.outline.cpus)[:MOST_CPUS]
+def density(result: Result, events: Events, begin_ns: int, span_ns: int) -> tuple[list[int], Ints]:
+    """How many events survived on each cpu in equal parts of time: the cpus, and their counts one behind the other.
+    None where all events are in the page."""
+    cpus = [] if events.until_ns is None else sorted(result.outline.cpus)[:MOST_CPUS]
     counts = [result.density(c, COLUMNS, begin_ns, max(1, span_ns)) for c in cpus]
     return cpus, np.concatenate([np.empty(0, np.int64), *counts])
 
