@@ -19,16 +19,26 @@ export async function unpack(text) {
 
 // Numbers from their bytes; those beyond 2^53 lose their last digits.
 function column(bytes, length, width, differences) {
-  const small = width <= 4 && !differences;
-  const values = small ? new Int32Array(length) : new Float64Array(length);
+  if (width <= 4 && !differences) {
+    const values = new Int32Array(length);
+    for (let k = 0; k < width; k++) {
+      const plane = bytes.subarray(k * length, (k + 1) * length);
+      for (let i = 0; i < length; i++) values[i] |= plane[i] << (8 * k);
+    }
+    for (let i = 0; i < length; i++) values[i] = (values[i] >>> 1) ^ -(values[i] & 1);
+    return values;
+  }
+  const values = new Float64Array(length);
+  for (let k = width - 1; k > 0; k--) {
+    const plane = bytes.subarray(k * length, (k + 1) * length);
+    const unit = 2 ** (8 * k - 1);
+    for (let i = 0; i < length; i++) values[i] += plane[i] * unit;
+  }
   let sum = 0;
   for (let i = 0; i < length; i++) {
-    const low = bytes[i];
-    let value = low >> 1;
-    for (let k = 1, unit = 128; k < width; k++, unit *= 256) value += bytes[i + k * length] * unit;
-    if (low & 1) value = -value - 1;
-    sum += value;
-    values[i] = differences ? sum : value;
+    const half = values[i] + (bytes[i] >> 1);
+    const value = bytes[i] & 1 ? -half - 1 : half;
+    values[i] = differences ? (sum += value) : value;
   }
   return values;
 }
@@ -61,7 +71,7 @@ export class Model {
     this.size = this.gap.gap.length;
     this.numbers = new Map(Array.from(this.gap.gap, (number, i) => [number, i]));
     this.time = (e) => this.event.time[e];
-    this.inferred = indices(this.event.gap, (gap) => gap >= 0);
+    this.inferred = count(this.event.gap.length).filter((e) => this.event.gap[e] >= 0);
     this.ofGap = grouped(this.inferred, (e) => this.numbers.get(this.event.gap[e]) ?? -1, this.size);
     this.fieldStart = starts(this.event.fields);
     this.cpus = this._cpus();
@@ -69,10 +79,13 @@ export class Model {
 
   // Events and gaps of each cpu, those of no cpu (-1) last.
   _cpus() {
-    const cpus = [...new Set([...this.event.cpu, ...this.gap.cpu, ...this.counted])].sort((a, b) => a - b);
+    const cpus = [...new Set([...distinct(this.event.cpu), ...distinct(this.gap.cpu), ...this.counted])];
+    cpus.sort((a, b) => a - b);
     if (cpus[0] === -1) cpus.push(cpus.shift());
     const place = new Map(cpus.map((cpu, i) => [cpu, i]));
-    const events = grouped(count(this.event.cpu.length), (e) => place.get(this.event.cpu[e]), cpus.length);
+    let cpu = NaN, last = -1; // mostly the same as before
+    const placed = (e) => (this.event.cpu[e] === cpu ? last : (last = place.get((cpu = this.event.cpu[e]))));
+    const events = grouped(count(this.event.cpu.length), placed, cpus.length);
     const order = count(this.size).sort((g, h) => this.gap.begin[g] - this.gap.begin[h]);
     const gaps = grouped(order, (g) => place.get(this.gap.cpu[g]), cpus.length);
     return cpus.map((cpu, i) => ({ cpu, events: this.ordered(events(i)), gaps: this.gapsOf(gaps(i)) }));
@@ -81,11 +94,16 @@ export class Model {
   // Events of a lane: all, and those that were recorded and inferred by themselves, with the inferred ones'
   // confidence summed up.
   ordered(all) {
-    const inferred = all.filter((e) => this.event.gap[e] >= 0);
-    const recorded = inferred.length ? all.filter((e) => this.event.gap[e] < 0) : all;
-    const sure = new Float64Array(inferred.length + 1);
-    for (let i = 0; i < inferred.length; i++) sure[i + 1] = sure[i] + this.event.sure[inferred[i]] / 10000;
-    return { all, recorded, inferred, sure };
+    const { gap } = this.event;
+    const recorded = new Int32Array(all.length), inferred = new Int32Array(all.length);
+    let r = 0, n = 0;
+    for (const e of all) {
+      if (gap[e] < 0) recorded[r++] = e;
+      else inferred[n++] = e;
+    }
+    const sure = new Float64Array(n + 1);
+    for (let i = 0; i < n; i++) sure[i + 1] = sure[i] + this.event.sure[inferred[i]] / 10000;
+    return { all, recorded: recorded.slice(0, r), inferred: inferred.slice(0, n), sure };
   }
 
   gapsOf(all) {
@@ -96,13 +114,17 @@ export class Model {
 
   // Threads with events in a list, by appearance: what each is called, and its events.
   threads(events) {
-    const found = new Map();
+    const { thread } = this.event;
+    const tids = new Map();
+    const lanes = Int32Array.from(this.tids, () => -1);
     for (const e of events) {
-      const tid = this.tids[this.event.thread[e]];
-      if (!found.has(tid)) found.set(tid, []);
-      found.get(tid).push(e);
+      if (lanes[thread[e]] >= 0) continue;
+      const tid = this.tids[thread[e]];
+      if (!tids.has(tid)) tids.set(tid, tids.size);
+      lanes[thread[e]] = tids.get(tid);
     }
-    return [...found].map(([tid, own]) => ({ tid, events: this.ordered(Int32Array.from(own)) }));
+    const own = grouped(events, (e) => lanes[thread[e]], tids.size);
+    return [...tids.keys()].map((tid, i) => ({ tid, events: this.ordered(own(i)) }));
   }
 
   // Of each event that enters a call the one that leaves it, -1 where the thread's next call event is no such one.
@@ -110,16 +132,14 @@ export class Model {
     if (this._leaving) return this._leaving;
     const { phase, name, thread } = this.event;
     const leaving = new Int32Array(phase.length).fill(-1);
-    const open = new Map();
+    const open = new Map(); // threads by their ids, numbered
+    const own = Int32Array.from(this.tids, (tid) => open.get(tid) ?? (open.set(tid, open.size), open.size - 1));
+    const entered = new Int32Array(open.size).fill(-1); // by thread
     for (let e = 0; e < phase.length && !this.nested; e++) {
-      const tid = this.tids[thread[e]];
-      if (phase[e] === 2 || tid < 0) continue;
-      const entered = open.get(tid) ?? -1;
-      if (phase[e] === 0) open.set(tid, e);
-      else {
-        if (entered >= 0 && name[entered] === name[e]) leaving[entered] = e;
-        open.set(tid, -1);
-      }
+      if (phase[e] === 2 || this.tids[thread[e]] < 0) continue;
+      const t = own[thread[e]];
+      if (phase[e] === 1 && entered[t] >= 0 && name[entered[t]] === name[e]) leaving[entered[t]] = e;
+      entered[t] = phase[e] === 0 ? e : -1;
     }
     this._left = new Uint8Array(phase.length);
     for (const e of leaving) if (e >= 0) this._left[e] = 1;
@@ -175,11 +195,16 @@ export class Model {
 }
 
 function count(n) {
-  return Int32Array.from({ length: n }, (_, i) => i);
+  const found = new Int32Array(n);
+  for (let i = 0; i < n; i++) found[i] = i;
+  return found;
 }
 
-function indices(values, holds) {
-  return count(values.length).filter((i) => holds(values[i]));
+function distinct(values) {
+  const found = new Set();
+  let last = NaN;
+  for (const value of values) if (value !== last) found.add((last = value));
+  return found;
 }
 
 // Where each one's part begins of what lies one behind the other.
@@ -192,8 +217,11 @@ function starts(lengths) {
 // Items by their groups (0 to n - 1; -1 has none), as they stand: a function from a group to its items.
 function grouped(items, groupOf, n) {
   const lengths = new Int32Array(n);
-  const groups = items.map((item) => groupOf(item));
-  for (const group of groups) if (group >= 0) lengths[group]++;
+  const groups = new Int32Array(items.length);
+  for (let i = 0; i < items.length; i++) {
+    groups[i] = groupOf(items[i]);
+    if (groups[i] >= 0) lengths[groups[i]]++;
+  }
   const begin = starts(lengths);
   const next = begin.slice();
   const held = new Int32Array(begin[n]);

@@ -26,46 +26,61 @@ export class Painter {
 
   // Where to draw, and which times: `begin` at the left edge, `end` at the right one.
   on(context, width, begin, end) {
-    Object.assign(this, { context, width, begin, end, unit: width / (end - begin) });
+    Object.assign(this, { context, width, begin, end, unit: width / (end - begin), lost: new Map() });
   }
 
   x(time) {
     return (time - this.begin) * this.unit;
   }
 
-  // The gaps of a lane, as strong on threads as is needed to see them. What is narrower than a pixel counts as so much
-  // of its column.
-  gaps(held, y, height, ribbon = RIBBON) {
-    const { context: c, model, width } = this;
-    const { gap } = model;
-    const covered = [0, 1].map(() => new Float32Array(width + 1));
-    const sure = new Float32Array(width + 1);
-    const first = bisect(held.ends, this.begin);
-    for (let i = first; i < held.all.length; i++) {
+  // Where a cpu's gaps lie in what is seen: those that have a width, and of each pixel how much of it others took (filled
+  // ones, open ones) and how sure the filled ones are.
+  _lost(held) {
+    if (this.lost.has(held)) return this.lost.get(held);
+    const { width } = this;
+    const { begin, end, status, sure } = this.model.gap;
+    const found = { wide: [], filled: new Float32Array(width), open: new Float32Array(width), sure: new Float32Array(width) };
+    for (let i = bisect(held.ends, this.begin); i < held.all.length; i++) {
       const g = held.all[i];
-      const left = this.x(gap.begin[g]);
-      if (left > width) break;
-      const right = this.x(gap.end[g]);
-      const open = gap.status[g] ? 1 : 0;
-      if (right - left >= 1.5) this._stretch(g, Math.max(left, -10), Math.min(right, width + 10), y, height, ribbon);
+      const left = this.x(begin[g]);
+      if (left >= width) break;
+      const part = this.x(end[g]) - left;
+      if (part >= 1.5) found.wide.push([g, Math.max(left, -10), Math.min(left + part, width + 10)]);
       else if (left >= 0) {
-        covered[open][left | 0] += Math.max(right - left, 0.02);
-        if (!open) sure[left | 0] += (Math.max(right - left, 0.02) * gap.sure[g]) / 10000;
+        const x = left | 0;
+        const seen = Math.max(part, 0.02);
+        if (status[g]) found.open[x] += seen;
+        else {
+          found.filled[x] += seen;
+          found.sure[x] += (seen * sure[g]) / 10000;
+        }
       }
     }
-    for (let x = 0; x < width; x++) {
-      for (const open of [0, 1]) {
-        const part = Math.min(1, covered[open][x]);
-        if (!part) continue;
-        c.fillStyle = open ? this.ink.open : this.ink.inferred;
-        c.globalAlpha = 0.1 + 0.3 * part;
-        c.fillRect(x, y + ribbon, 1, height - ribbon);
-        if (!ribbon) continue;
-        c.globalAlpha = open ? 0.85 : faint(sure[x] / covered[0][x]);
-        c.fillRect(x, y, 1, Math.max(2, ribbon * part));
-      }
+    this.lost.set(held, found);
+    return found;
+  }
+
+  // The gaps of a cpu's lane; of a thread's only those that have a width, without the ribbon.
+  gaps(held, y, height, ribbon) {
+    const { context: c, width, ink } = this;
+    const { wide, filled, open, sure } = this._lost(held);
+    for (const [g, left, right] of wide) this._stretch(g, left, right, y, height, ribbon);
+    for (let x = 0; x < width && ribbon; x++) {
+      if (filled[x]) this._part(filled[x], ink.inferred, faint(sure[x] / filled[x]), x, y, height);
+      if (open[x]) this._part(open[x], ink.open, 0.85, x, y, height);
     }
     c.globalAlpha = 1;
+  }
+
+  // A pixel of which a part was lost.
+  _part(part, ink, strong, x, y, height) {
+    const { context: c } = this;
+    const whole = Math.min(1, part);
+    c.fillStyle = ink;
+    c.globalAlpha = 0.1 + 0.3 * whole;
+    c.fillRect(x, y + RIBBON, 1, height - RIBBON);
+    c.globalAlpha = strong;
+    c.fillRect(x, y, 1, Math.max(2, RIBBON * whole));
   }
 
   // One gap: its ribbon as sure as its fill is; hatched where it stays open.
@@ -80,7 +95,7 @@ export class Painter {
     if (open) {
       c.fillStyle = this.hatch;
       c.fillRect(left, y, right - left, height);
-    } else c.fillRect(left, y, right - left, ribbon);
+    } else if (ribbon) c.fillRect(left, y, right - left, RIBBON);
     c.globalAlpha = 1;
     if (ribbon && right - left > 5) {
       c.strokeStyle = open ? this.ink.open : this.ink.inferred;

@@ -6,7 +6,11 @@ import { Timeline } from "./timeline.mjs";
 import { Clock, make } from "./words.mjs";
 
 async function open(data) {
-  const model = new Model(await unpack(data.textContent));
+  performance.mark("begun");
+  const told = await unpack(data.textContent);
+  performance.mark("unpacked");
+  const model = new Model(told);
+  performance.mark("indexed");
   data.remove();
   const clock = new Clock(model);
   const bench = document.getElementById("bench");

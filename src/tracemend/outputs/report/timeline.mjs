@@ -163,7 +163,7 @@ export class Timeline {
       const y = lane.y - top;
       c.fillStyle = painter.ink.soft;
       c.fillRect(0, y, width, lane.height);
-      painter.gaps(lane.gaps, y, lane.height, lane.tid === undefined ? undefined : 0);
+      painter.gaps(lane.gaps, y, lane.height, lane.tid === undefined);
       const { all, bars, crowded } = found[i];
       if (bars) painter.bars(bars, most, y, lane.height);
       if (crowded) return;
