@@ -65,6 +65,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "recording": lost.recording,
     "kernel events": kernel.events,
     "kernel families": kernel.families,
+    "kernel families by length": kernel.families_by_length,
     "kernel running": kernel.running,
     "kernel cpu time": kernel.cpu_time,
     "kernel transitions": kernel.transitions,

@@ -26,7 +26,7 @@ def strip(
     folder without a merged file the original itself is copied, from the path that the overlay records. ``force``
     replaces a ``to`` that exists, but no folder with anything in it. A CTF trace is a folder, and so is ``to`` then.
     ``progress``: told of bytes done, of how many: each is read twice, once to check it.
-    Raises OutputError; then nothing was written.
+    Raises OutputError; then nothing was written. And BrokenPipeError where nobody reads ``to`` any more.
     """
     try:
         source, wanted, merged_as = _source(out)
@@ -48,6 +48,8 @@ def strip(
         with whole_file(to) as f:
             f.writelines(given)
     except OSError as e:
+        if isinstance(e, BrokenPipeError):
+            raise  # no fault: whoever read it has seen enough
         if not isinstance(to, Path):
             where = "stdout"
         elif e.filename and f".{to.name}." not in str(e.filename):
