@@ -29,6 +29,7 @@ from tracemend.cli.scan import scan
 from tracemend.cli.strip import strip
 from tracemend.cli.terminal import complain, say
 from tracemend.cli.train import train
+from tracemend.cli.view import view
 from tracemend.compiled import before_compiling
 from tracemend.errors import TracemendError
 
@@ -40,7 +41,8 @@ app = typer.Typer(
     help="Find what a tracer lost, say so, and reconstruct it with every event flagged as inferred.",
 )
 VERBS: tuple[Callable[..., None], ...] = (
-    *(scan, advise, mend, figures, evaluate, record, strip, train, experiment, report, formats, babeltrace, recipes),
+    *(scan, advise, mend, view, figures, evaluate, record),
+    *(strip, train, experiment, report, formats, babeltrace, recipes),
 )
 for verb in VERBS:
     app.command()(verb)
