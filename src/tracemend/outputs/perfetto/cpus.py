@@ -194,9 +194,13 @@ class Cpus:
 _THREADS = "Which threads are one process isn't recorded; those of one command stand together."
 
 
+#: What became of a gap, as its name says it.
+_BECAME = {"filled": "filled", "refused": "fill refused", "left": "left open"}
+
+
 def _label(count: int | None, status: str) -> str:
     lost = "lost events" if count is None else f"lost {plural(count, 'event')}"
-    return f"{lost} ({status})" if status else lost
+    return f"{lost} ({_BECAME[status]})" if status else lost
 
 
 def _notes(gap: Gap, fill: Fill) -> dict[str, Any]:

@@ -108,7 +108,11 @@ class Threads:
         return groups
 
     def descriptors(self) -> Iterator[bytes]:
-        """What the tracks are. Newer versions of the viewer than 52 show processes and threads in the order given."""
+        """What the tracks are. Newer versions of the viewer than 52 show processes and threads in the order given.
+
+        The viewer puts a thread's number behind the names of its tracks. A thread names its process by number alone:
+        with a parent its process would have a track, and such tracks push those of the cpus down.
+        """
         for rank, (comm, members) in enumerate(self._groups().items()):
             leader = members[0]
             pid, process = int(self.tids[leader]), _FIRST + 3 * leader
@@ -120,9 +124,9 @@ class Threads:
                 tid = int(self.tids[i])
                 said = uint(1, pid) + uint(2, tid) + text(5, self.comm.get(tid) or f"thread {tid}")
                 track = _FIRST + 3 * i + 1
-                yield descriptor(track, parent=process, rest=message(4, said) + ranked(int(self._appearance[i])))
+                yield descriptor(track, rest=message(4, said) + ranked(int(self._appearance[i])))
                 if self._inferred[i]:
-                    yield descriptor(track + 1, name=f"inferred: {self.name(tid)}", parent=track)
+                    yield descriptor(track + 1, name=f"inferred: {self.comm.get(tid) or 'thread'}", parent=track)
         others = np.flatnonzero(
             self.tids <= 0
         ).tolist()  # the idle thread, which every cpu has; events without a thread
