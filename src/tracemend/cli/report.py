@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.terminal import say
+from tracemend.cli.arguments import QuietOption
+from tracemend.cli.terminal import progress, say
 from tracemend.errors import TracemendError
 
 
@@ -27,6 +28,7 @@ def report(
     force: Annotated[bool, typer.Option("--force", help="Replace such files in a folder that exists.")] = False,
     plots: Annotated[bool, typer.Option("--figures", help="Also draw figures (needs the plots extra).")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Make tables (Markdown, CSV) and figures from the results of experiments."""
     from tracemend.judging import corrected, lost
@@ -46,7 +48,8 @@ def report(
             return
         sys.stdout.write(lost.as_markdown([r for p in results for r in read_results(p, lost.KEY, lost.GAPS)]))
         return
-    rows = [row for p in results for row in read_results(p)]
+    with progress("reading", quiet):
+        rows = [row for p in results for row in read_results(p)]
     if plots and output is None:
         raise typer.BadParameter("figures need a folder (-o)", param_hint="--figures")
     if as_csv and output:
@@ -54,5 +57,7 @@ def report(
     if output is None:
         sys.stdout.write(make.as_csv(rows) if as_csv else make.as_markdown(rows))
         return
-    for path in make.write(rows, output, plots=plots, force=force):
+    with progress("drawing" if plots else "writing", quiet):
+        paths = make.write(rows, output, plots=plots, force=force)
+    for path in paths:
         say(str(path))
