@@ -191,7 +191,11 @@ def test_view_serves_a_folder_until_it_is_interrupted(made: Mended, tmp_path: Pa
 
 
 def test_view_says_what_it_does_not_take(tmp_path: Path) -> None:
-    for path, why in ((RAW, "is no Perfetto trace"), (tmp_path, "overlay.jsonl"), (tmp_path / "none", "no such file")):
+    for path, why in (
+        (RAW, "is no Perfetto trace"),
+        (tmp_path, "no folder that mend"),
+        (tmp_path / "none", "no such file"),
+    ):
         with pytest.raises(TracemendError, match=why):
             cli.view(path, None, browser=False)
 
@@ -214,12 +218,12 @@ def test_a_folder_whose_trace_has_changed_is_refused(tmp_path: Path) -> None:
     write(mended(trace), tmp_path / "out", DEFAULT)
     jsonl = tmp_path / "out" / overlay.JSONL
     whole = jsonl.read_text()
-    for wrong in (
-        whole.replace('"begin_ns": 1', '"begin_ns": 2', 1),
-        re.sub(r'"gaps": \[\{', '"gaps": [1, {', whole, count=1),
+    for told, wrong in (
+        ("aren't those", whole.replace('"line": ', '"line": 9', 1)),
+        ("damaged", whole.replace('"gaps": [', '"gaps": [1, ')),
     ):
         jsonl.write_text(wrong)
-        with pytest.raises(OutputError, match="its gaps aren't those"):
+        with pytest.raises(OutputError, match=told):
             reopen(tmp_path / "out")
     jsonl.write_text(whole)
     trace.write_bytes(RAW.read_bytes() + b"\n")
