@@ -190,7 +190,11 @@ def test_view_serves_a_folder_until_it_is_interrupted(made: Mended, tmp_path: Pa
 
 
 def test_view_says_what_it_does_not_take(tmp_path: Path) -> None:
-    for path, why in ((RAW, "is no Perfetto trace"), (tmp_path, "overlay.jsonl"), (tmp_path / "none", "no such file")):
+    for path, why in (
+        (RAW, "is no Perfetto trace"),
+        (tmp_path, "no folder that mend"),
+        (tmp_path / "none", "no such file"),
+    ):
         with pytest.raises(TracemendError, match=why):
             cli.view(path, None, browser=False)
 
@@ -278,11 +282,18 @@ def test_the_viewer_shows_what_was_written(
     the_gaps_are_there(ask, mended)
     the_inferred_events_are_there(ask, mended)
     the_threads_are_there(ask, mended)
+    the_page_s_queries_find_something(ask)
 
 
 def noted(table: str, key: str) -> str:
     """An annotation of a slice, in SQL."""
     return f"extract_arg({table}.arg_set_id, 'debug.{key}')"
+
+
+def the_page_s_queries_find_something(ask: Ask) -> None:
+    (said,) = re.findall(r"^```sql\n(.*?)^```", (ROOT / "docs" / "outputs.md").read_text(), re.S | re.M)
+    for query in said.rstrip().removesuffix(";").split(";"):
+        assert ask(query)
 
 
 def the_cpus_are_on_top(page: Page, mended: Mended) -> None:
@@ -333,7 +344,9 @@ def the_inferred_events_are_there(ask: Ask, mended: Mended) -> None:
 
 def the_threads_are_there(ask: Ask, mended: Mended) -> None:
     tids = {int(t) for t in mended.trace.tid} | {int(t) for t in mended.inferred["tid"].to_pylist()}
-    assert {tid for (tid,) in ask("select distinct tid from thread")} - {0} == {t for t in tids if t > 0}
+    assert {tid for (tid,) in ask("select distinct tid from thread_track join thread using (utid)")} - {0} == {
+        t for t in tids if t > 0
+    }
     found = ask(
         "select t.tid, count(*) from slice s join thread_track k on k.id = s.track_id join thread t using (utid) "
         "where s.category = 'tracemend.inferred' and s.dur = 0 group by 1"
