@@ -101,6 +101,7 @@ def _print_lengths(rows: list[dict[str, Any]]) -> None:
             for r in rows
             if r["length"] == name
         ],
+        keys=3,
     )
 
 

@@ -23,7 +23,7 @@ from tracemend.cli.arguments import (
     read_pieces,
     read_trace,
 )
-from tracemend.cli.inputs import on_disk
+from tracemend.cli.inputs import on_disk, recorded
 from tracemend.cli.terminal import print_json, print_table, progress, say
 from tracemend.errors import OutputError
 from tracemend.trace.evidence import plural
@@ -80,6 +80,7 @@ def figures(
     from tracemend.reckoning.counting import Count
     from tracemend.reckoning.whole import asked, reckon
 
+    trace = recorded(trace)
     source = on_disk(trace, quiet)
     count = Count(asked(by, None if span is None else _span(span)), draws)
     if output is not None:

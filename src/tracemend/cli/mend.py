@@ -201,6 +201,8 @@ def mend(
         if isinstance(e, OSError) and not isinstance(e, BrokenPipeError):
             # what was read or written elsewhere is told as an error of its own
             raise OutputError(f"{work}: {e.strerror or e}") from e
+        if isinstance(e, KeyboardInterrupt) and work.exists():
+            raise typer.Exit(130) from None  # the line above says it
         raise
     if json_:
         print_json(

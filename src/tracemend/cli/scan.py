@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +30,7 @@ from tracemend.cli.inputs import traces as named
 from tracemend.cli.terminal import (
     CANT_TELL,
     GAPS_FOUND,
+    close_stdout,
     complain,
     cpu_name,
     print_json,
@@ -115,26 +117,35 @@ def scan(
     asked = Asked(format, arch, strict, suspect, quick)
     paths = list(named(traces, format))
     codes = []
-    for path, findings in _of_all(paths, asked, workers, quiet):
-        if isinstance(findings, TracemendError):
-            complain(str(findings))
+    try:
+        for path, findings in _of_all(paths, asked, workers, quiet):
+            if isinstance(findings, TracemendError):
+                codes.append(1)
+                _print_unread(findings, path, len(paths) > 1, json_)
+                continue
+            kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
+            codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
             if json_:
-                print_json({"input": str(path), "error": str(findings)})
+                print_json(findings.as_dict() | {"input": str(path)})
             elif len(paths) > 1:
-                say(f"{'unreadable':10}  {path}")
-            codes.append(1)
-            continue
-        if json_:
-            print_json(findings.as_dict() | {"input": str(path)})
-        elif len(paths) > 1:
-            say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
-        else:
-            _print(findings, path, most)
-        kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
-        codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
+                say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
+            else:
+                _print(findings, path, most)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_stdout()  # whoever reads has seen enough; what was found by now stays found
     code = max(codes, key=WORSE.index)
     if code:
         raise typer.Exit(code)
+
+
+def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool) -> None:
+    """A trace that can't be read, on stderr and, of several, among the others."""
+    complain(str(error))
+    if json_:
+        print_json({"input": str(path), "error": str(error)})
+    elif several:
+        say(f"{'unreadable':10}  {path}")
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ STYLE = """<style>
 .tracemend .wide{overflow-x:auto}
 .tracemend table{border-collapse:collapse;margin:6px 0;font:inherit;font-variant-numeric:tabular-nums}
 .tracemend caption{text-align:left;font-weight:600;padding:4px 0}
-.tracemend th,.tracemend td{padding:2px 12px 2px 0;text-align:left;white-space:nowrap;border:0}
-.tracemend th{font-weight:600;border-bottom:1px solid}
-.tracemend .n{text-align:right}
+.tracemend .wide th,.tracemend .wide td{padding:2px 12px 2px 0;text-align:left;white-space:nowrap;border:0}
+.tracemend .wide th{font-weight:600;border-bottom:1px solid}
+.tracemend .wide .n{text-align:right}
 .tracemend .dim{opacity:.7}
 .tracemend svg{max-width:100%;height:auto;display:block;margin:6px 0}
 </style>"""
