@@ -61,8 +61,11 @@ def said(*sentences: object, title: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", of: int | None = None) -> str:
-    """The first rows, of so many (by default of those given). Columns that hold only numbers stand to the right."""
+    """The first rows, of so many (by default of those given). Columns of numbers stand to the right, and those without
+    anything in them are left out."""
     shown, of = [[str(cell) for cell in row] for row in rows[:ROWS]], len(rows) if of is None else of
+    there = [i for i in range(len(columns)) if any(row[i] for row in shown)]
+    columns, shown = [columns[i] for i in there], [[row[i] for i in there] for row in shown]
     right = [bool(shown) and all(row[i][:1].isdigit() or not row[i] for row in shown) for i in range(len(columns))]
     kinds = [' class="n"' if n else "" for n in right]
     head = "".join(f"<th{kind}>{text(c)}</th>" for kind, c in zip(kinds, columns, strict=True))
