@@ -20,6 +20,7 @@ from tracemend.errors import extra
 from tracemend.losses.scanning import judge
 from tracemend.losses.verdict import Verdict
 from tracemend.mending.outline import Outline
+from tracemend.mending.shown import Shown
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.evidence import plural
 from tracemend.trace.pieces import Piece
@@ -125,6 +126,11 @@ class Result(ABC):
     @abstractmethod
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
         """How many events of a cpu survived in each of so many equal parts of a time."""
+
+    @abstractmethod
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        """The recorded events that can be shown one by one, with their ``row`` of the whole trace; and how many of them
+        from the first on are all there (see ``mending/shown.py``)."""
 
     @property
     @abstractmethod
@@ -250,6 +256,11 @@ class Mended(Result):
 
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
         return self.trace.density(cpu, columns, begin_ns, span_ns)
+
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        shown = Shown()
+        table = shown.take(Piece.whole(self.trace))
+        return shown.whole, iter([table])
 
     @property
     def head(self) -> Mended:

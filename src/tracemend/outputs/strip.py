@@ -27,8 +27,8 @@ def strip(
     folder without a merged file the original itself is copied, from the path that the overlay records. ``force``
     replaces a ``to`` that exists, but no folder with anything in it. A CTF trace is a folder, and so is ``to`` then.
     ``progress``: told of bytes done, of how many: each is read twice, once to check it.
-    Raises OutputError; then nothing was written. BrokenPipeError where nobody reads ``to`` any more, TypeError for an
-    ``out`` that is no path.
+    Raises OutputError; then nothing was written. TypeError for what is no path, and BrokenPipeError where nobody reads
+    ``to`` any more.
 
     >>> paths = mend("tests/data/ftrace_pipe.txt").write(folder / "out", outputs=["merged"])
     >>> strip(folder / "out", folder / "again.txt")
