@@ -2,7 +2,7 @@
 
     python scripts/make_pictures.py
 
-The traces are recordings/ of this repository; the one with 1,500 gaps is one of them repeated, with more marks of losses
+The traces are those in recordings/; the one with 1,500 gaps is one of them repeated, with more marks of losses put
 between its events (see benchmarks/report.py). Needs playwright, Pillow and Chromium.
 """
 
