@@ -25,7 +25,7 @@ from common import ROOT, command
 
 sys.path[:0] = [str(ROOT / "src"), str(ROOT / "scripts")]
 
-from enlarge import TIME, enlarge
+from enlarge import TIME, enlarge  # noqa: E402
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -131,8 +131,8 @@ def main() -> None:
             version = browser.version
             browser.close()
         size = (out / "report.html").stat().st_size
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout
-    about = {"command": command(), "commit": commit.strip(), "seed": 0, "chromium": version, "cores": os.cpu_count()}
+    commit = subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, text=True).strip()
+    about = {"command": command(), "commit": commit, "seed": 0, "chromium": version, "cores": os.cpu_count()}
     RESULT.write_text(json.dumps({**about, "events": events, "gaps": gaps, "bytes": size, **found}, indent=1) + "\n")
     print(RESULT.read_text())
 

@@ -26,9 +26,8 @@ from made_up import KERNEL, RAW, made_up, mended
 from tracemend.cli import view as cli
 from tracemend.errors import MissingError, OutputError, TracemendError
 from tracemend.mending.mended import Mended
-from tracemend.outputs import DEFAULT, overlay, perfetto, write
+from tracemend.outputs import DEFAULT, perfetto, write
 from tracemend.outputs.perfetto import serving
-from tracemend.outputs.reopened import reopen
 from tracemend.recording import pairs
 
 if TYPE_CHECKING:
@@ -198,40 +197,6 @@ def test_view_says_what_it_does_not_take(tmp_path: Path) -> None:
     ):
         with pytest.raises(TracemendError, match=why):
             cli.view(path, None, browser=False)
-
-
-# A folder put together again --------------------------------------------------------------------------------------
-
-
-def test_a_folder_gives_its_mended_trace_again(made: Mended, tmp_path: Path) -> None:
-    write(made, tmp_path / "out", [*DEFAULT, "perfetto"])
-    again = reopen(tmp_path / "out")
-    assert again.gap_table() == [g | {"confidence": g["confidence"]} for g in made.gap_table()]
-    assert again.trace.table.equals(made.trace.table)
-    (path,) = perfetto.write(again, tmp_path)
-    assert path.read_bytes() == (tmp_path / "out" / perfetto.NAME).read_bytes()
-
-
-def test_a_folder_whose_trace_has_changed_is_refused(tmp_path: Path) -> None:
-    trace = tmp_path / "trace.txt"
-    trace.write_bytes(RAW.read_bytes())
-    write(mended(trace), tmp_path / "out", DEFAULT)
-    jsonl = tmp_path / "out" / overlay.JSONL
-    whole = jsonl.read_text()
-    for told, wrong in (
-        ("aren't those", whole.replace('"line": ', '"line": 9', 1)),
-        ("damaged", whole.replace('"gaps": [', '"gaps": [1, ')),
-    ):
-        jsonl.write_text(wrong)
-        with pytest.raises(OutputError, match=told):
-            reopen(tmp_path / "out")
-    jsonl.write_text(whole)
-    trace.write_bytes(RAW.read_bytes() + b"\n")
-    with pytest.raises(OutputError, match="has changed"):
-        reopen(tmp_path / "out")
-    trace.unlink()
-    with pytest.raises(OutputError, match="no longer at"):
-        reopen(tmp_path / "out")
 
 
 # What the viewer makes of it --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.arguments import JsonOption
+from tracemend.cli.arguments import JsonOption, QuietOption
 from tracemend.cli.terminal import print_json, print_table, progress, say, tell
 from tracemend.errors import TracemendError
 
@@ -44,6 +44,7 @@ def fetch(
         Path | None, typer.Option("--to", help="The folder to fill. If not given: the cache ($TRACEMEND_DATA).")
     ] = None,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Bring data sets from their public homes. Their content is checked; what is wrong leaves nothing behind."""
     from tracemend.datasets import DATASETS, fetch, find
@@ -53,7 +54,8 @@ def fetch(
     paths = []
     for name in chosen:
         tell(f"{name}: {find(name).home}")
-        paths.append(fetch(name, to, archive))
+        with progress(f"fetching {name}", quiet):
+            paths.append(fetch(name, to, archive))
         if not json_:
             say(str(paths[-1]))
     if json_:
@@ -67,6 +69,7 @@ def audit(
     ] = None,
     length: Annotated[int, typer.Option(min=1, help="How many events a window has.")] = 200,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Say how much of the test part also occurs in the training part, and how much of it is one loop."""
     from tracemend.datasets import DATASETS, cache, load
@@ -78,7 +81,7 @@ def audit(
     if not chosen:
         raise TracemendError(f"{folder}: no data set there; 'tracemend datasets fetch' brings what is public")
     rows, study = [], {}
-    with progress("audit") as update:
+    with progress("audit", quiet) as update:
         for done, name in enumerate(chosen):
             update(done, len(chosen), name)
             data = load(name, source, length=length)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import JsonOption, QuietOption, read_pieces
+from tracemend.cli.arguments import JsonOption, QuietOption, read_pieces, spare_pandas
 from tracemend.cli.tables import OTHER, blocks
 from tracemend.cli.terminal import (
     BOLD,
@@ -65,6 +65,7 @@ def show(
 
     Inferred events have a bar (┆) in front and a confidence: how often such a guess is right. They are no evidence.
     """
+    spare_pandas()
     from tracemend.outputs.folder import Folder
 
     if hypotheses and gap is None:

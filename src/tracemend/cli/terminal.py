@@ -160,7 +160,7 @@ def _bar(title: str) -> Iterator[Update]:
         task = bar.add_task(title, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=printable(note))
+            bar.update(task, completed=done, total=total or None, note=printable(note))
 
         yield update
 

@@ -29,6 +29,7 @@ from tracemend.outputs.report.events import Names, Room, events
 from tracemend.reckoning.figures import Figures
 from tracemend.reckoning.reading import explained, sentence, table
 from tracemend.reckoning.reading import shown as shown_figures
+from tracemend.recording.pairs import Pair
 from tracemend.untrusted import printable
 
 NAME = "report.html"
@@ -50,9 +51,9 @@ def write(mended: Result, folder: Path, made: Sequence[Figures] = ()) -> list[Pa
     return [path]
 
 
-def render(mended: Result, made: Sequence[Figures] = ()) -> str:
+def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = None) -> str:
     """The report as HTML, with figures if there are any (the first ones by call). Every string out of the trace is
-    escaped, and no script but the report's own may run."""
+    escaped, and no script but the report's own may run. pair: what was really lost, where that is known."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -71,7 +72,7 @@ def render(mended: Result, made: Sequence[Figures] = ()) -> str:
         trace=mended.trace,
         survived=mended.outline.kept,
         inferred=mended.events,
-        drawn=mended.drawn() is not None,
+        pair=pair,
         familiar=mended.familiar,
         sentence=sentence(made[0]) if made else "",
         figures=[table(f, name, MOST_FIGURES) for f in made for name in shown_figures(f)],
@@ -82,7 +83,7 @@ def render(mended: Result, made: Sequence[Figures] = ()) -> str:
         verdict=None if mended.trace.gaps else mended.verdict,
         reasons=_reasons(mended),
         rows=[_row(gap, clock) for gap in gaps.rows(mended, FIRST_ROWS)],
-        data=_data(mended, clock) if mended.trace.gaps else "",
+        data=_data(mended, pair, clock) if mended.trace.gaps else "",
         style=files.joinpath("page.css").read_text("utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -97,7 +98,7 @@ def _script(modules: Sequence[str]) -> str:
     return f'"use strict";\n(() => {{\n{text}}})();\n'
 
 
-def _data(mended: Result, clock: _Clock) -> str:
+def _data(mended: Result, pair: Pair | None, clock: _Clock) -> str:
     """What the page works on, packed, with as many events as fit."""
     room = Room()
     while True:
@@ -105,6 +106,8 @@ def _data(mended: Result, clock: _Clock) -> str:
         shown = events(mended, names, room, clock.begin)
         drawn = gaps.others(mended, names, room, shown.gaps)
         parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn}
+        if pair is not None:
+            parts["t"] = gaps.truth(pair, names, room)
         cpus, counts = gaps.density(mended, shown, clock.begin, clock.end - clock.begin)
         columns: dict[str, Ints] = {
             f"{part}_{name}": held for part, found in parts.items() for name, held in found.items()
@@ -130,6 +133,7 @@ def _data(mended: Result, clock: _Clock) -> str:
                 "gaps": len(mended.fills),
                 "counted": cpus,
                 "drawn": bool(drawn),
+                "judged": pair is not None,
             },
         )
         if len(text) <= LARGEST or room.recorded < gaps.COLUMNS:

@@ -55,7 +55,8 @@ export function bisect(list, value, of = (v) => v, low = 0, high = list.length) 
 
 export class Model {
   constructor({ columns, strings, ...facts }) {
-    Object.assign(this, facts);
+    const { judged, ...rest } = facts;
+    Object.assign(this, rest, { compared: judged });
     const part = (letter) => {
       const found = {};
       for (const name in columns) if (name.startsWith(`${letter}_`)) found[name.slice(2)] = columns[name];
@@ -151,6 +152,14 @@ export class Model {
     return this.leaving && this._left[e] === 1;
   }
 
+  // How many of a gap's events are probably wrong or missing: of those that were inferred by their confidence, of a gap
+  // that stays open all. Infinite where nobody knows how many they are.
+  likelyWrong(g) {
+    const { count, events, sure, status } = this.gap;
+    const many = count[g] < 0 ? events[g] || Infinity : count[g];
+    return status[g] ? many : many * (1 - Math.max(0, sure[g]) / 10000);
+  }
+
   eventsOf(g) {
     return this.ofGap(g);
   }
@@ -183,9 +192,40 @@ export class Model {
     return kinds;
   }
 
+  // What a gap really lost: the places of its events in `truth`.
   lost(g) {
     this._truth ??= this._grouped(this.truth);
     return this._truth(g);
+  }
+
+  // A gap's fill against what was really lost: of each inferred event, and of each lost one, whether it is right (0: the
+  // same event at the same place), shifted (1: it happened, but at another place), or not (2: wrong, missing). Who did
+  // it doesn't count.
+  judged(g) {
+    const fill = this.eventsOf(g), lost = this.lost(g);
+    const inferred = Array.from(fill, (e) => this.event.name[e] * 3 + this.event.phase[e]);
+    const really = Array.from(lost, (i) => this.truth.name[i] * 3 + this.truth.phase[i]);
+    const told = inferred.map((kind, i) => (kind === really[i] ? 0 : 2));
+    const been = really.map((kind, i) => (kind === inferred[i] ? 0 : 2));
+    const free = new Map(); // places of lost events that aren't matched, by kind
+    been.forEach((how, i) => how && (free.get(really[i]) ?? free.set(really[i], []).get(really[i])).push(i));
+    for (let i = 0; i < told.length; i++) {
+      const at = told[i] && free.get(inferred[i])?.shift();
+      if (told[i] && at !== undefined) told[i] = been[at] = 1;
+    }
+    const count = (how) => told.filter((found) => found === how).length;
+    return { told, been, right: count(0), shifted: count(1), wrong: count(2), missing: been.filter((how) => how === 2).length };
+  }
+
+  // Of all gaps the share that is right (in parts of 10,000; -1 where nothing was lost or it isn't known).
+  get right() {
+    if (this._right) return this._right;
+    this._right = new Int32Array(this.size).fill(-1);
+    for (let g = 0; g < this.size; g++) {
+      const lost = this.lost(g).length;
+      if (lost) this._right[g] = Math.round((10000 * this.judged(g).right) / lost);
+    }
+    return this._right;
   }
 
   _grouped(part) {

@@ -38,6 +38,10 @@ export class Detail {
     if (strings.reasons[gap.by[g]]) said.push(`Filled by ${strings.reasons[gap.by[g]]}: there was no more time.`);
     if (gap.unmet[g])
       said.push(`${plural(gap.unmet[g], "call")} left open: the count has no room to close ${gap.unmet[g] === 1 ? "it" : "them"}.`);
+    if (this.model.compared && this.model.lost(g).length) {
+      const { right, shifted, wrong, missing } = this.model.judged(g);
+      said.push(`Against the truth: ${number(right)} right, ${number(shifted)} shifted (they happened, but at another place), ${number(wrong)} wrong, ${number(missing)} missing.`);
+    }
     if (gap.agreement[g] >= 0)
       said.push(`${Math.round(gap.agreement[g] / 100)} % of the events of the other fills are the same as here.`);
     return said;
@@ -46,6 +50,7 @@ export class Detail {
   _tabs(g) {
     const tabs = [["events", "Events"]];
     const others = this.model.alternatives(g).length;
+    if (this.model.compared && this.model.lost(g).length) tabs.push(["truth", "Against the truth"]);
     if (others) tabs.push(["others", `${others} other fills`]);
     if (!tabs.some(([key]) => key === this.tab)) this.tab = "events";
     if (tabs.length === 1) return "";
@@ -63,7 +68,8 @@ export class Detail {
   }
 
   _open() {
-    this.events.replaceChildren(this.tab === "others" ? this._others() : this._events());
+    const tabs = { events: () => this._events(), others: () => this._others(), truth: () => this._truth() };
+    this.events.replaceChildren(tabs[this.tab]());
     this.events.scrollTop = 0;
   }
 
@@ -125,6 +131,26 @@ export class Detail {
         ? make("td", {}, make("span", { class: "badge" }, "inferred"), " ", sureness(event.sure[e]))
         : make("td", { class: "dim" }, "recorded"),
     );
+  }
+
+  // The fill beside what was really lost, place by place.
+  _truth() {
+    const { model, g } = this;
+    const { event, truth } = model;
+    const fill = model.eventsOf(g), lost = model.lost(g);
+    const { told, been } = model.judged(g);
+    const longest = Int32Array.from({ length: Math.max(fill.length, lost.length) }, (_, i) => i);
+    const cell = (how, words, title) =>
+      make("td", { class: `j${how}` }, title && make("code", {}, title), title && make("span", { class: "verdict" }, words[how]));
+    const row = (i) =>
+      make(
+        "tr",
+        {},
+        make("td", { class: "right dim" }, String(i + 1)),
+        cell(told[i], ["right", "shifted", "wrong"], i < fill.length ? titleOf(model, event.name[fill[i]], event.phase[fill[i]]) : ""),
+        cell(been[i], ["right", "shifted", "missing"], i < lost.length ? titleOf(model, truth.name[lost[i]], truth.phase[lost[i]]) : ""),
+      );
+    return table(["", "Inferred", "Really lost"], this._rows(longest, row, 3));
   }
 
   // The fill and the others side by side, place by place.

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tracemend.mending.mended import HYPOTHESES, Result
 from tracemend.outputs.report.columns import Words
 from tracemend.outputs.report.events import PARTS, Events, Names, Room, of_gaps, since
+from tracemend.recording.pairs import Pair
 
 Ints = NDArray[np.int64]
 
@@ -68,7 +69,7 @@ def _parts(share: float | None) -> int:
 
 
 def others(result: Result, names: Names, room: Room, chosen: Ints) -> dict[str, Ints]:
-    """Events of hypotheses, of the least sure gaps as many as there is room for."""
+    """Events of hypotheses, of the same gaps as many as there is room for."""
     drawn = result.drawn()
     if drawn is None:
         return {}
@@ -78,6 +79,15 @@ def others(result: Result, names: Names, room: Room, chosen: Ints) -> dict[str, 
     table = pa.concat_tables([HYPOTHESES.empty_table(), *of_gaps(drawn, chosen[fit])]).unify_dictionaries()
     told = {name: table[name].to_numpy().astype(np.int64) for name in ("gap", "hypothesis")}
     return told | names.kinds(table)
+
+
+def truth(pair: Pair, names: Names, room: Room) -> dict[str, Ints]:
+    """The events that gaps really lost, of the first ones as many as there is room for."""
+    lengths = [len(rows) for rows in pair.missing]
+    fit = int(np.searchsorted(np.cumsum(lengths), room.others, "right"))
+    rows = np.concatenate([np.empty(0, np.int64), *pair.missing[:fit]])
+    gap = np.repeat([g.number for g in pair.lossy.gaps[:fit]], lengths[:fit])
+    return {"gap": gap.astype(np.int64)} | names.kinds(pair.complete.table.take(pa.array(rows)))
 
 
 def density(result: Result, events: Events, begin_ns: int, span_ns: int) -> tuple[list[int], Ints]:

@@ -5,7 +5,7 @@ const ROW = 29; // pixels, as the style has it
 
 export class List {
   constructor(model, clock, choose) {
-    Object.assign(this, { model, clock, choose, chosen: -1, sorted: "gap", down: false });
+    Object.assign(this, { model, clock, choose, chosen: -1, sorted: "wrong", down: true });
     this.scroller = document.getElementById("rows");
     this.body = document.getElementById("body");
     this.columns = this._columns();
@@ -27,9 +27,12 @@ export class List {
       ["lost", "Lost", (g) => gap.count[g], (g) => (gap.count[g] < 0 ? "?" : number(gap.count[g]))],
       ["status", "Outcome", (g) => gap.status[g], (g) => make("span", { class: `status s${gap.status[g]}` }, STATUSES[gap.status[g]])],
       ["sure", "Confidence", (g) => gap.sure[g], (g) => sureness(gap.sure[g])],
+      ["wrong", "Likely wrong", (g) => this.model.likelyWrong(g), (g) => likely(this.model.likelyWrong(g))],
       ["known", "Known", (g) => gap.known[g], (g) => KNOWN[gap.known[g]], true],
       ["events", "Inferred", (g) => gap.events[g], (g) => (gap.status[g] ? "–" : number(gap.events[g]) + (gap.estimated[g] ? " est." : "")), true],
     ];
+    if (this.model.compared)
+      columns.splice(7, 0, ["right", "Right", (g) => this.model.right[g], (g) => (this.model.right[g] < 0 ? "–" : `${Math.round(this.model.right[g] / 100)} %`)]);
     if (this.model.drawn)
       columns.push(["agreement", "Agreement", (g) => gap.agreement[g], (g) => share(gap.agreement[g]), true]);
     return columns.map(([key, title, value, tell, wide]) => ({ key, title, value, tell, wide: Boolean(wide) }));
@@ -39,7 +42,7 @@ export class List {
     const row = document.getElementById("columns");
     for (const column of this.columns) {
       const sort = () => {
-        this.down = this.sorted === column.key && !this.down;
+        this.down = this.sorted === column.key ? !this.down : column.key === "wrong";
         this.sorted = column.key;
         this.sort();
       };
@@ -90,7 +93,7 @@ export class List {
   sort() {
     const { value } = this.columns.find((c) => c.key === this.sorted);
     const sign = this.down ? -1 : 1;
-    this.order.sort((g, h) => sign * (value(g) - value(h)) || g - h);
+    this.order.sort((g, h) => (value(g) === value(h) ? g - h : sign * (value(g) - value(h))));
     for (const { key, head } of this.columns) {
       if (key === this.sorted) head.setAttribute("aria-sort", this.down ? "descending" : "ascending");
       else head.removeAttribute("aria-sort");
@@ -155,6 +158,10 @@ export class List {
     if (on) this._put(0, Math.min(this.order.length, 500));
     else this.draw(true);
   }
+}
+
+function likely(events) {
+  return events === Infinity ? "?" : number(Math.round(events));
 }
 
 function klass({ key, wide }) {

@@ -41,10 +41,10 @@ async function open(data) {
   addEventListener("afterprint", () => list.print(false));
   addEventListener("hashchange", linked);
   if (!linked()) {
-    detail.show(0);
-    list.chosen = 0;
-    list.draw(true);
-    timeline.mark(0);
+    const worst = list.order[0];
+    detail.show(worst);
+    list.mark(worst);
+    timeline.mark(worst);
   }
   requestAnimationFrame(() => {
     performance.mark("drawn");
