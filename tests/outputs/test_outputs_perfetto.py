@@ -21,7 +21,7 @@ from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
-from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, END
+from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, DARK_ORANGE, END, LIGHT_ORANGE, ORANGE
 from tracemend.outputs.perfetto.running import Running, Slices
 from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Gap, Trace
@@ -29,7 +29,7 @@ from tracemend.trace.events import SCHEMA, Gap, Trace
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 CATEGORIES = {"syscall", "syscall.across_gap", "event", "tracemend.inferred", "tracemend.lost", "tracemend"}
-CATEGORIES |= {"running", "interrupt", "by_cpu", "tracemend.inferred.by_cpu"}
+CATEGORIES |= {"running", "interrupt", "by_cpu", "tracemend.inferred.by_cpu", "tracemend.inferred.running"}
 
 
 class Parsed:
@@ -136,10 +136,22 @@ def test_inferred_events_have_tracks_of_their_own(parsed: Parsed) -> None:
     assert {"inferred: find", "inferred: sh"} <= names
     assert all(name.startswith("inferred: ") for name in names)
     for e in inferred:
-        assert {"confidence", "gap"} <= set(e["notes"]) <= {"confidence", "gap", "ret"}
-        assert 0.2 <= e["notes"]["confidence"] <= 1
+        sure = "exit_confidence" if e["type"] == END else "confidence"
+        assert {sure, "gap"} <= set(e["notes"]) <= {sure, "gap", "ret"}
+        assert 0.2 <= e["notes"][sure] <= 1
     parents = {parsed.tracks[parsed.tracks[t].parent_uuid].thread.thread_name for t in own}
     assert {"find", "sh", ""} <= parents
+
+
+def test_a_call_has_the_colour_of_its_less_sure_end(parsed: Parsed) -> None:
+    begins: dict[int, dict[str, Any]] = {}
+    for e in sorted(parsed.events("tracemend.inferred"), key=lambda e: e["time"]):
+        if e["type"] == BEGIN:
+            begins[e["track"]] = e
+        elif e["type"] == END:
+            begin = begins.pop(e["track"])
+            least = min(begin["notes"]["confidence"], e["notes"]["exit_confidence"])
+            assert begin["colour"] == COLOURS[DARK_ORANGE if least >= 0.9 else ORANGE if least >= 0.5 else LIGHT_ORANGE]
 
 
 def test_what_is_inferred_says_so_in_its_name_and_colour(parsed: Parsed) -> None:

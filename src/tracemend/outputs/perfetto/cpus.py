@@ -156,7 +156,8 @@ class Cpus:
         keys = ("tracemend", "model", "model_sha256", "seed", "input", "input_sha256", "format")
         notes = {"note": description, "threads": _THREADS} | {k: made.get(k) for k in keys}
         begin, end = (int(time.min()), int(time.max())) if len(time) else (0, 0)
-        yield from slice_of((begin, end), _ABOUT_TRACK, ABOUT, NOTE, notes, ORANGE)
+        name = f"{NOTE}; this is a piece of a trace" if left_out else NOTE
+        yield from slice_of((begin, end), _ABOUT_TRACK, ABOUT, name, notes, ORANGE)
         yield from self._anywhere()
 
     def _anywhere(self) -> Iterator[bytes]:
