@@ -249,6 +249,17 @@ def test_when_anything_was_lost_on_any_cpu(parsed: Parsed) -> None:
     assert {t for span in spans for t in span} <= edges
 
 
+def test_losses_without_a_count_are_not_counted_as_none(tmp_path: Path) -> None:
+    gaps = tuple(Gap(i, i, None, None, 1, 9, count, "uncounted", 1) for i, count in enumerate((5, None)))
+    trace = replace(events([(1, 5, "made", "instant"), (9, 5, "made", "instant")]), gaps=gaps)
+    for some, name in ((gaps, "lost at least 5 events"), (gaps[1:], "lost events")):
+        got = Parsed(made_up(replace(trace, gaps=some)), tmp_path)
+        begin = next(e for e in got.events("tracemend.lost") if "stretches" in e["notes"])
+        assert begin["name"] == name
+        assert begin["notes"].get("events") == (5 if len(some) == 2 else None)
+        assert begin["notes"]["stretches without a count"] == 1
+
+
 @pytest.mark.parametrize("cpus", [3, 100])
 def test_cpus_are_in_the_order_of_their_numbers(tmp_path: Path, cpus: int) -> None:
     """The viewer sorts tracks on top by name, and has room for some dozens there."""
