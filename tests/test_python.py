@@ -289,7 +289,8 @@ def _beside(trace: Trace, gap: Gap) -> tuple[int, int]:
 def test_what_was_mended_is_written_whole_and_never_over_other_files(real: Real, tmp_path: Path) -> None:
     out = tmp_path / "out"
     paths = real.mended.write(str(out), outputs=["merged"])
-    assert [p.name for p in paths] == ["overlay.jsonl", "overlay.parquet", "hypotheses.parquet", "merged.txt"]
+    names = ["overlay.jsonl", "overlay.parquet", "hypotheses.parquet", "merged.txt", "figures.parquet"]
+    assert [p.name for p in paths] == names
     assert sorted(p.name for p in out.iterdir()) == sorted(p.name for p in paths)
     tracemend.strip(str(out), str(tmp_path / "again.txt"))
     assert (tmp_path / "again.txt").read_bytes() == real.lossy.read_bytes()

@@ -45,8 +45,9 @@ class Mended(mending.Mended):
         """Write it into a folder, as ``tracemend mend`` does, and return the paths of the files.
 
         outputs: names, of "overlay", "report", "merged" and "perfetto"; the first two if not given; the overlay always.
-        The folder appears whole or not at all. One that exists is replaced only with ``force``, and only if tracemend
-        wrote it. Raises OutputError for a folder that can't be written, OptionError for an unknown output.
+        Where hypotheses were drawn, figures are written, too. The folder appears whole or not at all. One that exists
+        is replaced only with ``force``, and only if tracemend wrote it.
+        Raises OutputError for a folder that can't be written, OptionError for an unknown output.
 
         >>> mended = mend("tests/data/ftrace_pipe.txt")
         >>> [path.name for path in mended.write(folder / "out", outputs=["overlay", "merged"])]
@@ -55,17 +56,23 @@ class Mended(mending.Mended):
         from tracemend.outputs import DEFAULT, write
 
         chosen = [outputs] if isinstance(outputs, str) else DEFAULT if outputs is None else outputs
-        return write(self, Path(folder), chosen, force)
+        made = [self.figures(by) for by in ("call", "thread")] if self.draws > 1 and self.filled else []
+        return write(self, Path(folder), chosen, force, made=made)
+
+    @property
+    def draws(self) -> int:
+        """So many hypotheses were asked for."""
+        drawn: int = self.provenance["options"].get("hypotheses", 0)
+        return drawn
 
     def figures(self, by: str = "call", *, span: tuple[int, int] | None = None) -> Figures:
         """The figures of the fills that were drawn when it was mended; see ``tracemend.figures``.
 
         It takes ``mend(trace, hypotheses=16)``: a range needs draws. Raises OptionError where there are fewer than two.
         """
-        draws = self.provenance["options"].get("hypotheses", 0)
-        if self.filled and draws < 2:
+        if self.filled and self.draws < 2:
             raise OptionError("figures need draws of the fills: mend(trace, hypotheses=16)")
-        return reckoned(self, draws, asked(by, span)).figures(by)
+        return reckoned(self, self.draws, asked(by, span)).figures(by)
 
     def around(self, gap: int, events: int = 3) -> pa.Table:
         """A gap's inferred events between so many that survived on each side of it on the same cpu.

@@ -35,9 +35,9 @@ STYLE = """<style>
 .tracemend .wide{overflow-x:auto}
 .tracemend table{border-collapse:collapse;margin:6px 0;font:inherit;font-variant-numeric:tabular-nums}
 .tracemend caption{text-align:left;font-weight:600;padding:4px 0}
-.tracemend th,.tracemend td{padding:2px 12px 2px 0;text-align:left;white-space:nowrap;border:0}
-.tracemend th{font-weight:600;border-bottom:1px solid}
-.tracemend .n{text-align:right}
+.tracemend .wide th,.tracemend .wide td{padding:2px 12px 2px 0;text-align:left;white-space:nowrap;border:0}
+.tracemend .wide th{font-weight:600;border-bottom:1px solid}
+.tracemend .wide .n{text-align:right}
 .tracemend .dim{opacity:.7}
 .tracemend svg{max-width:100%;height:auto;display:block;margin:6px 0}
 </style>"""
@@ -61,8 +61,11 @@ def said(*sentences: object, title: str = "") -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str = "", of: int | None = None) -> str:
-    """The first rows, of so many (by default of those given). Columns that hold only numbers stand to the right."""
+    """The first rows, of so many (by default of those given). Columns of numbers stand to the right, and those without
+    anything in them are left out."""
     shown, of = [[str(cell) for cell in row] for row in rows[:ROWS]], len(rows) if of is None else of
+    there = [i for i in range(len(columns)) if any(row[i] for row in shown)]
+    columns, shown = [columns[i] for i in there], [[row[i] for i in there] for row in shown]
     right = [bool(shown) and all(row[i][:1].isdigit() or not row[i] for row in shown) for i in range(len(columns))]
     kinds = [' class="n"' if n else "" for n in right]
     head = "".join(f"<th{kind}>{text(c)}</th>" for kind, c in zip(kinds, columns, strict=True))
