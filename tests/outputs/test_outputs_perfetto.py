@@ -167,13 +167,20 @@ def test_threads_of_one_command_stand_together(parsed: Parsed) -> None:
         groups[track.thread.pid].append(track.thread)
     processes = {t.process.pid: t.process for t in parsed.tracks.values() if t.HasField("process")}
     assert set(groups) == set(processes)
-    first: dict[str, int] = {}
-    for tid, comm in zip(made.trace.tid.tolist(), made.trace.table["comm"].to_pylist(), strict=True):
-        first.setdefault(comm, tid)
     for pid, members in groups.items():
         process, (comm,) = processes[pid], {t.thread_name for t in members}
         assert process.process_name == (comm if len(members) == 1 else f"{comm}: {len(members)} threads")
-        assert pid == first[comm]
+        assert pid == members[0].tid if len(members) == 1 else pid not in threads
+
+
+def test_a_group_of_threads_has_the_number_of_none(tmp_path: Path) -> None:
+    """Nor does it take one from a thread whose number is as large."""
+    trace = events([(t, tid, "made", "instant") for t, tid in enumerate((1 << 22, 5, 6, 7), 1)])
+    comm = pa.array(["a", "b", "b", "b"]).dictionary_encode()
+    named = trace.table.set_column(3, SCHEMA.field("comm"), comm.cast(SCHEMA.field("comm").type))
+    got = Parsed(made_up(replace(trace, table=named)), tmp_path)
+    processes = {t.process.process_name: t.process.pid for t in got.tracks.values() if t.HasField("process")}
+    assert processes == {"a": 1 << 22, "b: 3 threads": (1 << 22) + 1}
 
 
 def test_lost_stretches_are_on_top_of_their_cpu_with_what_was_inferred_in_them(parsed: Parsed) -> None:

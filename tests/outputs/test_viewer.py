@@ -26,9 +26,8 @@ from made_up import KERNEL, RAW, made_up, mended
 from tracemend.cli import view as cli
 from tracemend.errors import MissingError, OutputError, TracemendError
 from tracemend.mending.mended import Mended
-from tracemend.outputs import DEFAULT, overlay, perfetto, write
+from tracemend.outputs import DEFAULT, perfetto, write
 from tracemend.outputs.perfetto import serving
-from tracemend.outputs.reopened import reopen
 from tracemend.recording import pairs
 
 if TYPE_CHECKING:
@@ -191,43 +190,13 @@ def test_view_serves_a_folder_until_it_is_interrupted(made: Mended, tmp_path: Pa
 
 
 def test_view_says_what_it_does_not_take(tmp_path: Path) -> None:
-    for path, why in ((RAW, "is no Perfetto trace"), (tmp_path, "overlay.jsonl"), (tmp_path / "none", "no such file")):
+    for path, why in (
+        (RAW, "is no Perfetto trace"),
+        (tmp_path, "no folder that mend"),
+        (tmp_path / "none", "no such file"),
+    ):
         with pytest.raises(TracemendError, match=why):
             cli.view(path, None, browser=False)
-
-
-# A folder put together again --------------------------------------------------------------------------------------
-
-
-def test_a_folder_gives_its_mended_trace_again(made: Mended, tmp_path: Path) -> None:
-    write(made, tmp_path / "out", [*DEFAULT, "perfetto"])
-    again = reopen(tmp_path / "out")
-    assert again.gap_table() == [g | {"confidence": g["confidence"]} for g in made.gap_table()]
-    assert again.trace.table.equals(made.trace.table)
-    (path,) = perfetto.write(again, tmp_path)
-    assert path.read_bytes() == (tmp_path / "out" / perfetto.NAME).read_bytes()
-
-
-def test_a_folder_whose_trace_has_changed_is_refused(tmp_path: Path) -> None:
-    trace = tmp_path / "trace.txt"
-    trace.write_bytes(RAW.read_bytes())
-    write(mended(trace), tmp_path / "out", DEFAULT)
-    jsonl = tmp_path / "out" / overlay.JSONL
-    whole = jsonl.read_text()
-    for wrong in (
-        whole.replace('"begin_ns": 1', '"begin_ns": 2', 1),
-        re.sub(r'"gaps": \[\{', '"gaps": [1, {', whole, count=1),
-    ):
-        jsonl.write_text(wrong)
-        with pytest.raises(OutputError, match="its gaps aren't those"):
-            reopen(tmp_path / "out")
-    jsonl.write_text(whole)
-    trace.write_bytes(RAW.read_bytes() + b"\n")
-    with pytest.raises(OutputError, match="has changed"):
-        reopen(tmp_path / "out")
-    trace.unlink()
-    with pytest.raises(OutputError, match="no longer at"):
-        reopen(tmp_path / "out")
 
 
 # What the viewer makes of it --------------------------------------------------------------------------------------
@@ -313,11 +282,18 @@ def test_the_viewer_shows_what_was_written(
     the_gaps_are_there(ask, mended)
     the_inferred_events_are_there(ask, mended)
     the_threads_are_there(ask, mended)
+    the_page_s_queries_find_something(ask)
 
 
 def noted(table: str, key: str) -> str:
     """An annotation of a slice, in SQL."""
     return f"extract_arg({table}.arg_set_id, 'debug.{key}')"
+
+
+def the_page_s_queries_find_something(ask: Ask) -> None:
+    (said,) = re.findall(r"^```sql\n(.*?)^```", (ROOT / "docs" / "outputs.md").read_text(), re.S | re.M)
+    for query in said.rstrip().removesuffix(";").split(";"):
+        assert ask(query)
 
 
 def the_cpus_are_on_top(page: Page, mended: Mended) -> None:
@@ -368,7 +344,9 @@ def the_inferred_events_are_there(ask: Ask, mended: Mended) -> None:
 
 def the_threads_are_there(ask: Ask, mended: Mended) -> None:
     tids = {int(t) for t in mended.trace.tid} | {int(t) for t in mended.inferred["tid"].to_pylist()}
-    assert {tid for (tid,) in ask("select distinct tid from thread")} - {0} == {t for t in tids if t > 0}
+    assert {tid for (tid,) in ask("select distinct tid from thread_track join thread using (utid)")} - {0} == {
+        t for t in tids if t > 0
+    }
     found = ask(
         "select t.tid, count(*) from slice s join thread_track k on k.id = s.track_id join thread t using (utid) "
         "where s.category = 'tracemend.inferred' and s.dur = 0 group by 1"

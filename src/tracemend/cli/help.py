@@ -22,7 +22,7 @@ SHORT = {
     "scan": "Say what was lost, or that nobody can tell.",
     "advise": "Say which size of buffer suffices.",
     "show": "Show a mended trace here, gap by gap.",
-    "view": "Show a mended trace in Perfetto's viewer.",
+    "view": "Show it in Perfetto's viewer, on this machine.",
     "formats": "List the formats that can be read.",
     "mend": "Fill the gaps with inferred events.",
     "strip": "Give back the original trace.",
@@ -56,7 +56,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
         "tracemend show out": "when events were lost, and the worst gaps",
         "tracemend show out --gap 7": "one gap, event by event",
     },
-    "view": {"tracemend view out": "opens it in the web browser; it stays on this machine"},
+    "view": {
+        "tracemend view out": "in the web browser, until Ctrl-C",
+        "tracemend view out --no-browser": "say the address alone, as on another machine",
+    },
     "figures": {
         "tracemend figures trace.txt": "how often each call there probably was",
         "tracemend figures trace.txt --by thread --span 12.5..13": "of one half second, by thread",

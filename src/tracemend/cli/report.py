@@ -86,25 +86,17 @@ def report(
 
 def _of_mended(path: Path, page: Path, truth: Path | None, force: bool) -> None:
     """The report of a mended trace, as a page of its own."""
-    from tracemend.formats import FORMATS
     from tracemend.outputs import report
-    from tracemend.outputs.again import again
     from tracemend.outputs.folder import Folder
+    from tracemend.outputs.reopened import architecture, reopen
     from tracemend.recording import align
-    from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
     from tracemend.whole import whole_file
 
     folder = Folder.open(path)
     if page.exists() and not force:
         raise OutputError(f"{page}: exists already; --force replaces it")
-    if folder.original is None:
-        raise OutputError(f"{folder.made_from or 'the trace'}: is no longer there, and the report shows its events")
-    # a damaged overlay may name what nobody knows: the trace's content tells, too
-    arch = folder.arch if folder.arch in architectures() else None
-    written = folder.format if folder.format in FORMATS else None
-    trace = read_trace(folder.original, written, arch or DEFAULT_ARCH, False)
-    mended = again(folder, trace)
-    pair = None if truth is None else align(mended.trace, read_trace(truth, None, arch or DEFAULT_ARCH, False))
+    mended = reopen(folder)
+    pair = None if truth is None else align(mended.trace, read_trace(truth, None, architecture(folder), False))
     try:
         with whole_file(page) as file:
             file.write(report.render(mended, pair=pair).encode())

@@ -47,6 +47,7 @@ def _trace(mended: Path, folder: Path) -> Path:
     """The Perfetto trace to show, written into the folder if mend wrote none. Raises OutputError and TraceError."""
     from tracemend.formats import chosen
     from tracemend.outputs import perfetto
+    from tracemend.outputs.folder import Folder
     from tracemend.outputs.reopened import reopen
 
     if not mended.is_dir():
@@ -56,7 +57,7 @@ def _trace(mended: Path, folder: Path) -> Path:
     if (mended / perfetto.NAME).is_file():
         return mended / perfetto.NAME
     try:
-        (made,) = perfetto.write(reopen(mended), folder)
+        (made,) = perfetto.write(reopen(Folder.open(mended)), folder)
     except OutputError as e:
         raise OutputError(f"{e}; mend with --perfetto writes what view shows") from e
     return made

@@ -1,60 +1,90 @@
-"""What mend wrote, put together again: of its folder and the trace that it was made of."""
+"""A mended trace put together again: out of its output folder and the trace that it was made from."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from pathlib import Path
-from typing import Any
-
-import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
 from tracemend.errors import OutputError, TraceError
-from tracemend.formats import read, size
-from tracemend.mending.mended import INFERRED, Fill, Mended
+from tracemend.formats import FORMATS, read, size
+from tracemend.losses.suspect import suspect
+from tracemend.mending.mended import HYPOTHESES, INFERRED, Fill, Mended
 from tracemend.outputs import overlay
+from tracemend.outputs.folder import Folder, Row
 from tracemend.trace.events import Trace
+from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 #: Bytes of a trace that is read as a whole for this, at most.
 MOST = 1 << 28
+#: What the overlay and the trace must say alike of a gap.
+_SAID = ("gap", "cpu", "begin_ns", "end_ns", "count", "known")
 
 
-def reopen(out: Path) -> Mended:
-    """The mended trace of an output folder, hypotheses aside.
+def architecture(folder: Folder) -> str:
+    """That of the folder's trace; the usual one where a damaged overlay names another."""
+    return folder.arch if folder.arch in architectures() else DEFAULT_ARCH
 
-    Raises OutputError: no such folder, a damaged one, a trace that is gone, has changed, is large, or was read in
-    another way than by its format alone (suspected gaps, windows).
+
+def reopen(folder: Folder) -> Mended:
+    """The mended trace of an output folder.
+
+    Raises OutputError: a damaged folder; a trace that is gone, has changed, is large, can't be read, or has other gaps
+    than the folder tells of.
     """
-    header, inferred = overlay.read_overlay(out)
-    source = header.get("input")
-    if not isinstance(source, str) or not source:
-        raise OutputError(f"{out}: records no path of its trace")
-    if not Path(source).exists():
-        raise OutputError(f"{out}: its trace is no longer at {source}")
-    if size(Path(source)) > MOST:
-        raise OutputError(f"{out}: its trace {source} is large")
+    source, given = folder.original, folder.made_from
+    if source is None:
+        raise OutputError(f"{folder.path}: its trace is no longer at {given}" if given else f"{folder.path}: no trace")
+    if size(source) > MOST:
+        raise OutputError(f"{folder.path}: its trace {source} is large")
     try:
-        trace = read(source, header["format"], arch=header["options"]["arch"])
+        trace = read(source, folder.format if folder.format in FORMATS else None, arch=architecture(folder))
     except TraceError as e:
-        raise OutputError(f"{out}: its trace can't be read: {e}") from e
-    except (KeyError, TypeError) as e:
-        raise OutputError(f"{out}: the overlay is damaged: it doesn't say how its trace is read") from e
-    if trace.provenance.get("sha256") != header.get("input_sha256"):
-        raise OutputError(f"{out}: its trace {source} has changed")
-    fills = _fills(trace, header)
-    numbers = [gap.number for gap, fill in zip(trace.gaps, fills, strict=False) if fill.status == "filled"]
-    if len(fills) != len(trace.gaps) or not np.isin(inferred["gap"].to_numpy(), numbers).all():
-        raise OutputError(f"{out}: its gaps aren't those that its trace {source} has by itself")
-    provenance = {key: value for key, value in header.items() if key != "gaps"}
-    return Mended(trace, inferred.select(INFERRED.names), fills, provenance)
+        raise OutputError(f"{folder.path}: its trace can't be read: {e}") from e
+    if str(source) == given and trace.provenance.get("sha256") != folder.header.get("input_sha256"):
+        raise OutputError(f"{folder.path}: its trace {source} has changed")
+    trace = _with_gaps(trace, folder)
+    _, inferred = overlay.read_overlay(folder.path / overlay.PARQUET)
+    fills = tuple(_fill(row) for row in sorted(folder.gaps, key=lambda row: row["gap"]))
+    filled = pa.array([fill.gap for fill in fills if fill.status == "filled"], inferred["gap"].type)
+    if not pa.compute.all(pa.compute.is_in(inferred["gap"], filled), min_count=0).as_py():
+        raise OutputError(f"{folder.path}: the overlay is damaged: events of a gap that isn't filled")
+    return Mended(trace, inferred.select(INFERRED.names), fills, folder.header, _drawn(folder))
 
 
-def _fills(trace: Trace, header: dict[str, Any]) -> tuple[Fill, ...]:
-    """What became of each gap of the trace; nothing if the header has other gaps."""
+def _with_gaps(trace: Trace, folder: Folder) -> Trace:
+    """The trace with the gaps that the folder tells of, suspected ones too. Raises OutputError for other gaps."""
+    rows = sorted(folder.gaps, key=lambda row: row["gap"])
+    if any(row["known"] == "suspected" for row in rows) and not any(g.known == "suspected" for g in trace.gaps):
+        trace = trace.with_gaps((*trace.gaps, *suspect(trace)))
+    if [tuple(row[k] for k in _SAID) for row in rows] != [tuple(g.as_dict()[k] for k in _SAID) for g in trace.gaps]:
+        raise OutputError(f"{folder.path}: its gaps aren't those that its trace {trace.path} has by itself")
+    return trace
+
+
+def _drawn(folder: Folder) -> pa.Table | None:
+    """The hypotheses, if some were written."""
+    path = folder.path / overlay.HYPOTHESES
     try:
-        rows = {row["gap"]: row for row in header["gaps"]}
-        if len(rows) != len(trace.gaps) or any(g.as_dict().items() - rows[g.number].items() for g in trace.gaps):
-            return ()
-        own = [rows[gap.number] for gap in trace.gaps]
-        return tuple(Fill(**{f.name: row[f.name] for f in fields(Fill) if f.name in row}) for row in own)
-    except (AttributeError, KeyError, TypeError):
-        return ()
+        return pa.parquet.ParquetFile(path).read().select(HYPOTHESES.names).cast(HYPOTHESES)
+    except FileNotFoundError:
+        return None
+    except (pa.ArrowException, KeyError, ValueError) as e:
+        raise OutputError(f"{path}: is damaged") from e
+    except OSError as e:
+        raise OutputError(f"{path}: {e.strerror or e}") from e
+
+
+def _fill(row: Row) -> Fill:
+    """What became of a gap; what a damaged overlay says otherwise is left out."""
+    unmet, agreement = row.get("unmet"), row.get("agreement")
+    return Fill(
+        row["gap"],
+        row["status"],
+        row["events"],
+        row["confidence"],
+        bool(row.get("estimated")),
+        row["reason"],
+        unmet if type(unmet) is int else 0,
+        agreement if type(agreement) is float else None,
+        str(row.get("by") or ""),
+    )

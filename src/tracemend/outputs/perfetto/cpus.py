@@ -191,7 +191,7 @@ class Cpus:
             yield descriptor(_LANES + i, name=word[cpu], parent=group if many else 0)
 
 
-_THREADS = "Which threads are one process isn't recorded; those of one command stand together."
+_THREADS = "Which threads are one process isn't known; those of one command stand together, under a made-up number."
 
 
 #: What became of a gap, as its name says it.

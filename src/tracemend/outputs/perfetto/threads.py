@@ -1,13 +1,15 @@
 """Tracks of threads: what survived of each, and below it what was inferred.
 
-No tracer's text that is read here says which threads are one process. So threads are put together by their commands,
-under the number of the one that appeared first, and the name of such a group says how many there are.
+Of what is read nothing says which threads are one process. So threads are put together by their commands, and the name
+of such a group says how many there are. Its number is larger than those of Linux's processes, so that nobody takes it
+for one. A thread that is alone with its command stands under its own number.
 
 Axis legend: T threads, E events, I inferred events.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -43,6 +45,8 @@ from tracemend.outputs.perfetto.rows import Rows
 
 _FIRST = 1 << 32  # three tracks for each thread: process, thread, inferred
 _OTHERS = _FIRST - 1
+#: The first number of a group of threads: PID_MAX_LIMIT of Linux, which no thread reaches.
+_GROUPS = 1 << 22
 
 
 class Threads:
@@ -113,13 +117,13 @@ class Threads:
         The viewer puts a thread's number behind the names of its tracks. A thread names its process by number alone:
         with a parent its process would have a track, and such tracks push those of the cpus down.
         """
+        numbers = itertools.filterfalse(set(self.tids.tolist()).__contains__, itertools.count(_GROUPS))
         for rank, (comm, members) in enumerate(self._groups().items()):
-            leader = members[0]
-            pid, process = int(self.tids[leader]), _FIRST + 3 * leader
+            pid = next(numbers) if len(members) > 1 else int(self.tids[members[0]])
             name = comm if isinstance(comm, str) else f"thread {comm}"
-            if len(members) > 1:
-                name = f"{name}: {len(members)} threads"
-            yield descriptor(process, rest=message(3, uint(1, pid) + text(6, name)) + ranked(rank))
+            name += f": {len(members)} threads" if len(members) > 1 else ""
+            process = message(3, uint(1, pid) + text(6, name))
+            yield descriptor(_FIRST + 3 * members[0], rest=process + ranked(rank))
             for i in members:
                 tid = int(self.tids[i])
                 said = uint(1, pid) + uint(2, tid) + text(5, self.comm.get(tid) or f"thread {tid}")
@@ -127,9 +131,7 @@ class Threads:
                 yield descriptor(track, rest=message(4, said) + ranked(int(self._appearance[i])))
                 if self._inferred[i]:
                     yield descriptor(track + 1, name=f"inferred: {self.comm.get(tid) or 'thread'}", parent=track)
-        others = np.flatnonzero(
-            self.tids <= 0
-        ).tolist()  # the idle thread, which every cpu has; events without a thread
+        others = np.flatnonzero(self.tids <= 0).tolist()  # the idle thread of every cpu; events without a thread
         if others:
             yield descriptor(_OTHERS, name="other threads", rest=uint(11, EXPLICIT))
         for i in others:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,9 @@ from tracemend.errors import OutputError
 from tracemend.formats import read
 from tracemend.losses.suspect import suspect
 from tracemend.mending.mended import Mended
-from tracemend.outputs import report, write
-from tracemend.outputs.again import again
+from tracemend.outputs import DEFAULT, overlay, perfetto, report, write
 from tracemend.outputs.folder import Folder
+from tracemend.outputs.reopened import reopen
 
 LOSSY = ROOT / "recordings" / "shell" / "lossy.txt"
 
@@ -29,7 +30,7 @@ def mended() -> Mended:
 
 def test_it_is_what_was_written(mended: Mended, tmp_path: Path) -> None:
     write(mended, tmp_path / "out")
-    found = again(Folder.open(tmp_path / "out"), read(LOSSY))
+    found = reopen(Folder.open(tmp_path / "out"))
     rows = mended.inferred.to_pylist()
     for row, told in zip(rows, found.inferred.to_pylist(), strict=True):
         assert told["confidence"] == pytest.approx(row["confidence"], abs=1e-4)
@@ -51,14 +52,37 @@ def test_suspected_gaps_are_found_again(tmp_path: Path) -> None:
     trace = trace.with_gaps((*trace.gaps, *suspect(trace)))
     assert any(g.known == "suspected" for g in trace.gaps)
     write(mend(trace, "lookup", alone=True, unknown="estimate"), tmp_path / "out")
-    found = again(Folder.open(tmp_path / "out"), read(path))
+    found = reopen(Folder.open(tmp_path / "out"))
     assert found.trace.gaps == trace.gaps
 
 
-def test_another_trace_is_refused(mended: Mended, tmp_path: Path) -> None:
-    write(mended, tmp_path / "out")
-    with pytest.raises(OutputError, match="has other gaps than"):
-        again(Folder.open(tmp_path / "out"), replace(mended.trace, gaps=mended.trace.gaps[1:]))
+def test_the_viewers_trace_is_the_same(mended: Mended, tmp_path: Path) -> None:
+    write(mended, tmp_path / "out", [*DEFAULT, "perfetto"])
+    (path,) = perfetto.write(reopen(Folder.open(tmp_path / "out")), tmp_path)
+    assert path.read_bytes() == (tmp_path / "out" / perfetto.NAME).read_bytes()
+
+
+def test_a_folder_whose_trace_has_changed_is_refused(tmp_path: Path) -> None:
+    trace, out = tmp_path / "trace.txt", tmp_path / "out"
+    shutil.copy(LOSSY, trace)
+    write(mend(trace, "lookup", alone=True), out)
+    jsonl = out / overlay.JSONL
+    whole = jsonl.read_text()
+    first, rest = whole.split("\n", 1)
+    for begin_ns, why in ((7, "its gaps aren't those"), (None, "is damaged")):
+        header = json.loads(first)
+        header["gaps"][0]["begin_ns"] = begin_ns
+        jsonl.write_text(json.dumps(header) + "\n" + rest)
+        with pytest.raises(OutputError, match=why):
+            reopen(Folder.open(out))
+    jsonl.write_text(whole)
+    with trace.open("ab") as file:
+        file.write(b"\n")
+    with pytest.raises(OutputError, match="has changed"):
+        reopen(Folder.open(out))
+    trace.unlink()
+    with pytest.raises(OutputError, match="no longer at"):
+        reopen(Folder.open(out))
 
 
 def test_a_report_against_the_truth(mended: Mended, tmp_path: Path) -> None:
