@@ -102,10 +102,10 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["hypotheses"] == 4
     assert 0 <= header["gaps"][0]["agreement"] <= 1
-    assert "Agreement of hypotheses" in (out / "report.html").read_text()
+    assert "Agreement of other fills" in (out / "report.html").read_text()
     assert run("mend", lossy, "-o", out, "--force").returncode == 0  # the folder may be replaced, hypotheses and all
     assert not (out / "hypotheses.parquet").exists()
-    assert "Agreement" not in (out / "report.html").read_text()
+    assert "Agreement of other fills" not in (out / "report.html").read_text()
     assert run("mend", lossy, "-o", out, "--force", "--for", "figures").returncode == 0
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["suits"] == "figures"

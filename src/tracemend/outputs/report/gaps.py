@@ -52,11 +52,12 @@ def gaps(result: Result, events: Events, reasons: Words, begin_ns: int) -> dict[
                 fill.unmet,
                 _parts(fill.agreement),
                 reasons.number(fill.by),
+                fill.changed,
             )
         )
     names = (
         *("gap", "cpu", "count", "known", "line", "open", "before", "after"),
-        *("status", "events", "sure", "estimated", "reason", "unmet", "agreement", "by"),
+        *("status", "events", "sure", "estimated", "reason", "unmet", "agreement", "by", "changed"),
     )
     table = np.array(rows, np.int64).reshape(-1, len(names)).T
     begin = since(np.array([g.begin_ns for g, _ in some], np.int64), begin_ns)
