@@ -70,8 +70,8 @@ class Fill:
     the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
     and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
     the fill (threads aside), None where none were drawn. ``by``: who filled it, if not the model that was asked for,
-    because there was no time left. ``changed``: so many events aren't those that were proposed as the likeliest at their
-    places, because these would not have fitted the events around them.
+    because there was no time left. ``changed``: so many events aren't those that were proposed as the likeliest ones,
+    because these would not have fitted the events around them.
     """
 
     gap: int
