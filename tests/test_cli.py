@@ -102,10 +102,10 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["hypotheses"] == 4
     assert 0 <= header["gaps"][0]["agreement"] <= 1
-    assert "Agreement of hypotheses" in (out / "report.html").read_text()
+    assert re.search(r'drawn[^a-z]+true', (out / "report.html").read_text())
     assert run("mend", lossy, "-o", out, "--force").returncode == 0  # the folder may be replaced, hypotheses and all
     assert not (out / "hypotheses.parquet").exists()
-    assert "Agreement" not in (out / "report.html").read_text()
+    assert re.search(r'drawn[^a-z]+false', (out / "report.html").read_text())
     assert run("mend", lossy, "-o", out, "--force", "--for", "figures").returncode == 0
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["suits"] == "figures"
@@ -188,11 +188,7 @@ def test_a_malformed_line_is_passed_over_and_told(tmp_path: Path, name: str, lin
         (["mend", "lossy.txt"], 2, "--output"),
         (["mend", "lossy.txt", "-o", "lossy.txt"], 1, "lossy.txt"),
         (["mend", "lossy.txt", "-o", "no/such/parent/out", "--model", "lookup"], 1, "no/such/parent/out"),
-        (
-            ["mend", "lossy.txt", "-o", "out", "--model", "nowhere"],
-            1,
-            "unknown model 'nowhere'; it must be one of mosaic",
-        ),
+        (["mend", "lossy.txt", "-o", "out", "--model", "nowhere"], 1, "unknown model 'nowhere'"),
         (["mend", "lossy.txt", "-o", "out", "--refuse", "7"], 2, "refuse"),
         (["strip", "lossy.txt"], 1, "lossy.txt"),
         (["strip", "nowhere"], 1, "nowhere: no such"),
