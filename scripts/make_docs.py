@@ -28,8 +28,10 @@ from docs import (
     lost,
     machines,
     paper,
+    python,
     recordings,
     rooms,
+    seeds,
     study,
 )
 
@@ -39,6 +41,7 @@ PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "d
 MAKERS: dict[str, Callable[[], str]] = {
     "commands": commands.reference,
     "columns": commands.columns,
+    "python": python.reference,
     "formats": formats.table,
     "rooms": rooms.table,
     "front door": rooms.front_door,
@@ -54,6 +57,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "honest short": honest.honest_short,
     "honest types": honest.honest_types,
     "honest functional": honest.honest_functional,
+    "honest functional short": partial(honest.honest_functional, ("most frequent", "copy", "lookup", "mosaic")),
     "ceiling": honest.ceiling,
     "peers": honest.peers,
     "audit": honest.audit,
@@ -61,6 +65,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "lost main": lost.main,
     "lost confidence": lost.confidence,
     "lost standing": lost.standing,
+    "lost standing short": partial(lost.standing, ("by workload",)),
     "lost speed": lost.speed,
     "recording": lost.recording,
     "kernel events": kernel.events,
@@ -70,6 +75,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "kernel cpu time": kernel.cpu_time,
     "kernel transitions": kernel.transitions,
     "kernel fields": kernel.fields,
+    "figures short": corrected.short,
     "figures errors": corrected.errors,
     "figures nearest": corrected.nearest,
     "figures coverage": corrected.coverage,
@@ -79,7 +85,9 @@ MAKERS: dict[str, Callable[[], str]] = {
     "kernel corpus": machines.corpus,
     "trust": lost.trust,
     "mosaic": lost.mosaic,
+    "mosaic short": partial(lost.mosaic, lost.SOME_JUMPS),
     "parts": lost.parts,
+    "parts short": lost.parts_short,
     "choosing": lost.choosing,
     "backbones": lost.backbones,
     "hypotheses": lost.hypotheses,
@@ -96,6 +104,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "study by rank": study.study_by_rank,
     "ablation": study.ablation,
     "sampling": study.sampling,
+    "seeds": seeds.table,
 }
 
 

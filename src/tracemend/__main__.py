@@ -21,6 +21,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
+        sys.stderr.write("tracemend: stopped\n")
         sys.exit(130)
 
 

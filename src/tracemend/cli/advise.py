@@ -17,6 +17,7 @@ from tracemend.cli.arguments import (
     TraceArgument,
     read_pieces,
 )
+from tracemend.cli.inputs import recorded
 from tracemend.cli.terminal import cpu_name, print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def advise(
     from tracemend.losses.scanning import Scanning
     from tracemend.losses.verdict import COMPLETE, LOST, UNKNOWN
 
+    trace = recorded(trace)
     scanning, backlogs = Scanning(), Backlogs()
     for piece in read_pieces(trace, format, arch, strict, quiet):
         scanning.add(piece)

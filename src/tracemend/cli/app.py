@@ -5,7 +5,6 @@ Exit codes: 0 done (scan: complete), 1 error, 2 usage; of scan 3 lost, 4 can't t
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -21,39 +20,50 @@ from tracemend.cli.evaluate import evaluate
 from tracemend.cli.experiment import experiment
 from tracemend.cli.figures import figures
 from tracemend.cli.formats import formats
+from tracemend.cli.help import EXIT_CODES, Grouped, examples
 from tracemend.cli.mend import mend
 from tracemend.cli.recipes import recipes
 from tracemend.cli.record import record
 from tracemend.cli.report import report
 from tracemend.cli.scan import scan
+from tracemend.cli.show import show
 from tracemend.cli.strip import strip
-from tracemend.cli.terminal import complain, say
+from tracemend.cli.terminal import close_stdout, complain, say
 from tracemend.cli.train import train
+from tracemend.cli.view import view
 from tracemend.compiled import before_compiling
 from tracemend.errors import TracemendError
 
 app = typer.Typer(
-    add_completion=False,
+    cls=Grouped,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Find what a tracer lost, say so, and reconstruct it with every event flagged as inferred.",
+    epilog=EXIT_CODES,
 )
-VERBS: tuple[Callable[..., None], ...] = (
-    *(scan, advise, mend, figures, evaluate, record, strip, train, experiment, report, formats, babeltrace, recipes),
-)
-for verb in VERBS:
-    app.command()(verb)
+VERBS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Look": (scan, advise, show, view, formats),
+    "Mend": (mend, strip, babeltrace),
+    "Measure": (figures, evaluate),
+    "Record, train, experiment": (record, train, recipes, experiment, report),
+}
+for panel, verbs in VERBS.items():
+    for verb in verbs:
+        app.command(rich_help_panel=panel, epilog=examples(verb.__name__))(verb)
 
-of_datasets = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, fetch and audit them.")
+of_datasets = typer.Typer(
+    cls=Grouped, no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, fetch and audit them."
+)
 OF_DATASETS: dict[str, Callable[..., None]] = {
     "list": datasets.listed,
     "fetch": datasets.fetch,
     "audit": datasets.audit,
 }
 for name, verb in OF_DATASETS.items():
-    of_datasets.command(name)(verb)
-app.add_typer(of_datasets, name="datasets")
+    of_datasets.command(name, epilog=examples(f"datasets {name}"))(verb)
+app.add_typer(of_datasets, name="datasets", rich_help_panel="Record, train, experiment")
 
 
 def main() -> None:
@@ -62,25 +72,31 @@ def main() -> None:
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # so that nothing is left behind
     before_compiling(lambda: complain("compiling loops for this machine, once; half a minute"))
+    code: int | str | None = 0
     try:
         try:
-            app()
-        finally:
-            sys.stdout.flush()  # a full disk is told here, not when the interpreter ends
+            app(prog_name="tracemend")
+        except SystemExit as e:
+            code = e.code
+            why = e.__context__ and (e.__context__.__cause__ or e.__context__)
+            if isinstance(why, KeyboardInterrupt):
+                complain("stopped")
+            elif isinstance(why, BrokenPipeError):
+                raise why from None
+        sys.stdout.flush()  # a full disk is told here, not when the interpreter ends
     except TracemendError as e:
         complain(str(e))
         code = 1
+    except BrokenPipeError:  # whoever read stdout has seen enough: tracemend ... | head
+        close_stdout()
+        code = 0
     except OSError as e:
-        # stdout is full or whoever read it has gone; keep the interpreter from complaining about it once more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(e, BrokenPipeError):
-            complain(f"{e.filename or 'stdout'}: {e.strerror or e}")
+        close_stdout()
+        complain(f"{e.filename or 'stdout'}: {e.strerror or e}")
         code = 1
     except MemoryError:
         complain("out of memory")
         code = 1
-    else:
-        code = 0
     sys.exit(code)
 
 

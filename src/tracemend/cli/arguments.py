@@ -81,15 +81,17 @@ def chosen_engine(name: str, address: str | None, jobs: int | None, usual: int =
     return Local(jobs or usual)
 
 
-def read_trace(path: Path, format: str | None, arch: str, strict: bool) -> Trace:
-    """The whole trace. Raises TraceError, and typer.BadParameter for a format or architecture nobody knows."""
+def read_trace(path: Path, format: str | None, arch: str, strict: bool, quiet: bool = False) -> Trace:
+    """The whole trace; that it is being read is shown. Raises TraceError, and typer.BadParameter for a format or
+    architecture nobody knows."""
     from tracemend.formats import read
 
-    _spare_pandas()
+    spare_pandas()
     _check_names(format, arch)
-    copy = on_disk(path)
+    copy = on_disk(path, quiet)
     try:
-        trace = read(copy, format, arch=arch, strict=strict)
+        with progress(f"reading {path}", quiet):
+            trace = read(copy, format, arch=arch, strict=strict)
     except TraceError as e:
         raise e if copy == path else TraceError(path, e.line, e.message) from None
     warn(path, trace.warnings)
@@ -100,7 +102,7 @@ def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: 
     """A trace piece by piece, with its progress shown. Raises as ``read_trace`` does."""
     from tracemend.formats import pieces, size
 
-    _spare_pandas()
+    spare_pandas()
     _check_names(format, arch)
     copy = on_disk(path, quiet)
     try:
@@ -124,7 +126,7 @@ class _Absent:
             raise ModuleNotFoundError(name=name)
 
 
-def _spare_pandas() -> None:
+def spare_pandas() -> None:
     """Have pyarrow look for pandas, as it does at its first array, while there is none: loading it takes a third of a
     second, and no command has a data frame."""
     import pyarrow as pa

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import print_json, print_table, progress, say, tell
+from tracemend.cli.arguments import JsonOption, QuietOption
+from tracemend.cli.tables import entries as listing
+from tracemend.cli.terminal import limit, print_json, print_lines, print_table, progress, say, tell
 from tracemend.errors import TracemendError
 
 NamesArgument = Annotated[
@@ -28,11 +29,9 @@ def listed(json_: JsonOption = False) -> None:
         entries = [e for e in DATASETS.values() if e.family == family]
         first = entries[0]
         title = first.title if len(entries) == 1 else f"{first.title}; {len(entries)} of this kind"
-        say(f"{first.name:28} {title}")
-        for e in entries[1:]:
-            say(f"{e.name:28} {e.title}")
-        for key, text in (("home", first.home), ("terms", first.terms), ("cite", first.citation), ("note", first.note)):
-            say(f"    {key}: {text}")
+        named = [(first.name, title), *((e.name, e.title) for e in entries[1:])]
+        about = {"home": first.home, "terms": first.terms, "cite": first.citation, "note": first.note}
+        print_lines(listing([*named, *((f"    {key}:", text) for key, text in about.items())], limit()))
 
 
 def fetch(
@@ -44,6 +43,7 @@ def fetch(
         Path | None, typer.Option("--to", help="The folder to fill. If not given: the cache ($TRACEMEND_DATA).")
     ] = None,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Bring data sets from their public homes. Their content is checked; what is wrong leaves nothing behind."""
     from tracemend.datasets import DATASETS, fetch, find
@@ -53,7 +53,8 @@ def fetch(
     paths = []
     for name in chosen:
         tell(f"{name}: {find(name).home}")
-        paths.append(fetch(name, to, archive))
+        with progress(f"fetching {name}", quiet):
+            paths.append(fetch(name, to, archive))
         if not json_:
             say(str(paths[-1]))
     if json_:
@@ -67,6 +68,7 @@ def audit(
     ] = None,
     length: Annotated[int, typer.Option(min=1, help="How many events a window has.")] = 200,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Say how much of the test part also occurs in the training part, and how much of it is one loop."""
     from tracemend.datasets import DATASETS, cache, load
@@ -78,7 +80,7 @@ def audit(
     if not chosen:
         raise TracemendError(f"{folder}: no data set there; 'tracemend datasets fetch' brings what is public")
     rows, study = [], {}
-    with progress("audit") as update:
+    with progress("audit", quiet) as update:
         for done, name in enumerate(chosen):
             update(done, len(chosen), name)
             data = load(name, source, length=length)

@@ -7,8 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import SPLIT, JsonOption, SeedOption, SplitOption, read_trace
-from tracemend.cli.terminal import print_json, print_table, progress, say
+from tracemend.cli.arguments import SPLIT, JsonOption, QuietOption, SeedOption, SplitOption, read_trace, spare_pandas
+from tracemend.cli.tables import entries
+from tracemend.cli.terminal import limit, print_json, print_lines, print_table, progress, say
+
+#: What the columns of the first table hold.
+TERMS = {
+    "accuracy:": "the share of events that are right, each at its position",
+    "perfect:": "the share of gaps without a wrong event",
+    "ROUGE-L:": "how much of gap and fill stands in the same order",
+    "thread:": "the share of events with the right thread",
+    "ECE:": "how far the confidence lies from the share that is right, on average",
+}
 
 
 def evaluate(
@@ -45,27 +55,33 @@ def evaluate(
         int, typer.Option(min=1, max=512, help="How many menders to try at once, each in a process of its own.")
     ] = 1,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fill gaps by every mender and compare with what was really lost."""
-    from tracemend.api import load
-    from tracemend.datasets import corpus as recordings
-    from tracemend.engines import Local
-    from tracemend.judging.evaluate import compare
-    from tracemend.judging.likelihood import held_out as likelihood_of
-    from tracemend.mending.run import COPIERS
-    from tracemend.recording import align, pairs
-    from tracemend.trace.vocabulary import universal
-    from tracemend.trace.windows import streams
+    with progress("preparing", quiet):  # much is loaded, and the traces are read
+        spare_pandas()
+        from tracemend.api import load
+        from tracemend.datasets import corpus as recordings
+        from tracemend.engines import Local
+        from tracemend.judging.evaluate import compare
+        from tracemend.judging.likelihood import held_out as likelihood_of
+        from tracemend.mending.run import COPIERS
+        from tracemend.recording import align, pairs
+        from tracemend.trace.vocabulary import universal
+        from tracemend.trace.windows import streams
 
-    if complete is None:
-        pair = pairs.read(lossy / "complete.parquet" if lossy.is_dir() else lossy)
-    else:
-        pair = align(read_trace(lossy, None, "x86_64", False), read_trace(complete, None, "x86_64", False))
-    others = [read_trace(p, None, "x86_64", False) for p in held_out or []]
-    others += recordings(corpus, "validation", split) if corpus else []
-    likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
-    network = None if model in COPIERS else load(model)
-    with progress("evaluating") as update:
+        if complete is None:
+            pair = pairs.read(lossy / "complete.parquet" if lossy.is_dir() else lossy)
+        else:
+            pair = align(
+                read_trace(lossy, None, "x86_64", False, quiet=True),
+                read_trace(complete, None, "x86_64", False, quiet=True),
+            )
+        others = [read_trace(p, None, "x86_64", False, quiet=True) for p in held_out or []]
+        others += recordings(corpus, "validation", split) if corpus else []
+        likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
+        network = None if model in COPIERS else load(model)
+    with progress("evaluating", quiet) as update:
         rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, engine=Local(jobs), progress=update)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
@@ -101,7 +117,9 @@ def _print_lengths(rows: list[dict[str, Any]]) -> None:
             for r in rows
             if r["length"] == name
         ],
+        keys=3,
     )
+    print_lines(entries(TERMS.items(), limit()))
 
 
 def _print_figures(figures: dict[str, dict[str, float]]) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.arguments import AddressOption, EngineOption, chosen_engine
+from tracemend.cli.arguments import AddressOption, EngineOption, QuietOption, chosen_engine
 from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import DataError
 
@@ -42,6 +42,7 @@ def experiment(
         typer.Option("--only", help="Do only this mender or data set of the grids. May be given several times."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is still to be done.")] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Score menders over data sets, lengths, gaps and seeds. What is done already is not done again."""
     from tracemend.judging import contests, corrected, lost
@@ -73,7 +74,7 @@ def experiment(
     workers = chosen_engine(engine, address, jobs)
     if workers.distant:  # whose current folder is another one
         tree, models, source = tree.resolve(), models.resolve(), source and source.resolve()
-    with progress("experiment") as update:
+    with progress("experiment", quiet) as update:
         if held:
             added = contests.run(kind, asked, results, tree, engine=workers, command=typed, progress=update)
         else:

@@ -22,8 +22,9 @@ from tracemend.cli.arguments import (
     chosen_engine,
     read_pieces,
     read_trace,
+    spare_pandas,
 )
-from tracemend.cli.inputs import on_disk
+from tracemend.cli.inputs import on_disk, recorded
 from tracemend.cli.terminal import print_json, print_table, progress, say
 from tracemend.errors import OutputError
 from tracemend.trace.evidence import plural
@@ -71,22 +72,25 @@ def figures(
     The gaps are filled many times, each time as it may have been: that gives an estimate and a range. A figure that no
     loss touches is exact, and says so. The trace is never touched.
     """
-    from dataclasses import replace
-
-    from tracemend.api import how
-    from tracemend.formats.base import cores
-    from tracemend.mending.options import Options
-    from tracemend.outputs.figures import check, write
-    from tracemend.reckoning.counting import Count
-    from tracemend.reckoning.whole import asked, reckon
-
+    trace = recorded(trace)
     source = on_disk(trace, quiet)
-    count = Count(asked(by, None if span is None else _span(span)), draws)
-    if output is not None:
-        check(output, source, force)
-    others = [read_trace(p, None, arch, strict) for p in examples or []]
-    way = how(options=Options(seed), examples=others, alone=alone)
-    way = replace(way, engine=chosen_engine("local", None, jobs, cores()))
+    with progress("preparing", quiet):  # much is loaded, and examples are read
+        spare_pandas()
+        from dataclasses import replace
+
+        from tracemend.api import how
+        from tracemend.formats.base import cores
+        from tracemend.mending.options import Options
+        from tracemend.outputs.figures import check, write
+        from tracemend.reckoning.counting import Count
+        from tracemend.reckoning.whole import asked, reckon
+
+        count = Count(asked(by, None if span is None else _span(span)), draws)
+        if output is not None:
+            check(output, source, force)
+        others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
+        way = how(options=Options(seed), examples=others, alone=alone)
+        way = replace(way, engine=chosen_engine("local", None, jobs, cores()))
     with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
         pieces = read_pieces(source, format, arch, strict, quiet=True)
         reckoning = reckon(

@@ -30,6 +30,7 @@ from tracemend.cli.arguments import (
     read_pieces,
     read_trace,
     read_windows,
+    spare_pandas,
 )
 from tracemend.cli.inputs import on_disk
 from tracemend.cli.terminal import complain, print_json, progress, say, tell
@@ -137,51 +138,55 @@ def mend(
     quiet: QuietOption = False,
 ) -> None:
     """Fill the gaps with inferred events. They go into a folder; the trace itself is never touched."""
-    from tracemend.api import how, load
-    from tracemend.formats.base import cores
-    from tracemend.menders.base import CONTEXT
-    from tracemend.mending.options import Options
-    from tracemend.mending.pieces import mend_pieces
-    from tracemend.mending.run import COPIERS, MOSAIC
-    from tracemend.outputs import check, write
-    from tracemend.reckoning.counting import Count
-    from tracemend.reckoning.intervals import FEW
-    from tracemend.reckoning.reading import sentence
-    from tracemend.reckoning.tally import Asked
-    from tracemend.reckoning.whole import reckon
-    from tracemend.trace.pieces import Piece
-    from tracemend.whole import work_folder
+    source = on_disk(trace, quiet)
+    with progress("preparing", quiet):  # much is loaded, and examples are read
+        spare_pandas()
+        from tracemend.api import how, load
+        from tracemend.formats.base import cores
+        from tracemend.menders.base import CONTEXT
+        from tracemend.mending.options import Options
+        from tracemend.mending.pieces import mend_pieces
+        from tracemend.mending.run import COPIERS, MOSAIC
+        from tracemend.outputs import check, write
+        from tracemend.reckoning.counting import Count
+        from tracemend.reckoning.intervals import FEW
+        from tracemend.reckoning.reading import sentence
+        from tracemend.reckoning.tally import Asked
+        from tracemend.reckoning.whole import reckon
+        from tracemend.trace.pieces import Piece
+        from tracemend.whole import work_folder
 
-    options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits)
-    outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
-    workers = chosen_engine(engine, address, jobs, cores())
-    source = on_disk(trace)
-    check(source, chosen_format(source, format, arch), output, outputs, force)
-    # distant workers have the network sent: the folder may be on this machine alone
-    network = load(model) if (window_only or workers.distant) and model not in COPIERS else None
-    pieces: Iterable[Piece]
-    if window_only:
-        for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
-            if asked:
-                raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
-        context = max(CONTEXT, network.context if network else 0)
-        pieces = [Piece.whole(read_windows(source, context, format, arch, strict))]
-    else:
-        pieces = read_pieces(source, format, arch, strict, quiet=True)
-    others = [read_trace(p, None, arch, strict) for p in examples or []]
-    way = replace(
-        how(network or model, options, examples=others, alone=alone),
-        engine=workers,
-        suspect=suspect,
-        budget=budget,
-    )
-    # only the mosaic draws, and a window isn't all of the trace; a single draw has no range
-    counts = figures and model == MOSAIC and not window_only and hypotheses != 1
-    count = Count(Asked(("call", "thread")), hypotheses or FEW) if counts else None
-    work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
-    key = _key(
-        [source, *(examples or []), Path(model)], [format, arch, strict, model, alone, suspect, budget, counts], options
-    )
+        options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits)
+        outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
+        workers = chosen_engine(engine, address, jobs, cores())
+        check(source, chosen_format(source, format, arch), output, outputs, force)
+        # distant workers have the network sent: the folder may be on this machine alone
+        network = load(model) if (window_only or workers.distant) and model not in COPIERS else None
+        pieces: Iterable[Piece]
+        if window_only:
+            for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
+                if asked:
+                    raise typer.BadParameter(f"{option} needs the whole trace", param_hint="--window-only")
+            context = max(CONTEXT, network.context if network else 0)
+            pieces = [Piece.whole(read_windows(source, context, format, arch, strict))]
+        else:
+            pieces = read_pieces(source, format, arch, strict, quiet=True)
+        others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
+        way = replace(
+            how(network or model, options, examples=others, alone=alone),
+            engine=workers,
+            suspect=suspect,
+            budget=budget,
+        )
+        # only the mosaic draws, and a window isn't all of the trace; a single draw has no range
+        counts = figures and model == MOSAIC and not window_only and hypotheses != 1
+        count = Count(Asked(("call", "thread")), hypotheses or FEW) if counts else None
+        work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
+        key = _key(
+            [source, *(examples or []), Path(model)],
+            [format, arch, strict, model, alone, suspect, budget, counts],
+            options,
+        )
     stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
     try:
         with work_folder(work, key, resume, stays) as folder, progress("mending", quiet) as update:
@@ -201,6 +206,8 @@ def mend(
         if isinstance(e, OSError) and not isinstance(e, BrokenPipeError):
             # what was read or written elsewhere is told as an error of its own
             raise OutputError(f"{work}: {e.strerror or e}") from e
+        if isinstance(e, KeyboardInterrupt) and work.exists():
+            raise typer.Exit(130) from None  # the line above says it
         raise
     if json_:
         print_json(

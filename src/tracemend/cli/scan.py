@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,9 +27,11 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
+from tracemend.cli.tables import BARS
 from tracemend.cli.terminal import (
     CANT_TELL,
     GAPS_FOUND,
+    close_stdout,
     complain,
     cpu_name,
     print_json,
@@ -37,6 +40,7 @@ from tracemend.cli.terminal import (
     progress,
     say,
     warn,
+    width,
 )
 from tracemend.errors import TraceError, TracemendError
 from tracemend.trace.evidence import duration, plural
@@ -115,26 +119,35 @@ def scan(
     asked = Asked(format, arch, strict, suspect, quick)
     paths = list(named(traces, format))
     codes = []
-    for path, findings in _of_all(paths, asked, workers, quiet):
-        if isinstance(findings, TracemendError):
-            complain(str(findings))
+    try:
+        for path, findings in _of_all(paths, asked, workers, quiet):
+            if isinstance(findings, TracemendError):
+                codes.append(1)
+                _print_unread(findings, path, len(paths) > 1, json_)
+                continue
+            kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
+            codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
             if json_:
-                print_json({"input": str(path), "error": str(findings)})
+                print_json(findings.as_dict() | {"input": str(path)})
             elif len(paths) > 1:
-                say(f"{'unreadable':10}  {path}")
-            codes.append(1)
-            continue
-        if json_:
-            print_json(findings.as_dict() | {"input": str(path)})
-        elif len(paths) > 1:
-            say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
-        else:
-            _print(findings, path, most)
-        kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
-        codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
+                say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
+            else:
+                _print(findings, path, most)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_stdout()  # whoever reads has seen enough; what was found by now stays found
     code = max(codes, key=WORSE.index)
     if code:
         raise typer.Exit(code)
+
+
+def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool) -> None:
+    """A trace that can't be read, on stderr and, of several, among the others."""
+    complain(str(error))
+    if json_:
+        print_json({"input": str(path), "error": str(error)})
+    elif several:
+        say(f"{'unreadable':10}  {path}")
 
 
 @dataclass(frozen=True)
@@ -321,9 +334,11 @@ def _print_cpus(rows: Sequence[dict[str, Any]], counts: Sequence[str], lasting: 
 
 def _print_over_time(over_time: list[int]) -> None:
     if any(over_time):
-        bars = " ▁▂▃▄▅▆▇█"
+        title = "\nlost over time  "
+        while len(title) + len(over_time) > width() and len(over_time) > 1:
+            over_time = [sum(over_time[i : i + 2]) for i in range(0, len(over_time), 2)]
         top = max(over_time)
-        say("\nlost over time  [" + "".join(bars[-(-c * 8 // top)] for c in over_time) + "]")
+        say(f"{title}[" + "".join(BARS[-(-c * 8 // top)] for c in over_time) + "]")
 
 
 def _print_largest(

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.arguments import QuietOption
+from tracemend.cli.arguments import QuietOption, spare_pandas
 from tracemend.cli.terminal import progress
 from tracemend.errors import OutputError
 
@@ -25,11 +25,11 @@ def strip(
     quiet: QuietOption = False,
 ) -> None:
     """Give back the original trace, byte for byte."""
-    from tracemend.outputs import strip as undo
-
     if output is not None and output.exists() and not force:
         raise OutputError(f"{output}: exists already; --force replaces it")
     with progress("stripping", quiet) as update:
+        spare_pandas()
+        from tracemend.outputs import strip as undo
 
         def told(done: int, total: int) -> None:
             update(done >> 20, total >> 20, "MiB")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from tracemend.cli.tables import blocks
 from tracemend.compiled import working_time
 from tracemend.untrusted import json_text, printable
 
@@ -21,8 +23,8 @@ GAPS_FOUND, CANT_TELL = 3, 4
 
 #: Columns of a table in a pipe: 80 would cut tables off; people's terminals say how wide they are.
 WIDTH = 120
-#: Columns that hold text: they stand on the left, numbers on the right.
-TEXT = ("known", "where", "command", "call", "side", "mender", "data")
+#: Of a header, for ``painted``.
+BOLD = "1"
 #: Where stderr is no terminal, a line says so often (in seconds) that work goes on.
 OFTEN = 10.0
 
@@ -41,14 +43,20 @@ def print_verdict(said: Verdict, share: str = "") -> None:
 
 
 def tell(text: str) -> None:
-    """A line on stderr."""
-    sys.stderr.write(f"{_plain(text)}\n")
-    sys.stderr.flush()
+    """A line on stderr; whether anybody reads it changes nothing."""
+    with suppress(BrokenPipeError):
+        sys.stderr.write(f"{_plain(text)}\n")
+        sys.stderr.flush()
 
 
 def complain(text: str) -> None:
     """A line on stderr that says who says it."""
     tell(f"tracemend: {text}")
+
+
+def close_stdout() -> None:
+    """Have what can't be written any more go nowhere, so that the interpreter doesn't complain of it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _plain(text: str) -> str:
@@ -73,19 +81,41 @@ def cpu_name(cpu: int) -> str:
     return str(cpu) if cpu >= 0 else "-"
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
-    """A table of plain text; numbers (all columns but TEXT) stand on the right."""
-    from rich.console import Console  # a twentieth of a second, which a command without a table doesn't wait for
-    from rich.table import Table
-    from rich.text import Text
+def limit() -> int | None:
+    """The columns that there are: as COLUMNS says, else the terminal's; None in a pipe, which takes any line."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for name in columns:
-        table.add_column(name, justify="left" if name in TEXT else "right")
-    for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))  # names are no markup
-    piped = not sys.stdout.isatty()
-    Console(width=WIDTH if piped else None, highlight=False, soft_wrap=piped).print(table)
+
+def width() -> int:
+    """Columns to print in."""
+    return limit() or WIDTH
+
+
+def painted(text: str, style: str) -> str:
+    """Text that is harmless, in a style (codes of ANSI terminals), where stdout is a terminal that knows them."""
+    bare = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb" or not sys.stdout.isatty()
+    return text if bare or not style else f"\x1b[{style}m{text}\x1b[0m"
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines of data as they are: who made them spelt out what is harmful, and may have painted them."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], title: str = "", keys: int = 1) -> None:
+    """A table in the terminal's width; numbers (all columns but those of text) stand on the right. keys: so many first
+    columns tell the rows apart."""
+    if title:
+        say(title)
+    for i, block in enumerate(blocks(columns, rows, width(), keys, cut=limit() is not None)):
+        print_lines([*([""] if i else []), *(painted(line, BOLD) for line in block.header), *block.rows])
 
 
 class Update(Protocol):
@@ -130,7 +160,7 @@ def _bar(title: str) -> Iterator[Update]:
         task = bar.add_task(title, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total, note=printable(note))
+            bar.update(task, completed=done, total=total or None, note=printable(note))
 
         yield update
 
@@ -147,7 +177,7 @@ def _lines(title: str) -> Iterator[Update]:
         if done and first is None:
             first = working_time(), done
 
-    def tell() -> None:
+    def go_on() -> None:
         while not ended.wait(OFTEN):
             done, total, note = state
             far = f"{done:,} of {total:,}" if total else ""
@@ -155,10 +185,9 @@ def _lines(title: str) -> Iterator[Update]:
             since_first, more = (working_time() - first[0], done - first[1]) if first else (0.0, 0)
             left = f"about {since_first / more * (total - done):.0f} s left" if more > 0 and done < total else ""
             words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
-            sys.stderr.write(f"{title}: {', '.join(words)}\n")
-            sys.stderr.flush()
+            tell(f"{title}: {', '.join(words)}")
 
-    teller = threading.Thread(target=tell, daemon=True)
+    teller = threading.Thread(target=go_on, daemon=True)
     teller.start()
     try:
         yield update

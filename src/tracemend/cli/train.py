@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tracemend.cli.arguments import SPLIT, ArchOption, SplitOption, read_trace
+from tracemend.cli.arguments import SPLIT, ArchOption, QuietOption, SplitOption, read_trace, spare_pandas
 from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import OutputError, TracemendError, extra
 
@@ -50,50 +50,53 @@ def train(
         str, typer.Option(help="Where to train: auto, cpu, cuda, or one of several GPUs (cuda:1).")
     ] = "auto",
     arch: ArchOption = "x86_64",
+    quiet: QuietOption = False,
 ) -> None:
     """Train a network on traces. It can be stopped and taken up again; under torchrun processes share the work."""
-    from tracemend.diffusion.recipes import recipe as find
+    with progress("preparing", quiet):  # much is loaded, and the traces are read
+        spare_pandas()
+        from tracemend.diffusion.recipes import recipe as find
 
-    with extra("diffusion"):
-        from tracemend.diffusion.restorer import Restorer
-        from tracemend.diffusion.training import Training, join, keep_memory
-    from tracemend.trace.vocabulary import Vocabulary, by_frequency, universal
-    from tracemend.trace.windows import streams
+        with extra("diffusion"):
+            from tracemend.diffusion.restorer import Restorer
+            from tracemend.diffusion.training import Training, join, keep_memory
+        from tracemend.trace.vocabulary import Vocabulary, by_frequency, universal
+        from tracemend.trace.windows import streams
 
-    chosen = find(recipe or "masked-transformer")
-    device, first = join(device)
-    if first and output.exists() and not resume:
-        raise OutputError(f"{output}: exists already; --resume takes up the run in it")
-    if bool(traces) == bool(corpus):
-        raise typer.BadParameter("name traces or a --corpus, not both", param_hint="TRACES")
-    if corpus:
-        from tracemend.datasets import corpus as recordings
+        chosen = find(recipe or "masked-transformer")
+        device, first = join(device)
+        if first and output.exists() and not resume:
+            raise OutputError(f"{output}: exists already; --resume takes up the run in it")
+        if bool(traces) == bool(corpus):
+            raise typer.BadParameter("name traces or a --corpus, not both", param_hint="TRACES")
+        if corpus:
+            from tracemend.datasets import corpus as recordings
 
-        learn, held_out = recordings(corpus, "train", split), recordings(corpus, "validation", split)
-    else:
-        learn = [read_trace(p, None, arch, False) for p in traces or []]
-        held_out = [read_trace(p, None, arch, False) for p in validate or []]
-    if resume:
-        vocabulary = Vocabulary.load(output / "vocabulary.json")
-    else:
-        vocabulary = universal() if chosen.vocabulary == "universal" else by_frequency(learn)
-    data = [s for t in learn for s in streams(t, vocabulary)]
-    check = [s for t in held_out for s in streams(t, vocabulary)]
-    if not data:
-        raise TracemendError("no intact stretch of 32 events or more to train on")
-    keep_memory()
-    run = (
-        Training.resume(output, vocabulary, device=device)
-        if resume
-        else Training(chosen, vocabulary, total=steps, seed=seed or 0, device=device)
-    )
-    for name, asked, has in (
-        ("recipe", recipe, run.recipe.name),
-        ("steps", steps, run.total),
-        ("seed", seed, run.seed),
-    ):
-        if asked not in {None, has}:
-            raise TracemendError(f"{output}: the run to take up has --{name} {has}, not {asked}")
+            learn, held_out = recordings(corpus, "train", split), recordings(corpus, "validation", split)
+        else:
+            learn = [read_trace(p, None, arch, False, quiet=True) for p in traces or []]
+            held_out = [read_trace(p, None, arch, False, quiet=True) for p in validate or []]
+        if resume:
+            vocabulary = Vocabulary.load(output / "vocabulary.json")
+        else:
+            vocabulary = universal() if chosen.vocabulary == "universal" else by_frequency(learn)
+        data = [s for t in learn for s in streams(t, vocabulary)]
+        check = [s for t in held_out for s in streams(t, vocabulary)]
+        if not data:
+            raise TracemendError("no intact stretch of 32 events or more to train on")
+        keep_memory()
+        run = (
+            Training.resume(output, vocabulary, device=device)
+            if resume
+            else Training(chosen, vocabulary, total=steps, seed=seed or 0, device=device)
+        )
+        for name, asked, has in (
+            ("recipe", recipe, run.recipe.name),
+            ("steps", steps, run.total),
+            ("seed", seed, run.seed),
+        ):
+            if asked not in {None, has}:
+                raise TracemendError(f"{output}: the run to take up has --{name} {has}, not {asked}")
     if compile:
         run.network.compile(dynamic=False)
     if not first:
@@ -104,7 +107,7 @@ def train(
     vocabulary.save(output / "vocabulary.json")
     parameters = sum(p.numel() for p in run.network.parameters())
     tell(f"{run.recipe.name}: {parameters:,} parameters, {sum(map(len, data)):,} events to learn from")
-    with open(output / "log.jsonl", "a") as log, progress("training") as update:
+    with open(output / "log.jsonl", "a") as log, progress("training", quiet) as update:
         loss = 0.0
         for step in run.steps(data, check, every=every):
             loss = step.loss if not loss else 0.98 * loss + 0.02 * step.loss

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -49,13 +50,19 @@ class _Processes(Crew):
         self._numbers = spawned.RawArray("q", 2 * PLACES * workers + 1)
         self._place: WeakKeyDictionary[Future[Any], int] = WeakKeyDictionary()
         self._sent = 0
+        resource_tracker.ensure_running()  # by itself it would begin in ``submit``, and have ctrl-C heard again there
         self._pool = ProcessPoolExecutor(workers, spawned, _begin, (common, os.getpid(), self._numbers))
 
     def submit(self, work: Callable[..., Result], *args: Any) -> Future[Result]:
         place = 2 * (self._sent % (PLACES * self.workers))
         self._sent += 1
         self._numbers[place : place + 2] = [0, 0]
-        task = self._pool.submit(_do, place, work, *args)
+        # ctrl-C is for this process: a worker that is being started inherits that it doesn't hear it, and says nothing
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            task = self._pool.submit(_do, place, work, *args)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         self._place[task] = place
         return task
 
@@ -93,7 +100,6 @@ def _begin(common: object, parent: int, numbers: Any) -> None:
 
     hearer[:] = [hear]
     while_compiling(compiles)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that sends the tasks
     prctl = getattr(ctypes.CDLL(None), "prctl", None)
     if prctl is not None:
         prctl(1, signal.SIGKILL)

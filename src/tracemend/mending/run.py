@@ -214,9 +214,11 @@ def _filled(
         others: list[Filled] | None = None
         if options.suits == "figures":
             told, others = draw(gap, count, believed)
-            filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)], believed)
+            proposed = told[nearest_in_counts(others)]
+            filled, unmet = run.fill(gap, count, proposed, believed)
         else:
-            filled, unmet = run.fill(gap, count, believed)
+            proposed = believed
+            filled, unmet = run.fill(gap, count, proposed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
@@ -232,8 +234,9 @@ def _filled(
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)
+        changed = int((filled.ids != proposed.events[:, 0]).sum())
         plan.fills[gap.number] = Fill(
-            gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement
+            gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement, changed=changed
         )
     plan.fills |= {f.gap: f for gap in places.gaps for f in places.told(plan.fills[gap.number])}
     parts = [f for whole in parts for f in places.fills(whole)]

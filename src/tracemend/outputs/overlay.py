@@ -59,10 +59,17 @@ def header(mended: Result) -> dict[str, Any]:
     }
 
 
+def _recorded(mended: Result) -> dict[str, Any]:
+    """What survived, as far as it takes to draw the gaps over it."""
+    outline = mended.outline
+    span = {"events": outline.kept, "begin_ns": outline.begin_ns, "end_ns": outline.end_ns}
+    return {"clock": mended.trace.clock, **span, "cpus": sorted(outline.cpus)}
+
+
 def write(mended: Result, folder: Path) -> list[Path]:
     """Write the files into the folder; raises OSError."""
     lines, parquet = folder / JSONL, folder / PARQUET
-    head = header(mended)
+    head = header(mended) | {"recorded": _recorded(mended)}
     with open(lines, "w", encoding="ascii", newline="\n") as f:
         f.write(json_text(head)[:-1] + ', "gaps": [')  # there may be so many that they are never held as one text
         for i, row in enumerate(mended.gap_rows()):
@@ -120,6 +127,12 @@ def read_overlay(path: str | Path) -> tuple[dict[str, Any], pa.Table]:
     """The header and the inferred events (schema OVERLAY) of an output folder, an ``overlay.jsonl`` or a ``.parquet``.
 
     Raises OutputError for anything else, and for a damaged one.
+
+    >>> mended = mend("tests/data/ftrace_pipe.txt")
+    >>> paths = mended.write(folder / "out")
+    >>> header, inferred = read_overlay(folder / "out")
+    >>> header["seed"], inferred.num_rows == mended.events, all(inferred["inferred"].to_pylist())
+    (0, True, True)
     """
     path = Path(path)
     if path.is_dir():
