@@ -1,6 +1,6 @@
 """What figures cost beside the mend that they are made of, before and after a change.
 
-    python benchmarks/draws.py before=../before/src after=src [--mb 13] [--runs 3] [--out benchmarks/results/draws.json]
+    python benchmarks/draws.py before=../before/src after=../after/src [--mb 13] [--runs 3] [--out FILE]
 
 A recording of really lost events, repeated with its times moved on (``scripts/enlarge.py``). Whole commands in one
 process, by user's and system's seconds of the processor: the versions take turns, so other work on the machine falls
@@ -21,7 +21,7 @@ from typing import Any
 
 from common import ROOT, command
 
-from tracemend.judging.provenance import provenance
+from tracemend.judging.provenance import commit, provenance
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from enlarge import enlarge
@@ -80,7 +80,16 @@ def main() -> None:
         }
         for (what, name), took in runs.items()
     ]
-    document = {"command": command(), **provenance(), "seed": 0, "mb": options.mb, "rows": rows}
+    commits = {name: commit(source) for name, source in versions.items()}
+    document = {
+        "command": command(),
+        **provenance(),
+        "commit": list(commits.values())[-1],
+        "commits": commits,
+        "seed": 0,
+        "mb": options.mb,
+        "rows": rows,
+    }
     options.out.write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -98,6 +98,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "profiling": recordings.profiling,
     "reading": recordings.reading,
     "scale": recordings.scale,
+    "draws": recordings.draws,
     "ctf": recordings.ctf,
     "study": study.study,
     "study short": study.study_short,

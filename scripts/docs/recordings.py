@@ -50,6 +50,19 @@ def scale() -> str:
     return table(head, rows) + f"\nFrom `benchmarks/results/scale.json`: {commands}; commit {commits}.\n"
 
 
+def draws() -> str:
+    """What figures cost beside the mend that they are made of."""
+    d = load("draws")
+    versions = list(d["commits"])
+    rows = []
+    for what in dict.fromkeys(r["command"] for r in d["rows"]):
+        own = {r["version"]: r for r in d["rows"] if r["command"] == what}
+        rows.append([f"`{what}`", *(f"{own[v][k]:,}" for k in ("cpu_s", "peak_mb") for v in versions)])
+    head = ["command", *(f"{k}, {v}" for k in ("CPU seconds", "largest process, MB") for v in versions)]
+    before = f"{versions[0]}: commit `{d['commits'][versions[0]][:10]}`"
+    return table(head, rows) + source(d, "draws").rstrip(".\n") + f"; {before}.\n"
+
+
 def filling() -> str:
     """What a gap costs once its proposals are there."""
     d = load("filling")
