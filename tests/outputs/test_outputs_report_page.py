@@ -165,7 +165,7 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     assert page.locator("#columns th[aria-sort='descending']").inner_text().startswith("Likely wrong")
     page.locator("#columns button", has_text="Confidence").click()
     least = min(deploy.fills, key=lambda f: f.confidence or 0.0)
-    assert page.locator("#body tr td.gap").first.inner_text() == str(least.gap)
+    assert page.locator("#body tr td.of-gap").first.inner_text() == str(least.gap)
     assert page.locator("#columns th[aria-sort='ascending']").inner_text().startswith("Confidence")
     page.locator("#columns button", has_text="Confidence").click()
     assert page.locator("#columns th[aria-sort='descending']").inner_text().startswith("Confidence")
@@ -179,7 +179,7 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     )
     assert int(page.locator("#found").inner_text().split()[0]) >= len(holding)
     page.locator("#search").fill("gap 12")
-    assert page.locator("#body td.gap").all_inner_texts() == ["12"]
+    assert page.locator("#body td.of-gap").all_inner_texts() == ["12"]
     page.locator("#search").fill("no such call")
     assert page.locator("#found").inner_text() == "0 of 31 gaps"
     page.keyboard.press("Tab")
