@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, make_trace, rng, threads_on_cpus
@@ -223,6 +224,22 @@ def test_values_that_mend_cannot_take(wrong: dict[str, Any], told: str) -> None:
         tracemend.mend(SMALL, **wrong)
 
 
+def test_examples_are_traces_or_their_paths_too(real: Real) -> None:
+    whole = tracemend.read(real.complete)
+    fills = [
+        tracemend.mend(real.lossy, "lookup", examples=given, alone=True).inferred
+        for given in ([whole], real.complete, [str(real.complete)], whole)
+    ]
+    assert all(fill == fills[0] for fill in fills)
+
+
+def test_options_and_gaps_that_there_are_not(real: Real) -> None:
+    with pytest.raises(TypeError, match="no option 'for_'; one of seed, unknown, refuse"):
+        tracemend.mend(SMALL, for_="figures")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="there is no gap 9; there are 4"):
+        tracemend.mend(real.lossy, only=frozenset({1, 9}), alone=True)
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -335,6 +352,15 @@ def test_figures_of_a_folder_are_those_that_lie_in_it(real: Real, tmp_path: Path
     with pytest.raises(ValueError, match="of the whole trace"):
         tracemend.figures(out, span=(0, 1))
     path = out / "figures.parquet"
+    whole = pq.read_table(path)
+    for column, value in (("tid", None), ("figure", "thoughts"), ("observed", None), ("key", None)):
+        schema = whole.schema
+        at = schema.get_field_index(column)
+        wrong = whole.set_column(at, column, pa.array([value] * len(whole), schema.field(at).type))
+        pq.write_table(wrong.replace_schema_metadata(schema.metadata), path)
+        with pytest.raises(tracemend.OutputError, match="can't be read as figures"):
+            tracemend.figures(out, "thread")
+    pq.write_table(whole, path)
     pq.write_table(pq.read_table(path).replace_schema_metadata(), path)
     with pytest.raises(tracemend.OutputError, match="can't be read as figures"):
         tracemend.figures(out)

@@ -25,7 +25,8 @@ class Options:
     hypotheses: so many other fills of all filled gaps together are drawn, each a history of the whole trace.
     only: numbers of the gaps to fill; all if None. suits: whether each event is to be the likeliest at its position, or
     the counts of events are to be right (``mending/choosing.py``: by draws, so only of what can draw; it takes as long
-    again).
+    again). counted: the hypotheses are only counted (``reckoning/``): of their fields those alone are found that
+    figures are made of, and how sure they are isn't told.
 
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
@@ -41,6 +42,7 @@ class Options:
     adapt: float = 0.0
     only: frozenset[int] | None = None
     suits: Suits = "positions"
+    counted: bool = False
 
     def __post_init__(self) -> None:
         number("seed", self.seed, whole=True)
@@ -84,3 +86,4 @@ class Changes(TypedDict, total=False):
     adapt: float
     only: frozenset[int] | None
     suits: Suits
+    counted: bool

@@ -69,7 +69,8 @@ class How:
         asked = own if self.options.only is None else own & self.options.only
         options = self.options if piece.only else replace(self.options, only=frozenset(asked))
         if self.count and not self.late:
-            options = replace(options, hypotheses=options.hypotheses or self.count.draws)
+            shown = options.hypotheses
+            options = replace(options, hypotheses=shown or self.count.draws, counted=not shown)
         mended = mend_trace(
             piece.trace,
             self.model(),

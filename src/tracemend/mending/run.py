@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tracemend import __version__
 from tracemend.errors import ModelError
@@ -170,11 +171,13 @@ def mend_trace(
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
+    pa.default_memory_pool().release_unused()
     parts, drawn = _filled(crew, run, plan, options, progress)
     provenance = _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped)))
     del crew  # tables take memory, and so does what copies
+    pa.default_memory_pool().release_unused()  # freed memory is the system's only when it is given back
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
-    hypotheses = drawn_table(run, drawn) if options.hypotheses else None
+    hypotheses = drawn_table(run, drawn, options.counted) if options.hypotheses else None
     return Mended(trace, inferred_table(run, parts), fills, provenance, hypotheses)
 
 
@@ -193,7 +196,8 @@ def _filled(
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
-    histories = [run.another() for _ in range(options.draws)]
+    weighs = bool(options.hypotheses) and not options.counted
+    histories = [run.another(weighs) for _ in range(options.draws)]
 
     def draw(gap: Gap, count: int, believed: Beliefs) -> tuple[list[Beliefs], list[Filled]]:
         """What is drawn of a gap, and what each history makes of that."""
