@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 EVIL = "<img src=x onerror=alert(1)>"
-SEEN = "() => document.getElementById('span').textContent"
+#: What is shown, as the page says it once it is drawn.
+SEEN = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+  done(document.getElementById("span").textContent);
+})))"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,7 @@ def until(page: Page, holds: str) -> None:
 
 def colours(page: Page) -> set[str]:
     """Those that are drawn on the lanes, in full strength."""
+    page.evaluate(SEEN)
     found = page.evaluate(
         """() => {
         const canvas = document.getElementById("lanes");
@@ -113,7 +117,6 @@ def test_keys_move_through_the_gaps_and_in_time(page: Page, path: Path, deploy: 
     assert near != whole
     for key in "wads":
         page.keyboard.press(key)
-        page.wait_for_timeout(50)
         seen = page.evaluate(SEEN)
         assert seen != near, key
         near = seen
@@ -144,7 +147,6 @@ def test_a_click_on_a_gap_chooses_it(page: Page, path: Path, deploy: Mended) -> 
     page.keyboard.press("s")
     page.keyboard.press("s")
     page.keyboard.press("s")
-    page.wait_for_timeout(200)
     begin, end = (float(t) * 1e9 for t in re.findall(r"([\d.]+) s\b", page.evaluate(SEEN))[-2:])
     gap = deploy.trace.gaps[2]
     assert gap.cpu == deploy.trace.gaps[3].cpu
