@@ -348,8 +348,8 @@ def test_gaps_that_overlap_on_one_cpu_stay_balanced(tmp_path: Path) -> None:
     spans: dict[int, list[int]] = defaultdict(list)
     for e in got.events("tracemend.lost"):
         spans[e["track"]].append(e["time"])
-    assert sorted(spans.values()) == [[1, 9, 9, 20], [1, 20], [3, 12]]
-    assert {got.tracks[track].name for track in spans} == {"cpu 0", "lost on any cpu"}
+    names = {got.tracks[track].name: span for track, span in spans.items()}
+    assert names == {"cpu 0": [1, 9, 9, 20], "cpu 0: lost at the same time": [3, 12], "lost on any cpu": [1, 20]}
 
 
 def test_a_trace_of_marks_only(tmp_path: Path) -> None:
@@ -357,6 +357,15 @@ def test_a_trace_of_marks_only(tmp_path: Path) -> None:
     got = Parsed(made_up(read(tmp_path / "trace.txt"), statuses=("left",)), tmp_path)
     named = [e["name"] for e in got.events("tracemend.lost")]
     assert named == ["lost 8 events", "", "lost 8 events (left open)", ""]
+
+
+def test_a_cpu_that_lost_all_it_had_is_shown_where_tracks_on_top_are(tmp_path: Path) -> None:
+    gaps = tuple(Gap(i, i, None, None, 1, 9, 5, "counted", 1) for i in (0, 1))
+    trace = replace(events([(1, 5, "made", "instant"), (9, 5, "made", "instant")]), gaps=gaps)
+    got = Parsed(made_up(trace, most=0), tmp_path)
+    parents = {t.name: t.parent_uuid for t in got.tracks.values()}
+    assert parents["cpu 0"] == 0
+    assert got.tracks[parents["cpu 1"]].name == "about this trace"
 
 
 def test_big_numbers_and_any_text(tmp_path: Path) -> None:
