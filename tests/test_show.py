@@ -12,8 +12,8 @@ from heads import head
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracemend.cli.lanes import BARS, lane, when
-from tracemend.cli.tables import blocks, length
+from tracemend.cli.lanes import lane, when
+from tracemend.cli.tables import BARS, blocks, entries, length
 from tracemend.errors import OutputError
 from tracemend.formats import pieces
 from tracemend.outputs.folder import Folder, Row, around, likely_wrong
@@ -228,6 +228,15 @@ def test_the_worst_gap_is_that_with_most_events_likely_wrong() -> None:
 def test_times_are_told_exactly(ns: int) -> None:
     assert int(when(ns, digits=9).replace(".", "")) == ns
     assert when(ns, clocked=False) == str(ns)
+
+
+@given(st.lists(st.tuples(st.text("ab", max_size=9), st.text("ab -", max_size=90)), max_size=4), st.integers(40, 200))
+def test_lists_fit_and_say_all(rows: list[tuple[str, str]], width: int) -> None:
+    lines = list(entries(rows, width))
+    words = max((len(word) for _, said in rows for word in said.split()), default=0)
+    assert all(len(line) <= max(width, 11 + words) for line in lines)
+    assert "".join(lines).replace(" ", "") == "".join(f"{name}{said}" for name, said in rows).replace(" ", "")
+    assert len(list(entries(rows, None))) == len(rows)
 
 
 @given(

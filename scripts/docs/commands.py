@@ -9,6 +9,7 @@ import pyarrow as pa
 import typer.main
 
 from tracemend.cli.app import app
+from tracemend.cli.help import EXAMPLES
 from tracemend.outputs.overlay import OVERLAY
 
 Command = Any  # typer's own click, which has no public types
@@ -24,13 +25,17 @@ def commands(command: Command | None = None, name: str = "tracemend") -> Iterato
 
 
 def reference() -> str:
-    """Markdown: of each command what it is for, its arguments and its options."""
+    """Markdown: of each command what it is for, its arguments and its options, and examples."""
     parts = []
     for name, command in commands():
         rows = "".join(_row(p) for p in command.params)
         text = "\n\n".join(" ".join(p.split()) for p in str(command.help).split("\n\n"))
+        examples = EXAMPLES.get(name.removeprefix("tracemend "), {})
+        typed = "".join(f"    # {meant}\n    {line}\n" for line, meant in examples.items())
         parts.append(
-            f"## {name}\n\n{text}\n" + (f"\n| | what it says | if not given |\n|---|---|---|\n{rows}" if rows else "")
+            f"## {name}\n\n{text}\n"
+            + (f"\n{typed}" if typed else "")
+            + (f"\n| | what it says | if not given |\n|---|---|---|\n{rows}" if rows else "")
         )
     return "\n".join(parts)
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tracemend.cli.arguments import JsonOption, QuietOption
-from tracemend.cli.terminal import print_json, print_table, progress, say, tell
+from tracemend.cli.tables import entries as listing
+from tracemend.cli.terminal import limit, print_json, print_lines, print_table, progress, say, tell
 from tracemend.errors import TracemendError
 
 NamesArgument = Annotated[
@@ -28,11 +29,9 @@ def listed(json_: JsonOption = False) -> None:
         entries = [e for e in DATASETS.values() if e.family == family]
         first = entries[0]
         title = first.title if len(entries) == 1 else f"{first.title}; {len(entries)} of this kind"
-        say(f"{first.name:28} {title}")
-        for e in entries[1:]:
-            say(f"{e.name:28} {e.title}")
-        for key, text in (("home", first.home), ("terms", first.terms), ("cite", first.citation), ("note", first.note)):
-            say(f"    {key}: {text}")
+        named = [(first.name, title), *((e.name, e.title) for e in entries[1:])]
+        about = {"home": first.home, "terms": first.terms, "cite": first.citation, "note": first.note}
+        print_lines(listing([*named, *((f"    {key}:", text) for key, text in about.items())], limit()))
 
 
 def fetch(

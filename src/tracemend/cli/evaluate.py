@@ -8,7 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from tracemend.cli.arguments import SPLIT, JsonOption, QuietOption, SeedOption, SplitOption, read_trace, spare_pandas
-from tracemend.cli.terminal import print_json, print_table, progress, say
+from tracemend.cli.tables import entries
+from tracemend.cli.terminal import limit, print_json, print_lines, print_table, progress, say
+
+#: What the columns of the first table hold.
+TERMS = {
+    "accuracy:": "the share of events that are right, each at its position",
+    "perfect:": "the share of gaps without a wrong event",
+    "ROUGE-L:": "how much of gap and fill stands in the same order",
+    "thread:": "the share of events with the right thread",
+    "ECE:": "how far the confidence lies from the share that is right, on average",
+}
 
 
 def evaluate(
@@ -109,6 +119,7 @@ def _print_lengths(rows: list[dict[str, Any]]) -> None:
         ],
         keys=3,
     )
+    print_lines(entries(TERMS.items(), limit()))
 
 
 def _print_figures(figures: dict[str, dict[str, float]]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import print_json, say
+from tracemend.cli.tables import entries
+from tracemend.cli.terminal import limit, print_json, print_lines
 
 
 def formats(json_: JsonOption = False) -> None:
@@ -13,5 +14,4 @@ def formats(json_: JsonOption = False) -> None:
     if json_:
         print_json({f.name: f.title for f in FORMATS.values()})
         return
-    for f in FORMATS.values():
-        say(f"{f.name:12} {f.title}")
+    print_lines(entries(((f.name, f.title) for f in FORMATS.values()), limit()))

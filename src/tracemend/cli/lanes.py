@@ -11,13 +11,13 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
+from tracemend.cli.tables import BARS
 from tracemend.cli.terminal import cpu_name, painted
 from tracemend.outputs.folder import Folder, Row
 from tracemend.trace.evidence import duration
 
 #: Cpus that are drawn, at most.
 MOST = 32
-BARS = " ▁▂▃▄▅▆▇█"
 #: What a column shows of a gap that isn't just filled, what that means and how it is painted; the last one that a
 #: column has counts.
 MARKS = (

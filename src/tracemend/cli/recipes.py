@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import print_json, say
+from tracemend.cli.tables import entries
+from tracemend.cli.terminal import limit, print_json, print_lines
 
 
 def recipes(json_: JsonOption = False) -> None:
@@ -13,5 +14,4 @@ def recipes(json_: JsonOption = False) -> None:
     if json_:
         print_json({r.name: r.as_dict() for r in RECIPES.values()})
         return
-    for r in RECIPES.values():
-        say(f"{r.name:28} {r.source}")
+    print_lines(entries(((r.name, r.source) for r in RECIPES.values()), limit()))

@@ -27,6 +27,7 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import is_pipe
 from tracemend.cli.inputs import traces as named
+from tracemend.cli.tables import BARS
 from tracemend.cli.terminal import (
     CANT_TELL,
     GAPS_FOUND,
@@ -39,6 +40,7 @@ from tracemend.cli.terminal import (
     progress,
     say,
     warn,
+    width,
 )
 from tracemend.errors import TraceError, TracemendError
 from tracemend.trace.evidence import duration, plural
@@ -332,9 +334,11 @@ def _print_cpus(rows: Sequence[dict[str, Any]], counts: Sequence[str], lasting: 
 
 def _print_over_time(over_time: list[int]) -> None:
     if any(over_time):
-        bars = " ▁▂▃▄▅▆▇█"
+        title = "\nlost over time  "
+        while len(title) + len(over_time) > width() and len(over_time) > 1:
+            over_time = [sum(over_time[i : i + 2]) for i in range(0, len(over_time), 2)]
         top = max(over_time)
-        say("\nlost over time  [" + "".join(bars[-(-c * 8 // top)] for c in over_time) + "]")
+        say(f"{title}[" + "".join(BARS[-(-c * 8 // top)] for c in over_time) + "]")
 
 
 def _print_largest(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from textwrap import wrap
 
 from tracemend.untrusted import printable
 
@@ -12,8 +13,10 @@ from tracemend.untrusted import printable
 #: the right.
 TEXT = ("", "known", "where", "command", "call", "side", "mender", "data", "fill", "event", "details", "task", "gap is")
 OTHER = "other "
-#: Those that may be cut, and how many characters of each stay.
-LEAST = {"command": 12, "call": 12, "task": 11, "event": 16, "details": 6}
+#: How much of something there is, drawn in one character: from nothing to all.
+BARS = " ▁▂▃▄▅▆▇█"
+#: Columns that may be cut, and how many characters of each stay.
+LEAST = {"command": 8, "call": 12, "task": 11, "event": 16, "details": 6}
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,19 @@ def _block(columns: Sequence[Column], rows: int, width: int, cut: bool) -> Block
     height = max(map(len, headers))
     above = zip(*([""] * (height - len(lines)) + lines for lines in headers), strict=True)
     return Block([line(cells) for cells in above], [line(c.cells[i] for c in columns) for i in range(rows)])
+
+
+def entries(rows: Iterable[tuple[str, str]], width: int | None) -> Iterator[str]:
+    """Names, and beside each what is said of it; where there is a width in lines below each other."""
+    held = [(printable(name), printable(said)) for name, said in rows]
+    margin = max((length(name) for name, _ in held), default=0) + 2
+    for name, said in held:
+        room = None if width is None else max(width - margin, 20)
+        first, *rest = (
+            [said] if room is None else wrap(said, room, break_long_words=False, break_on_hyphens=False) or [""]
+        )
+        yield f"{name}{' ' * (margin - length(name))}{first}".rstrip()
+        yield from (" " * margin + line for line in rest)
 
 
 def shortened(text: str, width: int) -> str:

@@ -218,7 +218,7 @@ def _number(value: object) -> bool:
 
 def _sound(row: object) -> bool:
     """Whether it is what is said of a gap."""
-    if not isinstance(row, dict) or any(type(row.get(key)) not in kinds for key, kinds in _KINDS.items()):
+    if not isinstance(row, dict) or any(type(row.get(key, ...)) not in kinds for key, kinds in _KINDS.items()):
         return False
     numbers = all(_number(row[key]) for key in ("gap", "cpu", "begin_ns", "end_ns", "events"))
     counted = row["count"] is None or (_number(row["count"]) and row["count"] >= 0)
