@@ -292,6 +292,16 @@ def test_the_viewer_shows_what_was_written(
     the_inferred_events_are_there(ask, mended)
     the_threads_are_there(ask, mended)
     the_page_s_queries_find_something(ask)
+    details_say_how_sure_it_is(page, ask)
+
+
+def details_say_how_sure_it_is(page: Page, ask: Ask) -> None:
+    """Of an inferred event that is chosen."""
+    ((event, confidence),) = ask(
+        f"select id, {noted('s', 'confidence')} from slice s where category = 'tracemend.inferred.by_cpu' limit 1"
+    )
+    page.evaluate("(id) => self.app.trace.selection.selectSqlEvent('slice', id)", event)
+    page.get_by_text(str(confidence), exact=True).first.wait_for()
 
 
 def noted(table: str, key: str) -> str:
