@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +31,9 @@ def view(
     quiet: QuietOption = False,
 ) -> None:
     """Show a mended trace in Perfetto's viewer, which runs on this machine; nothing leaves it. Ctrl-C ends it."""
+    import tempfile
+    import webbrowser
+
     from tracemend.outputs.perfetto.serving import serving
 
     with tempfile.TemporaryDirectory(prefix="tracemend-") as folder:
