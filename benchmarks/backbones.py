@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def numbers(runs: int) -> list[dict[str, Any]]:
     network.eval().requires_grad_(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would have its new package for this
-        eight = torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, torch.qint8)
+        eight = torch.ao.quantization.quantize_dynamic(network, {torch.nn.Linear}, torch.qint8)  # type: ignore[no-untyped-call]
     kinds = {"float32": (network, False), "bfloat16": (network, True), "int8": (eight, False)}
     rows = []
     for length in (200, 832, 1768):
@@ -166,11 +167,12 @@ def main() -> None:
     torch.set_num_threads(1)
     keep_memory()
     document = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
-    for part, work in (
-        ("times", lambda: times(options.runs)),
-        ("numbers", lambda: numbers(4 * options.runs)),
-        ("learning", lambda: learning(options.iterations, options.windows)),
-    ):
+    works: dict[str, Callable[[], Any]] = {
+        "times": lambda: times(options.runs),
+        "numbers": lambda: numbers(4 * options.runs),
+        "learning": lambda: learning(options.iterations, options.windows),
+    }
+    for part, work in works.items():
         if options.only in (None, part):
             about = {"command": command(), **provenance()}
             document[part] = about | {"iterations": options.iterations, "rows": work()}

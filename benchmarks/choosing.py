@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from simulated import recordings
 
 from tracemend.diffusion.gaps import lose
+from tracemend.diffusion.processes.masked import Masked
 from tracemend.diffusion.restorer import Restorer
 from tracemend.diffusion.training import keep_memory
 from tracemend.judging.provenance import provenance
@@ -73,6 +74,7 @@ def likelihood(model: Restorer, w: Window, fills: Sequence[Ints], rng: np.random
     shown_as[..., 0][shown_as[..., 0] >= count] = OTHER
     ids = np.repeat(w.ids_LC[None], len(fills), 0)
     ids[..., 0][ids[..., 0] >= count] = OTHER
+    assert isinstance(model.process, Masked)
     total, rows = np.zeros(len(fills)), np.arange(len(fills))[:, None]
     still = len(hidden)
     for part in np.array_split(rng.permutation(len(hidden)), min(PARTS, len(hidden))):
@@ -183,8 +185,9 @@ def weighed(all_cases: Sequence[Case]) -> list[bool]:
             for side in (0, 1)
         ]
 
-        def means(case: Case, curves: Sequence[Calibration] = curves) -> list[float]:
-            return [curve.mean(belief, case.length) for curve, belief in zip(curves, case.beliefs, strict=True)]
+        def means(case: Case, curves: Sequence[Calibration] = curves) -> tuple[float, float]:
+            (copies, network), (copied, restored) = curves, case.beliefs
+            return copies.mean(copied, case.length), network.mean(restored, case.length)
 
         sure = np.array([means(c) for c in others])
         ahead = np.array([c.network_right - c.right_K[0] for c in others])

@@ -23,7 +23,7 @@ from tracemend.menders import Mosaic, calibration, confidence
 from tracemend.menders.examples import shipped
 from tracemend.recording.corpus import HOW_KERNEL, HOW_UST
 
-KINDS = {**dict.fromkeys(HOW_KERNEL, "machine"), **dict.fromkeys(HOW_UST, "tracepoints of programs")}
+KINDS: dict[str, str] = {**dict.fromkeys(HOW_KERNEL, "machine"), **dict.fromkeys(HOW_UST, "tracepoints of programs")}
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     seconds = dict.fromkeys(("mending", "of it confidence"), 0.0)
     for recording in found(ROOT)[:: options.every]:
         pair = recording.read().told()
-        kind = f"{KINDS.get(recording.how, 'calls')}, {recording.tests}"
+        kind = f"{KINDS.get(str(recording.how), 'calls')}, {recording.tests}"
         begin = time.process_time()
         judged = filled(pair, shipped(), Recorder(fitted))
         middle = time.process_time()

@@ -76,7 +76,17 @@ threads = [threading.Thread(target=work) for _ in range(40)]
 def build(folder: Path) -> Path:
     """The tests' program with tracepoints, compiled."""
     source, program = ROOT / "tests" / "formats" / "ctf_app", folder / "app"
-    command = ["gcc", "-O1", f"-I{source}", source / "app.c", "-o", program, "-llttng-ust", "-ldl", "-lpthread"]
+    command: list[str | Path] = [
+        "gcc",
+        "-O1",
+        f"-I{source}",
+        source / "app.c",
+        "-o",
+        program,
+        "-llttng-ust",
+        "-ldl",
+        "-lpthread",
+    ]
     subprocess.run(command, check=True)
     return program
 
@@ -132,7 +142,7 @@ def record_perf(folder: Path, events: str) -> Path:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    convert = ["perf", "data", "convert", "-f", "-i", data, "--to-ctf", folder / name]
+    convert: list[str | Path] = ["perf", "data", "convert", "-f", "-i", data, "--to-ctf", folder / name]
     subprocess.run(convert, check=True, capture_output=True)
     return folder / name
 

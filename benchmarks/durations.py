@@ -73,10 +73,10 @@ def of_calls(pair: Pair) -> Pair:
             else:
                 runs.append((cpu, stream[a - 1 : b + 1]))
     row, time_ns = np.cumsum(~gone) - 1, whole.time_ns
-    gaps = [
-        Gap(k, cpu, *row[[r[0], r[-1]]].tolist(), *time_ns[[r[0], r[-1]]].tolist(), len(r) - 2, "counted", 1)
-        for k, (cpu, r) in enumerate(runs)
-    ]
+    gaps = []
+    for k, (cpu, r) in enumerate(runs):
+        (before, after), (begin, end) = (x[[r[0], r[-1]]].tolist() for x in (row, time_ns))
+        gaps.append(Gap(k, cpu, before, after, begin, end, len(r) - 2, "counted", 1))
     lossy = replace(whole, table=whole.table.take(np.flatnonzero(~gone)), gaps=tuple(gaps))
     return Pair(lossy, whole, [r[1:-1] for _, r in runs])
 
@@ -108,7 +108,7 @@ Calls = list[tuple[int, str, int, int, bool]]
 
 def calls_of(trace: Trace, inferred: pa.Table | None = None) -> Calls:
     """All calls with both sides: thread, name, from when to when, and whether a side was inferred."""
-    columns = [trace.time_ns, trace.tid, trace.phase, np.zeros(len(trace), bool)]
+    columns: list[NDArray[Any]] = [trace.time_ns, trace.tid, trace.phase, np.zeros(len(trace), bool)]
     names = trace.table["name"].to_pylist()
     if inferred is not None:
         phases = np.array([PHASES.index(p) for p in inferred["phase"].to_pylist()], np.int64)

@@ -55,7 +55,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "foreign.json")
     options = parser.parse_args()
     found: dict[str, dict[int, list[float]]] = {kind: {n: [] for n in LENGTHS} for kind in ("seen", "unseen")}
-    examples = {}
     for _, trace, examples in recordings():
         own = streams(trace, universal(), shortest=1)
         for kind, shares in found.items():

@@ -18,7 +18,7 @@ import pyarrow as pa
 import torch
 from common import ROOT, command
 
-from tracemend.datasets import corpus
+from tracemend.datasets import Part, corpus
 from tracemend.diffusion.gaps import lose
 from tracemend.judging.provenance import provenance
 from tracemend.menders.examples import shipped
@@ -32,7 +32,8 @@ MEAN = 599 / np.log(600)
 def long_trace(events: int) -> Trace:
     """Recordings one behind the other; threads of two recordings are not the same."""
     tables, end, first = [], 0, None
-    for number, part in enumerate(("train", "validation", "train", "validation")):
+    parts: tuple[Part, ...] = ("train", "validation", "train", "validation")
+    for number, part in enumerate(parts):
         for trace in corpus(ROOT / "corpus", part, ROOT / "experiments" / "workloads.toml"):
             first = first or trace
             table = trace.table

@@ -29,7 +29,6 @@ from tracemend.diffusion.gaps import lose
 from tracemend.diffusion.recipes import recipe
 from tracemend.diffusion.restorer import Restorer
 from tracemend.diffusion.training import Training, keep_memory
-from tracemend.diffusion.tuning import tuned
 from tracemend.judging.metrics import LENGTH_BINS, bin_name
 from tracemend.judging.provenance import provenance
 from tracemend.menders import Lookup, Mosaic, NGram
@@ -86,7 +85,7 @@ def menders(
         yield f"network only: {CHANNELS[channels]}", partial(in_steps, network, network.recipe.steps)
     for steps in (1, 2, 4, 16):
         yield f"network only: all channels, {steps} reverse step{'s' * (steps > 1)}", partial(in_steps, full, steps)
-    more = partial(tuned, full, own, seconds=float("inf"), steps=TUNING, seed=seed)
+    more = partial(full.tuned, own, seconds=float("inf"), steps=TUNING, seed=seed)
     yield f"network only: all channels, {TUNING} steps of training on the trace", lambda: more()[0]
     yield "both: mosaic + examples + network", lambda: Blend(Mosaic(own, others), full)
     yield f"both, the network trained on the trace for {TUNING} steps", lambda: Blend(Mosaic(own, others), more()[0])

@@ -118,7 +118,8 @@ def main() -> None:
     rng = random.Random(options.seed)
     # every workload once, in each way in turn, then some again in the way that follows
     order = [(w, w.ways[(n + lap) % len(w.ways)]) for lap in range(3) for n, w in enumerate(found)][: options.number]
-    rows, independent = [], []
+    rows: list[dict[str, Any]] = []
+    independent: list[dict[str, Any]] = []
     for workload, how in order:
         setting = draw(how, rng.getrandbits(32))
         row = ours(workload, run := rng.randrange(4), setting)

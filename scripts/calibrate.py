@@ -78,7 +78,7 @@ def curve_of(name: str, scores: Sequence[GapScore]) -> Calibration:
     belief, right = (np.concatenate([getattr(s, what) for s in scores]) for what in ("confidence", "right"))
     length = np.repeat([s.length for s in scores], [s.length for s in scores])
     curve = Calibration.fit(belief, right, length)
-    after = np.concatenate([curve(s.confidence, s.length) for s in scores])
+    after = np.concatenate([curve(s.confidence.astype(np.float32), s.length) for s in scores])
     print(
         f"{name}: {len(right)} events, {right.mean():.3f} right, calibration error "
         f"{calibration_error(belief, right):.3f} -> {calibration_error(after, right):.3f} (on the same events)",
@@ -91,14 +91,14 @@ def weight_of(
     copied: Sequence[GapScore], restored: Sequence[GapScore], copies: Calibration, own: Calibration
 ) -> Weight:
     """What the network counts, from the same gaps filled by either alone."""
-    means = [
+    copier, network = (
         np.array([curve.mean(s.confidence, s.length) for s in scores])
         for curve, scores in ((copies, copied), (own, restored))
-    ]
+    )
     length = np.array([s.length for s in copied])
     ahead = np.array([b.accuracy - a.accuracy for a, b in zip(copied, restored, strict=True)])
-    weight = Weight.fit(*means, length, ahead)
-    asked = sum(weight(a, b, n) > 0.5 for a, b, n in zip(*means, length.tolist(), strict=True))
+    weight = Weight.fit(copier, network, length, ahead)
+    asked = sum(weight(a, b, n) > 0.5 for a, b, n in zip(copier, network, length.tolist(), strict=True))
     print(f"weight: the network has more right in {(ahead > 0).sum()} of {len(ahead)} gaps, it is taken in {asked}")
     return weight
 

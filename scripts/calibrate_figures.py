@@ -33,14 +33,15 @@ from numpy.typing import NDArray
 from tracemend.datasets import corpus, workload
 from tracemend.diffusion.gaps import lose
 from tracemend.judging.amounts import KINDS
-from tracemend.judging.figures import Judging, reckoned
+from tracemend.judging.figures import Judging
 from tracemend.judging.metrics import LENGTH_BINS, bin_name
 from tracemend.mending.mended import INFERRED, Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.reckoning.figures import FIGURES
 from tracemend.reckoning.intervals import DRAWS, GRADES, NOMINAL, End, estimated, root, shared_out, size, terms
-from tracemend.reckoning.tally import BY
+from tracemend.reckoning.tally import BY, Asked
+from tracemend.reckoning.whole import reckoned
 from tracemend.recording import Pair, pairs
 from tracemend.trace.events import INSTANT, Gap
 from tracemend.trace.vocabulary import universal
@@ -169,8 +170,8 @@ def mended(folder: Path, seed: int, draws: int, keep: Path | None) -> Iterator[t
 
 def samples(name: str, seen: bool, judging: Judging) -> Iterator[Sample]:
     """All kinds of figures of the whole trace, and those of gaps."""
-    truth = reckoned(Mended(judging.pair.complete, INFERRED.empty_table(), (), {}), 1, BY)
-    ours = reckoned(judging.mended, judging.draws, BY)
+    truth = reckoned(Mended(judging.pair.complete, INFERRED.empty_table(), (), {}), 1, Asked(BY))
+    ours = reckoned(judging.mended, judging.draws, Asked(BY))
     told = {"errors": ours.counted.results, "cpu_ns": ours.counted.switched}
     for by in BY:
         (real_keys, real), (keys, made) = truth.sides(by), ours.sides(by)

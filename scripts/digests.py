@@ -69,11 +69,11 @@ def all_digests(work: Path, quick: bool) -> Iterator[tuple[str, str]]:
     traces = [f"recordings/{r}/lossy.txt" for r in RECORDINGS]
     traces += sorted(str(p) for p in Path(FIXTURES).iterdir() if ".gaps." not in p.name and p.suffix != ".md")
     for trace in traces:
-        for verb in (("scan",), ("scan", "--json"), ("scan", "--suspect", "--json"), ("advise",), ("advise", "--json")):
-            yield " ".join([*verb, trace]), digest(tracemend(*verb, trace))
+        for words in ("scan", "scan --json", "scan --suspect --json", "advise", "advise --json"):
+            yield f"{words} {trace}", digest(tracemend(*words.split(), trace))
     for verb in ("formats", "recipes", "datasets list"):
-        for more in ((), ("--json",)):
-            yield " ".join([verb, *more]), digest(tracemend(*verb.split(), *more))
+        for words in (verb, f"{verb} --json"):
+            yield words, digest(tracemend(*words.split()))
     outputs = ("--merged", "--perfetto")
     yield from mended("mend shell", traces[0], work, *outputs)
     yield from mended("mend shell, json", traces[0], work, "--json")
@@ -106,7 +106,8 @@ def all_digests(work: Path, quick: bool) -> Iterator[tuple[str, str]]:
     out = work / "evaluate.json"
     tracemend("evaluate", *pair, "--model", "default", "--json", stdout=out)
     yield "evaluate --json", digest(rows(out))
-    for grid, more in ((GRID, ("--from", "../shared/data")), (CONTESTS, ())):
+    data: tuple[str, ...] = ("--from", "../shared/data")
+    for grid, more in ((GRID, data), (CONTESTS, ())):
         for name, text in grid.items():
             (work / f"{name}.toml").write_text(text)
             out = work / f"{name}.jsonl"

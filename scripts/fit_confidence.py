@@ -127,8 +127,8 @@ def main() -> None:
     typed = " ".join(["python", "scripts/fit_confidence.py", *map(shlex.quote, sys.argv[1:])])
     document = {"command": typed, "seed": options.seed, **provenance()} | {n: summary(own) for n, own in sure.items()}
     options.results.write_text(json.dumps(document, indent=1) + "\n")
-    for name, own in sure.items():
-        print(name, *lines(own), sep="\n")
+    for name, those in sure.items():
+        print(name, *lines(those), sep="\n")
 
 
 if __name__ == "__main__":

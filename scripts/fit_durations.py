@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, default=ROOT / "corpus")
     options = parser.parse_args()
     vocabulary = universal()
-    reach = 0
+    reach = np.zeros((1, 1))
     for trace in corpus(options.corpus, "train", ROOT / "experiments" / "workloads.toml"):
         timelines = Timelines(trace, vocabulary.encode(trace).astype(np.int64), rules(vocabulary))
         reach = reach + counted(timelines.spans, len(vocabulary))

@@ -28,8 +28,10 @@ from docs import (
     lost,
     machines,
     paper,
+    python,
     recordings,
     rooms,
+    seeds,
     study,
 )
 
@@ -39,6 +41,7 @@ PAGES = ("README.md", *sorted(str(page.relative_to(ROOT)) for page in (ROOT / "d
 MAKERS: dict[str, Callable[[], str]] = {
     "commands": commands.reference,
     "columns": commands.columns,
+    "python": python.reference,
     "formats": formats.table,
     "rooms": rooms.table,
     "front door": rooms.front_door,
@@ -65,6 +68,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "recording": lost.recording,
     "kernel events": kernel.events,
     "kernel families": kernel.families,
+    "kernel families by length": kernel.families_by_length,
     "kernel running": kernel.running,
     "kernel cpu time": kernel.cpu_time,
     "kernel transitions": kernel.transitions,
@@ -95,6 +99,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "study by rank": study.study_by_rank,
     "ablation": study.ablation,
     "sampling": study.sampling,
+    "seeds": seeds.table,
 }
 
 

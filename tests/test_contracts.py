@@ -31,7 +31,7 @@ from tracemend.diffusion.recipes import RECIPES, recipe
 from tracemend.diffusion.restorer import Restorer
 from tracemend.diffusion.sampler import restore
 from tracemend.diffusion.training import Training
-from tracemend.errors import ModelError
+from tracemend.errors import ModelError, OptionError
 from tracemend.menders import MENDERS, Lookup, MostFrequent
 from tracemend.menders.base import Mender, Proposal
 from tracemend.menders.calibration import Calibration, Weight
@@ -306,7 +306,7 @@ def test_unknown_names_are_answered_with_the_accepted_ones() -> None:
         ({"how": {"codec": "roman"}}, "codec 'roman'; one of scalar, standardised, bits, onehot"),
     ]
     for change, message in changes:
-        with pytest.raises(ModelError, match=message):
+        with pytest.raises(OptionError, match=message):
             build(replace(start, **change), VOCABULARY)
     for how, text in {
         "schedule": "unknown schedule 'x'; one of linear, quadratic, cosine, linear-zero, cosine-zero",
@@ -314,19 +314,19 @@ def test_unknown_names_are_answered_with_the_accepted_ones() -> None:
         "sampler": "unknown sampler 'x'; one of ddpm, ddim, dpm++",
         "condition": "unknown condition 'x'; one of values, position",
     }.items():
-        with pytest.raises(ModelError, match=re.escape(text)):
+        with pytest.raises(OptionError, match=re.escape(text)):
             build(replace(start, how={how: "x"}), VOCABULARY)
     with pytest.raises(ModelError, match=r"process gaussian: .*'colour'"):
         build(replace(start, how={"colour": 1}), VOCABULARY)
     with pytest.raises(ModelError, match="backbone gated: mixer conv has no option 'colour'"):
         build(replace(start, options={"colour": 1}), VOCABULARY)
-    with pytest.raises(ModelError, match="unknown frequencies 'x'; one of falling, ends, rising"):
+    with pytest.raises(OptionError, match="unknown frequencies 'x'; one of falling, ends, rising"):
         build(replace(start, how={"frequencies": "x"}), VOCABULARY)
     with pytest.raises(ModelError, match="must be three widths"):
         build(replace(start, how={"embedding": [16, 32]}), VOCABULARY)
-    with pytest.raises(ModelError, match="'first'; one of last, best"):
+    with pytest.raises(OptionError, match="'first'; one of last, best"):
         replace(start, keep="first")
-    with pytest.raises(ModelError, match="'mine'; one of universal, frequency"):
+    with pytest.raises(OptionError, match="'mine'; one of universal, frequency"):
         replace(start, vocabulary="mine")
     with pytest.raises(ModelError, match="must be positive"):
         replace(start, options={"layers": 0})
@@ -337,7 +337,7 @@ def test_unknown_names_are_answered_with_the_accepted_ones() -> None:
         build(replace(start, how={"predict": "noise"}), VOCABULARY)
     with pytest.raises(ModelError, match="needs a vocabulary with counts"):
         build(replace(start, how={"codec": "standardised"}), numbered(10))
-    with pytest.raises(ModelError, match="'nonsense'; one of masked-transformer"):
+    with pytest.raises(OptionError, match="'nonsense'; one of masked-transformer"):
         recipe("nonsense")
 
 

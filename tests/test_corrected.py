@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 import tracemend.judging.contests as common
 from docs import corrected as tables
 from tracemend.diffusion.gaps import lose
-from tracemend.errors import DataError, ModelError
+from tracemend.errors import DataError, OptionError
 from tracemend.formats import parquet
 from tracemend.judging import corrected
 from tracemend.judging.amounts import KINDS, Calling
-from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, Judging, errors, reckoned
+from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, Judging, errors
 from tracemend.judging.results import read_results
 from tracemend.mending.mended import INFERRED, Mended
 from tracemend.mending.options import Options
@@ -28,6 +28,7 @@ from tracemend.mending.run import mend_trace
 from tracemend.reckoning.figures import FIGURES
 from tracemend.reckoning.intervals import End, interval, root, shared_out, size, table, terms
 from tracemend.reckoning.tally import BY
+from tracemend.reckoning.whole import reckoned
 from tracemend.recording import Pair, pairs
 
 ROOT = Path(__file__).parents[1]
@@ -231,7 +232,7 @@ def test_contests_that_make_no_sense(text: str, told: str, tmp_path: Path) -> No
 def test_only_menders_that_a_contest_has() -> None:
     contests = [corrected.Contest(("copy", "lookup"))]
     assert common.narrowed(contests, ["lookup"]) == [corrected.Contest(("lookup",))]
-    with pytest.raises(ModelError):
+    with pytest.raises(OptionError):
         common.narrowed(contests, ["mosaic"])
     with pytest.raises(DataError):
         corrected.as_markdown([])

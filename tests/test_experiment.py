@@ -19,7 +19,7 @@ from conftest import ROOT
 
 from tracemend.datasets import Data, Windows
 from tracemend.diffusion.recipes import recipe
-from tracemend.errors import DataError, ModelError, OutputError, TraceError
+from tracemend.errors import DataError, OptionError, OutputError, TraceError
 from tracemend.judging import trained as models
 from tracemend.judging.experiment import run
 from tracemend.judging.grid import narrowed, plan, read_grid
@@ -120,7 +120,7 @@ def test_a_grid_can_be_narrowed(grid: Path) -> None:
     assert narrowed(grids, []) == grids
     assert [j.mender for j in plan(narrowed(grids, ["lookup"]), [])] == ["lookup"]
     assert len(plan(narrowed(grids, ["lookup", "masked-s4-tiny", "pts/compress-gzip"]), [])) == 3
-    with pytest.raises(ModelError, match="unknown mender or data set of the grids 'adfa'; one of"):
+    with pytest.raises(OptionError, match="unknown mender or data set of the grids 'adfa'; one of"):
         narrowed(grids, ["adfa"])
 
 

@@ -30,6 +30,7 @@ from tracemend.errors import ModelError, OutputError
 from tracemend.formats import parquet, read
 from tracemend.judging.downstream import of_trace
 from tracemend.mending.mended import HYPOTHESES, INFERRED, Mended
+from tracemend.mending.options import Options
 from tracemend.reckoning.counting import Count, Counted
 from tracemend.reckoning.events import Surviving
 from tracemend.reckoning.events import recorded as recorded_threads
@@ -37,6 +38,7 @@ from tracemend.reckoning.intervals import spread
 from tracemend.reckoning.making import Reckoning
 from tracemend.reckoning.tally import BY, CALLS, CELLS, CPU, EVENTS, TIME, Asked, Tally
 from tracemend.reckoning.whole import reckon
+from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Trace
 from tracemend.trace.fields import SWITCH, numbers, values
 from tracemend.trace.pieces import Piece, Size, cut
@@ -238,6 +240,21 @@ def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
         every = tracemend.figures(shell, by, 2).table
         few = every.filter(pc.is_in(every["figure"], pa.array(["calls", "events", "errors"])))
         assert pc.all(pc.less_equal(few["high"], pc.add(few["observed"], trace.lost))).as_py()
+
+
+@pytest.mark.parametrize("machine", [False, True])
+def test_draws_that_are_only_counted_count_as_those_that_are_shown(shell: Path, machine: bool) -> None:
+    """Of them less is found: no arguments, no confidence."""
+    recorded = ROOT / "corpus" / "kernel" / "pairs" / "sort-3-kernel_overwrite.parquet"
+    trace = pairs.read(recorded).lossy if machine else read(shell)
+    said = []
+    for options in (Options(), Options(hypotheses=2)):
+        mended, count = replace(api.how(options=options), count=Count(ALL, 2)).counted(Piece.whole(trace))
+        assert (mended.hypotheses is None) == (not options.hypotheses)
+        said.append(count)
+    assert said[0] == said[1]
+    assert said[0] is not None
+    assert json.loads(said[0].to_pybytes())["fills"]
 
 
 def test_what_nobody_counted_has_no_upper_end(shell: Path) -> None:

@@ -13,7 +13,7 @@ from conftest import rng, threads_on_cpus
 import tracemend.judging.contests as common
 from tracemend import datasets
 from tracemend.diffusion.gaps import lose
-from tracemend.errors import DataError, ModelError, TraceError
+from tracemend.errors import DataError, OptionError, TraceError
 from tracemend.formats import parquet
 from tracemend.judging import lost
 from tracemend.judging.metrics import LENGTH_BINS, accuracy, bin_name
@@ -157,7 +157,7 @@ def test_a_contest_that_is_none_is_told_in_one_line(tmp_path: Path, text: str, s
 
 def test_what_isnt_there_is_told(tree: Path) -> None:
     contests = [lost.Contest(("copy",))]
-    with pytest.raises(ModelError, match="unknown mender of the contests"):
+    with pytest.raises(OptionError, match="unknown mender of the contests"):
         common.narrowed(contests, ["lookup"])
     (tree / "corpus" / "pairs" / "x.parquet").touch()
     with pytest.raises(TraceError, match="its name must be"):

@@ -107,7 +107,7 @@ def test_every_command_and_option_exists(page: Path) -> None:
         if name == "tracemend datasets":
             continue
         assert name in known(), f"{page.name}: {name}"
-        options = {o for p in known()[name].params for o in p.opts} | {"--help"}
+        options = {o for p in known()[name].params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
         for word in words[: words.index("--")] if "--" in words else words:
             if word.startswith("-") and word != "-":
                 assert word.split("=")[0].rstrip(".,") in options, f"{page.name}: {name} {word}"

@@ -65,6 +65,25 @@ def families() -> str:
     return _table(of_part)
 
 
+def families_by_length() -> str:
+    """The same by family of events and length of gap: a table a family."""
+
+    def of_part(rows: Sequence[Row]) -> str:
+        held = kernel.by_mender(rows)
+        bins = kernel.filled_lengths(next(iter(held.values())))
+        text = ""
+        for name in (kernel.CALLS, *kernel.FAMILIES, kernel.OTHER):
+            cells = {m: [kernel.of_family(own, name, b) for b in bins] for m, own in held.items()}
+            there = [i for i in range(len(bins)) if any(found[i] for found in cells.values())]
+            gaps = [max((found[i] or {"gaps": 0})["gaps"] for found in cells.values()) for i in there]
+            head = ["events lost", *(f"{kernel.name_of(bins[i])} ({n} gaps)" for i, n in zip(there, gaps, strict=True))]
+            lines = [[m, *(triple(cell) if (cell := found[i]) else "" for i in there)] for m, found in cells.items()]
+            text += f"\n#### {name[0].upper()}{name[1:]}\n\n" + markdown_table(head, lines)
+        return text
+
+    return _table(of_part)
+
+
 def running() -> str:
     """For what share of the gaps' time the right thread is shown on the cpu."""
 

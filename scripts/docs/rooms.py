@@ -33,7 +33,7 @@ THINGS = {
     "Mended": ("Mended", "Result"),
     "pair with its truth": ("Pair",),
     "Scan": ("Scan",),
-    "Advice": ("Advice",),
+    "Advice": ("Advice", "Advices"),
     "scores of gaps": ("GapScore",),
     "Figures": ("Figures",),
     "a mender": ("Mender", "Mosaic", "Restorer"),

@@ -8,44 +8,57 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tracemend.api import Imputer, figures, load, mend, over_fills, train
+    from tracemend.api import Mended, evaluate, figures, load, mend, over_fills, train
+    from tracemend.api.imputer import Imputer
     from tracemend.diffusion.restorer import Restorer
-    from tracemend.errors import MissingError, ModelError, OutputError, TraceError, TracemendError
+    from tracemend.errors import MissingError, ModelError, OptionError, OutputError, TraceError, TracemendError
     from tracemend.formats import read
-    from tracemend.losses.advice import advise
+    from tracemend.judging.evaluation import Evaluation
+    from tracemend.losses.advice import Advice, Advices, advise
     from tracemend.losses.scanning import Scan, scan
+    from tracemend.losses.verdict import Losses, Verdict
     from tracemend.menders.base import Mender, Proposal, Restored
-    from tracemend.mending.mended import Fill, Mended
+    from tracemend.mending.mended import Fill
     from tracemend.mending.options import Options
+    from tracemend.outputs import read_overlay, strip
     from tracemend.reckoning.figures import Figures
     from tracemend.reckoning.fills import OverFills
     from tracemend.trace.events import Gap, Trace
 
 #: Public names by home. They are imported at first use: who reads and scans waits for nothing else.
 _HOMES = {
-    "api": ("Imputer", "figures", "load", "mend", "over_fills", "train"),
+    "api": ("Mended", "evaluate", "figures", "load", "mend", "over_fills", "train"),
+    "api.imputer": ("Imputer",),
     "diffusion.restorer": ("Restorer",),
-    "errors": ("MissingError", "ModelError", "OutputError", "TraceError", "TracemendError"),
+    "errors": ("MissingError", "ModelError", "OptionError", "OutputError", "TraceError", "TracemendError"),
     "formats": ("read",),
-    "losses.advice": ("advise",),
+    "judging.evaluation": ("Evaluation",),
+    "losses.advice": ("Advice", "Advices", "advise"),
     "losses.scanning": ("Scan", "scan"),
+    "losses.verdict": ("Losses", "Verdict"),
     "menders.base": ("Mender", "Proposal", "Restored"),
-    "mending.mended": ("Fill", "Mended"),
+    "mending.mended": ("Fill",),
     "mending.options": ("Options",),
+    "outputs": ("read_overlay", "strip"),
     "reckoning.figures": ("Figures",),
     "reckoning.fills": ("OverFills",),
     "trace.events": ("Gap", "Trace"),
 }
 
 __all__ = [
+    "Advice",
+    "Advices",
+    "Evaluation",
     "Figures",
     "Fill",
     "Gap",
     "Imputer",
+    "Losses",
     "Mended",
     "Mender",
     "MissingError",
     "ModelError",
+    "OptionError",
     "Options",
     "OutputError",
     "OverFills",
@@ -56,13 +69,17 @@ __all__ = [
     "Trace",
     "TraceError",
     "TracemendError",
+    "Verdict",
     "advise",
+    "evaluate",
     "figures",
     "load",
     "mend",
     "over_fills",
     "read",
+    "read_overlay",
     "scan",
+    "strip",
     "train",
 ]
 

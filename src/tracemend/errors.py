@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 
 class TracemendError(Exception):
@@ -27,7 +30,11 @@ class OutputError(TracemendError):
     """An output that can't be written: it exists, is the input, or its folder refuses."""
 
 
-class ModelError(TracemendError):
+class OptionError(TracemendError, ValueError):
+    """A value that an option can't have; it says which it can have."""
+
+
+class ModelError(OptionError):
     """A model, vocabulary or recipe that can't be loaded or doesn't fit."""
 
 
@@ -55,8 +62,16 @@ def extra(name: str) -> Iterator[None]:
 
 
 def one_of(what: str, value: str, accepted: Iterable[str]) -> str:
-    """The value, if it is accepted; raises ModelError naming the accepted ones."""
+    """The value, if it is accepted; raises OptionError naming the accepted ones."""
     accepted = list(accepted)
     if value not in accepted:
-        raise ModelError(f"unknown {what} {value!r}; one of {', '.join(accepted)}")
+        raise OptionError(f"unknown {what} {value!r}; one of {', '.join(accepted)}")
     return value
+
+
+def number(what: str, value: Any, least: float = 0, most: float = math.inf, *, whole: bool = False) -> None:
+    """Raises OptionError for a value that is no number from ``least`` to ``most``, or no whole one."""
+    fits = isinstance(value, Integral if whole else Real)
+    if not fits or not least <= value <= most or math.isinf(value):
+        kind, end = "whole number" if whole else "number", "" if most == math.inf else f" to {most:g}"
+        raise OptionError(f"{what} must be a {kind} from {least:g}{end}, not {value!r}")

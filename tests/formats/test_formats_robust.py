@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from printed import SEEDS as PRINTED
 
-from tracemend.errors import TraceError
+from tracemend.errors import OptionError, TraceError
 from tracemend.formats import FORMATS, read
 from tracemend.formats.text import open_binary
 from tracemend.trace.events import SCHEMA, Trace
@@ -277,9 +277,9 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "missing")
     with pytest.raises(TraceError, match="not a file"):
         read(tmp_path)
-    with pytest.raises(TraceError, match="unknown format 'etw'"):
+    with pytest.raises(OptionError, match="unknown format 'etw'"):
         read(DATA / "ftrace_pipe.txt", "etw")
-    with pytest.raises(TraceError, match="unknown architecture 'z80'"):
+    with pytest.raises(OptionError, match="unknown architecture 'z80'"):
         read(DATA / "ftrace_pipe.txt", arch="z80")
 
 

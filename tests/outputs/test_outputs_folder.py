@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from made_up import RAW, mended
 
-from tracemend.errors import OutputError
+from tracemend.errors import OptionError, OutputError
 from tracemend.mending.mended import Mended
 from tracemend.outputs import DEFAULT, OUTPUTS, overlay, read_overlay, write
 
@@ -63,7 +63,7 @@ def test_the_files_have_the_usual_permissions(tmp_path: Path) -> None:
 
 
 def test_an_unknown_output(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="no such output: pdf; one of overlay, report, merged, perfetto"):
+    with pytest.raises(OptionError, match="unknown output 'pdf'; one of overlay, report, merged, perfetto"):
         write(mended(), tmp_path / "out", ("pdf",))
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -20,15 +21,15 @@ from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
-from tracemend.outputs.perfetto.cpus import Cpus, Slices
-from tracemend.outputs.perfetto.encoding import BEGIN, END
+from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, END
+from tracemend.outputs.perfetto.running import Running, Slices
 from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Gap, Trace
 
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 CATEGORIES = {"syscall", "syscall.across_gap", "event", "tracemend.inferred", "tracemend.lost", "tracemend"}
-CATEGORIES |= {"running", "interrupt"}
+CATEGORIES |= {"running", "interrupt", "by_cpu", "tracemend.inferred.by_cpu"}
 
 
 class Parsed:
@@ -46,6 +47,7 @@ class Parsed:
         self.names = {n.iid: n.name for n in interned.event_names}
         self.categories = {c.iid: c.name for c in interned.event_categories}
         self.notes = {a.iid: a.name for a in interned.debug_annotation_names}
+        self.colours = {c.iid: c.str.decode() for c in interned.correlation_id_str}
         self.tracks = {
             p.track_descriptor.uuid: p.track_descriptor for p in trace.packet if p.HasField("track_descriptor")
         }
@@ -73,6 +75,7 @@ class Parsed:
                         "name": name,
                         "category": category,
                         "notes": notes,
+                        "colour": self.colours.get(event.correlation_id_str_iid),
                     }
 
 
@@ -129,8 +132,9 @@ def test_inferred_events_have_tracks_of_their_own(parsed: Parsed) -> None:
     own = {e["track"] for e in inferred}
     assert own.isdisjoint(e["track"] for e in parsed.events(*CATEGORIES - {"tracemend.inferred"}))
     names = {parsed.tracks[t].name for t in own}
-    assert {"find (inferred)", "unknown thread (inferred)"} <= names
-    assert all(name.endswith(" (inferred)") for name in names)
+    assert "inferred: unknown thread" in names
+    assert {"inferred: find", "inferred: sh"} <= names
+    assert all(name.startswith("inferred: ") for name in names)
     for e in inferred:
         assert {"confidence", "gap"} <= set(e["notes"]) <= {"confidence", "gap", "ret"}
         assert 0.2 <= e["notes"]["confidence"] <= 1
@@ -138,30 +142,118 @@ def test_inferred_events_have_tracks_of_their_own(parsed: Parsed) -> None:
     assert {"find", "sh", ""} <= parents
 
 
-def test_threads_have_descriptors(parsed: Parsed) -> None:
+def test_what_is_inferred_says_so_in_its_name_and_colour(parsed: Parsed) -> None:
+    """No name of a call finds both what was recorded and what was inferred, and their colours differ."""
+    colours: dict[bool, set[str]] = {True: set(), False: set()}
+    for e in parsed.events(
+        "syscall", "syscall.across_gap", "event", "by_cpu", "tracemend.inferred", "tracemend.inferred.by_cpu"
+    ):
+        inferred = e["category"].startswith("tracemend.")
+        assert e["name"].endswith("inferred)") is inferred
+        colours[inferred].add(e["colour"])
+    assert all(c.startswith("recorded") for c in colours[False])
+    assert colours[True] == {c for c in COLOURS.values() if c.startswith("inferred")}
+    for e in parsed.events("tracemend.lost"):
+        if e["name"].endswith(")"):
+            assert e["colour"] == ("tracemend loss" if e["name"].endswith("(filled)") else "tracemend lost, not filled")
+
+
+def test_threads_of_one_command_stand_together(parsed: Parsed) -> None:
     made = mended()
     threads = {t.thread.tid: t for t in parsed.tracks.values() if t.HasField("thread")}
     assert set(threads) == {int(t) for t in made.trace.tid}
-    for tid, track in threads.items():
-        process = parsed.tracks[track.parent_uuid]
-        assert process.process.pid == track.thread.pid == tid
-        assert process.process.process_name == track.thread.thread_name
+    groups: dict[int, list[Any]] = defaultdict(list)
+    for track in threads.values():
+        groups[track.thread.pid].append(track.thread)
+    processes = {t.process.pid: t.process for t in parsed.tracks.values() if t.HasField("process")}
+    assert set(groups) == set(processes)
+    for pid, members in groups.items():
+        process, (comm,) = processes[pid], {t.thread_name for t in members}
+        assert process.process_name == (comm if len(members) == 1 else f"{comm}: {len(members)} threads")
+        assert pid == members[0].tid if len(members) == 1 else pid not in threads
 
 
-def test_gaps_are_slices_on_their_cpu_s_track(parsed: Parsed) -> None:
+def test_a_group_of_threads_has_the_number_of_none(tmp_path: Path) -> None:
+    """Nor does it take one from a thread whose number is as large."""
+    trace = events([(t, tid, "made", "instant") for t, tid in enumerate((1 << 22, 5, 6, 7), 1)])
+    comm = pa.array(["a", "b", "b", "b"]).dictionary_encode()
+    named = trace.table.set_column(3, SCHEMA.field("comm"), comm.cast(SCHEMA.field("comm").type))
+    got = Parsed(made_up(replace(trace, table=named)), tmp_path)
+    processes = {t.process.process_name: t.process.pid for t in got.tracks.values() if t.HasField("process")}
+    assert processes == {"a": 1 << 22, "b: 3 threads": (1 << 22) + 1}
+
+
+def test_lost_stretches_are_on_top_of_their_cpu_with_what_was_inferred_in_them(parsed: Parsed) -> None:
     made = mended(statuses=("filled", "refused", "filled", "left"))
-    lost = list(parsed.events("tracemend.lost"))
-    begins = [e for e in lost if e["type"] == BEGIN]
-    assert sorted((e["time"], e["name"]) for e in begins) == sorted(
-        (g["begin_ns"], f"{g['count']} events lost ({g['status']})") for g in made.gap_table()
+    gaps = {g["gap"]: g for g in made.gap_table()}
+    lost = [e for e in parsed.events("tracemend.lost") if e["type"] == BEGIN]
+    became = {"filled": "filled", "refused": "fill refused", "left": "left open"}
+    own = [e for e in lost if parsed.tracks[e["track"]].name.startswith("cpu ")]
+    assert sorted((e["time"], e["name"]) for e in own) == sorted(
+        (g["begin_ns"], f"lost {g['count']:,} events ({became[g['status']]})") for g in gaps.values()
     )
-    assert {parsed.tracks[e["track"]].name for e in begins} == {"lost events: cpu 0", "lost events: cpu 1"}
-    assert all({"count", "known", "status", "gap"} <= set(e["notes"]) for e in begins)
+    assert {parsed.tracks[e["track"]].name for e in own} == {"cpu 0", "cpu 1"}
+    assert all({"count", "known", "status", "gap"} <= set(e["notes"]) for e in own)
+    inside = list(parsed.events("tracemend.inferred.by_cpu"))
+    assert sorted((e["time"], e["notes"]["gap"]) for e in inside) == sorted(
+        zip(made.inferred["time_ns"].to_pylist(), made.inferred["gap"].to_pylist(), strict=True)
+    )
+    track = {e["notes"]["gap"]: e["track"] for e in own}
+    for e in inside:
+        assert e["track"] == track[e["notes"]["gap"]]
+        assert e["notes"]["thread"] == "unknown thread" or re.fullmatch(r"[a-z]+ \d+", e["notes"]["thread"])
+
+
+def test_what_was_recorded_on_a_cpu_lies_below_it(parsed: Parsed) -> None:
+    made = mended()
+    names = {uuid: t.name for uuid, t in parsed.tracks.items()}
+    found = sorted((e["time"], names[e["track"]]) for e in parsed.events("by_cpu"))
+    assert found == sorted(
+        (t, f"cpu {cpu}: recorded") for t, cpu in zip(made.trace.time_ns.tolist(), made.trace.cpu.tolist(), strict=True)
+    )
+    assert {names[parsed.tracks[u].parent_uuid] for u, n in names.items() if n.endswith("recorded")} == {
+        "cpu 0",
+        "cpu 1",
+    }
+    open_: dict[int, int] = {}
+    for e in sorted(parsed.events("by_cpu"), key=lambda e: e["time"]):
+        if e["type"] == BEGIN:
+            open_[e["track"]] = e["time"]
+        elif e["type"] == END:
+            begin, cpu = open_.pop(e["track"]), int(names[e["track"]][4])
+            assert not any(g.begin_ns < e["time"] and g.end_ns > begin for g in made.trace.gaps if g.cpu == cpu)
+
+
+def test_when_anything_was_lost_on_any_cpu(parsed: Parsed) -> None:
+    made = mended()
+    spans: list[list[int]] = []
+    for e in parsed.events("tracemend.lost"):
+        if parsed.tracks[e["track"]].name == "lost on any cpu":
+            spans.append([e["time"]]) if e["type"] == BEGIN else spans[-1].append(e["time"])
+    for gap in made.trace.gaps:
+        assert any(a <= gap.begin_ns <= gap.end_ns <= b for a, b in spans)
+    assert all(b < a for (_, b), (a, _) in itertools.pairwise(spans))
+    edges = {t for g in made.trace.gaps for t in (g.begin_ns, g.end_ns)}
+    assert {t for span in spans for t in span} <= edges
+
+
+@pytest.mark.parametrize("cpus", [3, 100])
+def test_cpus_are_in_the_order_of_their_numbers(tmp_path: Path, cpus: int) -> None:
+    """The viewer sorts tracks on top by name, and has room for some dozens there."""
+    trace = events([(t, 5, "made", "instant") for t in range(1, cpus + 1)])
+    table = trace.table.set_column(1, SCHEMA.field("cpu"), pa.array(range(cpus), pa.int32()))
+    got = Parsed(made_up(replace(trace, table=table)), tmp_path)
+    top = [t for t in got.tracks.values() if t.name.startswith("cpu") and not t.parent_uuid]
+    assert len(top) <= 40
+    assert [t.name for t in top] == sorted(t.name for t in top)
+    ranks = [t.sibling_order_rank for t in got.tracks.values() if re.fullmatch(r"cpu \d+", t.name)]
+    assert ranks == list(range(cpus))
 
 
 def test_the_note_on_top(parsed: Parsed) -> None:
     begin, end = parsed.events("tracemend")
-    assert begin["name"] == begin["notes"]["note"] == "inferred events are no evidence"
+    assert begin["name"] == "inferred events are no evidence"
+    assert begin["name"] in begin["notes"]["note"]
     assert begin["notes"]["model"] == "made up"
     assert end["time"] > begin["time"]
     assert "no evidence" in parsed.tracks[begin["track"]].description
@@ -210,7 +302,7 @@ def test_what_a_loss_left_alone_has_no_made_up_length(tmp_path: Path) -> None:
         ]
     )
     got = Parsed(made_up(trace), tmp_path)
-    found = [(e["time"], e["type"], e["name"]) for e in got.events() if e["category"] != "tracemend"]
+    found = [(e["time"], e["type"], e["name"]) for e in got.events("syscall", "event")]
     assert found == [
         (1, 3, "read (exit)"),
         (2, 1, "read"),
@@ -222,7 +314,7 @@ def test_what_a_loss_left_alone_has_no_made_up_length(tmp_path: Path) -> None:
         (8, 3, "irq"),
         (9, 3, "write (enter)"),
     ]
-    assert {t.name for t in got.tracks.values() if t.name} == {"tracemend", "idle thread", "unknown thread"}
+    assert {"other threads", "idle thread", "unknown thread"} <= {t.name for t in got.tracks.values()}
 
 
 def test_gaps_that_overlap_on_one_cpu_stay_balanced(tmp_path: Path) -> None:
@@ -233,13 +325,15 @@ def test_gaps_that_overlap_on_one_cpu_stay_balanced(tmp_path: Path) -> None:
     spans: dict[int, list[int]] = defaultdict(list)
     for e in got.events("tracemend.lost"):
         spans[e["track"]].append(e["time"])
-    assert sorted(spans.values()) == [[1, 9, 9, 20], [3, 12]]
+    assert sorted(spans.values()) == [[1, 9, 9, 20], [1, 20], [3, 12]]
+    assert {got.tracks[track].name for track in spans} == {"cpu 0", "lost on any cpu"}
 
 
 def test_a_trace_of_marks_only(tmp_path: Path) -> None:
     (tmp_path / "trace.txt").write_text("CPU:0 [LOST 8 EVENTS]\n")
     got = Parsed(made_up(read(tmp_path / "trace.txt"), statuses=("left",)), tmp_path)
-    assert [e["name"] for e in got.events("tracemend.lost")] == ["8 events lost (left)", ""]
+    named = [e["name"] for e in got.events("tracemend.lost")]
+    assert named == ["lost 8 events", "", "lost 8 events (left open)", ""]
 
 
 def test_big_numbers_and_any_text(tmp_path: Path) -> None:
@@ -275,8 +369,9 @@ class Drawn:
         open_: dict[int, list[dict[str, Any]]] = defaultdict(list)
         for e in sorted(got.events(*categories), key=lambda e: e["time"]):
             name = got.tracks[e["track"]].name
-            if not name.startswith("cpu ") or e["type"] not in (BEGIN, END):
+            if ": who ran" not in name:
                 continue
+            name = name.replace(": who ran", "")
             if e["type"] == BEGIN:
                 open_[e["track"]].append(e)
             else:
@@ -361,7 +456,7 @@ def test_who_ran_as_recorded_and_as_inferred(tmp_path: Path) -> None:
 
 
 def test_a_trace_without_switches_has_no_tracks_of_cpus(parsed: Parsed) -> None:
-    assert not [t for t in parsed.tracks.values() if t.name.startswith("cpu")]
+    assert {e["category"] for e in parsed.events() if "who ran" in parsed.tracks[e["track"]].name} == set()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -414,7 +509,7 @@ def test_who_ran_is_who_really_ran(path: Path) -> None:
     """On real machines' lossy recordings, against the complete ones: what is drawn of what survived is true, and all
     of it is drawn but for the gaps and the stretches that no switch bounds."""
     pair = pairs.read(path)
-    lossy, whole = (running(Cpus(made_up(t, most=0), {}).recorded) for t in (pair.lossy, pair.complete))
+    lossy, whole = (running(Running(made_up(t, most=0), {}).recorded) for t in (pair.lossy, pair.complete))
     drawn = 0
     for cpu, slices in lossy.items():
         true = whole[cpu]
@@ -464,10 +559,26 @@ def test_slices_of_any_trace_nest(
     lost = [Gap(i, c, None, None, min(a, b), max(a, b), 5, "counted", i) for i, (c, a, b) in enumerate(gaps)]
     trace = Trace(None, "ftrace", table, tuple(lost))
     made = made_up(trace, seed=seed, names=KERNEL)
-    drawn = Drawn(Parsed(made, tmp_path))
-    cpus = Cpus(made, {})
+    got = Parsed(made, tmp_path)
+    stretches: list[tuple[int, int]] = []
+    open_: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for e in sorted(got.events(), key=lambda e: e["time"]):
+        if e["category"] == "tracemend.inferred.by_cpu":
+            assert open_[e["track"]][0]["notes"]["gap"] == e["notes"]["gap"]
+        if e["type"] == BEGIN:
+            open_[e["track"]].append(e)
+        elif e["type"] == END:
+            begin = open_[e["track"]].pop()
+            assert begin["category"] == e["category"]
+            if "gap" in begin["notes"] and e["category"] == "tracemend.lost":
+                assert not open_[e["track"]]
+                stretches.append((begin["time"], e["time"]))
+    assert not any(open_.values())
+    assert sorted(stretches) == sorted((g.begin_ns, g.end_ns) for g in lost)
+    drawn = Drawn(got)
+    running = Running(made, {})
     meant: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
-    for slices, what in ((cpus.recorded, ""), (cpus.inferred, " (inferred)")):
+    for slices, what in ((running.recorded, ""), (running.inferred, " (inferred)")):
         columns = zip(slices.cpu.tolist(), *(t.tolist() for t in slices.time), slices.label.to_pylist(), strict=True)
         for cpu, *one in columns:
             meant[f"cpu {cpu}{what}"].append(tuple(one))
@@ -490,8 +601,8 @@ def test_perfetto_takes_it(tmp_path: Path) -> None:
     drawn = Drawn(Parsed(made, tmp_path))
     found, wrong, annotated = perfetto_judge.answers(
         tmp_path / perfetto.NAME,
-        "select t.name as track, s.ts, s.dur, s.name, s.depth from slice s join track t on s.track_id = t.id "
-        "where t.name like 'cpu %'",
+        "select replace(t.name, ': who ran', '') as track, s.ts, s.dur, s.name, s.depth "
+        "from slice s join track t on s.track_id = t.id where t.name like 'cpu _: who ran%'",
         "select name from stats where value > 0 and severity in ('error', 'data_loss')",
         "select key, display_value as value from args where key like 'debug.next_pid%'",
     )

@@ -30,6 +30,7 @@ from tracemend.cli.show import show
 from tracemend.cli.strip import strip
 from tracemend.cli.terminal import close_stdout, complain, say
 from tracemend.cli.train import train
+from tracemend.cli.view import view
 from tracemend.compiled import before_compiling
 from tracemend.errors import TracemendError
 
@@ -43,7 +44,7 @@ app = typer.Typer(
     epilog=EXIT_CODES,
 )
 VERBS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Look": (scan, advise, show, formats),
+    "Look": (scan, advise, show, view, formats),
     "Mend": (mend, strip, babeltrace),
     "Measure": (figures, evaluate),
     "Record, train, experiment": (record, train, recipes, experiment, report),

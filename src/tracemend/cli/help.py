@@ -22,6 +22,7 @@ SHORT = {
     "scan": "Say what was lost, or that nobody can tell.",
     "advise": "Say which size of buffer suffices.",
     "show": "Show a mended trace here, gap by gap.",
+    "view": "Show it in Perfetto's viewer, on this machine.",
     "formats": "List the formats that can be read.",
     "mend": "Fill the gaps with inferred events.",
     "strip": "Give back the original trace.",
@@ -54,6 +55,10 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "show": {
         "tracemend show out": "when events were lost, and the worst gaps",
         "tracemend show out --gap 7": "one gap, event by event",
+    },
+    "view": {
+        "tracemend view out": "in the web browser, until Ctrl-C",
+        "tracemend view out --no-browser": "say the address alone, as on another machine",
     },
     "figures": {
         "tracemend figures trace.txt": "how often each call there probably was",

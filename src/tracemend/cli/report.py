@@ -1,4 +1,4 @@
-"""report: tables and figures from results."""
+"""report: tables and figures from results; a mended trace's report once more, against what was really lost."""
 
 from __future__ import annotations
 
@@ -8,36 +8,57 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.arguments import QuietOption
+from tracemend.cli.arguments import QuietOption, read_trace
 from tracemend.cli.terminal import progress, say
-from tracemend.errors import TracemendError
+from tracemend.errors import OutputError, TracemendError
 
 
 def report(
     results: Annotated[
-        list[Path], typer.Argument(help="Files of results, written by experiment.", metavar="RESULTS.jsonl...")
+        list[Path],
+        typer.Argument(
+            help="Files of results, written by experiment; or one folder that mend wrote.",
+            metavar="RESULTS.jsonl|OUT...",
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The folder for tables.md, tables.csv and figures. If not given: tables go to stdout.",
+            help="The folder for tables.md, tables.csv and figures (not given: tables go to stdout); of a folder that "
+            "mend wrote the page to write.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace such files in a folder that exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
     plots: Annotated[bool, typer.Option("--figures", help="Also draw figures (needs the plots extra).")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV instead of Markdown.")] = False,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of a folder that mend wrote: the complete recording of the same run. The page then says of each "
+            "inferred event whether it is right, and what is missing.",
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Make tables (Markdown, CSV) and figures from the results of experiments."""
+    """Make tables (Markdown, CSV) and figures from the results of experiments; or the report of a mended trace once
+    more, against the truth."""
     from tracemend.judging import corrected, lost
     from tracemend.judging import report as make
     from tracemend.judging.results import read_results
+    from tracemend.outputs.folder import is_folder
 
     missing = next((p for p in results if not p.exists()), None)
     if missing:
         raise TracemendError(f"{missing}: no such file")
+    if is_folder(results[0]):
+        if len(results) > 1 or output is None or plots or as_csv:
+            raise typer.BadParameter("the report of a mended trace is one page: -o PAGE.html", param_hint="OUT")
+        _of_mended(results[0], output, truth, force)
+        return
+    if truth is not None:
+        raise typer.BadParameter("belongs to a folder that mend wrote", param_hint="--truth")
     figures = all(corrected.is_contest(p) for p in results)
     if figures or all(lost.is_contest(p) for p in results):
         if output or as_csv or plots:
@@ -61,3 +82,24 @@ def report(
         paths = make.write(rows, output, plots=plots, force=force)
     for path in paths:
         say(str(path))
+
+
+def _of_mended(path: Path, page: Path, truth: Path | None, force: bool) -> None:
+    """The report of a mended trace, as a page of its own."""
+    from tracemend.outputs import report
+    from tracemend.outputs.folder import Folder
+    from tracemend.outputs.reopened import architecture, reopen
+    from tracemend.recording import align
+    from tracemend.whole import whole_file
+
+    folder = Folder.open(path)
+    if page.exists() and not force:
+        raise OutputError(f"{page}: exists already; --force replaces it")
+    mended = reopen(folder)
+    pair = None if truth is None else align(mended.trace, read_trace(truth, None, architecture(folder), False))
+    try:
+        with whole_file(page) as file:
+            file.write(report.render(mended, pair=pair).encode())
+    except OSError as e:
+        raise OutputError(f"{page}: can't be written: {e.strerror or e}") from e
+    say(str(page))

@@ -66,6 +66,10 @@ class Restorer(Proposer):
         self.weight = Weight()
         self.network.eval().requires_grad_(False)
 
+    def __repr__(self) -> str:
+        parameters = sum(p.numel() for p in self.network.parameters())
+        return f"<Restorer {self.name}: {parameters:,} parameters, {len(self.vocabulary):,} kinds of events>"
+
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Windows of the same length are run together, so that none depends on what others are filled up with.
 

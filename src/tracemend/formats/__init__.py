@@ -8,6 +8,7 @@ A trace may be a folder (CTF), which is recognised by the file of metadata in it
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-from tracemend.errors import TraceError
+from tracemend.errors import TraceError, number, one_of
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Format, Options, cores
 from tracemend.formats.cutting import Sink
@@ -112,10 +113,35 @@ def read(
     """Read a trace. The format is recognised by content unless named; ``arch`` names raw system-call numbers.
 
     ``jobs``: threads that large texts are read in, by default as many as there are processors.
-    Raises TraceError (with file and line) for what can't be read.
+    Raises TraceError (with file and line) for what can't be read, OptionError for an unknown format or architecture.
+
+    >>> read("recordings/shell/lossy.txt").lost
+    3957
     """
-    path = Path(path)
-    return _read(path, chosen(path, format, arch), Options(arch, strict, jobs or cores()))
+    path = _path(path)
+    return _read(path, chosen(path, format, arch), _options(arch, strict, jobs))
+
+
+def held(trace: Trace | str | Path) -> Trace:
+    """The trace itself, or the one that lies at a path. Raises as ``read`` does, and TypeError for anything else."""
+    return trace if isinstance(trace, Trace) else read(trace)
+
+
+def in_pieces(trace: Trace | str | Path) -> Iterator[Piece]:
+    """The pieces of a trace, or of the one that lies at a path; raises as ``held`` does."""
+    return cut(trace, USUAL) if isinstance(trace, Trace) else pieces(_path(trace))
+
+
+def _path(path: str | Path) -> Path:
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"takes a trace (tracemend.read gives one) or the path of one, not {type(path).__name__}")
+    return Path(path)
+
+
+def _options(arch: str, strict: bool, jobs: int | None) -> Options:
+    if jobs is not None:
+        number("jobs", jobs, 1, whole=True)
+    return Options(arch, strict, jobs or cores())
 
 
 def _read(path: Path, format: Format, options: Options) -> Trace:
@@ -142,7 +168,7 @@ def pieces(
     Reading goes on in a thread, a piece ahead; it stops where the caller does. ``cuts``: how large pieces are.
     Raises as ``read`` does.
     """
-    path, options = Path(path), Options(arch, strict, jobs or cores())
+    path, options = Path(path), _options(arch, strict, jobs)
     found = chosen(path, format, arch)
     if not found.in_pieces:
         yield from cut(_read(path, found, options), cuts)
@@ -214,17 +240,15 @@ def glance(path: str | Path, format: str | None = None, *, strict: bool = False)
 
 
 def chosen(path: Path, format: str | None = None, arch: str = DEFAULT_ARCH) -> Format:
-    """The format of that name, or the one recognised; raises TraceError for a path or a name that can't be."""
+    """The format of that name, or the one recognised. Raises TraceError for a path that can't be, OptionError for a
+    name that no format or architecture has."""
     try:
         if not path.is_file() and not path.is_dir():
             raise TraceError(path, 0, "no such file" if not path.exists() else "not a file")
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
-    if format is not None and format not in FORMATS:
-        raise TraceError(path, 0, f"unknown format {format!r}; one of {', '.join(FORMATS)}")
-    if arch not in architectures():
-        raise TraceError(path, 0, f"unknown architecture {arch!r}; one of {', '.join(architectures())}")
-    found = FORMATS[format] if format else recognise(path)
+    one_of("architecture", arch, architectures())
+    found = recognise(path) if format is None else FORMATS[one_of("format", format, FORMATS)]
     if path.is_dir() and not found.folder:
         raise TraceError(path, 0, f"not a file, as {found.name} takes it")
     return found

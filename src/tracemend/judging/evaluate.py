@@ -102,7 +102,15 @@ def _scored(
     begin = time.perf_counter()
     mended = contestants(model)[name](pair.lossy, Options(seed=seed, hypotheses=draws))
     seconds = round(time.perf_counter() - begin, 3)
-    rows = [{"mender": name, **row, "seconds": seconds} for row in summary(judge(mended, pair, likelihood), seed)]
+    rows, figures = scored(name, mended, pair, draws, seed, likelihood)
+    return [row | {"seconds": seconds} for row in rows], figures
+
+
+def scored(
+    name: str, mended: Mended, pair: Pair, draws: int, seed: int, likelihood: Likelihood | None
+) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    """Rows of ``summary`` of one mended trace, and errors of figures by how they were made."""
+    rows = [{"mender": name, **row} for row in summary(judge(mended, pair, likelihood), seed)]
     whole = {kind: judged.row() for kind, judged in Judging(pair, mended, draws).whole()}
     figures = {way: of_figures(whole, way) for way in (LEFT, SCALED)}
     figures[name] = of_figures(whole, FILL) | errors(of_trace(pair.complete), of_mended(mended))

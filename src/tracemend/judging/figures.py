@@ -21,13 +21,12 @@ from tracemend.judging.amounts import KINDS, Amounts, Calling, Calls, scaled, si
 from tracemend.judging.metrics import LENGTH_BINS, bin_name
 from tracemend.judging.results import Row
 from tracemend.mending.mended import INFERRED, Mended
-from tracemend.reckoning.counting import Count, Counted, drawn
+from tracemend.reckoning.counting import drawn
 from tracemend.reckoning.figures import FIGURES
 from tracemend.reckoning.intervals import interval
-from tracemend.reckoning.making import Reckoning
-from tracemend.reckoning.tally import Asked, Key
+from tracemend.reckoning.tally import Key
+from tracemend.reckoning.whole import reckoned
 from tracemend.recording import Pair
-from tracemend.trace.pieces import Piece
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -202,14 +201,6 @@ class Judging:
 def errors(whole: Mapping[str, Row], way: str) -> dict[str, float]:
     """How far the figures of a whole trace are from the truth, over the truth, by kind. whole: a row of each kind."""
     return {kind: sums["wrong"][way] / max(1, sums["truth"]) for kind, sums in whole.items()}
-
-
-def reckoned(mended: Mended, draws: int, by: tuple[str, ...] = ("call", "thread")) -> Reckoning:
-    """A mended trace counted, as ``tracemend figures`` does."""
-    counted = Counted(Count(Asked(by), draws))
-    counted.take(counted.count(Piece.whole(mended.trace), mended))
-    counted.close(mended.outline.end_ns)
-    return Reckoning(counted, mended)
 
 
 def _short(value: float) -> float:

@@ -115,19 +115,20 @@ def _matched(inferred: pa.Table, pair: Pair) -> _Matched:
 
 
 def _families(m: _Matched) -> dict[str, dict[str, list[float]]]:
-    """Of each family and each gap that lost some of it: how many, and how right the fill is about these."""
+    """Of each family and each gap that lost some of it: the gap's length, how many, and how right the fill is about
+    these."""
     kinds = [family(*k) for k in m.kinds]
     found: dict[str, dict[str, list[float]]] = {}
     for name in dict.fromkeys(kinds):
         own = np.array([k == name for k in kinds])
-        rows: dict[str, list[float]] = {k: [] for k in ("lost", *MEASURES)}
+        rows: dict[str, list[float]] = {k: [] for k in ("length", "lost", *MEASURES)}
         for gap in np.unique(m.gap[own[m.real]]):
             real, filled = m.real[m.gap == gap], m.filled[m.gap == gap]
             here = own[real]
             right = filled[here] == real[here]
             for key, value in zip(
                 rows,
-                (int(here.sum()), right.mean(), bool(right.all()), rouge_l(filled[own[filled]], real[here])),
+                (len(real), int(here.sum()), right.mean(), bool(right.all()), rouge_l(filled[own[filled]], real[here])),
                 strict=True,
             ):
                 rows[key].append(round(float(value), 4))
@@ -232,16 +233,19 @@ def name_of(lengths: tuple[int, int]) -> str:
     return "all" if lengths[1] - lengths[0] >= (1 << 62) - 1 else bin_name(*lengths)
 
 
-def of_family(rows: Sequence[Row], name: str) -> Row | None:
-    """Means over the gaps that lost events of the family, the accuracy with its interval over recordings."""
+def of_family(rows: Sequence[Row], name: str, lengths: tuple[int, int] = (1, 1 << 62)) -> Row | None:
+    """Means over the gaps so long that lost events of the family, the accuracy with its interval over recordings."""
     parts = [(i, r["kernel"]["families"][name]) for i, r in enumerate(rows) if name in r["kernel"]["families"]]
     if not parts:
         return None
-    columns = {k: np.concatenate([p[k] for _, p in parts]).astype(float) for k in ("lost", *MEASURES)}
-    recording = np.repeat([i for i, _ in parts], [len(p["lost"]) for _, p in parts])
-    cell: Row = {k: float(columns[k].mean()) for k in MEASURES}
-    cell["interval"] = interval(columns["accuracy"], np.random.default_rng(0), group_G=recording)
-    return cell | {"gaps": len(recording), "events": int(columns["lost"].sum())}
+    columns = {k: np.concatenate([p[k] for _, p in parts]).astype(float) for k in ("length", "lost", *MEASURES)}
+    inside = (columns["length"] >= lengths[0]) & (columns["length"] <= lengths[1])
+    if not inside.any():
+        return None
+    recording = np.repeat([i for i, _ in parts], [len(p["lost"]) for _, p in parts])[inside]
+    cell: Row = {k: float(columns[k][inside].mean()) for k in MEASURES}
+    cell["interval"] = interval(columns["accuracy"][inside], np.random.default_rng(0), group_G=recording)
+    return cell | {"gaps": len(recording), "events": int(columns["lost"][inside].sum())}
 
 
 def cpu_error(rows: Sequence[Row], side: str) -> tuple[float, tuple[float, float]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tracemend.formats import in_pieces
 from tracemend.losses.suspect import ENTER_BYTES, EXIT_BYTES
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace, by_cpu
 from tracemend.trace.pieces import Piece
@@ -54,15 +56,44 @@ class Advice:
         }
 
 
-def advise(trace: Trace) -> list[Advice]:
-    """For each cpu with a gap, how many bytes its buffer was short of.
+class Advices(list[Advice]):
+    """The advice for each cpu, which a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        from tracemend.trace.notebook import box, said, table
+
+        rows = [
+            (
+                *(a.cpu if a.cpu >= 0 else "trace", f"{a.lost:,}" if a.lost else "unknown"),
+                "unknown" if a.rate is None else f"{a.rate:,.0f}",
+                f"{a.event_bytes:.1f}",
+                *((f"{math.ceil(a.missing_bytes / 1024):,}", f"{a.sufficient_kb(0):,}") if a.missing_bytes else ()),
+            )
+            for a in self
+        ]
+        columns = ("cpu", "lost events", "lost a second in gaps", "bytes an event", "KiB missing", "KiB to add")
+        rows = [(*row, *["unknown"] * (len(columns) - len(row))) for row in rows]
+        what = "What the buffer of each cpu lacked. KiB to add: with a quarter to spare, as a power of two."
+        if not all(a.complete for a in self):
+            what += " Some gaps have no count: then it is at least so much."
+        return box(said(what, title="Advice"), table(columns, rows)) if self else box(said("No gap.", title="Advice"))
+
+
+def advise(trace: Trace | str | Path) -> Advices:
+    """For each cpu with a gap, how many bytes its buffer was short of, of a trace or of the one that lies at a path.
 
     The reader's pace is taken from what survived: bytes of surviving events over the time of the cpu's stream. Lost
     events would have queued up behind them; the backlog grows by what a gap lost and falls whenever events come more
     slowly than the reader reads. Its peak is what the buffer lacked.
+    Raises TraceError for a path that can't be read, TypeError for what is neither a trace nor a path.
+
+    >>> first = advise("recordings/shell/lossy.txt")[0]  # of cpu 0
+    >>> first.missing_bytes, first.sufficient_kb(current_kb=8)
+    (75820, 128)
     """
     backlogs = Backlogs()
-    backlogs.add(Piece.whole(trace))
+    for piece in [Piece.whole(trace)] if isinstance(trace, Trace) else in_pieces(trace):
+        backlogs.add(piece)
     return backlogs.finish()
 
 
@@ -109,10 +140,10 @@ class Backlogs:
             stream.events += len(rows)
             stream.bytes += int(kept[-1])
 
-    def finish(self) -> list[Advice]:
+    def finish(self) -> Advices:
         """The advice, once the last piece was taken in."""
         assert self.last is not None
-        return [_advice(cpu, s, self.last) for cpu, s in sorted(self.streams.items()) if s.gaps]
+        return Advices(_advice(cpu, s, self.last) for cpu, s in sorted(self.streams.items()) if s.gaps)
 
 
 def _advice(cpu: int, stream: _Stream, trace: Trace) -> Advice:

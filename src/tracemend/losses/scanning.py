@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tracemend.formats import in_pieces
 from tracemend.losses.calls import Calls, OpenCall
 from tracemend.losses.searching import Search
 from tracemend.losses.seen import Seen
 from tracemend.losses.suspect import suspect
 from tracemend.losses.verdict import LOST, Losses, Verdict, doubts, verdict
 from tracemend.trace.events import Gap, Glance, Trace, by_cpu
+from tracemend.trace.evidence import plural
 from tracemend.trace.pieces import Piece
+
+Counts = NDArray[np.int64]
 
 #: Slices of the trace's time in which losses are counted for the view over time, and gaps that are spread over them at
 #: once.
@@ -83,6 +89,37 @@ class Scan:
         """Threads seen just before or after the gap on its cpu."""
         return self.seen.threads(gap.number)
 
+    def __repr__(self) -> str:
+        gaps = plural(len(self.gaps), "gap")
+        return f"<Scan {self.trace.title}: {self.verdict.word}, {plural(self.lost, 'lost event')} in {gaps}>"
+
+    def _repr_html_(self) -> str:
+        from tracemend.trace.notebook import COLUMNS, box, kind, said, table, timeline
+
+        trace, begin, end = self.trace, self.seen.begin_ns, self.seen.end_ns
+        rows = [
+            (
+                *(row["cpu"], f"{row['events']:,}", f"{row['gaps']:,}"),
+                *_counted(row),
+                *(trace.long(row[k]) for k in ("longest_ns", "lost_ns")),
+            )
+            for row in self.cpus()
+        ]
+        columns = ("cpu", "events", "gaps", "lost", "share lost", "longest gap", "time lost")
+        held = len(trace) == len(self.seen)  # of a trace that came in pieces the events are gone
+
+        def density(cpu: int) -> Counts:
+            return trace.density(cpu, COLUMNS, begin, end - begin)
+
+        kinds, cpus = [kind(g) for g in self.gaps], self.seen.events
+        lanes = timeline(self.gaps, kinds, cpus, (begin, end), density if held else None, trace.long(end - begin))
+        said_of_it = (
+            f"{trace.title}: {plural(len(self.seen), 'event')}.",
+            self.verdict.sentence(),
+            self.verdict.advice,
+        )
+        return box(said(*said_of_it, title="Scan"), lanes, table(columns, rows))
+
     def as_dict(self) -> dict[str, Any]:
         """Everything, for ``--json``."""
         return {
@@ -103,6 +140,14 @@ class Scan:
             "passed_over": self.trace.passed_over.as_dict() if self.trace.passed_over else None,
             "warnings": list(self.trace.warnings),
         }
+
+
+def _counted(row: dict[str, Any]) -> tuple[str, str]:
+    """How many events a cpu lost, and the share of all, as far as that was counted."""
+    if row["uncounted"] and not row["lost"]:
+        return "unknown", "unknown"
+    least = "at least " if row["uncounted"] else ""
+    return f"{least}{row['lost']:,}", f"{least}{100 * row['share_lost']:.1f} %"
 
 
 def _sums(gaps: list[Gap]) -> dict[str, int]:
@@ -195,13 +240,18 @@ class QuickScan:
         }
 
 
-def scan(trace: Trace, *, suspected: bool = False) -> Scan:
-    """Find what was lost.
+def scan(trace: Trace | str | Path, *, suspected: bool = False) -> Scan:
+    """Find what a trace, or the one that lies at a path, lost.
 
     Losses without a mark are looked for where the trace marks none and could have lost events unseen (ftrace in drop
-    mode), and with ``suspected`` in any case.
+    mode), and with ``suspected`` in any case. A large trace is gone through in pieces.
+    Raises TraceError for a path that can't be read, TypeError for what is neither a trace nor a path.
+
+    >>> found = scan("recordings/shell/lossy.txt")
+    >>> found.verdict.word, found.lost, len(found.gaps)
+    ('lost', 3957, 17)
     """
-    return scan_pieces([Piece.whole(trace)], suspected=suspected)
+    return scan_pieces([Piece.whole(trace)] if isinstance(trace, Trace) else in_pieces(trace), suspected=suspected)
 
 
 def scan_pieces(pieces: Iterable[Piece], *, suspected: bool = False) -> Scan:

@@ -59,6 +59,9 @@ class Losses:
     def __bool__(self) -> bool:
         return bool(self.gaps or self.unplaced)
 
+    def __repr__(self) -> str:
+        return f"<Losses: {self.sentence() or 'none'}>"
+
     @property
     def events(self) -> int:
         """Lost events by the tracer's counts; a lower bound where ``uncounted``."""

@@ -53,6 +53,9 @@ class Proposal:
     def __len__(self) -> int:
         return len(self.events_NM)
 
+    def __repr__(self) -> str:
+        return f"<Proposal of {len(self)} events, {self.events_NM.shape[1]} candidates each>"
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -61,6 +64,10 @@ class Restored:
 
     ids: Ints
     belief_BL: Floats
+
+    def __repr__(self) -> str:
+        windows, length = self.belief_BL.shape
+        return f"<Restored: {windows} windows of {length} events>"
 
 
 class Mender(Protocol):

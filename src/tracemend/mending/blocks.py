@@ -6,7 +6,9 @@ Axis legend: N positions of a gap, T threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,9 +59,10 @@ def hypotheses(mender: Mosaic, around: Surroundings, gap: Gap, count: int, numbe
     A very long gap is drawn in blocks, each beside what was drawn before.
     """
     longest = max(mender.longest, DRAWN_AT_ONCE)
-    work = [_Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns, longest) for _ in range(number)]
-    alike = True  # they all begin with the same windows
-    while (rounds := [w.next_blocks() for w in work])[0]:
+    blocks = _Blocks(*around.of(gap, mender.context), count, mender, gap.duration_ns, longest)
+    work = [blocks.another() for _ in range(number)]
+    alike, rounds = True, [blocks.next_blocks()] * number  # they all begin with the same windows
+    while rounds[0]:
         for parts in zip(*rounds, strict=True):
             own = [seed, gap.number, parts[0].begin]  # gaps and blocks that look alike are drawn apart
             if alike:
@@ -68,7 +71,7 @@ def hypotheses(mender: Mosaic, around: Surroundings, gap: Gap, count: int, numbe
                 drawn = [mender.hypotheses(part.window, 1, [*own, k])[0] for k, part in enumerate(parts)]
             for w, part, proposal in zip(work, parts, drawn, strict=True):
                 w.take(part, proposal)
-        alike = False
+        alike, rounds = False, [w.next_blocks() for w in work]
     return [w.beliefs() for w in work]
 
 
@@ -92,6 +95,12 @@ class _Blocks:
         self.begin, self.end = 0, count
         self.tids = slots_by_recency(left.tids, right.tids)
         self.events: list[tuple[int, Proposal, Ints]] = []
+
+    def another(self) -> _Blocks:
+        """The same gap on another way. Nothing may have been taken yet."""
+        other = copy(self)
+        other.events = []
+        return other
 
     def next_blocks(self) -> list[_Part]:
         """The windows to propose for next: the whole of what is left, or one block at each end of it."""
@@ -143,13 +152,16 @@ class _Blocks:
             own[:, columns[known]] = proposal.threads_NT[:, known]
             own[:, UNKNOWN_THREAD] = np.add.accumulate(proposal.threads_NT[:, ~known], axis=1)[:, -1]
         widest = max(p.events_NM.shape[1] for _, p, _ in parts)
-        room = [((0, 0), (0, widest - p.events_NM.shape[1])) for _, p, _ in parts]  # where nothing could be copied
         return Beliefs(
-            np.concatenate(
-                [np.pad(p.events_NM, r, constant_values=-1) for (_, p, _), r in zip(parts, room, strict=True)]
-            ),
-            np.concatenate([np.pad(p.p_NM, r) for (_, p, _), r in zip(parts, room, strict=True)]),
+            np.concatenate([_as_wide(p.events_NM, widest, -1) for _, p, _ in parts]),
+            np.concatenate([_as_wide(p.p_NM, widest, 0) for _, p, _ in parts]),
             threads,
             self.tids,
             one_after_the_other([p.steps for _, p, _ in parts]),
         )
+
+
+def _as_wide(table: NDArray[Any], width: int, nothing: int) -> NDArray[Any]:
+    """So many columns, those that aren't there filled up: a block that little could be copied for has fewer."""
+    more = width - table.shape[1]
+    return np.pad(table, ((0, 0), (0, more)), constant_values=nothing) if more else table

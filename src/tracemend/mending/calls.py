@@ -5,6 +5,9 @@ Axis legend: M surviving and inferred events.
 
 from __future__ import annotations
 
+from collections.abc import Container
+from functools import cached_property
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,8 +15,8 @@ from numpy.typing import NDArray
 
 from tracemend.mending.descriptors import CLOSES, DISTURBS, LOWEST, NONE, OPENS, RETURNS, UNKNOWN, lowest_free
 from tracemend.mending.settling import Known, Settling, codes_of
-from tracemend.trace.arguments import key_texts, keys
-from tracemend.trace.events import ENTER, EXIT
+from tracemend.trace.arguments import KEYS, key_texts, keys
+from tracemend.trace.events import ENTER, EXIT, Trace
 from tracemend.trace.fields import numbers, taken
 from tracemend.trace.syscalls import DESCRIPTORS
 
@@ -31,47 +34,91 @@ MANY = (*(call for call, more in DESCRIPTORS.items() if more == 2), "execve", "e
 LOWEST_FREE = [call for call, more in DESCRIPTORS.items() if more == 1 and call not in TOLD]
 
 
-def calls(settling: Settling) -> None:
+class Told:
+    """What the surviving calls of a trace say, read once for all of its fills."""
+
+    def __init__(self, trace: Trace) -> None:
+        self.trace = trace
+        self._keys: dict[tuple[str, int, frozenset[str]], tuple[Ints, Ints, pa.StringArray]] = {}
+
+    def key(self, settling: Settling, key: tuple[str, int], calls: set[str]) -> tuple[Ints, Ints, pa.StringArray]:
+        """Rows at which some calls are entered, and the argument that is their key: codes of texts, -1 where it isn't
+        told, and the texts."""
+        asked = (*key, frozenset(calls))
+        if asked not in self._keys:
+            rows = np.flatnonzero(((settling.phases == ENTER) & settling.which(*calls))[: settling.first])
+            rows = rows[:: len(rows) // MOST_LEARNT + 1]
+            coded = key_texts(taken(self.trace, "args", rows), key).dictionary_encode()
+            self._keys[asked] = rows, codes_of(coded), coded.dictionary
+        return self._keys[asked]
+
+    @cached_property
+    def returned(self) -> tuple[Ints, pa.StringArray]:
+        """What each event (E,) returned: codes of texts, -1 where it isn't told, and the texts."""
+        coded = pa.concat_arrays(self.trace.table["ret"].chunks).dictionary_encode()
+        return codes_of(coded), coded.dictionary
+
+    def about(self, column: str) -> bool:
+        """Whether any event says something in a column."""
+        return bool(self.trace.table[column].null_count < len(self.trace))
+
+
+def calls(settling: Settling, told: Told) -> None:
     """Say what there is to know of calls."""
-    returned(settling, arguments(settling))
-
-
-def arguments(settling: Settling) -> Ints:
-    """Say the arguments that are nearly always the same; returns the descriptors that are closed (M,), -1: unknown."""
-    known, texts = settling.nothing(), pa.array([], pa.string())
-    table = settling.trace.table
-    if table["args"].null_count == len(table):
-        return known.known
     entering = settling.phases == ENTER
-    asked = settling.there | {"close"}  # of which what survived tells what is open
-    which = {key: entering & settling.which(*own) for key, own in keys(sorted(asked)).items()}
-    for key, own in which.items():
-        rows = np.flatnonzero(own[: settling.first])
-        rows = rows[:: len(rows) // MOST_LEARNT + 1]
-        coded = key_texts(taken(settling.trace, "args", rows), key).dictionary_encode()
-        codes = codes_of(coded)
-        known.known[rows] = np.where(codes >= 0, codes + len(texts), -1)
-        texts = pa.concat_arrays([texts, coded.dictionary])
+    known, texts, which = _arguments(settling, told)
     settling.settle(settling.calls, np.any([*which.values(), np.zeros_like(entering)], axis=0), known)
     for (name, _), own in which.items():
         events = settling.ours(own)
         sure = np.where(known.sure[events] >= NEARLY, known.sure[events], 0)
         settling.say(name, events, known.known[events], sure, texts)
+    _returned(settling, told, _closed(settling, known, texts))
+
+
+def results(settling: Settling, told: Told) -> None:
+    """Say what calls return and no more."""
+    known, texts, _ = _arguments(settling, told, {KEYS["close"]})
+    settling.settle(settling.calls, _closing(settling), known)
+    _returned(settling, told, _closed(settling, known, texts))
+
+
+def _arguments(
+    settling: Settling, told: Told, asked: Container[tuple[str, int]] = KEYS.values()
+) -> tuple[Known, pa.StringArray, dict[tuple[str, int], Bools]]:
+    """What surviving calls say in these keys, as numbers of texts, the texts, and which events have which key."""
+    known, texts = settling.nothing(), pa.array([], pa.string())
+    which: dict[tuple[str, int], Bools] = {}
+    if not told.about("args"):
+        return known, texts, which
+    there = settling.there | {"close"}  # of which what survived tells what is open
+    for key, own in keys(sorted(there)).items():
+        if key in asked:
+            which[key] = (settling.phases == ENTER) & settling.which(*own)
+            rows, codes, more = told.key(settling, key, own)
+            known.known[rows] = np.where(codes >= 0, codes + len(texts), -1)
+            texts = pa.concat_arrays([texts, more])
+    return known, texts, which
+
+
+def _closing(settling: Settling) -> Bools:
+    return np.asarray(settling.which("close") & (settling.phases == ENTER), np.bool_)
+
+
+def _closed(settling: Settling, known: Known, texts: pa.StringArray) -> Ints:
+    """The descriptors that are closed (M,), -1: unknown."""
     closed = settling.nothing().known
-    closing = np.flatnonzero(entering & settling.which("close"))
+    closing = np.flatnonzero(_closing(settling))
     closed[closing] = _descriptors(_taken(texts, known.known[closing]))
     return closed
 
 
-def returned(settling: Settling, closed: Ints) -> None:
+def _returned(settling: Settling, told: Told, closed: Ints) -> None:
     """Say what calls returned."""
-    table = settling.trace.table
     exits = settling.phases == EXIT
-    if table["ret"].null_count == len(table) or not exits[settling.first :].any():
+    if not told.about("ret") or not exits[settling.first :].any():
         return
-    coded = pa.concat_arrays(table["ret"].chunks).dictionary_encode()
-    known, texts = settling.nothing(), coded.dictionary
-    known.known[: settling.first] = codes_of(coded)
+    known = settling.nothing()
+    known.known[: settling.first], texts = told.returned
     opening = exits & settling.which(*LOWEST_FREE) & (settling.all.tids >= 0)
     events = settling.ours(exits)
     if settling.ours(opening).size and (closed >= 0).any():
@@ -98,7 +145,7 @@ def _lowest(
     does = np.where(opening, RETURNS, 0)
     does[exits & settling.which(*TOLD)] = OPENS
     does[exits & settling.which(*MANY)] = DISTURBS
-    does[(settling.phases == ENTER) & settling.which("close")] = CLOSES
+    does[_closing(settling)] = CLOSES
     which = np.where(does == CLOSES, np.where(closed >= 0, closed, UNKNOWN), UNKNOWN)
     told = np.flatnonzero(exits & (does > 0) & (known.known >= 0))
     spelt = texts.take(pa.array(known.known[told]))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.mending.calls import calls
+from tracemend.mending.calls import Told, calls, results
 from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.settling import Known, Said, Settling
 from tracemend.mending.shares import likeliest
@@ -63,6 +63,10 @@ class Fields:
     def names(self) -> Names:
         return Names(self.trace)
 
+    @cached_property
+    def told(self) -> Told:
+        return Told(self.trace)
+
     def comms(self, inferred: Inferred) -> NDArray[np.int32]:
         """What the threads of inferred events are called (I,), as codes of ``names``."""
         borders = self.borders[inferred.ids]
@@ -72,11 +76,24 @@ class Fields:
         """The column of the fields of inferred events, whose threads are called so."""
         if not self._some(inferred):
             return Said().column(inferred.confidence)
-        together = Together(self.trace, self.ids, inferred, comms)
-        settling = Settling(self.trace, together, self.kinds, self.phases)
+        settling = self._settling(inferred, comms)
         _Kernel(settling, self, inferred).fill()
-        calls(settling)
+        calls(settling, self.told)
         return settling.said.column(inferred.confidence)
+
+    def counted(self, inferred: Inferred, comms: NDArray[np.int32]) -> pa.MapArray:
+        """The same of the fields alone that figures are made of: to whom switches go, and what calls return."""
+        if not self._some(inferred):
+            return Said().column(inferred.confidence)
+        settling = self._settling(inferred, comms)
+        if SWITCH in settling.there:
+            _Kernel(settling, self, inferred).switches()
+        results(settling, self.told)
+        return settling.said.column(inferred.confidence)
+
+    def _settling(self, inferred: Inferred, comms: NDArray[np.int32]) -> Settling:
+        together = Together(self.trace, self.ids, inferred, comms)
+        return Settling(self.trace, together, self.kinds, self.phases)
 
     def _some(self, inferred: Inferred) -> bool:
         """Whether there is anything to know: of calls and of events of the kernel's, in a trace that says more of them
@@ -107,13 +124,18 @@ class _Kernel:
             self._interrupts()
         if SWITCH in self.on.there:
             self._usual("prev_state", SWITCH, self.on.threads, self.stays)
-            events = self.on.inferred(SWITCH)
-            following = self.decided[events]
-            self.on.decided("next_pid", events, following, self._proven(events, SWITCHED))
+            events, following = self.switches()
             self._say_name("next_comm", events, following, self._proven(events, CALLED))
         if self.on.there & {*WAKEUPS, MIGRATION, FORK}:
             self._wakeups()
         self._usual("filename", EXECUTED, self.on.threads)
+
+    def switches(self) -> tuple[Ints, Ints]:
+        """To whom switches go; returns them and these."""
+        events = self.on.inferred(SWITCH)
+        following = self.decided[events]
+        self.on.decided("next_pid", events, following, self._proven(events, SWITCHED))
+        return events, following
 
     def _own(self, event: str) -> None:
         """Whose an event is."""

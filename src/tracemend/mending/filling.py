@@ -63,13 +63,16 @@ class Filling:
         #: What the scheduler's switches ask of fills, where they were recorded.
         self.scheduled = Scheduled(trace, ids, vocabulary, self.rules, self.usual) if switched else None
         self.ways = WAYS
+        #: Whether anybody asks how sure events are.
+        self.weighs = True
 
-    def another(self) -> Filling:
-        """The same trace with nothing filled, for a history that is drawn beside this one."""
+    def another(self, weighs: bool) -> Filling:
+        """The same trace with nothing filled, for a history that is drawn beside this one. weighs: whether anybody asks
+        how sure it is."""
         other = copy(self)
         other.timelines, other.weighing = self.timelines.unfilled(), Weighing(self.trace, self.rules)
         other.scheduled = self.scheduled.unfilled(DRAWN_WAYS) if self.scheduled else None
-        other.ways = DRAWN_WAYS
+        other.ways, other.weighs = DRAWN_WAYS, weighs
         return other
 
     def fill(self, gap: Gap, count: int, beliefs: Beliefs, believed: Beliefs | None = None) -> tuple[Filled, int]:
@@ -129,6 +132,8 @@ class Filling:
     ) -> Filled:
         """A fill, whose confidence is what is believed so far, as sure as such fills have proven right. events, p: what
         was proposed (N, M); believed: what else says how sure each event is, by itself."""
+        if not self.weighs:
+            return filled
         if believed:
             events, p = believed.events, believed.p
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)
@@ -144,7 +149,8 @@ class Filling:
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
         self.timelines.remember(filled)
-        self.weighing.remember(filled)
+        if self.weighs:
+            self.weighing.remember(filled)
         if self.scheduled:
             self.scheduled.running.remember(filled)
 

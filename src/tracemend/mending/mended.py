@@ -5,7 +5,6 @@ Axis legend: E events of the trace, I inferred events, G gaps.
 
 from __future__ import annotations
 
-import html
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,9 @@ from tracemend.errors import extra
 from tracemend.losses.scanning import judge
 from tracemend.losses.verdict import Verdict
 from tracemend.mending.outline import Outline
+from tracemend.mending.shown import Shown
 from tracemend.trace.events import Gap, Trace
+from tracemend.trace.evidence import plural
 from tracemend.trace.pieces import Piece
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ HYPOTHESES = INFERRED.remove(INFERRED.get_field_index("confidence")).insert(
 )
 
 Status = Literal["filled", "refused", "left"]
+#: What stands beside every fill.
+NOTE = "Inferred events are no evidence."
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +118,19 @@ class Result(ABC):
     def verdict(self) -> Verdict:
         """What can be said of the trace's losses, where it has no gaps."""
 
+    @property
+    def confidence(self) -> float | None:
+        """The mean confidence of the inferred events; None where there are none."""
+        return sum(f.events * (f.confidence or 0.0) for f in self.fills) / self.events if self.events else None
+
     @abstractmethod
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
         """How many events of a cpu survived in each of so many equal parts of a time."""
+
+    @abstractmethod
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        """The recorded events that can be shown one by one, with their ``row`` of the whole trace; and how many of them
+        from the first on are all there (see ``mending/shown.py``)."""
 
     @property
     @abstractmethod
@@ -174,8 +187,49 @@ class Result(ABC):
         """The rows as a list."""
         return list(self.gap_rows())
 
+    def __repr__(self) -> str:
+        sure = "" if self.confidence is None else f", mean confidence {self.confidence:.2f}"
+        return (
+            f"<{type(self).__name__} {self.trace.title}: {plural(self.events, 'inferred event')} in {self.filled:,} of "
+            f"{plural(len(self.fills), 'gap')}{sure}>"
+        )
 
-@dataclass(frozen=True)
+    def _repr_html_(self) -> str:
+        from tracemend.trace.notebook import COLUMNS, ROWS, box, kind, said, table, timeline
+
+        trace, begin, end = self.trace, self.outline.begin_ns, self.outline.end_ns
+        lanes = timeline(
+            trace.gaps,
+            [kind(g, f.status) for g, f in zip(trace.gaps, self.fills, strict=True)],
+            self.outline.cpus,
+            (begin, end),
+            lambda cpu: self.density(cpu, COLUMNS, begin, end - begin),
+            trace.long(end - begin),
+        )
+        rows = [
+            (
+                *(g.number, g.cpu, trace.long(g.begin_ns - begin), trace.long(g.duration_ns), g.told[0]),
+                *(f.status if f.status != "left" else "left open", f"{f.events:,}"),
+                "" if f.confidence is None else f"{f.confidence:.2f}",
+                f.reason,
+            )
+            for g, f in zip(trace.gaps[:ROWS], self.fills, strict=False)
+        ]
+        columns = ("gap", "cpu", "begins at", "lasts", "lost", "status", "inferred", "confidence", "why")
+        sure = "" if self.confidence is None else f" Their mean confidence is {self.confidence:.2f}."
+        return box(
+            said(
+                f"{trace.title}: {plural(self.events, 'inferred event')} in {self.filled:,} of "
+                f"{plural(len(self.fills), 'gap')}.{sure}",
+                NOTE,
+                title="Mended",
+            ),
+            lanes,
+            table(columns, rows, of=len(self.fills)) if rows else "",
+        )
+
+
+@dataclass(frozen=True, repr=False)
 class Mended(Result):
     """A trace, its inferred events, what became of each of its gaps, and how it was made.
 
@@ -201,9 +255,12 @@ class Mended(Result):
         return judge(self.trace)
 
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
-        since = self.trace.time_ns - begin_ns  # times since 1970 have no nanoseconds left in floating point
-        rows = self.trace.streams.get(cpu, np.array([], np.int64))
-        return np.histogram(since[rows], columns, (0, span_ns))[0]
+        return self.trace.density(cpu, columns, begin_ns, span_ns)
+
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        shown = Shown()
+        table = shown.take(Piece.whole(self.trace))
+        return shown.whole, iter([table])
 
     @property
     def head(self) -> Mended:
@@ -243,18 +300,6 @@ class Mended(Result):
         with extra("pandas"):
             frame: pd.DataFrame = self.inferred.to_pandas()
         return frame
-
-    def _repr_html_(self) -> str:
-        rows = self.gap_table()
-        head = "".join(f"<th>{k}</th>" for k in (rows[0] if rows else {}))
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in r.values()) + "</tr>" for r in rows[:20]
-        )
-        return (
-            f"<p><b>Mended</b> {html.escape(str(self.trace.path))}: {self.inferred.num_rows:,} inferred events in "
-            f"{self.filled} of {len(self.fills)} gaps. Inferred events are no evidence.</p>"
-            f"<table><tr>{head}</tr>{body}</table>"
-        )
 
 
 def rows_of(inferred: pa.Table, gaps: Sequence[Gap]) -> NDArray[np.float64]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Set
 from dataclasses import dataclass
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
-from tracemend.errors import ModelError
+from tracemend.errors import OptionError, number
 
 Unknown = Literal["leave", "estimate"]
 #: What a fill is to be right in.
@@ -19,17 +19,20 @@ AMONG = 16
 class Options:
     """How gaps are to be filled.
 
-    seed: the one source of chance. unknown: what to do with gaps that have no count. refuse: gaps whose mean confidence
-    is below this stay unfilled. hypotheses: so many other fills of all filled gaps together are drawn, each
-    a history of the whole trace. only: numbers of the gaps to fill; all if None. suits: whether each event is to be the
-    likeliest at its position, or the counts of events are to be right (``mending/choosing.py``: by draws, so only of
-    what can draw; it takes as long again).
+    seed: the one source of chance. Fills are the same for every seed, but for what is drawn: hypotheses, fills that
+    suit figures, and what ``adapt`` tries out (docs/results/seeds.md).
+    unknown: what to do with gaps that have no count. refuse: gaps whose mean confidence is below this stay unfilled.
+    hypotheses: so many other fills of all filled gaps together are drawn, each a history of the whole trace.
+    only: numbers of the gaps to fill; all if None. suits: whether each event is to be the likeliest at its position, or
+    the counts of events are to be right (``mending/choosing.py``: by draws, so only of what can draw; it takes as long
+    again). counted: the hypotheses are only counted (``reckoning/``): of their fields those alone are found that
+    figures are made of, and how sure they are isn't told.
 
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
     fills may differ from run to run.
 
-    Raises ModelError for seconds that are no number from 0, and a confidence to refuse that is none from 0 to 1.
+    Raises OptionError, which is a ValueError, for a value that none of them can have.
     """
 
     seed: int = 0
@@ -39,12 +42,19 @@ class Options:
     adapt: float = 0.0
     only: frozenset[int] | None = None
     suits: Suits = "positions"
+    counted: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.adapt < math.inf:
-            raise ModelError(f"seconds to adapt must be a number from 0, not {self.adapt:g}")
-        if not 0 <= self.refuse <= 1:
-            raise ModelError(f"the confidence to refuse must be a number from 0 to 1, not {self.refuse:g}")
+        number("seed", self.seed, whole=True)
+        number("refuse", self.refuse, 0, 1)
+        number("hypotheses", self.hypotheses, whole=True)
+        number("adapt", self.adapt)
+        for name, kind in (("unknown", Unknown), ("suits", Suits)):
+            if getattr(self, name) not in get_args(kind):
+                accepted = " or ".join(map(repr, get_args(kind)))
+                raise OptionError(f"{name} must be {accepted}, not {getattr(self, name)!r}")
+        if self.only is not None and not isinstance(self.only, Set):
+            raise OptionError(f"only must be a set of gaps' numbers or None, not {self.only!r}")
 
     @property
     def draws(self) -> int:
@@ -76,3 +86,4 @@ class Changes(TypedDict, total=False):
     adapt: float
     only: frozenset[int] | None
     suits: Suits
+    counted: bool

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from tracemend.engines import HERE, Engine, tell
-from tracemend.errors import ModelError
+from tracemend.errors import number
 from tracemend.menders.base import Mender
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -40,8 +39,8 @@ class How:
     """How pieces are mended: as ``mend_trace`` is told, with everything in a form that another process can be sent.
 
     model, shipped: called where the work is done. engine: who works. suspect: fill what the tracer doesn't mark, too.
-    budget: seconds after which what is left is filled by ``hurried`` work, which takes the least. Raises ModelError for
-    one that is no number from 0. count: counts the pieces; draws that only it asks for are not kept.
+    budget: seconds after which what is left is filled by ``hurried`` work, which takes the least. Raises OptionError
+    for one that is no number from 0. count: counts the pieces; draws that only it asks for are not kept.
     """
 
     model: Callable[[], Mender | None]
@@ -56,8 +55,8 @@ class How:
     count: Counting | None = None
 
     def __post_init__(self) -> None:
-        if self.budget is not None and not 0 <= self.budget < math.inf:
-            raise ModelError(f"seconds of budget must be a number from 0, not {self.budget:g}")
+        if self.budget is not None:
+            number("seconds of budget", self.budget)
 
     def hurried(self) -> How:
         """The same by the lookup alone, and with nothing learnt."""
@@ -70,7 +69,8 @@ class How:
         asked = own if self.options.only is None else own & self.options.only
         options = self.options if piece.only else replace(self.options, only=frozenset(asked))
         if self.count and not self.late:
-            options = replace(options, hypotheses=options.hypotheses or self.count.draws)
+            shown = options.hypotheses
+            options = replace(options, hypotheses=shown or self.count.draws, counted=not shown)
         mended = mend_trace(
             piece.trace,
             self.model(),

@@ -30,6 +30,7 @@ from tracemend.menders.familiarity import FAMILIAR
 from tracemend.mending.mended import INFERRED, Fill, Mended, Result
 from tracemend.mending.outline import Outline
 from tracemend.mending.parts import How, Made, Part, Sent, mend_part, mend_sent
+from tracemend.mending.shown import Shown
 from tracemend.mending.spool import SUSPECTED, Spool
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.pieces import Piece, local
@@ -40,7 +41,7 @@ MOST_COUNTS = 64
 OFTEN = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spooled(Result):
     """A trace that was mended in pieces: ``spool`` has its inferred events, as long as its folder is there."""
 
@@ -52,6 +53,7 @@ class Spooled(Result):
     beginning: Mended
     said: Verdict
     hypotheses: bool = False
+    whole: int = 0
 
     @property
     def outline(self) -> Outline:
@@ -63,6 +65,9 @@ class Spooled(Result):
 
     def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
         return self.survived.density(cpu, columns, begin_ns, span_ns)
+
+    def recorded(self) -> tuple[int, Iterator[pa.Table]]:
+        return self.whole, self.spool.recorded()
 
     @property
     def head(self) -> Mended:
@@ -164,6 +169,7 @@ class _Run:
     progress: Callable[[Done], None]
     counted: Callable[[pa.Buffer], None]
     outline: Outline = field(default_factory=Outline)
+    shown: Shown = field(default_factory=Shown)
     gaps: list[Gap] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
@@ -185,6 +191,7 @@ class _Run:
 
     def take(self, piece: Piece) -> None:
         self.outline.add(piece, piece.gaps)
+        self.spool.show(self.seen, self.shown.take(piece))
         self.gaps += piece.gaps
         self.lost += sum(g.count or 0 for g in piece.gaps)
         self.read = piece.taken
@@ -291,6 +298,7 @@ class _Run:
             self._beginning(facts, tuple(gaps), fills),
             self._said(facts, gaps),
             bool(self.how.options.hypotheses),
+            self.shown.whole,
         )
 
     def _said(self, facts: Trace, gaps: Sequence[Gap]) -> Verdict:

@@ -174,7 +174,7 @@ def mend_trace(
     provenance = _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped)))
     del crew  # tables take memory, and so does what copies
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
-    hypotheses = drawn_table(run, drawn) if options.hypotheses else None
+    hypotheses = drawn_table(run, drawn, options.counted) if options.hypotheses else None
     return Mended(trace, inferred_table(run, parts), fills, provenance, hypotheses)
 
 
@@ -193,7 +193,8 @@ def _filled(
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
-    histories = [run.another() for _ in range(options.draws)]
+    weighs = bool(options.hypotheses) and not options.counted
+    histories = [run.another(weighs) for _ in range(options.draws)]
 
     def draw(gap: Gap, count: int, believed: Beliefs) -> tuple[list[Beliefs], list[Filled]]:
         """What is drawn of a gap, and what each history makes of that."""

@@ -71,6 +71,7 @@ class Spool:
     marked: int = 0
     _inferred: _Kind = field(default_factory=lambda: _Kind("inferred", INFERRED))
     _drawn: _Kind = field(default_factory=lambda: _Kind("drawn", HYPOTHESES))
+    _shown: list[Path] = field(default_factory=list)
 
     @staticmethod
     def pack(mended: Mended) -> dict[str, pa.Buffer]:
@@ -144,6 +145,17 @@ class Spool:
                 table = pa.concat_tables(found).unify_dictionaries()
                 order = np.lexsort((table["row"].to_numpy(), table["time_ns"].to_numpy()))
                 yield table.take(pa.array(order)).select(INFERRED.names)
+
+    def show(self, piece: int, recorded: pa.Table) -> None:
+        """Keep those of a piece's recorded events that can be shown. Raises OSError."""
+        if recorded.num_rows:
+            path = self.folder / f"{piece}.recorded"
+            write_table(recorded, path)
+            self._shown.append(path)
+
+    def recorded(self) -> Iterator[pa.Table]:
+        """These events, piece by piece."""
+        return map(read_table, self._shown)
 
     def parts(self) -> Iterator[pa.Table]:
         """The inferred events as the pieces came, a table a piece."""

@@ -16,13 +16,14 @@ from tracemend.mending.wakes import settled
 from tracemend.trace.events import PHASES
 
 
-def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]]) -> pa.Table:
-    """The hypotheses of each gap as a table (HYPOTHESES): the first ones of all gaps belong together, and so on."""
+def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], counted: bool = False) -> pa.Table:
+    """The hypotheses of each gap as a table (HYPOTHESES): the first ones of all gaps belong together, and so on.
+    counted: only with the fields that figures are made of."""
     if not drawn:
         return HYPOTHESES.empty_table()
     fields = Fields(run.trace, run.around.ids, run.vocabulary)
     kinds = list(zip(*drawn, strict=True))
-    table = pa.concat_tables(_table(run, parts, fields) for parts in kinds).drop_columns("confidence")
+    table = pa.concat_tables(_table(run, parts, fields, counted) for parts in kinds).drop_columns("confidence")
     number = np.repeat(np.arange(len(kinds)), [sum(len(f.ids) for f in parts) for parts in kinds])
     gap = np.concatenate([np.repeat(np.arange(len(parts)), [len(f.ids) for f in parts]) for parts in kinds])
     table = table.add_column(1, HYPOTHESES.field("hypothesis"), pa.array(number, pa.int32()))
@@ -36,7 +37,7 @@ def inferred_table(run: Filling, parts: Sequence[Filled]) -> pa.Table:
     return _table(run, parts, Fields(run.trace, run.around.ids, run.vocabulary))
 
 
-def _table(run: Filling, parts: Sequence[Filled], fields: Fields) -> pa.Table:
+def _table(run: Filling, parts: Sequence[Filled], fields: Fields, counted: bool = False) -> pa.Table:
     inferred = Inferred.of(parts)
     if run.scheduled:
         switches, wakeups = (inferred.ids == i for i in (run.scheduled.switch, run.scheduled.wakeup))
@@ -59,6 +60,6 @@ def _table(run: Filling, parts: Sequence[Filled], fields: Fields) -> pa.Table:
         pa.DictionaryArray.from_arrays(pa.array(name_of[inferred.ids], pa.int32()), pa.array(names, pa.string())),
         pa.DictionaryArray.from_arrays(pa.array(phase_of[inferred.ids], pa.int8()), pa.array(PHASES, pa.string())),
         pa.array(np.clip(inferred.confidence, 0, 1), pa.float32()),
-        fields.of(inferred, comm),
+        fields.counted(inferred, comm) if counted else fields.of(inferred, comm),
     ]
     return pa.Table.from_arrays(columns, schema=INFERRED)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from tracemend.errors import OutputError
+from tracemend.errors import OutputError, one_of
 from tracemend.mending.mended import Result
 from tracemend.outputs import figures, merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
@@ -50,9 +50,9 @@ def write(
     ``progress`` is called with the name of each before it is written. made: figures, which get a file, too.
 
     The folder is written under another name beside ``out``, brought to disk and renamed. ``force`` replaces an ``out``
-    that is an output folder of tracemend's with nothing else in it. Raises OutputError: an unknown output, an ``out``
-    that exists, is, holds or lies in the input, a disk that is full or refuses, and what the outputs raise. Then
-    nothing is left behind, and an ``out`` that was there is as it was.
+    that is an output folder of tracemend's with nothing else in it. Raises OptionError for an unknown output, and
+    OutputError: an ``out`` that exists, is, holds or lies in the input, a disk that is full or refuses, and what the
+    outputs raise. Then nothing is left behind, and an ``out`` that was there is as it was.
     """
     trace = mended.trace
     try:
@@ -75,14 +75,14 @@ def write(
 
 
 def check(source: Path | None, format: str, out: Path, outputs: Sequence[str] = DEFAULT, force: bool = False) -> None:
-    """Raises OutputError for what can't be written, as far as that is known before anything was computed: an unknown
-    output, an ``out`` that exists or whose parent doesn't, one that is the input, an input that can't be merged with.
+    """Raises OutputError for what can't be written, as far as that is known before anything was computed: an ``out``
+    that exists or whose parent doesn't, one that is the input, an input that can't be merged with; OptionError for an
+    unknown output.
 
     source: the trace's file or folder, of this format; None for one that was never read from anywhere.
     """
-    unknown = [name for name in outputs if name not in OUTPUTS]
-    if unknown:
-        raise OutputError(f"no such output: {', '.join(unknown)}; one of {', '.join(OUTPUTS)}")
+    for name in outputs:
+        one_of("output", name, OUTPUTS)
     target = out.resolve()
     if source is not None:
         _refuse_input(source.resolve(), out, target)

@@ -11,19 +11,54 @@ import pyarrow.parquet
 
 from tracemend.errors import OutputError
 from tracemend.reckoning.figures import SCHEMA, Figures, rounded
+from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
 
 NAME = "figures.parquet"
+#: More rows than this no trace has.
+MOST_ROWS = 1 << 24
+#: What the metadata must tell for figures to be read.
+ABOUT = {"events": int, "lost_events": int, "lost": bool, "verdict": str, "reason": str, "draws": int, "notes": list}
 
 
 def write(figures: Sequence[Figures], path: Path) -> None:
     """Write figures by several things, each with its totals behind it; how they were made is in the schema's metadata,
     as ``tracemend``. The file appears whole or not at all. Raises OSError."""
-    about = figures[0].about | {"notes": list(figures[0].notes)}
+    about = figures[0].about | {"notes": list(figures[0].notes), "index": figures[0].index}
     schema = SCHEMA.with_metadata({"tracemend": json.dumps(about)})
     tables = [rounded(part).cast(schema) for made in figures for part in (made.table, made.total)]
     with whole_file(path) as file:
         pyarrow.parquet.write_table(pa.concat_tables(tables), file, compression="zstd")
+
+
+def read(folder: Path, by: str) -> Figures:
+    """The figures by one thing that lie in an output folder. Raises OutputError where there are none, and for damaged
+    ones."""
+    path = folder / NAME
+    if not path.is_file():
+        raise OutputError(
+            f"{folder}: holds no figures (mend writes them without --no-figures); ask for those of the trace"
+        )
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        if file.metadata.num_rows > MOST_ROWS:
+            raise ValueError("too many rows")
+        table = file.read()
+        about = json_of((table.schema.metadata or {})[b"tracemend"])
+        if not all(isinstance(about[key], kind) for key, kind in ABOUT.items()):
+            raise ValueError("its metadata don't say how they were made")
+        table = table.cast(SCHEMA).replace_schema_metadata()
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
+        raise OutputError(f"{path}: can't be read as figures: {e}") from e
+    keys = table["by"].to_pylist()
+    if by not in keys:
+        there = ", ".join(k for k in dict.fromkeys(keys) if k != "total")
+        raise OutputError(f"{path}: holds figures by {there}, not by {by}; ask for those of the trace")
+    begin = keys.index(by)
+    rows = next((i for i in range(begin, len(keys)) if keys[i] != by), len(keys))
+    end = next((i for i in range(rows, len(keys)) if keys[i] != "total"), len(keys))
+    notes, index = tuple(map(str, about.pop("notes"))), about.pop("index", False) is True
+    return Figures(by, table.slice(begin, rows - begin), table.slice(rows, end - rows), notes, about, index)
 
 
 def check(path: Path, source: Path, force: bool) -> None:

@@ -127,6 +127,12 @@ def read_overlay(path: str | Path) -> tuple[dict[str, Any], pa.Table]:
     """The header and the inferred events (schema OVERLAY) of an output folder, an ``overlay.jsonl`` or a ``.parquet``.
 
     Raises OutputError for anything else, and for a damaged one.
+
+    >>> mended = mend("tests/data/ftrace_pipe.txt")
+    >>> paths = mended.write(folder / "out")
+    >>> header, inferred = read_overlay(folder / "out")
+    >>> header["seed"], inferred.num_rows == mended.events, all(inferred["inferred"].to_pylist())
+    (0, True, True)
     """
     path = Path(path)
     if path.is_dir():

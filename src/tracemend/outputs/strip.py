@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -15,8 +16,8 @@ _PIECE = 1 << 20
 
 
 def strip(
-    out: Path,
-    to: Path | BinaryIO,
+    out: str | Path,
+    to: str | Path | BinaryIO,
     force: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
@@ -26,8 +27,17 @@ def strip(
     folder without a merged file the original itself is copied, from the path that the overlay records. ``force``
     replaces a ``to`` that exists, but no folder with anything in it. A CTF trace is a folder, and so is ``to`` then.
     ``progress``: told of bytes done, of how many: each is read twice, once to check it.
-    Raises OutputError; then nothing was written. And BrokenPipeError where nobody reads ``to`` any more.
+    Raises OutputError; then nothing was written. TypeError for what is no path, and BrokenPipeError where nobody reads
+    ``to`` any more.
+
+    >>> paths = mend("tests/data/ftrace_pipe.txt").write(folder / "out", outputs=["merged"])
+    >>> strip(folder / "out", folder / "again.txt")
+    >>> (folder / "again.txt").read_bytes() == Path("tests/data/ftrace_pipe.txt").read_bytes()
+    True
     """
+    if not isinstance(out, str | os.PathLike):
+        raise TypeError(f"takes the folder that was written, or the merged file in it, not {type(out).__name__}")
+    out, to = Path(out), Path(to) if isinstance(to, str | os.PathLike) else to
     try:
         source, wanted, merged_as = _source(out)
         if source.is_dir():

@@ -100,6 +100,17 @@ class Figures:
         sure = "exact" if self.exact else drawn
         return f"<Figures by {self.by}: {', '.join(self.names) or 'none'} of {keys:,}, {sure}>"
 
+    def _repr_html_(self) -> str:
+        from tracemend.reckoning.reading import explained, shown, table
+        from tracemend.trace.notebook import ROWS, box, said
+        from tracemend.trace.notebook import table as as_html
+
+        tables = [table(self, name, ROWS - 2) for name in shown(self)]
+        parts = [as_html(t.columns, t.rows, t.title) for t in tables]
+        about = self.about
+        kept = f"{plural(about['events'], 'event')} survived. {about['verdict'].capitalize()}: {about['reason']}."
+        return box(said(kept, title=f"Figures by {self.by}"), *parts, said(*explained(self)))
+
 
 def rounded(table: pa.Table) -> pa.Table:
     """With shares to four digits."""

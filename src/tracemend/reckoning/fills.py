@@ -18,6 +18,7 @@ from tracemend.mending.mended import Mended
 from tracemend.reckoning.counting import drawn
 from tracemend.reckoning.intervals import estimated, spread
 from tracemend.trace.events import SCHEMA, Trace
+from tracemend.trace.evidence import plural
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,22 @@ class OverFills:
     low: Any
     high: Any
     open: int
+
+    def __repr__(self) -> str:
+        """What it is, on one line, without the draws."""
+        told = (f"{name} {_short(getattr(self, name))}" for name in ("observed", "estimate", "low", "high"))
+        return f"<OverFills of {plural(len(self.values), 'draw')}: {', '.join(told)}, {plural(self.open, 'open gap')}>"
+
+    def _repr_html_(self) -> str:
+        from tracemend.trace.notebook import box, said, table
+
+        sides = (self.observed, self.estimate, self.low, self.high)
+        if isinstance(self.observed, Mapping):
+            rows = [(k, *(_short(side.get(k, 0)) for side in sides)) for k in self.estimate]
+        else:
+            rows = [("", *map(_short, sides))]
+        what = f"From {plural(len(self.values), 'draw')}; {plural(self.open, 'gap')} stay open in all of them."
+        return box(said(what, title="Over fills"), table(("", "observed", "about", "from", "to"), rows))
 
 
 def traces(mended: Mended) -> Iterator[Trace]:
@@ -83,6 +100,13 @@ def evaluated(mended: Mended, figure: Callable[[Trace], Any]) -> OverFills:
     ranges = {k: _range([value.get(k, 0) for value in values]) for k in keys}
     estimate, low, high = ({k: found[i] for k, found in ranges.items()} for i in range(3))
     return OverFills(observed, values, estimate, low, high, still_open)
+
+
+def _short(figure: Any) -> str:
+    """A figure on one line: a number, or how many there are."""
+    if isinstance(figure, Mapping) or np.ndim(figure):
+        return f"({plural(len(figure), 'number')})"
+    return f"{figure:,.6g}" if isinstance(figure, float) else f"{figure:,}"
 
 
 def _range(values: Sequence[Any]) -> tuple[Any, Any, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 
-from tracemend.errors import ModelError, one_of
+from tracemend.errors import OptionError, one_of
+from tracemend.mending.mended import Mended, Result
 from tracemend.mending.parts import How
 from tracemend.mending.pieces import Done, mend_pieces
 from tracemend.reckoning.counting import Count, Counted
@@ -14,14 +16,35 @@ from tracemend.reckoning.making import Reckoning
 from tracemend.reckoning.tally import BY, Asked
 from tracemend.trace.pieces import Piece
 
+#: What figures are mostly by.
+CALLS_AND_THREADS = Asked(("call", "thread"))
+
 
 def asked(by: str, span: tuple[int, int] | None = None) -> Asked:
-    """What is to be counted. Raises ModelError for what figures can't be by, and a span that ends before it begins."""
+    """What is to be counted. Raises OptionError for what figures can't be by, and a span that is none."""
     if by == "process":
-        raise ModelError("traces don't say which threads are one process: use thread")
-    if span is not None and span[0] > span[1]:
-        raise ModelError("the span ends before it begins")
+        raise OptionError("traces don't say which threads are one process: use thread")
+    if span is not None:
+        if not isinstance(span, tuple) or [isinstance(side, Integral) for side in span] != [True, True]:
+            raise OptionError(f"a span is two whole numbers, from and to in ns, not {span!r}")
+        if span[0] > span[1]:
+            raise OptionError("the span ends before it begins")
     return Asked((one_of("key of figures", by, BY),), span)
+
+
+def reckoned(mended: Mended, draws: int, asked: Asked = CALLS_AND_THREADS) -> Reckoning:
+    """Count a trace that was mended already, with so many hypotheses."""
+    counted = Counted(Count(asked, draws))
+    counted.take(counted.count(Piece.whole(mended.trace), mended))
+    return _closed(counted, mended)
+
+
+def _closed(counted: Counted, result: Result) -> Reckoning:
+    """What was counted of a trace, now that all of it was."""
+    if counted.count.asked.span is not None and result.trace.clock == "index":
+        raise OptionError("the trace has no clock, so nothing can be told of a span of it")
+    counted.close(result.outline.end_ns)
+    return Reckoning(counted, result)
 
 
 def reckon(
@@ -33,12 +56,9 @@ def reckon(
 ) -> Reckoning:
     """Mend a trace and count what survived, what was filled in, and each of the draws.
 
-    Parameters as of ``mend_pieces``, which this raises as; ModelError also for a span of a trace without a clock. What
+    Parameters as of ``mend_pieces``, which this raises as; OptionError also for a span of a trace without a clock. What
     the result says of its inferred events is there as long as the folder is, its figures for good.
     """
     counted = Counted(count)
     result = mend_pieces(pieces, replace(how, count=count), folder, progress, counted.take)
-    if count.asked.span is not None and result.trace.clock == "index":
-        raise ModelError("the trace has no clock, so nothing can be told of a span of it")
-    counted.close(result.outline.end_ns)
-    return Reckoning(counted, result)
+    return _closed(counted, result)

@@ -6,7 +6,6 @@ Axis legend: E events of a trace (rows of the table), G gaps.
 from __future__ import annotations
 
 import bisect
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import extra
-from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
+from tracemend.trace.evidence import Doubt, PassedOver, Unplaced, duration, plural
+from tracemend.untrusted import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +77,12 @@ class Gap:
         before = -1.0 if self.before is None else self.before + 0.5
         after = float("inf") if self.after is None else self.after - 0.5
         return (self.begin_ns, before), (self.end_ns, after)
+
+    @property
+    def told(self) -> tuple[str, str]:
+        """How many events were lost, and who says so, as people read it."""
+        count = "unknown" if self.count is None else f"{self.count:,}"
+        return count, "suspicion" if self.known == "suspected" else "the tracer"
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -277,17 +283,58 @@ class Trace:
     def with_gaps(self, gaps: tuple[Gap, ...]) -> Trace:
         return replace(self, gaps=gaps)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The earliest and the latest time; both 0 where there is no event."""
+        return (int(self.time_ns.min()), int(self.time_ns.max())) if len(self) else (0, 0)
+
+    def density(self, cpu: int, columns: int, begin_ns: int, span_ns: int) -> NDArray[np.int64]:
+        """How many events of a cpu there are in each of so many equal parts of a time."""
+        since = self.time_ns - begin_ns  # times since 1970 have no nanoseconds left in floating point
+        rows = self.streams.get(cpu, np.array([], np.int64))
+        return np.histogram(since[rows], columns, (0, span_ns))[0]
+
+    def long(self, time: int) -> str:
+        """How long a time is, as it is read; without a clock it is a number of positions."""
+        return duration(time) if self.clock == "ns" else plural(time, "position")
+
+    @property
+    def title(self) -> str:
+        """Where it is from, and what it is, on one line."""
+        path = f"{printable(str(self.path))} " if self.path else ""
+        return f"{path}({printable(self.format)})"
+
+    def __repr__(self) -> str:
+        events, cpus, gaps = plural(len(self), "event"), plural(len(self.streams), "cpu"), plural(len(self.gaps), "gap")
+        begin, end = self.span
+        lost = plural(self.lost, "lost event")
+        return f"<Trace {self.title}: {events} in {self.long(end - begin)} on {cpus}, {gaps} with {lost}>"
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(v))}</td>" for v in g.as_dict().values()) + "</tr>"
-            for g in self.gaps[:20]
+        from tracemend.trace.notebook import COLUMNS, ROWS, box, kind, said, table, timeline
+
+        begin, end = self.span
+        lanes = timeline(
+            self.gaps,
+            [kind(g) for g in self.gaps],
+            self.streams,
+            (begin, end),
+            lambda cpu: self.density(cpu, COLUMNS, begin, end - begin),
+            self.long(end - begin),
         )
-        head = "".join(f"<th>{k}</th>" for k in (self.gaps[0].as_dict() if self.gaps else {}))
-        more = f"<p>… and {len(self.gaps) - 20} more gaps</p>" if len(self.gaps) > 20 else ""
-        return (
-            f"<p><b>Trace</b> {html.escape(str(self.path))} ({self.format}): {len(self):,} events, "
-            f"{len(self.gaps)} gaps, {self.lost:,} events lost by the tracer's counts</p>"
-            f"<table><tr>{head}</tr>{rows}</table>{more}"
+        rows = [
+            (g.number, g.cpu, self.long(g.begin_ns - begin), self.long(g.duration_ns), *g.told)
+            for g in self.gaps[:ROWS]
+        ]
+        columns = ("gap", "cpu", "begins at", "lasts", "lost events", "known by")
+        return box(
+            said(
+                f"{self.title}: {plural(len(self), 'event')}, {plural(len(self.gaps), 'gap')} with "
+                f"{plural(self.lost, 'lost event')} by the tracer's counts.",
+                title="Trace",
+            ),
+            lanes,
+            table(columns, rows, of=len(self.gaps)) if rows else "",
         )
 
 

@@ -9,6 +9,7 @@ Axis legend: P packets, W bytes of a column, F fields of all of them.
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -22,7 +23,7 @@ from tracemend.outputs.known import Flat
 from tracemend.untrusted import printable
 
 BEGIN, END, INSTANT = 1, 2, 3  # TrackEvent.Type
-SYSCALL, ACROSS, EVENT, INFERRED, LOST, ABOUT, RUNNING, INTERRUPT = range(1, 9)
+SYSCALL, ACROSS, EVENT, INFERRED, LOST, ABOUT, RUNNING, INTERRUPT, BY_CPU, INFERRED_BY_CPU = range(1, 11)
 CATEGORIES = {
     SYSCALL: "syscall",
     ACROSS: "syscall.across_gap",
@@ -32,8 +33,10 @@ CATEGORIES = {
     ABOUT: "tracemend",
     RUNNING: "running",
     INTERRUPT: "interrupt",
+    BY_CPU: "by_cpu",
+    INFERRED_BY_CPU: "tracemend.inferred.by_cpu",
 }
-ARGS, RET, CONFIDENCE, GAP, VALUE, LEFT = range(1, 7)
+ARGS, RET, CONFIDENCE, GAP, VALUE, LEFT, THREAD = range(1, 8)
 ANNOTATIONS = {
     ARGS: "args",
     RET: "ret",
@@ -41,11 +44,29 @@ ANNOTATIONS = {
     GAP: "gap",
     VALUE: "value",
     LEFT: "left in state",
+    THREAD: "thread",
+}
+#: What the viewer makes a slice's colour of, if it has one, and not of its name: its correlation id. It takes the hue
+#: and the lightness from a hash of the text; so of many ways to say it these are the ones with the colours named. What
+#: was inferred is orange, the surer the darker; what was recorded is of the cool colours between green and blue.
+RED, VIOLET, DARK_ORANGE, ORANGE, LIGHT_ORANGE = range(1, 6)
+COLOURS = {
+    RED: "tracemend loss",
+    VIOLET: "tracemend lost, not filled",
+    DARK_ORANGE: "inferred with confidence >= 0.9.",
+    ORANGE: "inferred with confidence 0.5 or more, no evidence",
+    LIGHT_ORANGE: "inferred with confidence up to 0.5, no evidence",
+}
+_COOL = range(len(COLOURS) + 1, len(COLOURS) + 13)
+COLOURS |= {
+    number: f"recorded, colour {spelled}"
+    for number, spelled in zip(_COOL, (9, 186, 129, 149, 19, 194, 115, 151, 131, 145, 25, 96), strict=True)
 }
 
 _SEQUENCE = 1  # trusted_packet_sequence_id
 CLEARED, _NEEDS = 1, 2  # SEQ_INCREMENTAL_STATECLEARED, SEQ_NEEDS_INCREMENTAL_STATE
 _AT_ONCE = 1 << 16
+EXPLICIT = 3  # TrackDescriptor.ChildTracksOrdering
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -84,11 +105,24 @@ def packet(body: bytes) -> bytes:
     return message(1, uint(10, _SEQUENCE) + body)
 
 
-def slice_of(span: tuple[int, int], track: int, category: int, name: str, notes: dict[str, Any]) -> Iterator[bytes]:
+def notes_of(told: dict[str, Any]) -> bytes:
+    """Annotations written out, none for what nobody knows."""
+    return b"".join(message(4, text(10, key) + _value(value)) for key, value in told.items() if value is not None)
+
+
+def _value(value: Any) -> bytes:
+    if isinstance(value, int) and value >= 0:
+        return uint(3, value)
+    if isinstance(value, float):
+        return varint(5 << 3 | 1) + struct.pack("<d", value)
+    return text(6, value if isinstance(value, str) else json.dumps(value))
+
+
+def slice_of(
+    span: tuple[int, int], track: int, category: int, name: str, notes: dict[str, Any], colour: int
+) -> Iterator[bytes]:
     """Two packets from begin to end (ns), with name and annotations written out."""
-    body = text(23, name)
-    for key, value in notes.items():
-        body += message(4, text(10, key) + text(6, value if isinstance(value, str) else json.dumps(value)))
+    body = text(23, name) + uint(54, colour) + notes_of(notes)
     for time, kind, rest in ((span[0], BEGIN, body), (span[1], END, b"")):
         event = uint(9, kind) + uint(11, track) + uint(3, category) + rest
         yield packet(uint(8, time) + uint(13, _NEEDS) + message(11, event))
@@ -100,12 +134,18 @@ def descriptor(uuid: int, *, name: str = "", parent: int = 0, rest: bytes = b"")
     return packet(message(60, body))
 
 
+def ranked(rank: int) -> bytes:
+    """The field of a descriptor that says where among its like the track stands."""
+    return uint(12, rank)
+
+
 class Names:
     """Names of events, from 1 (0 is for an event without one), and of annotations, with their interned numbers."""
 
     def __init__(self) -> None:
         self.numbers: dict[str, int] = {}
         self.notes = {name: number for number, name in ANNOTATIONS.items()}
+        self._cooled: dict[str, int] = {}
 
     def of(self, names: Sequence[str]) -> Ints:
         return np.array([self.numbers.setdefault(n, len(self.numbers) + 1) for n in names], np.int64)
@@ -113,9 +153,15 @@ class Names:
     def of_notes(self, names: Sequence[str]) -> Ints:
         return np.array([self.notes.setdefault(n, len(self.notes) + 1) for n in names], np.int64)
 
+    def cool(self, names: Sequence[str]) -> Ints:
+        """Colours of things recorded, by their names; the first twelve names have one each."""
+        order = [self._cooled.setdefault(n, len(self._cooled)) for n in names]
+        return _COOL[0] + np.array(order, np.int64) % len(_COOL)
+
     def interned(self) -> bytes:
         categories = {name: number for number, name in CATEGORIES.items()}
-        entries = [(1, categories), (3, self.notes), (2, self.numbers)]
+        colours = {text: number for number, text in COLOURS.items()}
+        entries = [(1, categories), (3, self.notes), (43, colours), (2, self.numbers)]
         return b"".join(
             message(number, uint(1, iid) + text(2, name)) for number, table in entries for name, iid in table.items()
         )
@@ -132,29 +178,52 @@ class Events:
     name: Ints
     notes: list[Bytes | pa.Array] = field(default_factory=list)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Events]) -> Events:
+        """One behind the other."""
+        columns = zip(*((e.time, e.kind, e.track, e.category, e.name) for e in parts), strict=True)
+        time, kind, track, category, name = map(np.concatenate, columns)
+        return cls(time, kind, track, category, name, [pa.concat_arrays([e._noted() for e in parts])])
+
+    def take(self, rows: Ints) -> Events:
+        """Some of them, in this order."""
+        return Events(
+            self.time[rows],
+            self.kind[rows],
+            self.track[rows],
+            self.category[rows],
+            self.name[rows],
+            [n[rows] if isinstance(n, np.ndarray) else n.take(pa.array(rows)) for n in self.notes],
+        )
+
+    def _noted(self) -> pa.Array:
+        """The annotations of each as one value (P,)."""
+        if not self.notes:
+            return pa.repeat(pa.scalar(b"", pa.binary()), len(self.time))
+        return pc.binary_join_element_wise(*map(binary, self.notes), b"")
+
     def write(self, file: IO[bytes]) -> None:
         """Append the packets in order of time; those of one time keep their order."""
         order = np.argsort(self.time, kind="stable")
         for start in range(0, len(order), _AT_ONCE):
-            file.write(self._encode(order[start : start + _AT_ONCE]))
+            file.write(self.take(order[start : start + _AT_ONCE])._encode())
 
-    def _encode(self, rows: Ints) -> memoryview:
-        notes = [n[rows] if isinstance(n, np.ndarray) else n.take(pa.array(rows)) for n in self.notes]
+    def _encode(self) -> memoryview:
+        count = len(self.time)
         event = join(
             [
-                fixed(9, self.kind[rows], 1),
-                fixed(11, self.track[rows], 5),
-                fixed(3, self.category[rows], 1),
-                fixed(10, self.name[rows], 4),
+                fixed(9, self.kind, 1),
+                fixed(11, self.track, 5),
+                fixed(3, self.category, 1),
+                fixed(10, self.name, 4),
             ]
         )
-        body = [event, *notes]
-        front = join([fixed(10, np.full(len(rows), _SEQUENCE), 1), fixed(8, self.time[rows], 9)])
-        front = join([front, fixed(13, np.full(len(rows), _NEEDS), 1)])
-        length = sum((lengths(part) for part in body), np.zeros(len(rows), np.int64))
+        front = join([fixed(10, np.full(count, _SEQUENCE), 1), fixed(8, self.time, 9)])
+        front = join([front, fixed(13, np.full(count, _NEEDS), 1)])
+        length = sum(map(lengths, self.notes), lengths(event))
         inner = fixed(11, length, 4, wire=2)
         outer = fixed(1, length + front.shape[1] + inner.shape[1], 4, wire=2)
-        parts = [binary(join([outer, front, inner, event])), *(binary(n) for n in notes)]
+        parts = [binary(join([outer, front, inner, event])), *map(binary, self.notes)]
         joined = pc.binary_join_element_wise(*parts, b"") if len(parts) > 1 else parts[0]
         offsets, data = joined.buffers()[1:]
         first, last = np.frombuffer(offsets, np.int32)[[joined.offset, joined.offset + len(joined)]].tolist()
@@ -207,13 +276,20 @@ def number_notes(note: int, numbers: Ints) -> Bytes:
 
 
 def confidence_notes(confidence: NDArray[np.floating[Any]]) -> Bytes:
-    """How sure each of them is."""
+    """How sure each of them is, said and shown by its colour; the colour of what nobody says the confidence of is that
+    of the least sure."""
     body = _confidence(confidence)
-    return join([fixed(4, np.full(len(body), body.shape[1]), 1, wire=2), body])
+    shown = np.where(confidence >= 0.9, DARK_ORANGE, np.where(confidence >= 0.5, ORANGE, LIGHT_ORANGE))
+    return join([colour(shown), fixed(4, np.full(len(body), body.shape[1]), 1, wire=2), body])
+
+
+def colour(number: Ints) -> Bytes:
+    """The colour of each; it may stand among the annotations."""
+    return fixed(54, number, 1)
 
 
 def _confidence(confidence: NDArray[np.floating[Any]]) -> Bytes:
-    double = confidence.astype("<f8").view(np.uint8).reshape(-1, 8)
+    double = np.round(confidence.astype("<f8"), 4).view(np.uint8).reshape(-1, 8)
     count = len(double)
     return join([fixed(1, np.full(count, CONFIDENCE), 1), np.full((count, 1), 5 << 3 | 1, np.uint8), double])
 

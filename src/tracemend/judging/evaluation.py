@@ -1,0 +1,93 @@
+"""What an evaluation found, as Python shows it: how right fills are, and figures made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tracemend.engines import Local
+from tracemend.errors import extra
+from tracemend.judging.evaluate import compare, scored
+from tracemend.judging.likelihood import Likelihood, held_out
+from tracemend.judging.results import Row
+from tracemend.menders.base import Trained
+from tracemend.mending.mended import Mended
+from tracemend.recording import Pair
+from tracemend.trace.events import Trace
+from tracemend.trace.evidence import plural
+from tracemend.trace.notebook import box, said, table
+from tracemend.trace.vocabulary import universal
+from tracemend.trace.windows import streams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What is shown of each row, by the name that it has in the table.
+SHOWN = {
+    "accuracy": "events right",
+    "perfect": "gaps right",
+    "rouge_l": "in the right order",
+    "threads": "right thread",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How right fills are. ``rows``: a dictionary for each mender and each bin of lengths of gaps, and one with the
+    length "all"; shares from 0 to 1, means over gaps (``accuracy``: the right call on the right side at the right
+    position; ``interval``: of 95 %). ``figures``: by the way in which figures of the whole trace were made how far they
+    are from the truth, as shares of it. ``lost``: events that are really missing, in so many ``gaps``."""
+
+    rows: list[Row]
+    figures: dict[str, dict[str, float]]
+    lost: int
+    gaps: int
+
+    @property
+    def overall(self) -> list[Row]:
+        """Of each mender the row of all gaps."""
+        return [row for row in self.rows if row["length"] == "all"]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows, "figures": self.figures}
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The rows as a data frame. Raises MissingError where pandas isn't installed."""
+        with extra("pandas"):
+            import pandas as pd
+        return pd.DataFrame(self.rows)
+
+    def __repr__(self) -> str:
+        right = ", ".join(f"{row['mender']} {100 * row['accuracy']:.0f} %" for row in self.overall) or "nothing filled"
+        return f"<Evaluation of {plural(self.gaps, 'gap')} with {plural(self.lost, 'lost event')}: right are {right}>"
+
+    def _repr_html_(self) -> str:
+        columns = ("mender", "events lost in the gap", "gaps", *SHOWN.values())
+        rows = [
+            (row["mender"], row["length"], f"{row['gaps']:,}", *(f"{100 * row[k]:.1f} %" for k in SHOWN))
+            for row in self.rows
+        ]
+        lost = f"{plural(self.gaps, 'gap')} really lost {plural(self.lost, 'event')}. How much of the fills is right:"
+        return box(said(lost, title="Evaluation"), table(columns, rows))
+
+
+def evaluation(
+    pair: Pair,
+    mended: Mended | None,
+    *,
+    others: Sequence[Trace] = (),
+    seed: int = 0,
+    jobs: int = 1,
+    network: Trained | None = None,
+) -> Evaluation:
+    """Judge a mended trace, or every mender if there is none. others: traces of other runs (``likelihood``)."""
+    likelihood: Likelihood | None = held_out(
+        [s for t in others for s in streams(t, universal(), shortest=1)], universal()
+    )
+    if mended is None:
+        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, engine=Local(jobs))
+    else:
+        draws = mended.provenance["options"].get("hypotheses", 0)
+        rows, figures = scored(mended.provenance["model"], mended, pair, draws, seed, likelihood)
+    return Evaluation(rows, figures, pair.lost, len(pair.missing))
