@@ -223,6 +223,22 @@ def test_values_that_mend_cannot_take(wrong: dict[str, Any], told: str) -> None:
         tracemend.mend(SMALL, **wrong)
 
 
+def test_examples_are_traces_or_their_paths_too(real: Real) -> None:
+    whole = tracemend.read(real.complete)
+    fills = [
+        tracemend.mend(real.lossy, "lookup", examples=given, alone=True).inferred
+        for given in ([whole], real.complete, [str(real.complete)], whole)
+    ]
+    assert all(fill == fills[0] for fill in fills)
+
+
+def test_options_and_gaps_that_there_are_not(real: Real) -> None:
+    with pytest.raises(TypeError, match="no option 'for_'; one of seed, unknown, refuse"):
+        tracemend.mend(SMALL, for_="figures")  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="there is no gap 9; there are 4"):
+        tracemend.mend(real.lossy, only=frozenset({1, 9}), alone=True)
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

@@ -36,6 +36,17 @@ def errors_of(rows: Sequence[Row]) -> str:
     return _by_sort(rows, corrected.error_table)
 
 
+def short_of(rows: Sequence[Row]) -> str:
+    """How wrong the figures of the whole trace are as they survived, and drawn; and how often their ranges hold."""
+    body = []
+    for (sort, part), own in sorts(rows).items():
+        found, drawn = ways(own), [r for r in own if r["draws"]]
+        for kind in KINDS:
+            errors = (_percent(corrected.mean_error(found[way], kind)) for way in (LEFT, OURS))
+            body.append([f"{sort}, {part}: {named(kind)}", *errors, _cells(held(drawn, kind))[0]])
+    return markdown_table(["", "error left open", "error of the estimate", "ranges that hold"], body)
+
+
 def nearer_of(rows: Sequence[Row]) -> str:
     """In how many recordings the corrected figure is nearer to the truth."""
 
@@ -106,6 +117,10 @@ def gap_errors_of(rows: Sequence[Row]) -> str:
         return markdown_table(["events lost", *columns], body)
 
     return _by_sort(rows, of)
+
+
+def short() -> str:
+    return _made(short_of)
 
 
 def errors() -> str:

@@ -39,10 +39,11 @@ def honest_short() -> str:
     return by_gap([r for r in rows if (r["data"], r["length"]) == ("adfa", 200)], "unseen") + end
 
 
-def honest_functional() -> str:
-    """Does the window's call statistic get better by mending?"""
+def honest_functional(menders: Sequence[str] = ()) -> str:
+    """Does the window's call statistic get better by mending? By all menders, or by some."""
     rows, end = rows_of("honest")
     held = [c for c in cells(rows, "unseen") if c["gap"] in {10, 40} and c["length"] == 200]
+    held = [c for c in held if not menders or named(c) in menders]
     body = [
         [f"{c['data']}, gap {c['gap']}: {named(c)}"]
         + [f"{100 * c[k]:.1f}" for k in ("count_error", "count_better")]

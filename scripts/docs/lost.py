@@ -114,13 +114,13 @@ def confidence() -> str:
     return markdown_table(["events lost in the gap", *cells], body) + end if body else "Not run.\n"
 
 
-def standing() -> str:
+def standing(parts: Sequence[str] = tuple(PARTS)) -> str:
     """What ``tracemend mend`` does beside the best baseline, by length: where is it worth having?"""
     rows, end = recorded()
     if not rows:
         return "Not run.\n"
     body = []
-    for part in PARTS:
+    for part in parts:
         cells = {(c["mender"], c["length"]): c for c in lost.by_length(of_part(rows, part))}
         for name in lost.lengths(list(cells.values())):
             ours = cells.get((ALL, name))
@@ -173,16 +173,46 @@ def recording() -> str:
     )
 
 
-def mosaic() -> str:
-    """Accuracy on the validation recordings by how the mosaic jumps and what examples count."""
+#: What the page itself shows of the ways to jump and to count.
+SOME_JUMPS = (
+    "lookup",
+    "mosaic",
+    "mosaic, jumps x 3",
+    "mosaic, jumps / 3",
+    "mosaic, unseen, 0.03",
+    "mosaic, seen, 0.03",
+)
+
+
+def mosaic(menders: Sequence[str] = ()) -> str:
+    """Accuracy on the validation recordings by how the mosaic jumps and what examples count; of all, or of some."""
     d = load("mosaic")
     lengths = [k for k in d["rows"][0] if k not in ("mender", "ms_per_event")]
     head = ["", *(f"{n} ({d['rows'][0][n]['gaps']} gaps)" for n in lengths), "ms an event"]
     body = [
         [r["mender"], *(f"{100 * r[n]['accuracy']:.1f}" for n in lengths), f"{r['ms_per_event']:.2f}"]
         for r in d["rows"]
+        if not menders or r["mender"] in menders
     ]
     return markdown_table(head, body) + source(d, "mosaic")
+
+
+def parts_short() -> str:
+    """What copies, a network and both are worth, with the constraints and without."""
+    d = load("parts")
+    shown = {
+        "the lookup": "copies only: lookup",
+        "the mosaic": "copies only: mosaic",
+        "the mosaic, with examples": "copies only: mosaic + examples",
+        "a small network": "network only: all channels, 4 reverse steps",
+        "all of it together": "both: mosaic + examples + network",
+    }
+    rows = {r["mender"]: r for r in d["rows"]}
+    body = [
+        [name, *(_spread(*rows[mender][k]) for k in ("accuracy", "accuracy_free", "perfect"))]
+        for name, mender in shown.items()
+    ]
+    return markdown_table(["", "events right", "without constraints", "gaps right"], body) + source(d, "parts")
 
 
 def parts() -> str:

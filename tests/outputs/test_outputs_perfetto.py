@@ -21,7 +21,7 @@ from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
-from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, END
+from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, DARK_ORANGE, END, LIGHT_ORANGE, ORANGE
 from tracemend.outputs.perfetto.running import Running, Slices
 from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Gap, Trace
@@ -29,7 +29,7 @@ from tracemend.trace.events import SCHEMA, Gap, Trace
 pb = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
 
 CATEGORIES = {"syscall", "syscall.across_gap", "event", "tracemend.inferred", "tracemend.lost", "tracemend"}
-CATEGORIES |= {"running", "interrupt", "by_cpu", "tracemend.inferred.by_cpu"}
+CATEGORIES |= {"running", "interrupt", "by_cpu", "tracemend.inferred.by_cpu", "tracemend.inferred.running"}
 
 
 class Parsed:
@@ -136,10 +136,22 @@ def test_inferred_events_have_tracks_of_their_own(parsed: Parsed) -> None:
     assert {"inferred: find", "inferred: sh"} <= names
     assert all(name.startswith("inferred: ") for name in names)
     for e in inferred:
-        assert {"confidence", "gap"} <= set(e["notes"]) <= {"confidence", "gap", "ret"}
-        assert 0.2 <= e["notes"]["confidence"] <= 1
+        sure = "exit_confidence" if e["type"] == END else "confidence"
+        assert {sure, "gap"} <= set(e["notes"]) <= {sure, "gap", "ret"}
+        assert 0.2 <= e["notes"][sure] <= 1
     parents = {parsed.tracks[parsed.tracks[t].parent_uuid].thread.thread_name for t in own}
     assert {"find", "sh", ""} <= parents
+
+
+def test_a_call_has_the_colour_of_its_less_sure_end(parsed: Parsed) -> None:
+    begins: dict[int, dict[str, Any]] = {}
+    for e in sorted(parsed.events("tracemend.inferred"), key=lambda e: e["time"]):
+        if e["type"] == BEGIN:
+            begins[e["track"]] = e
+        elif e["type"] == END:
+            begin = begins.pop(e["track"])
+            least = min(begin["notes"]["confidence"], e["notes"]["exit_confidence"])
+            assert begin["colour"] == COLOURS[DARK_ORANGE if least >= 0.9 else ORANGE if least >= 0.5 else LIGHT_ORANGE]
 
 
 def test_what_is_inferred_says_so_in_its_name_and_colour(parsed: Parsed) -> None:
@@ -235,6 +247,17 @@ def test_when_anything_was_lost_on_any_cpu(parsed: Parsed) -> None:
     assert all(b < a for (_, b), (a, _) in itertools.pairwise(spans))
     edges = {t for g in made.trace.gaps for t in (g.begin_ns, g.end_ns)}
     assert {t for span in spans for t in span} <= edges
+
+
+def test_losses_without_a_count_are_not_counted_as_none(tmp_path: Path) -> None:
+    gaps = tuple(Gap(i, i, None, None, 1, 9, count, "uncounted", 1) for i, count in enumerate((5, None)))
+    trace = replace(events([(1, 5, "made", "instant"), (9, 5, "made", "instant")]), gaps=gaps)
+    for some, name in ((gaps, "lost at least 5 events"), (gaps[1:], "lost events")):
+        got = Parsed(made_up(replace(trace, gaps=some)), tmp_path)
+        begin = next(e for e in got.events("tracemend.lost") if "stretches" in e["notes"])
+        assert begin["name"] == name
+        assert begin["notes"].get("events") == (5 if len(some) == 2 else None)
+        assert begin["notes"]["stretches without a count"] == 1
 
 
 @pytest.mark.parametrize("cpus", [3, 100])

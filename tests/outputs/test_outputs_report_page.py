@@ -238,6 +238,10 @@ def test_many_gaps_have_few_rows(page: Page, tmp_path: Path) -> None:
     assert page.locator("#found").inner_text() == "10,000 gaps"
     assert page.locator("#body tr").count() < 80
     assert page.locator("#rows tr.chosen a").inner_text() == "7777"
+    seen, rows = page.locator("#rows tr.chosen").bounding_box(), page.locator("#rows").bounding_box()
+    assert seen is not None
+    assert rows is not None
+    assert rows["y"] <= seen["y"] <= seen["y"] + seen["height"] <= rows["y"] + rows["height"]
     page.locator("#status").select_option("1")
     assert page.locator("#found").inner_text() == "3,333 of 10,000 gaps"
 

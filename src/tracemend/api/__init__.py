@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from tracemend.diffusion.training import Step
     from tracemend.judging.evaluation import Evaluation
 
+#: Traces, or the paths of some.
+Several = Iterable[Trace | str | Path] | Trace | str | Path
+
 
 class Mended(mending.Mended):
     """A mended trace, which can also be written, counted and looked into."""
@@ -116,7 +119,7 @@ def mend(
     model: Mender | str | Path = MOSAIC,
     options: Options = DEFAULTS,
     *,
-    examples: Sequence[Trace] = (),
+    examples: Several = (),
     alone: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **changes: Unpack[Changes],
@@ -126,8 +129,8 @@ def mend(
     model: "mosaic" or "lookup", which copy from the trace's intact part and from examples; a folder or a loaded model,
     used together with the mosaic ("default" is the one that ships with the package); or any other Mender, used alone.
     options: see ``Options``; its fields may also be given as keywords: ``mend(trace, seed=1, refuse=0.5)``.
-    examples: complete traces to copy from, besides the recordings that ship with the package and the intact part of the
-    trace itself; alone: nothing that is shipped.
+    examples: complete traces (or their paths) to copy from, besides the recordings that ship with the package and the
+    intact part of the trace itself. alone: nothing that is shipped.
     progress: called with the events proposed for so far, and all of them.
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses,
     OptionError for an option with a value that it can't have (both are ValueErrors); TypeError for what is neither a
@@ -139,8 +142,12 @@ def mend(
     >>> mended.inferred.column_names[:4]
     ['gap', 'cpu', 'time_ns', 'tid']
     """
-    way = how(model, replace(options, **changes), examples=examples, alone=alone)
-    made = way.mend(Piece.whole(held(trace)), progress)
+    if wrong := changes.keys() - Changes.__annotations__.keys():
+        raise TypeError(f"no option {min(wrong)!r}; one of {', '.join(Changes.__annotations__)}")
+    way, read = how(model, replace(options, **changes), examples=examples, alone=alone), held(trace)
+    if missing := (way.options.only or frozenset()) - {g.number for g in read.gaps}:
+        raise OptionError(f"there is no gap {min(missing)}; there are {len(read.gaps):,}, from 0 on")
+    made = way.mend(Piece.whole(read), progress)
     return Mended(**{f.name: getattr(made, f.name) for f in fields(made)})
 
 
@@ -148,7 +155,7 @@ def how(
     model: Mender | str | Path = MOSAIC,
     options: Options = DEFAULTS,
     *,
-    examples: Sequence[Trace] = (),
+    examples: Several = (),
     alone: bool = False,
 ) -> How:
     """How ``tracemend.mending.pieces.mend_pieces`` is to mend a trace that comes in pieces; all as for ``mend``.
@@ -164,7 +171,7 @@ def how(
         _model(model)  # tells now what can't be loaded
         chosen = partial(_loaded, model)
     copier = COPIERS.get(str(model), COPIERS[MOSAIC])
-    return How(chosen, _nothing if alone else shipped, copier, options, tuple(examples))
+    return How(chosen, _nothing if alone else shipped, copier, options, tuple(_several(examples)))
 
 
 def figures(
@@ -174,7 +181,7 @@ def figures(
     *,
     span: tuple[int, int] | None = None,
     seed: int = 0,
-    examples: Sequence[Trace] = (),
+    examples: Several = (),
     alone: bool = False,
 ) -> Figures:
     """The figures that people make from a trace, as far as they can be told after a loss: calls, time in calls, cpu
@@ -217,7 +224,7 @@ def over_fills(
     draws: int = DRAWS,
     *,
     seed: int = 0,
-    examples: Sequence[Trace] = (),
+    examples: Several = (),
     alone: bool = False,
 ) -> OverFills:
     """A figure of one's own after a loss: ``figure`` is a function of a trace that gives a number, an array of them, or
@@ -241,7 +248,7 @@ def evaluate(
     complete: Trace | str | Path | None = None,
     model: str | Path = MOSAIC,
     *,
-    held_out: Sequence[Trace | str | Path] = (),
+    held_out: Several = (),
     seed: int = 0,
     jobs: int = 1,
 ) -> Evaluation:
@@ -274,8 +281,7 @@ def evaluate(
         pair = pairs.read(path / "complete.parquet" if path.is_dir() else path)
     else:
         raise TypeError("the complete recording is missing: evaluate(lossy, complete)")
-    others = [held(t) for t in held_out]
-    return evaluation(pair, mended, others=others, seed=seed, jobs=jobs, network=network)
+    return evaluation(pair, mended, others=_several(held_out), seed=seed, jobs=jobs, network=network)
 
 
 def _drawing(draws: int) -> int:
@@ -286,6 +292,11 @@ def _drawing(draws: int) -> int:
 
 #: What a model can be.
 _MODELS = f"one of {', '.join([*COPIERS, DEFAULT_MODEL])}, or a folder made by tracemend train"
+
+
+def _several(traces: Several) -> list[Trace]:
+    """All of them, read."""
+    return [held(traces)] if isinstance(traces, Trace | str | Path) else [held(t) for t in traces]
 
 
 def _model(model: str | Path) -> Restorer:
@@ -314,13 +325,13 @@ def _nothing() -> Sequence[Stream]:
 
 
 def train(
-    traces: Iterable[Trace],
+    traces: Several,
     *,
     recipe_name: str = "masked-transformer",
     vocabulary: Vocabulary | None = None,
     steps: int | None = None,
     seed: int = 0,
-    held_out: Iterable[Trace] = (),
+    held_out: Several = (),
     log: Callable[[Step], Any] = lambda step: None,
 ) -> Restorer:
     """Train a model on complete traces (or the intact parts of lossy ones). ``log`` is called after every step.
@@ -340,12 +351,12 @@ def train(
         from tracemend.diffusion import recipes, training
         from tracemend.diffusion.restorer import Restorer
 
-    traces, made = list(traces), recipes.recipe(recipe_name)
-    chosen = vocabulary or (universal() if made.vocabulary == "universal" else by_frequency(traces))
-    data = [s for t in traces for s in streams(t, chosen)]
+    known, made = _several(traces), recipes.recipe(recipe_name)
+    chosen = vocabulary or (universal() if made.vocabulary == "universal" else by_frequency(known))
+    data = [s for t in known for s in streams(t, chosen)]
     if not data:
         raise ModelError("no intact stretch of 32 events or more to train on")
     run = training.Training(made, chosen, total=steps, seed=seed)
-    for step in run.steps(data, [s for t in held_out for s in streams(t, chosen)]):
+    for step in run.steps(data, [s for t in _several(held_out) for s in streams(t, chosen)]):
         log(step)
     return Restorer(run.recipe, chosen, run.averaged())

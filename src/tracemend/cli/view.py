@@ -35,9 +35,9 @@ def view(
         trace = _trace(mended, Path(folder))
         with serving(trace, port) as server:
             say(f"{mended} is shown at {server.address} until you press Ctrl-C")
-            if browser and _screen():
-                webbrowser.open(server.address)
             try:
+                if browser and _screen():
+                    webbrowser.open(server.address)
                 server.serve_forever()
             except KeyboardInterrupt:
                 tell("\nno longer shown")

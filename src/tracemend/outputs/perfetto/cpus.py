@@ -132,7 +132,7 @@ class Cpus:
         pairs = filled.pairs(of_gap, filled.tid)
         within = filled.events(pairs, self._lanes[nth], np.full(inner, INFERRED_BY_CPU), fill_notes, names)
         begin, end = np.array([(g.begin_ns, g.end_ns) for g, _ in self.gaps], np.int64).reshape(-1, 2).T
-        label = names.of([_label(g.count, f.status) for g, f in self.gaps])
+        label = names.of([f"{_lost(g.count)} ({_BECAME[f.status]})" for g, f in self.gaps])
         shown = np.array([RED if f.status == "filled" else VIOLET for _, f in self.gaps], np.int64)
         told = pa.array([notes_of(_notes(*gap)) for gap in self.gaps], pa.binary())
         lost, none = np.full(count, LOST), np.zeros(count, np.int64)
@@ -156,21 +156,27 @@ class Cpus:
         keys = ("tracemend", "model", "model_sha256", "seed", "input", "input_sha256", "format")
         notes = {"note": description, "threads": _THREADS} | {k: made.get(k) for k in keys}
         begin, end = (int(time.min()), int(time.max())) if len(time) else (0, 0)
-        yield from slice_of((begin, end), _ABOUT_TRACK, ABOUT, NOTE, notes, ORANGE)
+        name = f"{NOTE}; this is a piece of a trace" if left_out else NOTE
+        yield from slice_of((begin, end), _ABOUT_TRACK, ABOUT, name, notes, ORANGE)
         yield from self._anywhere()
 
     def _anywhere(self) -> Iterator[bytes]:
-        gaps = [gap for gap, _ in self.gaps]
+        gaps, filled = [gap for gap, _ in self.gaps], [fill.status == "filled" for _, fill in self.gaps]
         reached = np.maximum.accumulate(np.array([gap.end_ns for gap in gaps], np.int64))
         first = np.flatnonzero(np.array([g.begin_ns for g in gaps[1:]], np.int64) > reached[:-1]) + 1
         for own in np.split(np.arange(len(gaps)), first) if gaps else ():
             some = [gaps[i] for i in own.tolist()]
             counts = [gap.count for gap in some if gap.count is not None]
-            notes = {"stretches": len(some), "cpus": sorted({gap.cpu for gap in some}), "events": sum(counts)}
-            if len(counts) < len(some):
-                notes["stretches of which nobody knows how many events"] = len(some) - len(counts)
-            span = some[0].begin_ns, int(reached[own[-1]])
-            yield from slice_of(span, _ANYWHERE, LOST, _label(sum(counts) if counts else None, ""), notes, RED)
+            more = len(some) - len(counts)
+            name = _lost(sum(counts) if counts else None, "at least " if more else "")
+            notes = {
+                "stretches": len(some),
+                "cpus": sorted({gap.cpu for gap in some}),
+                "events": sum(counts) if counts else None,
+                "stretches without a count": more or None,
+            }
+            shown = RED if all(filled[i] for i in own.tolist()) else VIOLET
+            yield from slice_of((some[0].begin_ns, int(reached[own[-1]])), _ANYWHERE, LOST, name, notes, shown)
 
     def descriptors(self) -> Iterator[bytes]:
         """What the tracks are."""
@@ -198,9 +204,8 @@ _THREADS = "Which threads are one process isn't known; those of one command stan
 _BECAME = {"filled": "filled", "refused": "fill refused", "left": "left open"}
 
 
-def _label(count: int | None, status: str) -> str:
-    lost = "lost events" if count is None else f"lost {plural(count, 'event')}"
-    return f"{lost} ({_BECAME[status]})" if status else lost
+def _lost(count: int | None, about: str = "") -> str:
+    return "lost events" if count is None else f"lost {about}{plural(count, 'event')}"
 
 
 def _notes(gap: Gap, fill: Fill) -> dict[str, Any]:

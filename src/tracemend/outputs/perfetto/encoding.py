@@ -17,13 +17,13 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from tracemend.outputs.known import Flat
 from tracemend.untrusted import printable
 
 BEGIN, END, INSTANT = 1, 2, 3  # TrackEvent.Type
-SYSCALL, ACROSS, EVENT, INFERRED, LOST, ABOUT, RUNNING, INTERRUPT, BY_CPU, INFERRED_BY_CPU = range(1, 11)
+SYSCALL, ACROSS, EVENT, INFERRED, LOST, ABOUT, RUNNING, INTERRUPT, BY_CPU, INFERRED_BY_CPU, RAN = range(1, 12)
 CATEGORIES = {
     SYSCALL: "syscall",
     ACROSS: "syscall.across_gap",
@@ -35,8 +35,9 @@ CATEGORIES = {
     INTERRUPT: "interrupt",
     BY_CPU: "by_cpu",
     INFERRED_BY_CPU: "tracemend.inferred.by_cpu",
+    RAN: "tracemend.inferred.running",
 }
-ARGS, RET, CONFIDENCE, GAP, VALUE, LEFT, THREAD = range(1, 8)
+ARGS, RET, CONFIDENCE, GAP, VALUE, LEFT, THREAD, EXIT_CONFIDENCE = range(1, 9)
 ANNOTATIONS = {
     ARGS: "args",
     RET: "ret",
@@ -45,6 +46,7 @@ ANNOTATIONS = {
     VALUE: "value",
     LEFT: "left in state",
     THREAD: "thread",
+    EXIT_CONFIDENCE: "exit_confidence",
 }
 #: What the viewer makes a slice's colour of, if it has one, and not of its name: its correlation id. It takes the hue
 #: and the lightness from a hash of the text; so of many ways to say it these are the ones with the colours named. What
@@ -275,12 +277,15 @@ def number_notes(note: int, numbers: Ints) -> Bytes:
     return join([fixed(4, np.full(len(numbers), body.shape[1]), 1, wire=2), body])
 
 
-def confidence_notes(confidence: NDArray[np.floating[Any]]) -> Bytes:
-    """How sure each of them is, said and shown by its colour; the colour of what nobody says the confidence of is that
-    of the least sure."""
-    body = _confidence(confidence)
-    shown = np.where(confidence >= 0.9, DARK_ORANGE, np.where(confidence >= 0.5, ORANGE, LIGHT_ORANGE))
-    return join([colour(shown), fixed(4, np.full(len(body), body.shape[1]), 1, wire=2), body])
+def confidence_notes(confidence: NDArray[np.floating[Any]], note: ArrayLike = CONFIDENCE) -> Bytes:
+    """How sure each of them is."""
+    body = _confidence(confidence, note)
+    return join([fixed(4, np.full(len(body), body.shape[1]), 1, wire=2), body])
+
+
+def inferred_colour(confidence: NDArray[np.floating[Any]]) -> Bytes:
+    """A colour that tells how sure each of them is; where nobody says, that of the least sure."""
+    return colour(np.where(confidence >= 0.9, DARK_ORANGE, np.where(confidence >= 0.5, ORANGE, LIGHT_ORANGE)))
 
 
 def colour(number: Ints) -> Bytes:
@@ -288,10 +293,11 @@ def colour(number: Ints) -> Bytes:
     return fixed(54, number, 1)
 
 
-def _confidence(confidence: NDArray[np.floating[Any]]) -> Bytes:
+def _confidence(confidence: NDArray[np.floating[Any]], note: ArrayLike = CONFIDENCE) -> Bytes:
     double = np.round(confidence.astype("<f8"), 4).view(np.uint8).reshape(-1, 8)
     count = len(double)
-    return join([fixed(1, np.full(count, CONFIDENCE), 1), np.full((count, 1), 5 << 3 | 1, np.uint8), double])
+    named = fixed(1, np.broadcast_to(np.asarray(note, np.int64), count), 1)
+    return join([named, np.full((count, 1), 5 << 3 | 1, np.uint8), double])
 
 
 def field_notes(names: Names, fields: Flat) -> pa.Array:

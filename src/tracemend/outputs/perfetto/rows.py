@@ -10,27 +10,43 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from tracemend.outputs.perfetto.encoding import BEGIN, END, INSTANT, Bools, Bytes, Events, Ints, Names, colour
+from tracemend.outputs.perfetto.encoding import (
+    BEGIN,
+    CONFIDENCE,
+    END,
+    EXIT_CONFIDENCE,
+    INSTANT,
+    Bools,
+    Bytes,
+    Events,
+    Ints,
+    Names,
+    colour,
+    confidence_notes,
+    inferred_colour,
+)
 from tracemend.trace.events import ENTER, EXIT, PHASES, Trace
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Events (E,): when, whose, what. ``name``: numbers in ``known``. ``inferred``: their names say that they are."""
+    """Events (E,): when, whose, what. ``name``: numbers in ``known``. ``confidence``: of inferred ones, whose names and
+    colours say that they are."""
 
     time: Ints
     tid: Ints
     phase: Ints
     name: Ints
     known: list[str]
-    inferred: bool
+    confidence: NDArray[np.float64] | None = None
 
     @classmethod
     def recorded(cls, trace: Trace) -> Rows:
         codes, known = trace.names
         time, tid, phase, name = (c.astype(np.int64) for c in (trace.time_ns, trace.tid, trace.phase, codes))
-        return cls(time, tid, phase, name, known, inferred=False)
+        return cls(time, tid, phase, name, known)
 
     @classmethod
     def filled(cls, table: pa.Table) -> Rows:
@@ -39,11 +55,12 @@ class Rows:
         known = pc.unique(said["name"]).to_pylist()
         coded = (pc.index_in(said["phase"], pa.array(PHASES)), pc.index_in(said["name"], pa.array(known, pa.string())))
         time, tid, phase, name = (c.to_numpy().astype(np.int64) for c in (table["time_ns"], table["tid"], *coded))
-        return cls(time, tid, phase, name, known, inferred=True)
+        return cls(time, tid, phase, name, known, table["confidence"].to_numpy().astype(np.float64))
 
     def only(self, rows: Ints | Bools) -> Rows:
         """Some of them."""
-        return Rows(self.time[rows], self.tid[rows], self.phase[rows], self.name[rows], self.known, self.inferred)
+        sure = None if self.confidence is None else self.confidence[rows]
+        return Rows(self.time[rows], self.tid[rows], self.phase[rows], self.name[rows], self.known, sure)
 
     @property
     def calls(self) -> Bools:
@@ -66,10 +83,16 @@ class Rows:
     def events(
         self, pairs: tuple[Ints, Ints], track: Ints, category: Ints, notes: list[Bytes | pa.Array], names: Names
     ) -> Events:
-        """Each on its track (E,). ``notes`` of inferred events say their colour, too (``confidence_notes``)."""
-        shown = [] if self.inferred else [colour(names.cool(self.known)[self.name])]
+        """Each on its track (E,). A slice says how sure both its ends are; it has the less sure one's colour."""
         kind = np.full(len(self.time), INSTANT, np.int64)
         kind[pairs[0]], kind[pairs[1]] = BEGIN, END
+        if self.confidence is None:
+            shown = [colour(names.cool(self.known)[self.name])]
+        else:
+            least = self.confidence.copy()
+            least[pairs[0]] = least[pairs[1]] = np.minimum(least[pairs[0]], least[pairs[1]])
+            note = np.where(kind == END, EXIT_CONFIDENCE, CONFIDENCE)
+            shown = [inferred_colour(least), confidence_notes(self.confidence, note)]
         return Events(self.time, kind, track, category, self._labels(kind, names), [*shown, *notes])
 
     def _labels(self, kind: Ints, names: Names) -> Ints:
@@ -81,5 +104,5 @@ class Rows:
 
     def _label(self, pick: int) -> str:
         name, phase = divmod(pick, len(PHASES) + 1)
-        said = [*PHASES[phase - 1 : phase], *(["inferred"] if self.inferred else [])]
+        said = [*PHASES[phase - 1 : phase], *([] if self.confidence is None else ["inferred"])]
         return self.known[name] + (f" ({', '.join(said)})" if said else "")

@@ -27,9 +27,9 @@ from tracemend.outputs.perfetto.encoding import (
     BEGIN,
     END,
     GAP,
-    INFERRED,
     INTERRUPT,
     LEFT,
+    RAN,
     RUNNING,
     Bools,
     Events,
@@ -38,6 +38,7 @@ from tracemend.outputs.perfetto.encoding import (
     binary,
     colour,
     confidence_notes,
+    inferred_colour,
     number_notes,
     text_notes,
 )
@@ -243,11 +244,16 @@ class _Inferred:
                 shift + np.concatenate([place[kept], rows]),
                 shift + np.concatenate([until_place[kept], ends]),
             ),
-            np.full(len(number), INFERRED),
+            np.full(len(number), RAN),
             pa.concat_arrays(
                 [_label(pid[kept], comm.take(pa.array(kept)), self.comms), served.label.take(pa.array(begin))]
             ),
-            [binary(confidence_notes(how_sure)), binary(number_notes(GAP, gaps.number[number]))],
+            [
+                *map(
+                    binary,
+                    (inferred_colour(how_sure), confidence_notes(how_sure), number_notes(GAP, gaps.number[number])),
+                )
+            ],
         )
 
     @cached_property

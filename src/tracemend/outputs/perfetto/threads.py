@@ -31,7 +31,6 @@ from tracemend.outputs.perfetto.encoding import (
     Events,
     Ints,
     Names,
-    confidence_notes,
     descriptor,
     field_notes,
     message,
@@ -143,9 +142,8 @@ class Threads:
 
 
 def fill_notes(table: pa.Table, names: Names) -> list[Bytes | pa.Array]:
-    """What is said of each inferred event: how sure it is, its gap, and of each field the same."""
-    notes: list[Bytes | pa.Array] = [confidence_notes(table["confidence"].to_numpy())]
-    notes.append(number_notes(GAP, table["gap"].to_numpy().astype(np.int64)))
+    """What is said of each inferred event besides how sure it is: its gap, and its fields with how sure those are."""
+    notes: list[Bytes | pa.Array] = [number_notes(GAP, table["gap"].to_numpy().astype(np.int64))]
     fields = flat(table)
     if len(fields.names):
         notes.append(field_notes(names, fields))

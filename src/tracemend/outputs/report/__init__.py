@@ -34,7 +34,7 @@ from tracemend.untrusted import printable
 
 NAME = "report.html"
 #: The page's modules in the order in which they use each other.
-MODULES = ("data", "words", "lanes", "timeline", "list", "detail", "main")
+MODULES = ("data", "words", "lanes", "timeline", "list", "places", "detail", "main")
 
 #: Characters of a page's data, at most: the file stays under 20 MB.
 LARGEST = 18_000_000

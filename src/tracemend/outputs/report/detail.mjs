@@ -1,13 +1,14 @@
 // One gap: what is known of it, and its events between the recorded ones.
 import { sureness } from "./list.mjs";
+import { Places } from "./places.mjs";
 import { KNOWN, PHASES, STATUSES, make, number, plural, threadOf, titleOf } from "./words.mjs";
 
 const AROUND = 5; // recorded events on each side
-const MOST = 300; // rows that are there before more are asked for
+const SHOWN = 300; // rows that are there before more are asked for
 
 export class Detail {
-  constructor(model, clock, point) {
-    Object.assign(this, { model, clock, point, tab: "events" });
+  constructor(model, clock, { point, visit }) {
+    Object.assign(this, { model, clock, point, visit, tab: "events" });
     this.title = document.getElementById("which");
     this.about = document.getElementById("about");
     this.events = document.getElementById("events");
@@ -51,6 +52,7 @@ export class Detail {
     const tabs = [["events", "Events"]];
     const others = this.model.alternatives(g).length;
     if (this.model.compared && this.model.lost(g).length) tabs.push(["truth", "Against the truth"]);
+    if (this.model.eventsOf(g).length) tabs.push(["places", "Seen elsewhere"]);
     if (others) tabs.push(["others", `${others} other fills`]);
     if (!tabs.some(([key]) => key === this.tab)) this.tab = "events";
     if (tabs.length === 1) return "";
@@ -68,7 +70,7 @@ export class Detail {
   }
 
   _open() {
-    const tabs = { events: () => this._events(), others: () => this._others(), truth: () => this._truth() };
+    const tabs = { events: () => this._events(), others: () => this._others(), places: () => this._places(), truth: () => this._truth() };
     this.events.replaceChildren(tabs[this.tab]());
     this.events.scrollTop = 0;
   }
@@ -100,9 +102,9 @@ export class Detail {
 
   // Rows of the first events, and a button for the others.
   _rows(events, row, columns) {
-    const shown = Array.from(events.subarray(0, MOST), row);
-    if (events.length <= MOST) return shown;
-    const rest = events.subarray(MOST);
+    const shown = Array.from(events.subarray(0, SHOWN), row);
+    if (events.length <= SHOWN) return shown;
+    const rest = events.subarray(SHOWN);
     const more = () => last.replaceWith(...this._rows(rest, row, columns));
     const last = note(make("button", { type: "button", onclick: more }, `${number(rest.length)} more inferred events`), columns);
     return [...shown, last];
@@ -131,6 +133,24 @@ export class Detail {
         ? make("td", {}, make("span", { class: "badge" }, "inferred"), " ", sureness(event.sure[e]))
         : make("td", { class: "dim" }, "recorded"),
     );
+  }
+
+  // Which parts of the fill also stand among the recorded events, and where.
+  _places() {
+    const { model, clock, g } = this;
+    this.places ??= new Places(model);
+    const row = ({ first, length, event: e }) => {
+      const part = make("td", { class: "right" }, length === 1 ? String(first + 1) : `${number(first + 1)}–${number(first + length)}`);
+      if (e < 0) return make("tr", {}, part, make("td", { class: "dim", colspan: 3 }, "not six of them in a row anywhere else"));
+      const cpu = model.event.cpu[e];
+      const [comm, tid] = threadOf(model, model.event.thread[e]);
+      const go = make("button", { type: "button", class: "link", title: "Show it in the timeline", onclick: () => this.visit(e, length) }, `${clock.at(model.event.time[e])}`);
+      return make("tr", {}, part, make("td", {}, go), make("td", {}, cpu < 0 ? "–" : `cpu ${cpu}`), make("td", {}, comm, " ", make("span", { class: "dim" }, tid)));
+    };
+    const head = ["Events", this.clock.index ? "also at position" : "also at, s", "on", "by"];
+    const said = make("p", { class: "dim" }, "Where the same events stand in a row among the recorded ones: a fill is copied from such places, or from examples, which aren't searched here.");
+    const held = table(head, model.eventsOf(g).length ? this.places.of(g).map(row) : []);
+    return make("div", { class: "places" }, said, held);
   }
 
   // The fill beside what was really lost, place by place.

@@ -24,7 +24,10 @@ async function open(data) {
   };
   const timeline = new Timeline(model, clock, (g) => choose(g, false));
   const list = new List(model, clock, choose);
-  const detail = new Detail(model, clock, (e) => timeline.point(e));
+  const detail = new Detail(model, clock, {
+    point: (e) => timeline.point(e),
+    visit: (e, length) => timeline.visit(e, length),
+  });
   const linked = () => {
     const number = /^#gap-(\d+)$/.exec(location.hash);
     const g = number ? model.numbers.get(Number(number[1])) : undefined;

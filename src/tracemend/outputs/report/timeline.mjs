@@ -111,10 +111,24 @@ export class Timeline {
     const { begin, end } = this.model.gap;
     const room = Math.max((end[g] - begin[g]) * 0.6, SHORTEST);
     this.go(begin[g] - room, end[g] + room);
-    const lane = this.lanes.find((l) => l.cpu === this.model.gap.cpu[g]);
-    if (!lane) return;
+    this.show(this.lanes.find((l) => l.cpu === this.model.gap.cpu[g]));
+  }
+
+  show(lane) {
     const { scrollTop: top, clientHeight: height } = this.scroller;
     if (lane.y < top || lane.y + CPU > top + height) this.scroller.scrollTop = lane.y - SPACE;
+  }
+
+  // Some recorded events in a row of a cpu.
+  visit(e, length) {
+    const lane = this.lanes.find((l) => l.cpu === this.model.event.cpu[e] && l.tid === undefined);
+    const { recorded } = lane.events;
+    const last = recorded[Math.min(recorded.length, bisect(recorded, e) + length) - 1];
+    const [begin, end] = [e, last].map(this.model.time);
+    const room = Math.max((end - begin) * 0.3, SHORTEST);
+    this.go(begin - room, end + room);
+    this.show(lane);
+    this.point(e);
   }
 
   mark(g) {

@@ -1,0 +1,75 @@
+// Where the events of a fill also stand in a row among the recorded ones: what it may have been copied from, and whether
+// the trace does such things at all.
+import { bisect } from "./data.mjs";
+
+const RUN = 6; // events in a row, at least
+const MOST = 2000; // places of the same RUN events that are compared
+const ROOM = 2 ** 21; // places have numbers below
+
+export class Places {
+  constructor(model) {
+    this.model = model;
+    const { event, gap, until } = model;
+    const behind = new Uint8Array(event.time.length); // a gap, or what isn't in this page
+    for (const e of gap.after) if (e >= 0) behind[e] = 1;
+    const lanes = model.cpus.map(({ events: { recorded } }) =>
+      until === null ? recorded : recorded.subarray(0, bisect(recorded, until + 1, model.time)),
+    );
+    const n = lanes.reduce((sum, lane) => sum + lane.length, 0);
+    this.events = new Int32Array(n);
+    let end = 0;
+    for (const lane of lanes) this.events.set(lane, (end += lane.length) - lane.length);
+    this.kinds = Int32Array.from(this.events, (e) => event.name[e] * 3 + event.phase[e]);
+    this.breaks = new Uint8Array(n + 1);
+    this.breaks[n] = 1;
+    for (let i = 0; i < n; i++)
+      this.breaks[i] = behind[this.events[i]] || !i || event.cpu[this.events[i]] !== event.cpu[this.events[i - 1]] ? 1 : 0;
+    // each place under what its first RUN events are
+    const keys = new Float64Array(n);
+    let held = 0;
+    let whole = 0; // events since the last break
+    for (let i = 0; i < n; i++) {
+      whole = this.breaks[i] ? 1 : whole + 1;
+      if (whole >= RUN) keys[held++] = hash(this.kinds, i - RUN + 1) * ROOM + i - RUN + 1;
+    }
+    this.keys = keys.slice(0, held).sort();
+  }
+
+  // The parts of a gap's fill: of each its first event's place, how many there are, and the event elsewhere at which the
+  // longest run of the same ones begins (-1: not even RUN of them stand in a row elsewhere).
+  of(g) {
+    const fill = this.model.eventsOf(g);
+    const kinds = Int32Array.from(fill, (e) => this.model.event.name[e] * 3 + this.model.event.phase[e]);
+    const parts = [];
+    for (let i = 0; i < kinds.length; ) {
+      const [place, length] = this._longest(kinds, i);
+      const last = parts.at(-1);
+      if (place >= 0) parts.push({ first: i, length, event: this.events[place] });
+      else if (last && last.event < 0) last.length++;
+      else parts.push({ first: i, length: 1, event: -1 });
+      i += place < 0 ? 1 : length;
+    }
+    return parts;
+  }
+
+  _longest(kinds, at) {
+    let best = -1, longest = 0;
+    if (at + RUN > kinds.length) return [best, longest];
+    const key = hash(kinds, at);
+    const first = bisect(this.keys, key * ROOM);
+    for (let k = first; k < Math.min(this.keys.length, first + MOST) && this.keys[k] < (key + 1) * ROOM; k++) {
+      const place = this.keys[k] - key * ROOM;
+      let n = 0;
+      while (at + n < kinds.length && kinds[at + n] === this.kinds[place + n] && (!n || !this.breaks[place + n])) n++;
+      if (n >= RUN && n > longest) [best, longest] = [place, n];
+    }
+    return [best, longest];
+  }
+}
+
+// What RUN numbers are, in 32 bits.
+function hash(kinds, at) {
+  let found = 0;
+  for (let k = 0; k < RUN; k++) found = (Math.imul(found, 0x01000193) ^ (kinds[at + k] + 0x9e37)) >>> 0;
+  return found;
+}
