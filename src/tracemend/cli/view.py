@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from tracemend.cli.terminal import say, tell
+from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import OutputError
 
 
@@ -32,7 +32,8 @@ def view(
     from tracemend.outputs.perfetto.serving import serving
 
     with tempfile.TemporaryDirectory(prefix="tracemend-") as folder:
-        trace = _trace(mended, Path(folder))
+        with progress("opening"):
+            trace = _trace(mended, Path(folder))
         with serving(trace, port) as server:
             say(f"{mended} is shown at {server.address} until you press Ctrl-C")
             try:
