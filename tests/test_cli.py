@@ -102,10 +102,8 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["hypotheses"] == 4
     assert 0 <= header["gaps"][0]["agreement"] <= 1
-    assert re.search(r'drawn[^a-z]+true', (out / "report.html").read_text())
     assert run("mend", lossy, "-o", out, "--force").returncode == 0  # the folder may be replaced, hypotheses and all
     assert not (out / "hypotheses.parquet").exists()
-    assert re.search(r'drawn[^a-z]+false', (out / "report.html").read_text())
     assert run("mend", lossy, "-o", out, "--force", "--for", "figures").returncode == 0
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["suits"] == "figures"
