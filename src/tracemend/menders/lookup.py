@@ -104,9 +104,9 @@ class Lookup(Proposer):
         best = np.argsort(-vote.sum(axis=1), kind="stable")[:24]
         for s in best.tolist():
             site = int(sites[s])
-            left = self.places.tids_S[max(site - depth_left, 0) : max(site, 0)]
-            right = self.places.tids_S[site + n : site + n + depth_right] if site + n >= 0 else self.places.tids_S[:0]
-            rank = to_slots(self.places.tids_S[at[s]], slots_by_recency(left, right))
+            left = self.places.tids[max(site - depth_left, 0) : max(site, 0)]
+            right = self.places.tids[site + n : site + n + depth_right] if site + n >= 0 else self.places.tids[:0]
+            rank = to_slots(self.places.tids[at[s]], slots_by_recency(left, right))
             slot = np.where(rank < len(here), here[np.minimum(rank, len(here) - 1)], UNKNOWN_THREAD)
             threads[np.arange(n), slot] += vote[s]
         if len(here) > 1:

@@ -7,6 +7,7 @@ positions, P sites (places of the index), K context events.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,9 @@ BLOCK = 1 << 17
 class Places:
     """The events of ``streams`` and behind them those of ``examples``, each stream followed by CONTEXT times -1.
 
-    ids_S, tids_S: events and threads, -1 between streams. foreign: where the examples begin. steps_F: the times since
+    ids_S: events, -1 between streams. foreign: where the examples begin. steps_F: the times since
     the events before, of the streams alone (those of the examples are another machine's), -1 where nobody knows.
-    prefix_S: the hash of everything up to each
-    (S + 1,). common: the commonest events.
+    prefix_S: the hash of everything up to each (S + 1,). common: the commonest events.
 
     What takes long to make of the examples is kept for whoever comes with the same ones.
     """
@@ -46,7 +46,8 @@ class Places:
     def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
         every = (*streams, *examples)
         self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
-        self.ids_S, self.tids_S = _narrow([s.ids for s in every]), _narrow([s.tids for s in every])
+        self._streams, self._examples = streams, examples
+        self.ids_S = _narrow([s.ids for s in every])
         self.steps_F = np.concatenate(_apart([s.steps for s in streams]))
         real = self.ids_S >= 0
         ends = np.append(np.flatnonzero(real & ~np.append(real[1:], False)) + 1, len(real))
@@ -75,11 +76,16 @@ class Places:
     def same_thread(self) -> tuple[Narrow, Narrow]:
         """How far back the event before, and how far ahead the next one, of the same thread and stretch stands (S,);
         0: none."""
-        own, others = self.tids_S[: self.foreign], self.tids_S[self.foreign :]
-        (back, back_others), (ahead, ahead_others) = zip(
-            self.own.threads(own), self.others.threads(others), strict=True
-        )
-        return np.concatenate([back, back_others]), np.concatenate([ahead, ahead_others])
+        own = _same_thread(_narrow([s.tids for s in self._streams]))
+        others = self.others.same_thread or _same_thread(_narrow([s.tids for s in self._examples])[CONTEXT:])
+        back, ahead = (np.concatenate(both) for both in zip(own, others, strict=True))
+        self.others.same_thread = back[self.foreign :], ahead[self.foreign :]  # they are kept once
+        return back, ahead
+
+    @cached_property
+    def tids(self) -> Narrow:
+        """Their threads (S,), -1 between streams."""
+        return _narrow([s.tids for s in (*self._streams, *self._examples)])
 
     def behind(self, k: int, key: np.uint64, most: int) -> Ints:
         """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
@@ -148,6 +154,24 @@ def _narrow(parts: Sequence[Ints]) -> Narrow:
     return np.concatenate(_apart(parts), dtype=np.int32, casting="same_kind")
 
 
+def _same_thread(tids: Narrow) -> tuple[Narrow, Narrow]:
+    """Of each place, how far back the event before and how far ahead the next one of the same thread stands; 0:
+    none."""
+    back, ahead = np.zeros(len(tids), np.int32), np.zeros(len(tids), np.int32)
+    between, begin = np.flatnonzero(tids < 0), 0
+    while begin < len(tids):
+        later = between[np.searchsorted(between, begin + BLOCK) :][:1]
+        end = int(later[0]) + 1 if len(later) else len(tids)
+        own = tids[begin:end]
+        stretch = np.cumsum(own < 0)
+        order = np.lexsort((own, stretch))
+        same = (np.diff(own[order]) == 0) & (np.diff(stretch[order]) == 0) & (own[order][1:] >= 0)
+        step = np.where(same, np.diff(order), 0)
+        back[begin + order[1:]], ahead[begin + order[:-1]] = step, step
+        begin = end
+    return back, ahead
+
+
 def prefixes(ids: NDArray[np.signedinteger[Any]]) -> Words:
     """The hash of everything up to each of S positions (S + 1,): h(s + 1) = BASE h(s) + event(s), modulo 2^64.
 
@@ -181,7 +205,8 @@ class _Side:
     """
 
     def __init__(self, ids: Narrow, prefix: Words) -> None:
-        self._threads: tuple[Narrow, Narrow] | None = None
+        #: As ``Places.same_thread``, once it was asked for.
+        self.same_thread: tuple[Narrow, Narrow] | None = None
         self.bits = max(1, len(ids)).bit_length()
         low = np.uint64((1 << self.bits) - 1)
         unreal = np.cumsum(np.append(0, ids < 0), dtype=np.int32)
@@ -204,26 +229,6 @@ class _Side:
         behind = self.behind_k[k]
         first, last = alike(behind, prefix, k, key, self.bits)
         return behind[first:last]
-
-    def threads(self, tids: Narrow) -> tuple[Narrow, Narrow]:
-        """Of each place, how far back the event before and how far ahead the next one of the same thread stands. tids:
-        the threads, always the same ones."""
-        if self._threads is not None:
-            return self._threads
-        back, ahead = np.zeros(len(tids), np.int32), np.zeros(len(tids), np.int32)
-        between, begin = np.flatnonzero(tids < 0), 0
-        while begin < len(tids):
-            later = between[np.searchsorted(between, begin + BLOCK) :][:1]
-            end = int(later[0]) + 1 if len(later) else len(tids)
-            own = tids[begin:end]
-            stretch = np.cumsum(own < 0)
-            order = np.lexsort((own, stretch))
-            same = (np.diff(own[order]) == 0) & (np.diff(stretch[order]) == 0) & (own[order][1:] >= 0)
-            step = np.where(same, np.diff(order), 0)
-            back[begin + order[1:]], ahead[begin + order[:-1]] = step, step
-            begin = end
-        self._threads = back, ahead
-        return self._threads
 
 
 #: The examples that somebody last came with, and their side.

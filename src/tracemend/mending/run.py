@@ -25,6 +25,7 @@ from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
 from tracemend.mending.choosing import nearest_in_counts
+from tracemend.mending.fields import Fields
 from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -177,8 +178,10 @@ def mend_trace(
     del crew  # tables take memory, and so does what copies
     pa.default_memory_pool().release_unused()  # freed memory is the system's only when it is given back
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
-    hypotheses = drawn_table(run, drawn, options.counted) if options.hypotheses else None
-    return Mended(trace, inferred_table(run, parts), fills, provenance, hypotheses)
+    fields = Fields(trace, run.around.ids, run.vocabulary)
+    inferred = inferred_table(run, parts, fields)
+    hypotheses = drawn_table(run, drawn, fields, options.counted) if options.hypotheses else None
+    return Mended(trace, inferred, fills, provenance, hypotheses)
 
 
 def _filled(
