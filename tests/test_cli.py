@@ -102,10 +102,8 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["hypotheses"] == 4
     assert 0 <= header["gaps"][0]["agreement"] <= 1
-    assert "Agreement of hypotheses" in (out / "report.html").read_text()
     assert run("mend", lossy, "-o", out, "--force").returncode == 0  # the folder may be replaced, hypotheses and all
     assert not (out / "hypotheses.parquet").exists()
-    assert "Agreement" not in (out / "report.html").read_text()
     assert run("mend", lossy, "-o", out, "--force", "--for", "figures").returncode == 0
     header = json.loads((out / "overlay.jsonl").read_text().splitlines()[0])
     assert header["options"]["suits"] == "figures"
@@ -117,7 +115,7 @@ def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
 
 def test_seconds_without_an_end_are_refused(lossy: Path, tmp_path: Path) -> None:
     done = run("mend", lossy, "-o", tmp_path / "out", "--adapt", "inf")
-    assert (done.returncode, done.stderr) == (1, "tracemend: seconds to adapt must be a number from 0, not inf\n")
+    assert (done.returncode, done.stderr) == (1, "tracemend: adapt must be a number from 0, not inf\n")
     assert not (tmp_path / "out").exists()
 
 
@@ -188,7 +186,7 @@ def test_a_malformed_line_is_passed_over_and_told(tmp_path: Path, name: str, lin
         (["mend", "lossy.txt"], 2, "--output"),
         (["mend", "lossy.txt", "-o", "lossy.txt"], 1, "lossy.txt"),
         (["mend", "lossy.txt", "-o", "no/such/parent/out", "--model", "lookup"], 1, "no/such/parent/out"),
-        (["mend", "lossy.txt", "-o", "out", "--model", "nowhere"], 1, "no such model folder"),
+        (["mend", "lossy.txt", "-o", "out", "--model", "nowhere"], 1, "unknown model 'nowhere'"),
         (["mend", "lossy.txt", "-o", "out", "--refuse", "7"], 2, "refuse"),
         (["strip", "lossy.txt"], 1, "lossy.txt"),
         (["strip", "nowhere"], 1, "nowhere: no such"),

@@ -12,6 +12,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, make_trace, rng, threads_on_cpus
@@ -351,6 +352,15 @@ def test_figures_of_a_folder_are_those_that_lie_in_it(real: Real, tmp_path: Path
     with pytest.raises(ValueError, match="of the whole trace"):
         tracemend.figures(out, span=(0, 1))
     path = out / "figures.parquet"
+    whole = pq.read_table(path)
+    for column, value in (("tid", None), ("figure", "thoughts"), ("observed", None), ("key", None)):
+        schema = whole.schema
+        at = schema.get_field_index(column)
+        wrong = whole.set_column(at, column, pa.array([value] * len(whole), schema.field(at).type))
+        pq.write_table(wrong.replace_schema_metadata(schema.metadata), path)
+        with pytest.raises(tracemend.OutputError, match="can't be read as figures"):
+            tracemend.figures(out, "thread")
+    pq.write_table(whole, path)
     pq.write_table(pq.read_table(path).replace_schema_metadata(), path)
     with pytest.raises(tracemend.OutputError, match="can't be read as figures"):
         tracemend.figures(out)

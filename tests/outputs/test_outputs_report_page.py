@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,6 +221,21 @@ def test_each_event_is_set_against_the_truth(page: Page, deploy: Mended, tmp_pat
     assert page.locator("#events td:nth-child(2).j0").count() == right
     assert page.locator("#events td:nth-child(3).j2").count() == wrong
     assert page.locator("#columns button", has_text="Right").count() == 1
+
+
+def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
+    at(page, path, "#gap-7")
+    page.locator(".tabs button", has_text="Seen elsewhere").click()
+    parts = page.locator(".places tbody td:first-child").all_inner_texts()
+    bounds = [(int(n[0]), int(n[-1])) for n in (p.replace(",", "").split("–") for p in parts)]
+    assert bounds[0][0] == 1
+    assert bounds[-1][1] == 1008
+    assert all(after == end + 1 for (_, end), (after, _) in pairwise(bounds)), "every event is in one part"
+    link = page.locator(".places .link").first
+    seconds = link.inner_text()
+    link.click()
+    begin, end = (float(t) for t in re.findall(r"([\d.]+) s\b", page.evaluate(SEEN))[-2:])
+    assert begin <= float(seconds) <= end
 
 
 def test_cpus_unfold_to_their_threads(page: Page, path: Path) -> None:

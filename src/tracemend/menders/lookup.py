@@ -71,9 +71,9 @@ class Lookup(Proposer):
         inside = (at >= 0) & (at < len(places.ids_S))
         at = np.where(inside, at, 0)
         # a one-sided vote holds only on its own stretch of events
-        from_left = (left > 0)[:, None] & inside & (at < places.stretch_end_S[np.maximum(sites - 1, 0)][:, None])
+        from_left = (left > 0)[:, None] & inside & (at < places.stretch_end(np.maximum(sites - 1, 0))[:, None])
         last = np.minimum(sites + n, len(places.ids_S) - 1)
-        from_right = (right > 0)[:, None] & inside & (places.stretch_end_S[at] >= places.stretch_end_S[last][:, None])
+        from_right = (right > 0)[:, None] & inside & (places.stretch_end(at) >= places.stretch_end(last)[:, None])
         sure = both[:, None] & (np.minimum(left, right) >= 2)[:, None]
         fade_left = np.where(sure, 1.0, 1 / (1 + offset / self.reach))
         fade_right = np.where(sure, 1.0, 1 / (1 + (n - 1 - offset) / self.reach))

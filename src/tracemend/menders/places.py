@@ -7,7 +7,6 @@ positions, P sites (places of the index), K context events.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ class Places:
 
     ids_S, tids_S: events and threads, -1 between streams. foreign: where the examples begin. steps_F: the times since
     the events before, of the streams alone (those of the examples are another machine's), -1 where nobody knows.
-    stretch_end_S: the end of the stretch of events that a position lies in. prefix_S: the hash of everything up to each
+    prefix_S: the hash of everything up to each
     (S + 1,). common: the commonest events.
 
     What takes long to make of the examples is kept for whoever comes with the same ones.
@@ -51,7 +50,7 @@ class Places:
         self.steps_F = np.concatenate(_apart([s.steps for s in streams]))
         real = self.ids_S >= 0
         ends = np.append(np.flatnonzero(real & ~np.append(real[1:], False)) + 1, len(real))
-        self.stretch_end_S: Narrow = np.repeat(ends.astype(np.int32), np.diff(ends, prepend=0))
+        self._ends = ends
         self.events = int(real.sum())
         self.prefix_S = prefixes(self.ids_S)
         present, number = np.unique(self.ids_S[real], return_counts=True)
@@ -59,7 +58,7 @@ class Places:
             present[np.argsort(-number)][:CANDIDATES].astype(np.int64) if len(present) else np.array([OTHER])
         )
         own = slice(0, self.foreign)
-        self.own = _Side(self.ids_S[own], self.tids_S[own], self.prefix_S[: self.foreign + 1])
+        self.own = _Side(self.ids_S[own], self.prefix_S[: self.foreign + 1])
         self.others = self._others(tuple(examples))
 
     def _others(self, examples: tuple[Stream, ...]) -> _Side:
@@ -69,14 +68,17 @@ class Places:
             if len(before) == len(examples) and all(a is b for a, b in zip(before, examples, strict=True)):
                 return side
         at = slice(self.foreign, None)
-        side = _Side(self.ids_S[at], self.tids_S[at], self.prefix_S[at])
+        side = _Side(self.ids_S[at], self.prefix_S[at])
         _last[:] = [(examples, side)]
         return side
 
     def same_thread(self) -> tuple[Narrow, Narrow]:
         """How far back the event before, and how far ahead the next one, of the same thread and stretch stands (S,);
         0: none."""
-        (back, back_others), (ahead, ahead_others) = zip(self.own.threads, self.others.threads, strict=True)
+        own, others = self.tids_S[: self.foreign], self.tids_S[self.foreign :]
+        (back, back_others), (ahead, ahead_others) = zip(
+            self.own.threads(own), self.others.threads(others), strict=True
+        )
         return np.concatenate([back, back_others]), np.concatenate([ahead, ahead_others])
 
     def behind(self, k: int, key: np.uint64, most: int) -> Ints:
@@ -113,9 +115,13 @@ class Places:
         left, right = (np.ascontiguousarray(x, np.int64) for x in (run.left[::-1][:CONTEXT], run.right[:CONTEXT]))
         return match(self.ids_S, sites_P, left, -1), match(self.ids_S, sites_P + len(run), right, 1)
 
+    def stretch_end(self, at: Ints) -> Ints:
+        """The ends of the stretches of events that some positions lie in."""
+        return np.asarray(self._ends[np.searchsorted(self._ends, at, "right")])
+
     def whole(self, sites_P: Ints, n: int) -> NDArray[np.bool_]:
         """Do ``n`` events of one stretch stand at each site?"""
-        return np.asarray((sites_P >= 0) & (self.stretch_end_S[np.maximum(sites_P, 0)] >= sites_P + n))
+        return np.asarray((sites_P >= 0) & (self.stretch_end(np.maximum(sites_P, 0)) >= sites_P + n))
 
     def _matching(self, context: Ints, side: int) -> Ints:
         """Places whose events before (side -1) or from there on (side 1) match the context, longest matches included.
@@ -174,8 +180,8 @@ class _Side:
     looked at.)
     """
 
-    def __init__(self, ids: Narrow, tids: Narrow, prefix: Words) -> None:
-        self.tids = tids
+    def __init__(self, ids: Narrow, prefix: Words) -> None:
+        self._threads: tuple[Narrow, Narrow] | None = None
         self.bits = max(1, len(ids)).bit_length()
         low = np.uint64((1 << self.bits) - 1)
         unreal = np.cumsum(np.append(0, ids < 0), dtype=np.int32)
@@ -199,10 +205,11 @@ class _Side:
         first, last = alike(behind, prefix, k, key, self.bits)
         return behind[first:last]
 
-    @cached_property
-    def threads(self) -> tuple[Narrow, Narrow]:
-        """Of each place, how far back the event before and how far ahead the next one of the same thread stands."""
-        tids = self.tids
+    def threads(self, tids: Narrow) -> tuple[Narrow, Narrow]:
+        """Of each place, how far back the event before and how far ahead the next one of the same thread stands. tids:
+        the threads, always the same ones."""
+        if self._threads is not None:
+            return self._threads
         back, ahead = np.zeros(len(tids), np.int32), np.zeros(len(tids), np.int32)
         between, begin = np.flatnonzero(tids < 0), 0
         while begin < len(tids):
@@ -215,7 +222,8 @@ class _Side:
             step = np.where(same, np.diff(order), 0)
             back[begin + order[1:]], ahead[begin + order[:-1]] = step, step
             begin = end
-        return back, ahead
+        self._threads = back, ahead
+        return self._threads
 
 
 #: The examples that somebody last came with, and their side.
