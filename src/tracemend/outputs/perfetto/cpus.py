@@ -1,7 +1,7 @@
 """Tracks of cpus, on top of all: where events were lost, and in each such stretch what was inferred there.
 
 Below each cpu lies what was recorded on it: who ran, where the trace has switches (``running``), or else its events.
-Of more than one cpu's gaps the track at the very top shows when any of them lost events.
+The track at the very top says what the file is, and below it another one shows when any cpu lost events.
 
 The viewer (version 52) puts a track among the first ones only if it has another one below it, and sorts those by name;
 so every cpu has one below it, and numbers of cpus have the same number of digits.
