@@ -80,7 +80,7 @@ def test_runs_and_threads_are_those_that_brute_force_finds(
             Places(own, others),
         )  # the last one finds the examples' part made
         for places in made:
-            ids, tids = places.ids_S.tolist(), places.tids_S.tolist()
+            ids, tids = places.ids_S.tolist(), places.tids.tolist()
             for k in (1, 2, 4):
                 behind: dict[tuple[int, ...], list[int]] = {}
                 for i in range(len(ids) - k + 1):

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tracemend.api import how, mend
 from tracemend.compiled import before_compiling
 from tracemend.engines import Local, at_work, tell
-from tracemend.errors import ModelError, TraceError, WorkerError
+from tracemend.errors import OptionError, TraceError, WorkerError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
@@ -600,9 +600,9 @@ def test_familiarity_that_the_first_piece_doesn_t_tell(tmp_path: Path) -> None:
 
 def test_a_budget_is_a_number_of_seconds() -> None:
     for seconds in (-1.0, float("nan"), float("inf")):
-        with pytest.raises(ModelError, match="seconds of budget must be a number from 0"):
+        with pytest.raises(OptionError, match="seconds of budget must be a number from 0"):
             replace(how("lookup"), budget=seconds)
-    with pytest.raises(ModelError, match="a number from 0 to 1"):
+    with pytest.raises(OptionError, match="a number from 0 to 1"):
         Options(refuse=float("nan"))
 
 

@@ -16,18 +16,23 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import KERNEL, RAW, made_up, mended
 from numpy.typing import NDArray
 
-from tracemend.formats import read
+from tracemend.api import how
+from tracemend.formats import pieces, read
 from tracemend.mending import shown
+from tracemend.mending.options import Options
+from tracemend.mending.pieces import Spooled, mend_pieces
 from tracemend.outputs import report
 from tracemend.outputs.known import known
 from tracemend.outputs.report.columns import packed
 from tracemend.trace.events import SCHEMA, Gap
 from tracemend.trace.evidence import Unplaced
+from tracemend.trace.pieces import Size
 from tracemend.untrusted import printable
 
 Ints = NDArray[np.int64]
@@ -159,6 +164,35 @@ def test_a_large_trace_has_its_beginning_and_what_lies_beside_gaps(monkeypatch: 
     for side in ("before", "after"):
         assert [at >= 0 for at in columns[f"g_{side}"]] == [getattr(g, side) is not None for g in made.trace.gaps]
     assert columns["density"].sum() == len(made.trace)
+
+
+@pytest.mark.parametrize("whole", [1 << 20, 400])
+def test_a_trace_that_is_mended_in_pieces_is_shown_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
+) -> None:
+    monkeypatch.setattr(shown, "WHOLE", whole)
+    path = tmp_path / "trace.txt"
+    lines = (ROOT / "recordings" / "deploy" / "lossy.txt").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3000]))
+    trace = read(path)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    way = how("lookup", Options(), alone=True)
+    mended = mend_pieces(pieces(path, cuts=Size(700, 100)), way, lambda: folder)
+    assert isinstance(mended, Spooled)
+    told, columns = unpacked(report.render(mended))
+    begin, recorded = int(told["begin"]), columns["e_gap"] < 0
+    times = np.sort(columns["e_time"][recorded] + begin)
+    if whole > len(trace):
+        assert times.tolist() == np.sort(trace.time_ns).tolist()
+        assert told["until"] is None
+    else:
+        assert whole < len(times) <= whole + 2 * shown.NEAR * len(trace.gaps)
+        assert (times[:whole] == trace.time_ns[:whole]).all()
+    assert (~recorded).sum() == mended.events
+    for side in ("before", "after"):
+        there = (columns["e_time"][columns[f"g_{side}"]] + begin).tolist()
+        assert there == [int(trace.time_ns[getattr(g, side)]) for g in trace.gaps]
 
 
 def test_it_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ def mend(
             "script, sequences).",
         ),
     ] = False,
-    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for ui.perfetto.dev.")] = False,
+    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for Perfetto's viewer.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output folder of an earlier run.")] = False,
     seed: SeedOption = 0,
     format: FormatOption = None,

@@ -93,7 +93,7 @@ def _pieces(places: Places, lengths: Sequence[int], number: int, rng: np.random.
 def _tried(mosaic: Mosaic, at: int, n: int, whole: bool) -> list[float]:
     """The share of a piece's events that each factor has right, with the piece (or its whole stretch) hidden."""
     places = mosaic.places
-    end = int(places.stretch_end_S[at])
+    end = int(places.stretch_end(np.array([at]))[0])
     first = int(np.flatnonzero(places.ids_S[:at] < 0)[-1]) + 1
     beside = slice(max(first, at - CONTEXT), at), slice(at + n, min(end, at + n + CONTEXT))
     left, right = (places.ids_S[side].astype(np.int64) for side in beside)

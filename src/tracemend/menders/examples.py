@@ -41,7 +41,7 @@ def read(path: Path) -> list[Stream]:
     """The streams of a file that ``write`` made. Raises ModelError for one of another vocabulary or kind."""
     try:
         table = pq.read_table(path, use_threads=False)
-        number, ids, threads = (table[c].to_numpy().astype(np.int64) for c in ("stream", "id", "thread"))
+        number, ids, threads = (table[c].to_numpy().astype(np.int32) for c in ("stream", "id", "thread"))
     except (OSError, KeyError, ValueError, pa.ArrowException) as e:
         raise ModelError(f"{path}: no examples ({str(e).splitlines()[0]})") from e
     if (table.schema.metadata or {}).get(KEY, b"").decode() != universal().digest:

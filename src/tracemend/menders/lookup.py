@@ -71,9 +71,9 @@ class Lookup(Proposer):
         inside = (at >= 0) & (at < len(places.ids_S))
         at = np.where(inside, at, 0)
         # a one-sided vote holds only on its own stretch of events
-        from_left = (left > 0)[:, None] & inside & (at < places.stretch_end_S[np.maximum(sites - 1, 0)][:, None])
+        from_left = (left > 0)[:, None] & inside & (at < places.stretch_end(np.maximum(sites - 1, 0))[:, None])
         last = np.minimum(sites + n, len(places.ids_S) - 1)
-        from_right = (right > 0)[:, None] & inside & (places.stretch_end_S[at] >= places.stretch_end_S[last][:, None])
+        from_right = (right > 0)[:, None] & inside & (places.stretch_end(at) >= places.stretch_end(last)[:, None])
         sure = both[:, None] & (np.minimum(left, right) >= 2)[:, None]
         fade_left = np.where(sure, 1.0, 1 / (1 + offset / self.reach))
         fade_right = np.where(sure, 1.0, 1 / (1 + (n - 1 - offset) / self.reach))
@@ -104,9 +104,9 @@ class Lookup(Proposer):
         best = np.argsort(-vote.sum(axis=1), kind="stable")[:24]
         for s in best.tolist():
             site = int(sites[s])
-            left = self.places.tids_S[max(site - depth_left, 0) : max(site, 0)]
-            right = self.places.tids_S[site + n : site + n + depth_right] if site + n >= 0 else self.places.tids_S[:0]
-            rank = to_slots(self.places.tids_S[at[s]], slots_by_recency(left, right))
+            left = self.places.tids[max(site - depth_left, 0) : max(site, 0)]
+            right = self.places.tids[site + n : site + n + depth_right] if site + n >= 0 else self.places.tids[:0]
+            rank = to_slots(self.places.tids[at[s]], slots_by_recency(left, right))
             slot = np.where(rank < len(here), here[np.minimum(rank, len(here) - 1)], UNKNOWN_THREAD)
             threads[np.arange(n), slot] += vote[s]
         if len(here) > 1:

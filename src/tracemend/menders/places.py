@@ -36,10 +36,9 @@ BLOCK = 1 << 17
 class Places:
     """The events of ``streams`` and behind them those of ``examples``, each stream followed by CONTEXT times -1.
 
-    ids_S, tids_S: events and threads, -1 between streams. foreign: where the examples begin. steps_F: the times since
+    ids_S: events, -1 between streams. foreign: where the examples begin. steps_F: the times since
     the events before, of the streams alone (those of the examples are another machine's), -1 where nobody knows.
-    stretch_end_S: the end of the stretch of events that a position lies in. prefix_S: the hash of everything up to each
-    (S + 1,). common: the commonest events.
+    prefix_S: the hash of everything up to each (S + 1,). common: the commonest events.
 
     What takes long to make of the examples is kept for whoever comes with the same ones.
     """
@@ -47,11 +46,12 @@ class Places:
     def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
         every = (*streams, *examples)
         self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
-        self.ids_S, self.tids_S = _narrow([s.ids for s in every]), _narrow([s.tids for s in every])
+        self._streams, self._examples = streams, examples
+        self.ids_S = _narrow([s.ids for s in every])
         self.steps_F = np.concatenate(_apart([s.steps for s in streams]))
         real = self.ids_S >= 0
         ends = np.append(np.flatnonzero(real & ~np.append(real[1:], False)) + 1, len(real))
-        self.stretch_end_S: Narrow = np.repeat(ends.astype(np.int32), np.diff(ends, prepend=0))
+        self._ends = ends
         self.events = int(real.sum())
         self.prefix_S = prefixes(self.ids_S)
         present, number = np.unique(self.ids_S[real], return_counts=True)
@@ -59,7 +59,7 @@ class Places:
             present[np.argsort(-number)][:CANDIDATES].astype(np.int64) if len(present) else np.array([OTHER])
         )
         own = slice(0, self.foreign)
-        self.own = _Side(self.ids_S[own], self.tids_S[own], self.prefix_S[: self.foreign + 1])
+        self.own = _Side(self.ids_S[own], self.prefix_S[: self.foreign + 1])
         self.others = self._others(tuple(examples))
 
     def _others(self, examples: tuple[Stream, ...]) -> _Side:
@@ -69,15 +69,23 @@ class Places:
             if len(before) == len(examples) and all(a is b for a, b in zip(before, examples, strict=True)):
                 return side
         at = slice(self.foreign, None)
-        side = _Side(self.ids_S[at], self.tids_S[at], self.prefix_S[at])
+        side = _Side(self.ids_S[at], self.prefix_S[at])
         _last[:] = [(examples, side)]
         return side
 
     def same_thread(self) -> tuple[Narrow, Narrow]:
         """How far back the event before, and how far ahead the next one, of the same thread and stretch stands (S,);
         0: none."""
-        (back, back_others), (ahead, ahead_others) = zip(self.own.threads, self.others.threads, strict=True)
-        return np.concatenate([back, back_others]), np.concatenate([ahead, ahead_others])
+        own = _same_thread(_narrow([s.tids for s in self._streams]))
+        others = self.others.same_thread or _same_thread(_narrow([s.tids for s in self._examples])[CONTEXT:])
+        back, ahead = (np.concatenate(both) for both in zip(own, others, strict=True))
+        self.others.same_thread = back[self.foreign :], ahead[self.foreign :]  # they are kept once
+        return back, ahead
+
+    @cached_property
+    def tids(self) -> Narrow:
+        """Their threads (S,), -1 between streams."""
+        return _narrow([s.tids for s in (*self._streams, *self._examples)])
 
     def behind(self, k: int, key: np.uint64, most: int) -> Ints:
         """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over
@@ -113,9 +121,13 @@ class Places:
         left, right = (np.ascontiguousarray(x, np.int64) for x in (run.left[::-1][:CONTEXT], run.right[:CONTEXT]))
         return match(self.ids_S, sites_P, left, -1), match(self.ids_S, sites_P + len(run), right, 1)
 
+    def stretch_end(self, at: Ints) -> Ints:
+        """The ends of the stretches of events that some positions lie in."""
+        return np.asarray(self._ends[np.searchsorted(self._ends, at, "right")])
+
     def whole(self, sites_P: Ints, n: int) -> NDArray[np.bool_]:
         """Do ``n`` events of one stretch stand at each site?"""
-        return np.asarray((sites_P >= 0) & (self.stretch_end_S[np.maximum(sites_P, 0)] >= sites_P + n))
+        return np.asarray((sites_P >= 0) & (self.stretch_end(np.maximum(sites_P, 0)) >= sites_P + n))
 
     def _matching(self, context: Ints, side: int) -> Ints:
         """Places whose events before (side -1) or from there on (side 1) match the context, longest matches included.
@@ -140,6 +152,24 @@ def _apart(parts: Sequence[Ints]) -> list[Ints]:
 
 def _narrow(parts: Sequence[Ints]) -> Narrow:
     return np.concatenate(_apart(parts), dtype=np.int32, casting="same_kind")
+
+
+def _same_thread(tids: Narrow) -> tuple[Narrow, Narrow]:
+    """Of each place, how far back the event before and how far ahead the next one of the same thread stands; 0:
+    none."""
+    back, ahead = np.zeros(len(tids), np.int32), np.zeros(len(tids), np.int32)
+    between, begin = np.flatnonzero(tids < 0), 0
+    while begin < len(tids):
+        later = between[np.searchsorted(between, begin + BLOCK) :][:1]
+        end = int(later[0]) + 1 if len(later) else len(tids)
+        own = tids[begin:end]
+        stretch = np.cumsum(own < 0)
+        order = np.lexsort((own, stretch))
+        same = (np.diff(own[order]) == 0) & (np.diff(stretch[order]) == 0) & (own[order][1:] >= 0)
+        step = np.where(same, np.diff(order), 0)
+        back[begin + order[1:]], ahead[begin + order[:-1]] = step, step
+        begin = end
+    return back, ahead
 
 
 def prefixes(ids: NDArray[np.signedinteger[Any]]) -> Words:
@@ -174,8 +204,9 @@ class _Side:
     looked at.)
     """
 
-    def __init__(self, ids: Narrow, tids: Narrow, prefix: Words) -> None:
-        self.tids = tids
+    def __init__(self, ids: Narrow, prefix: Words) -> None:
+        #: As ``Places.same_thread``, once it was asked for.
+        self.same_thread: tuple[Narrow, Narrow] | None = None
         self.bits = max(1, len(ids)).bit_length()
         low = np.uint64((1 << self.bits) - 1)
         unreal = np.cumsum(np.append(0, ids < 0), dtype=np.int32)
@@ -198,24 +229,6 @@ class _Side:
         behind = self.behind_k[k]
         first, last = alike(behind, prefix, k, key, self.bits)
         return behind[first:last]
-
-    @cached_property
-    def threads(self) -> tuple[Narrow, Narrow]:
-        """Of each place, how far back the event before and how far ahead the next one of the same thread stands."""
-        tids = self.tids
-        back, ahead = np.zeros(len(tids), np.int32), np.zeros(len(tids), np.int32)
-        between, begin = np.flatnonzero(tids < 0), 0
-        while begin < len(tids):
-            later = between[np.searchsorted(between, begin + BLOCK) :][:1]
-            end = int(later[0]) + 1 if len(later) else len(tids)
-            own = tids[begin:end]
-            stretch = np.cumsum(own < 0)
-            order = np.lexsort((own, stretch))
-            same = (np.diff(own[order]) == 0) & (np.diff(stretch[order]) == 0) & (own[order][1:] >= 0)
-            step = np.where(same, np.diff(order), 0)
-            back[begin + order[1:]], ahead[begin + order[:-1]] = step, step
-            begin = end
-        return back, ahead
 
 
 #: The examples that somebody last came with, and their side.

@@ -49,4 +49,5 @@ class Places:
                 events=self._own[gap.number] if filled else 0,
                 estimated=gap.count is None,
                 unmet=whole.unmet if first else 0,
+                changed=whole.changed if first else 0,
             )

@@ -105,7 +105,7 @@ class Filling:
         steps = self.times.stretched(gap, steps, (decoded.ids, decoded.threads), threads, self.rules)
         times = placed(gap, steps, decoded.threads, threads, nominal)
         tids = threads.tids[decoded.threads]
-        nobody = np.full(len(tids), -1, np.int64)
+        nobody = np.broadcast_to(np.int64(-1), len(tids))
         filled = Filled(gap, decoded.ids, tids, times, decoded.confidence, nobody)
         return self.weighed(filled, threads, events, p, believed), unmet
 

@@ -70,7 +70,8 @@ class Fill:
     the events that were, or would have been, inferred. ``unmet`` counts calls that the surviving events leave open
     and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
     the fill (threads aside), None where none were drawn. ``by``: who filled it, if not the model that was asked for,
-    because there was no time left.
+    because there was no time left. ``changed``: so many events aren't those that were proposed as the likeliest ones,
+    because these would not have fitted the events around them.
     """
 
     gap: int
@@ -82,11 +83,13 @@ class Fill:
     unmet: int = 0
     agreement: float | None = None
     by: str = ""
+    changed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """``agreement`` is there only if hypotheses were drawn, ``by`` if it says something."""
+        """``agreement`` is there only if hypotheses were drawn, ``by`` and ``changed`` if they say something."""
         drawn = {} if self.agreement is None else {"agreement": round(self.agreement, 4)}
         by = {"by": self.by} if self.by else {}
+        changed = {"changed": self.changed} if self.changed else {}
         return drawn | {
             "status": self.status,
             "events": self.events,
@@ -95,6 +98,7 @@ class Fill:
             "reason": self.reason,
             "unmet": self.unmet,
             **by,
+            **changed,
         }
 
 

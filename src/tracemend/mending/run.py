@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from tracemend import __version__
 from tracemend.errors import ModelError
@@ -24,6 +25,7 @@ from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.blend import Blend
 from tracemend.mending.blocks import Progress, hypotheses, propose
 from tracemend.mending.choosing import nearest_in_counts
+from tracemend.mending.fields import Fields
 from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
@@ -170,12 +172,16 @@ def mend_trace(
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
     run = Filling(trace, crew.mender, crew.vocabulary)
     plan = _planned(trace, run, options)
+    pa.default_memory_pool().release_unused()
     parts, drawn = _filled(crew, run, plan, options, progress)
     provenance = _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped)))
     del crew  # tables take memory, and so does what copies
+    pa.default_memory_pool().release_unused()  # freed memory is the system's only when it is given back
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
-    hypotheses = drawn_table(run, drawn, options.counted) if options.hypotheses else None
-    return Mended(trace, inferred_table(run, parts), fills, provenance, hypotheses)
+    fields = Fields(trace, run.around.ids, run.vocabulary)
+    inferred = inferred_table(run, parts, fields)
+    hypotheses = drawn_table(run, drawn, fields, options.counted) if options.hypotheses else None
+    return Mended(trace, inferred, fills, provenance, hypotheses)
 
 
 def _filled(
@@ -208,9 +214,11 @@ def _filled(
         others: list[Filled] | None = None
         if options.suits == "figures":
             told, others = draw(gap, count, believed)
-            filled, unmet = run.fill(gap, count, told[nearest_in_counts(others)], believed)
+            proposed = told[nearest_in_counts(others)]
+            filled, unmet = run.fill(gap, count, proposed, believed)
         else:
-            filled, unmet = run.fill(gap, count, believed)
+            proposed = believed
+            filled, unmet = run.fill(gap, count, proposed)
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
@@ -226,8 +234,9 @@ def _filled(
             agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
         run.remember(filled)
         parts.append(filled)
+        changed = int((filled.ids != proposed.events[:, 0]).sum())
         plan.fills[gap.number] = Fill(
-            gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement
+            gap.number, "filled", len(filled.ids), mean, gap.count is None, "", unmet, agreement, changed=changed
         )
     plan.fills |= {f.gap: f for gap in places.gaps for f in places.told(plan.fills[gap.number])}
     parts = [f for whole in parts for f in places.fills(whole)]

@@ -16,12 +16,11 @@ from tracemend.mending.wakes import settled
 from tracemend.trace.events import PHASES
 
 
-def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], counted: bool = False) -> pa.Table:
+def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], fields: Fields, counted: bool) -> pa.Table:
     """The hypotheses of each gap as a table (HYPOTHESES): the first ones of all gaps belong together, and so on.
     counted: only with the fields that figures are made of."""
     if not drawn:
         return HYPOTHESES.empty_table()
-    fields = Fields(run.trace, run.around.ids, run.vocabulary)
     kinds = list(zip(*drawn, strict=True))
     table = pa.concat_tables(_table(run, parts, fields, counted) for parts in kinds).drop_columns("confidence")
     number = np.repeat(np.arange(len(kinds)), [sum(len(f.ids) for f in parts) for parts in kinds])
@@ -30,11 +29,11 @@ def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], counted: bool =
     return table.take(pa.array(np.lexsort((number, gap))))
 
 
-def inferred_table(run: Filling, parts: Sequence[Filled]) -> pa.Table:
+def inferred_table(run: Filling, parts: Sequence[Filled], fields: Fields) -> pa.Table:
     """The events of some fills, one after the other, as a table (INFERRED)."""
     if not parts:
         return INFERRED.empty_table()
-    return _table(run, parts, Fields(run.trace, run.around.ids, run.vocabulary))
+    return _table(run, parts, fields)
 
 
 def _table(run: Filling, parts: Sequence[Filled], fields: Fields, counted: bool = False) -> pa.Table:

@@ -176,7 +176,9 @@ class Timelines:
         known = np.flatnonzero(((phase == ENTER) | (phase == EXIT)) & (tids[threads] == filled.tids))
         first, end = self._fills, self._fills + len(known)
         if end > len(self._hung):
-            self._hung = np.concatenate([self._hung[:first], np.zeros((end, self._hung.shape[1]), np.int64)])
+            more = np.empty((2 * end, self._hung.shape[1]), np.int64)  # what isn't written to takes no memory
+            more[:first] = self._hung[:first]
+            self._hung = more
         ids, times = filled.ids[known], filled.times[known]
         (_, after_begin), (end_ns, before_end) = filled.gap.edges
         rows = np.where(times == end_ns, _twice(before_end), _twice(after_begin))

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from tracemend.errors import OutputError
-from tracemend.reckoning.figures import SCHEMA, Figures, rounded
+from tracemend.reckoning.figures import FIGURES, SCHEMA, Figures, rounded
 from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
 
@@ -19,6 +19,8 @@ NAME = "figures.parquet"
 MOST_ROWS = 1 << 24
 #: What the metadata must tell for figures to be read.
 ABOUT = {"events": int, "lost_events": int, "lost": bool, "verdict": str, "reason": str, "draws": int, "notes": list}
+#: The column that says what figures are of, where it isn't the key alone.
+KEYED = {"thread": "tid", "cpu": "cpu", "time": "begin_ns"}
 
 
 def write(figures: Sequence[Figures], path: Path) -> None:
@@ -48,6 +50,8 @@ def read(folder: Path, by: str) -> Figures:
         if not all(isinstance(about[key], kind) for key, kind in ABOUT.items()):
             raise ValueError("its metadata don't say how they were made")
         table = table.cast(SCHEMA).replace_schema_metadata()
+        if set(table["figure"].to_pylist()) - FIGURES.keys():
+            raise ValueError("figures that nobody knows")
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
         raise OutputError(f"{path}: can't be read as figures: {e}") from e
     keys = table["by"].to_pylist()
@@ -57,6 +61,8 @@ def read(folder: Path, by: str) -> Figures:
     begin = keys.index(by)
     rows = next((i for i in range(begin, len(keys)) if keys[i] != by), len(keys))
     end = next((i for i in range(rows, len(keys)) if keys[i] != "total"), len(keys))
+    if by in KEYED and table.slice(begin, rows - begin)[KEYED[by]].null_count:
+        raise OutputError(f"{path}: can't be read as figures: some don't say of what they are")
     notes, index = tuple(map(str, about.pop("notes"))), about.pop("index", False) is True
     return Figures(by, table.slice(begin, rows - begin), table.slice(rows, end - rows), notes, about, index)
 

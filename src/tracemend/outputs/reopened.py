@@ -76,7 +76,7 @@ def _drawn(folder: Folder) -> pa.Table | None:
 
 def _fill(row: Row) -> Fill:
     """What became of a gap; what a damaged overlay says otherwise is left out."""
-    unmet, agreement = row.get("unmet"), row.get("agreement")
+    unmet, changed, agreement = row.get("unmet"), row.get("changed"), row.get("agreement")
     return Fill(
         row["gap"],
         row["status"],
@@ -87,4 +87,5 @@ def _fill(row: Row) -> Fill:
         unmet if type(unmet) is int else 0,
         agreement if type(agreement) is float else None,
         str(row.get("by") or ""),
+        changed if type(changed) is int else 0,
     )

@@ -73,6 +73,7 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
         survived=mended.outline.kept,
         inferred=mended.events,
         pair=pair,
+        drawn=mended.drawn() is not None,
         familiar=mended.familiar,
         sentence=sentence(made[0]) if made else "",
         figures=[table(f, name, MOST_FIGURES) for f in made for name in shown_figures(f)],

@@ -37,6 +37,8 @@ export class Detail {
     if (gap.estimated[g]) said.push(`That ${plural(gap.events[g], "event")} were lost is an estimate.`);
     if (gap.reason[g] >= 0 && strings.reasons[gap.reason[g]]) said.push(`Why: ${strings.reasons[gap.reason[g]]}.`);
     if (strings.reasons[gap.by[g]]) said.push(`Filled by ${strings.reasons[gap.by[g]]}: there was no more time.`);
+    if (gap.changed[g])
+      said.push(`${plural(gap.changed[g], "event")} of the fill ${gap.changed[g] === 1 ? "isn't what was" : "aren't what was"} proposed first: that would not have fitted the events around (a call ends only once it began, a thread does one thing at a time).`);
     if (gap.unmet[g])
       said.push(`${plural(gap.unmet[g], "call")} left open: the count has no room to close ${gap.unmet[g] === 1 ? "it" : "them"}.`);
     if (this.model.compared && this.model.lost(g).length) {

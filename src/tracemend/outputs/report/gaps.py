@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import HYPOTHESES, Result
-from tracemend.outputs.report.columns import Words
+from tracemend.outputs.report.columns import LARGEST, Words
 from tracemend.outputs.report.events import PARTS, Events, Names, Room, of_gaps, since
 from tracemend.recording.pairs import Pair
 
@@ -38,7 +38,7 @@ def gaps(result: Result, events: Events, reasons: Words, begin_ns: int) -> dict[
             (
                 gap.number,
                 gap.cpu,
-                -1 if gap.count is None else gap.count,
+                -1 if gap.count is None else min(gap.count, LARGEST),
                 KNOWN.index(gap.known),
                 gap.line,
                 (gap.before is None) + 2 * (gap.after is None),
@@ -52,11 +52,12 @@ def gaps(result: Result, events: Events, reasons: Words, begin_ns: int) -> dict[
                 fill.unmet,
                 _parts(fill.agreement),
                 reasons.number(fill.by),
+                fill.changed,
             )
         )
     names = (
         *("gap", "cpu", "count", "known", "line", "open", "before", "after"),
-        *("status", "events", "sure", "estimated", "reason", "unmet", "agreement", "by"),
+        *("status", "events", "sure", "estimated", "reason", "unmet", "agreement", "by", "changed"),
     )
     table = np.array(rows, np.int64).reshape(-1, len(names)).T
     begin = since(np.array([g.begin_ns for g, _ in some], np.int64), begin_ns)
