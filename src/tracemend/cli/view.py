@@ -9,10 +9,7 @@ from typing import Annotated
 
 import typer
 
-<<<<<<< HEAD
 from tracemend.cli.arguments import QuietOption
-=======
->>>>>>> terminal
 from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import OutputError
 
@@ -40,12 +37,7 @@ def view(
     from tracemend.outputs.perfetto.serving import serving
 
     with tempfile.TemporaryDirectory(prefix="tracemend-") as folder:
-<<<<<<< HEAD
         trace = _trace(mended, Path(folder), quiet)
-=======
-        with progress("opening"):
-            trace = _trace(mended, Path(folder))
->>>>>>> terminal
         with serving(trace, port) as server:
             say(f"{mended} is shown at {server.address} until you press Ctrl-C")
             try:
