@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import run
+from conftest import ROOT
 from heads import head
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from tracemend.cli.lanes import lane, lanes, when
 from tracemend.cli.tables import BARS, blocks, entries, length
 from tracemend.errors import OutputError
-from tracemend.formats import pieces
+from tracemend.formats import pieces, read
 from tracemend.outputs.folder import Folder, Row, around, likely_wrong
 from tracemend.trace.pieces import Size
 
@@ -100,6 +101,21 @@ def test_recorded_events_are_found_in_whatever_pieces_a_trace_comes(trace: Path,
             assert around(pieces(trace, cuts=size), row, 5) == whole
         assert around(pieces(trace), row | {"known": "suspected"}, 5) == whole  # by the events beside it
         assert around(pieces(trace), row | {"end_ns": row["end_ns"] + 1}, 5) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["perf_lost.txt.xz", "perf_lost.data.xz", "trace_cmd.dat.xz", "ftrace_overrun.txt.xz", "perfetto_lossy.pftrace.xz"],
+)
+def test_a_gap_of_any_format_is_found_by_what_the_overlay_says_of_it(name: str) -> None:
+    path = ROOT / "tests" / "data" / name
+    trace = read(path)
+    held = list(pieces(path))
+    for gap in trace.gaps[:20]:
+        found = around(held, json.loads(json.dumps(gap.as_dict())), 5)
+        assert found is not None
+        before, after = (trace.table.take([] if row is None else [row]).to_pylist() for row in (gap.before, gap.after))
+        assert (found.before.to_pylist()[-1:], found.after.to_pylist()[:1]) == (before, after)
 
 
 def test_of_a_mended_folder_commands_say_what_it_is(trace: Path, out: Path, tmp_path: Path) -> None:
