@@ -114,7 +114,9 @@ def test_a_gap_of_any_format_is_found_by_what_the_overlay_says_of_it(name: str) 
     for gap in trace.gaps[:20]:
         found = around(held, json.loads(json.dumps(gap.as_dict())), 5)
         assert found is not None
-        before, after = (trace.table.take([] if row is None else [row]).to_pylist() for row in (gap.before, gap.after))
+        before, after = (
+            trace.table.slice(row or 0, int(row is not None)).to_pylist() for row in (gap.before, gap.after)
+        )
         assert (found.before.to_pylist()[-1:], found.after.to_pylist()[:1]) == (before, after)
 
 
