@@ -142,6 +142,9 @@ def test_without_the_trace_its_marked_copy_is_read_and_without_both_it_is_said(
     trace.rename(moved)
     try:
         assert run("scan", out).stdout.startswith(f"{out}/merged.txt: ftrace, ")
+        trace.write_text("".join(moved.read_text().splitlines(keepends=True)[:40]))
+        assert f"tracemend: {trace}: has changed since {out} was made from it\n" in run("scan", out).stderr
+        trace.unlink()
         assert run("show", out, "--gap", "0").stdout == shown
         (out / "merged.txt").rename(tmp_path / "merged.txt")
         done = run("show", out, "--gap", "0")
