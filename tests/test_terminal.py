@@ -164,7 +164,8 @@ def test_help_has_groups_examples_and_exit_codes() -> None:
 
 
 def test_shells_complete_commands_and_options() -> None:
-    assert "_TRACEMEND_COMPLETE=complete_bash" in run("--show-completion", "bash").stdout
+    with mock.patch("shellingham.detect_shell", return_value=("bash", "/bin/bash")):
+        assert "_TRACEMEND_COMPLETE=complete_bash" in run("--show-completion").stdout
     for typed, found in (("tracemend sh", ["show"]), ("tracemend show --hyp", ["--hypotheses"])):
         asked = {"_TRACEMEND_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
         command = [sys.executable, "-m", "tracemend"]

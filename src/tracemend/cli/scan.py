@@ -25,7 +25,7 @@ from tracemend.cli.arguments import (
     glance,
     read_pieces,
 )
-from tracemend.cli.inputs import is_pipe
+from tracemend.cli.inputs import is_pipe, mended
 from tracemend.cli.inputs import traces as named
 from tracemend.cli.tables import BARS
 from tracemend.cli.terminal import (
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from tracemend.losses.scanning import QuickScan, Scan
     from tracemend.losses.seen import Seen
     from tracemend.losses.verdict import Losses, Verdict
+    from tracemend.outputs.folder import Folder
     from tracemend.trace.events import Gap
 
 #: From good to bad: of several traces the worst decides. 1: one could not be read.
@@ -118,6 +119,7 @@ def scan(
     workers = chosen_engine(engine, address, None)
     asked = Asked(format, arch, strict, suspect, quick)
     paths = list(named(traces, format))
+    folders = {folder.original: folder for given in traces if (folder := mended(given))}
     codes = []
     try:
         for path, findings in _of_all(paths, asked, workers, quiet):
@@ -125,6 +127,8 @@ def scan(
                 codes.append(1)
                 _print_unread(findings, path, len(paths) > 1, json_)
                 continue
+            if path in folders and not isinstance(findings, QuickScan):
+                _complain_of_change(findings, folders[path])
             kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
             codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
             if json_:
@@ -148,6 +152,13 @@ def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool)
         print_json({"input": str(path), "error": str(error)})
     elif several:
         say(f"{'unreadable':10}  {path}")
+
+
+def _complain_of_change(findings: Scan, folder: Folder) -> None:
+    """Where a trace isn't what it was when it was mended, its losses may be others."""
+    source, digest = folder.original, findings.trace.provenance.get("sha256")
+    if str(source) == folder.made_from and digest != folder.header.get("input_sha256"):
+        complain(f"{source}: has changed since {folder.path} was made from it")
 
 
 @dataclass(frozen=True)
