@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracemend.menders import hidden_runs, passes
+from tracemend.menders.drawing import draw
 from tracemend.menders.mosaic import Mosaic, _joined
 from tracemend.trace.vocabulary import BREAK
 from tracemend.trace.windows import Stream, Window, window
@@ -330,8 +331,13 @@ def test_a_long_gap_is_computed_in_blocks_that_change_nothing(monkeypatch: pytes
     window = gap(text[:60].tolist(), text[25:80].tolist(), 90)
     chain, diagonals, known = mosaic.around(hidden_runs(window)[0])
     jumps = mosaic._jumps(90)
-    whole = passes.fill.py_func(mosaic.index, chain, diagonals, known, jumps, 1e-3)  # type: ignore[attr-defined]
-    monkeypatch.setattr(passes, "HELD", 7 * (len(chain.weight_C) + len(known.site_D)))
-    parts = passes.fill.py_func(mosaic.index, chain, diagonals, known, jumps, 1e-3)  # type: ignore[attr-defined]
-    for a, b in zip(whole, parts, strict=True):
+    chance = rng.random((90, 3, 3))
+    made = []
+    for most in (passes.HELD, 7 * (len(chain.weight_C) + len(known.site_D))):
+        monkeypatch.setattr(passes, "HELD", most)
+        way = passes.forward.py_func(chain, diagonals, known, jumps, 1e-3)  # type: ignore[attr-defined]
+        filled = passes.fill(mosaic.index, chain, diagonals, known, way, 1e-3)
+        made.append((*filled, *draw(chain, diagonals, known, way, 1e-3, chance)))
+    assert len(way.marks) == 13
+    for a, b in zip(*made, strict=True):
         assert np.array_equal(a, b, equal_nan=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tracemend.compiled import compiled
 from tracemend.menders.chain import Chain, Floats, Ints
-from tracemend.menders.passes import HELD, Diagonals, Known, Rates, before, behind_of, leaving, onward, rates_of, sum_of
+from tracemend.menders.passes import Diagonals, Forward, Known, Rates, behind_of, hold, leaving, sum_of
 
 
 class _Into(NamedTuple):
@@ -41,47 +41,29 @@ def draw(
     chain: Chain,
     diagonals: Diagonals,
     run: Known,
-    jump_L: Floats,
+    way: Forward,
     miss: float,
     chance_NH3: Floats,
 ) -> tuple[Ints, Ints]:
     """Events and the places that they were copied from (H, N). chance_NH3: numbers from 0 to 1, all the chance there
     is."""
     n, first, states = run.length, len(run.left_K) + 1, len(chain.weight_C)
-    size = states + len(run.site_D)
-    rates = rates_of(chain, jump_L)
-    block = max(1, min(n, HELD // size))
-    # the forward pass as in ``passes.fill``: all of one block, and where the others begin
-    marks = np.empty(((n + block - 1) // block, size))
-    here, there = before(chain, rates, diagonals, run, miss), np.empty(size)
-    held = np.empty((block, size), np.float32)
-    for t in range(n):
-        if t % block == 0:
-            marks[t // block] = here
-        onward(chain, rates, diagonals, first + t - 1, here, there)
-        here, there = there, here
-        held[t % block] = here
+    rates, held, block = way.rates, way.held, len(way.held)
     number = chance_NH3.shape[1]
     events, copied = np.empty((number, n), np.int64), np.empty((number, n), np.int64)
     at_H, ways = np.empty(number, np.int64), (chain, rates, diagonals, _into(chain))
     behind = behind_of(chain, rates, diagonals, run, miss)
-    for i in range(size):
-        there[i] = here[i] * behind[i]
+    here = way.last * behind
     for h in range(number):
-        at_H[h] = _one_of(there, chance_NH3[n - 1, h, 0])
+        at_H[h] = _one_of(here, chance_NH3[n - 1, h, 0])
     for t in range(n - 1, -1, -1):
         for h in range(number):
             at = at_H[h]
             c = at if at < states else diagonals.state_TD[first + t, at - states]
             events[h, t] = chain.ids_U[chain.event_C[c]]
             copied[h, t] = chain.place_C[c] if at < states else run.site_D[at - states] + t
-        if t and t % block == 0:
-            here[:] = marks[t // block - 1]
-            for u in range(t - block, t):
-                onward(chain, rates, diagonals, first + u - 1, here, there)
-                here, there = there, here
-                held[u % block] = here
         if t:
+            hold(way, chain, diagonals, run, (t - 1) // block)
             here[:] = held[(t - 1) % block]
             leaving(chain, rates, diagonals, first + t - 1, here)
             for h in range(number):

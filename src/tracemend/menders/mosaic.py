@@ -27,7 +27,7 @@ from tracemend.trace.windows import SLOTS, UNKNOWN_THREAD, Stream, Window
 
 if TYPE_CHECKING:
     from tracemend.menders.chain import Chain, Index
-    from tracemend.menders.passes import Diagonals, Known
+    from tracemend.menders.passes import Diagonals, Forward, Known
 
 Ints = NDArray[np.int64]
 States = NDArray[np.int32]
@@ -109,6 +109,7 @@ class Mosaic(Proposer):
         self._whole: tuple[Chain, States] | None = None
         #: What was found last, and of which run: what fills a gap draws from it next.
         self._last: tuple[tuple[int, bytes, bytes], tuple[Chain, Diagonals, Known]] | None = None
+        self._way: tuple[float, Forward] | None = None
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Deterministic: ``seed`` isn't used."""
@@ -127,7 +128,7 @@ class Mosaic(Proposer):
         own = n, left.tobytes(), right.tobytes()
         if hidden is None and self._last is not None and self._last[0] == own:
             return self._last[1]
-        self._last = None
+        self._last = self._way = None
         room = max(1, min(SITES, max(12, _of_length(self.how.most, n) // (n + 2 * self.context))))
         sites = self.places.best(run, max(room, self.how.diagonals), -np.log(self.how.trust) / 3)[0]
         known = Known(n, left, right, sites[: self.how.diagonals])
@@ -182,7 +183,8 @@ class Mosaic(Proposer):
         if not len(chain.weight_C):
             return [self._nothing(n)] * number
         chance = rng.random((number, n, 3)).transpose(1, 0, 2).copy()  # one hypothesis after the other
-        events_HN, copied_HN = draw(chain, diagonals, known, self._jumps(n), self.how.miss, chance)
+        way = self._forward(chain, diagonals, known)
+        events_HN, copied_HN = draw(chain, diagonals, known, way, self.how.miss, chance)
         steps = self._steps(np.concatenate([copied_HN, copied_HN[:, -1:] + 1], axis=1)).astype(float)
         steps[steps < 0] = np.nan
         ones = np.ones((n, 1), np.float32)
@@ -207,8 +209,20 @@ class Mosaic(Proposer):
         chain, diagonals, known = self.around(run, hidden)
         if not len(chain.weight_C):
             return self._nothing(n)
-        events, p, copied, steps = fill(self.index, chain, diagonals, known, self._jumps(n), self.how.miss)
+        way = self._forward(chain, diagonals, known)
+        events, p, copied, steps = fill(self.index, chain, diagonals, known, way, self.how.miss)
         return Proposal(events, p, self._threads(run, copied), steps)
+
+    def _forward(self, chain: Chain, diagonals: Diagonals, known: Known) -> Forward:
+        from tracemend.menders.passes import forward
+
+        found = self._last is not None and self._last[1][0] is chain
+        if found and self._way is not None and self._way[0] == self.factor:
+            return self._way[1]
+        way = forward(chain, diagonals, known, self._jumps(known.length), self.how.miss)
+        if found:
+            self._way = self.factor, way
+        return way
 
     def _nothing(self, n: int) -> Proposal:
         """Where there is nothing to copy from."""

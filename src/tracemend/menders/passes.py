@@ -248,38 +248,62 @@ def behind_of(chain: Chain, rates: Rates, diagonals: Diagonals, run: Known, miss
     return b
 
 
+class Forward(NamedTuple):
+    """The forward pass through a gap: where each block of it begins, the positions of one block (``which``), and the
+    last position."""
+
+    rates: Rates
+    marks: Floats
+    held: NDArray[np.float32]
+    which: Ints
+    last: Floats
+
+
+@compiled
+def forward(chain: Chain, diagonals: Diagonals, run: Known, jump_L: Floats, miss: float) -> Forward:
+    """The forward pass, with its last block held."""
+    n, size = run.length, len(chain.weight_C) + len(run.site_D)
+    rates = rates_of(chain, jump_L)
+    block = max(1, min(n, HELD // size))
+    marks, held = np.empty(((n + block - 1) // block, size)), np.empty((block, size), np.float32)
+    here, there = before(chain, rates, diagonals, run, miss), np.empty(size)
+    for t in range(n):
+        if t % block == 0:
+            marks[t // block] = here
+        onward(chain, rates, diagonals, len(run.left_K) + t, here, there)
+        here, there = there, here
+        held[t % block] = here
+    return Forward(rates, marks, held, np.array([len(marks) - 1]), here)
+
+
+@compiled
+def hold(way: Forward, chain: Chain, diagonals: Diagonals, run: Known, b: int) -> None:
+    """Have a block held."""
+    if way.which[0] == b:
+        return
+    way.which[0] = b
+    block = len(way.held)
+    here, there = way.marks[b].copy(), np.empty(len(way.last))
+    for t in range(b * block, min(run.length, (b + 1) * block)):
+        onward(chain, way.rates, diagonals, len(run.left_K) + t, here, there)
+        here, there = there, here
+        way.held[t % block] = here
+
+
 @compiled
 def fill(
-    index: Index, chain: Chain, diagonals: Diagonals, run: Known, jump_L: Floats, miss: float
+    index: Index, chain: Chain, diagonals: Diagonals, run: Known, way: Forward, miss: float
 ) -> tuple[Ints, NDArray[np.float32], Ints, Floats]:
     """The candidates of each hidden position with their probabilities (N, M), the likeliest place to have been copied
     from (N,), and the expected steps (N + 1,), NaN where nobody knows."""
     n, first = run.length, len(run.left_K) + 1
-    size = len(chain.weight_C) + len(run.site_D)
-    rates = rates_of(chain, jump_L)
-    block = max(1, min(n, HELD // size))
-    blocks = (n + block - 1) // block
-    # the forward pass: all of one block, and where the others begin
-    marks = np.empty((blocks, size))
-    here, there = before(chain, rates, diagonals, run, miss), np.empty(size)
-    held = np.empty((block, size), np.float32)
-    for t in range(n):
-        if t % block == 0:
-            marks[t // block] = here
-        onward(chain, rates, diagonals, first + t - 1, here, there)
-        here, there = there, here
-        held[t % block] = here
-    behind, earlier = behind_of(chain, rates, diagonals, run, miss), np.empty(size)
+    rates, held, block = way.rates, way.held, len(way.held)
+    behind, earlier = behind_of(chain, rates, diagonals, run, miss), np.empty(len(way.last))
     events, p = np.empty((n, CANDIDATES), np.int64), np.empty((n, CANDIDATES), np.float32)
     copied, steps = np.empty(n, np.int64), np.empty(n + 1)
     table = np.empty(len(chain.ids_U))
-    for b in range(blocks - 1, -1, -1):
-        if b < blocks - 1:
-            here[:] = marks[b]
-            for t in range(b * block, (b + 1) * block):
-                onward(chain, rates, diagonals, first + t - 1, here, there)
-                here, there = there, here
-                held[t % block] = here
+    for b in range(len(way.marks) - 1, -1, -1):
+        hold(way, chain, diagonals, run, b)
         for t in range(min(n, (b + 1) * block) - 1, b * block - 1, -1):
             row = held[t % block]
             state_D = diagonals.state_TD[first + t]
