@@ -287,14 +287,18 @@ def estimate(left: float, done: Done, whole: int) -> str:
 
 def _print_fills(mended: Result, hypotheses: int) -> None:
     """What became of the gaps, how sure the fills are, and what to know of them."""
+    from tracemend.losses.verdict import UNKNOWN
+
     if not mended.fills:
         say(f"No gap to fill. {mended.verdict.sentence()}")
+        if mended.verdict.word == UNKNOWN:
+            say("To fill places where events don't fit together: --suspect --unknown estimate")
         return
     counts = mended.counts
     say(
         f"{plural(len(mended.fills), 'gap')}: {counts['filled']:,} filled with "
         f"{plural(mended.events, 'inferred event')}, "
-        f"{counts['refused']:,} refused, {counts['left']:,} left"
+        f"{counts['refused']:,} refused, {counts['left']:,} left open"
     )
     for f in [f for f in mended.fills if f.status != "filled"][:10]:
         say(f"  gap {f.gap}: {f.status}: {f.reason}")
