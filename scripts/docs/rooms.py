@@ -38,7 +38,7 @@ THINGS = {
     "Figures": ("Figures",),
     "a mender": ("Mender", "Mosaic", "Restorer"),
     "streams": ("Stream",),
-    "Trace": ("Trace",),
+    "Trace": ("Trace", "Several"),
     "trace file": ("path",),
     "a command": ("command",),
     "outputs": ("Path",),

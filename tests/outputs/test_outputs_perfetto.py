@@ -21,7 +21,7 @@ from tracemend.formats import read
 from tracemend.mending.mended import Mended
 from tracemend.outputs import perfetto
 from tracemend.outputs.known import known
-from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, DARK_ORANGE, END, LIGHT_ORANGE, ORANGE
+from tracemend.outputs.perfetto.encoding import BEGIN, COLOURS, DARK_ORANGE, END, LIGHT_ORANGE, ORANGE, RED, VIOLET
 from tracemend.outputs.perfetto.running import Running, Slices
 from tracemend.recording import pairs
 from tracemend.trace.events import SCHEMA, Gap, Trace
@@ -168,6 +168,31 @@ def test_what_is_inferred_says_so_in_its_name_and_colour(parsed: Parsed) -> None
     for e in parsed.events("tracemend.lost"):
         if e["name"].endswith(")"):
             assert e["colour"] == ("tracemend loss" if e["name"].endswith("(filled)") else "tracemend lost, not filled")
+
+
+def hue_and_lightness(text: str) -> tuple[int, int]:
+    """As version 52 of the viewer makes them of a correlation id."""
+
+    def hashed(text: str, values: int) -> int:
+        number = 18652613
+        for c in text:
+            product = int(float(16777619 * (number ^ ord(c)))) & 0xFFFFFFFF  # as JavaScript multiplies
+            number = product - (product >> 31 << 32)
+        return abs(number) % values
+
+    return hashed(text, 360), 40 + hashed(f"{text}x", 40)
+
+
+def test_colours_are_those_that_the_documentation_names() -> None:
+    shown = {number: hue_and_lightness(text) for number, text in COLOURS.items()}
+    assert shown[RED][0] <= 20
+    assert 270 <= shown[VIOLET][0] <= 300
+    oranges = [shown[number] for number in (DARK_ORANGE, ORANGE, LIGHT_ORANGE)]
+    assert all(40 <= hue <= 60 for hue, _ in oranges)
+    assert all(dark + 12 <= light for (_, dark), (_, light) in itertools.pairwise(oranges))
+    recorded = [hue for number, (hue, _) in shown.items() if COLOURS[number].startswith("recorded")]
+    assert len(recorded) == len(set(recorded)) == 12
+    assert all(125 <= hue <= 262 for hue in recorded)
 
 
 def test_threads_of_one_command_stand_together(parsed: Parsed) -> None:
@@ -348,8 +373,8 @@ def test_gaps_that_overlap_on_one_cpu_stay_balanced(tmp_path: Path) -> None:
     spans: dict[int, list[int]] = defaultdict(list)
     for e in got.events("tracemend.lost"):
         spans[e["track"]].append(e["time"])
-    assert sorted(spans.values()) == [[1, 9, 9, 20], [1, 20], [3, 12]]
-    assert {got.tracks[track].name for track in spans} == {"cpu 0", "lost on any cpu"}
+    names = {got.tracks[track].name: span for track, span in spans.items()}
+    assert names == {"cpu 0": [1, 9, 9, 20], "cpu 0: lost at the same time": [3, 12], "lost on any cpu": [1, 20]}
 
 
 def test_a_trace_of_marks_only(tmp_path: Path) -> None:
@@ -357,6 +382,15 @@ def test_a_trace_of_marks_only(tmp_path: Path) -> None:
     got = Parsed(made_up(read(tmp_path / "trace.txt"), statuses=("left",)), tmp_path)
     named = [e["name"] for e in got.events("tracemend.lost")]
     assert named == ["lost 8 events", "", "lost 8 events (left open)", ""]
+
+
+def test_a_cpu_that_lost_all_it_had_is_shown_where_tracks_on_top_are(tmp_path: Path) -> None:
+    gaps = tuple(Gap(i, i, None, None, 1, 9, 5, "counted", 1) for i in (0, 1))
+    trace = replace(events([(1, 5, "made", "instant"), (9, 5, "made", "instant")]), gaps=gaps)
+    got = Parsed(made_up(trace, most=0), tmp_path)
+    parents = {t.name: t.parent_uuid for t in got.tracks.values()}
+    assert parents["cpu 0"] == 0
+    assert got.tracks[parents["cpu 1"]].name == "about this trace"
 
 
 def test_big_numbers_and_any_text(tmp_path: Path) -> None:

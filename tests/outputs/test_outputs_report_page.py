@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 EVIL = "<img src=x onerror=alert(1)>"
-SEEN = "() => document.getElementById('span').textContent"
+#: What is shown, as the page says it once it is drawn.
+SEEN = """() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => {
+  done(document.getElementById("span").textContent);
+})))"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +63,7 @@ def until(page: Page, holds: str) -> None:
 
 def colours(page: Page) -> set[str]:
     """Those that are drawn on the lanes, in full strength."""
+    page.evaluate(SEEN)
     found = page.evaluate(
         """() => {
         const canvas = document.getElementById("lanes");
@@ -113,7 +117,6 @@ def test_keys_move_through_the_gaps_and_in_time(page: Page, path: Path, deploy: 
     assert near != whole
     for key in "wads":
         page.keyboard.press(key)
-        page.wait_for_timeout(50)
         seen = page.evaluate(SEEN)
         assert seen != near, key
         near = seen
@@ -144,7 +147,6 @@ def test_a_click_on_a_gap_chooses_it(page: Page, path: Path, deploy: Mended) -> 
     page.keyboard.press("s")
     page.keyboard.press("s")
     page.keyboard.press("s")
-    page.wait_for_timeout(200)
     begin, end = (float(t) * 1e9 for t in re.findall(r"([\d.]+) s\b", page.evaluate(SEEN))[-2:])
     gap = deploy.trace.gaps[2]
     assert gap.cpu == deploy.trace.gaps[3].cpu
@@ -165,7 +167,7 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     assert page.locator("#columns th[aria-sort='descending']").inner_text().startswith("Likely wrong")
     page.locator("#columns button", has_text="Confidence").click()
     least = min(deploy.fills, key=lambda f: f.confidence or 0.0)
-    assert page.locator("#body tr td.gap").first.inner_text() == str(least.gap)
+    assert page.locator("#body tr td.of-gap").first.inner_text() == str(least.gap)
     assert page.locator("#columns th[aria-sort='ascending']").inner_text().startswith("Confidence")
     page.locator("#columns button", has_text="Confidence").click()
     assert page.locator("#columns th[aria-sort='descending']").inner_text().startswith("Confidence")
@@ -179,7 +181,7 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     )
     assert int(page.locator("#found").inner_text().split()[0]) >= len(holding)
     page.locator("#search").fill("gap 12")
-    assert page.locator("#body td.gap").all_inner_texts() == ["12"]
+    assert page.locator("#body td.of-gap").all_inner_texts() == ["12"]
     page.locator("#search").fill("no such call")
     assert page.locator("#found").inner_text() == "0 of 31 gaps"
     page.keyboard.press("Tab")

@@ -93,7 +93,7 @@ def test_what_is_no_merged_file(tmp_path: Path, content: bytes) -> None:
 
 def test_what_is_no_output_folder(tmp_path: Path) -> None:
     (tmp_path / "some").mkdir()
-    refused(tmp_path / "some", r"overlay\.jsonl: No such file")
+    refused(tmp_path / "some", r"no folder that mend wrote")
     refused(tmp_path / "none", "no such folder or file")
 
 

@@ -106,6 +106,15 @@ def test_addresses_differ_from_run_to_run(served: serving.Viewer) -> None:
         assert len(other.secret) >= 16
 
 
+def test_the_address_that_others_may_see_leads_there_once(served: serving.Viewer) -> None:
+    path = served.invitation().removeprefix(f"http://{served.host}")
+    assert ask(served, path, Host="evil.example")[0] == 421
+    assert ask(served, f"{path}trace")[0] == 404
+    status, headers, _ = ask(served, path)
+    assert (status, headers["Location"]) == (302, served.opened)
+    assert ask(served, path)[0] == 404
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -172,7 +181,7 @@ def test_view_serves_a_folder_until_it_is_interrupted(made: Mended, tmp_path: Pa
     """Also one without a Perfetto trace; it is as it was afterwards."""
     write(made, tmp_path / "out", DEFAULT)
     held = {p.name: p.read_bytes() for p in (tmp_path / "out").iterdir()}
-    process = view(tmp_path / "out", "--no-browser")
+    process = view(tmp_path / "out", "--no-browser", "--quiet")
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], 60)[0]
     line = process.stdout.readline()
@@ -283,6 +292,16 @@ def test_the_viewer_shows_what_was_written(
     the_inferred_events_are_there(ask, mended)
     the_threads_are_there(ask, mended)
     the_page_s_queries_find_something(ask)
+    details_say_how_sure_it_is(page, ask)
+
+
+def details_say_how_sure_it_is(page: Page, ask: Ask) -> None:
+    """Of an inferred event that is chosen."""
+    ((event, confidence),) = ask(
+        f"select id, {noted('s', 'confidence')} from slice s where category = 'tracemend.inferred.by_cpu' limit 1"
+    )
+    page.evaluate("(id) => self.app.trace.selection.selectSqlEvent('slice', id)", event)
+    page.get_by_text(str(confidence), exact=True).first.wait_for()
 
 
 def noted(table: str, key: str) -> str:

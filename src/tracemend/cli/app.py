@@ -20,7 +20,7 @@ from tracemend.cli.evaluate import evaluate
 from tracemend.cli.experiment import experiment
 from tracemend.cli.figures import figures
 from tracemend.cli.formats import formats
-from tracemend.cli.help import EXIT_CODES, Grouped, examples
+from tracemend.cli.help import EXIT_CODES, Grouped, Worded, examples
 from tracemend.cli.mend import mend
 from tracemend.cli.recipes import recipes
 from tracemend.cli.record import record
@@ -51,7 +51,7 @@ VERBS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 for panel, verbs in VERBS.items():
     for verb in verbs:
-        app.command(rich_help_panel=panel, epilog=examples(verb.__name__))(verb)
+        app.command(cls=Worded, rich_help_panel=panel, epilog=examples(verb.__name__))(verb)
 
 of_datasets = typer.Typer(
     cls=Grouped, no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, fetch and audit them."
@@ -62,7 +62,7 @@ OF_DATASETS: dict[str, Callable[..., None]] = {
     "audit": datasets.audit,
 }
 for name, verb in OF_DATASETS.items():
-    of_datasets.command(name, epilog=examples(f"datasets {name}"))(verb)
+    of_datasets.command(name, cls=Worded, epilog=examples(f"datasets {name}"))(verb)
 app.add_typer(of_datasets, name="datasets", rich_help_panel="Record, train, experiment")
 
 

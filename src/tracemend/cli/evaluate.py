@@ -10,10 +10,11 @@ import typer
 from tracemend.cli.arguments import SPLIT, JsonOption, QuietOption, SeedOption, SplitOption, read_trace, spare_pandas
 from tracemend.cli.tables import entries
 from tracemend.cli.terminal import limit, print_json, print_lines, print_table, progress, say
+from tracemend.errors import TracemendError
 
 #: What the columns of the first table hold.
 TERMS = {
-    "accuracy:": "the share of events that are right, each at its position",
+    "accuracy:": "the share of a gap's events that are right, each at its position, as a mean over gaps",
     "perfect:": "the share of gaps without a wrong event",
     "ROUGE-L:": "how much of gap and fill stands in the same order",
     "thread:": "the share of events with the right thread",
@@ -70,6 +71,8 @@ def evaluate(
         from tracemend.trace.vocabulary import universal
         from tracemend.trace.windows import streams
 
+        if complete is None and not lossy.is_dir() and lossy.suffix != ".parquet":
+            raise TracemendError(f"{lossy}: needs the complete recording of the same run, too: evaluate LOSSY COMPLETE")
         if complete is None:
             pair = pairs.read(lossy / "complete.parquet" if lossy.is_dir() else lossy)
         else:

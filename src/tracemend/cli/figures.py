@@ -26,7 +26,7 @@ from tracemend.cli.arguments import (
 )
 from tracemend.cli.inputs import on_disk, recorded
 from tracemend.cli.terminal import print_json, print_table, progress, say
-from tracemend.errors import OutputError
+from tracemend.errors import OutputError, TracemendError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
@@ -83,6 +83,7 @@ def figures(
         from tracemend.mending.options import Options
         from tracemend.outputs.figures import check, write
         from tracemend.reckoning.counting import Count
+        from tracemend.reckoning.reading import shown
         from tracemend.reckoning.whole import asked, reckon
 
         count = Count(asked(by, None if span is None else _span(span)), draws)
@@ -101,6 +102,8 @@ def figures(
             lambda done: update(done.events, done.of, "lost events drawn"),
         )
         made = reckoning.figures(by, slices)
+    if span is not None and not shown(made):
+        raise TracemendError(f"{trace}: has no event from {span} (seconds of its own clock; scan shows some)")
     if output is not None:
         try:
             write([made], output)

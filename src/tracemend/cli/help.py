@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 #: What some commands end with besides 0 to 2, too.
 EXIT_CODES = """\b
@@ -38,6 +38,9 @@ SHORT = {
     "fetch": "Bring them from their homes.",
     "audit": "Say how alike their parts are.",
 }
+
+#: What an option takes, by the type of its value.
+TAKES = {"int range": "N", "float range": "X", "path": "PATH", "str": "NAME"}
 
 #: By command: what to type, and what for.
 EXAMPLES: dict[str, dict[str, str]] = {
@@ -84,6 +87,16 @@ def examples(name: str) -> str | None:
     """What stands below a command's options."""
     lines = [f"  {typed}\n      {meant}" for typed, meant in EXAMPLES.get(name, {}).items()]
     return "\n".join(["\b", "Examples:" if len(lines) > 1 else "Example:", *lines]) if lines else None
+
+
+class Worded(TyperCommand):
+    """A command whose options say in words what they take."""
+
+    def __init__(self, name: str | None, **given: Any) -> None:
+        super().__init__(name, **given)
+        for parameter in self.params:
+            if parameter.param_type_name == "option" and parameter.metavar is None:
+                parameter.metavar = TAKES.get(parameter.type.name)
 
 
 class Grouped(TyperGroup):

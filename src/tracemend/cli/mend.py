@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +107,7 @@ def mend(
             "script, sequences).",
         ),
     ] = False,
-    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for ui.perfetto.dev.")] = False,
+    perfetto: Annotated[bool, typer.Option("--perfetto", help="Also write a trace for Perfetto's viewer.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the output folder of an earlier run.")] = False,
     seed: SeedOption = 0,
     format: FormatOption = None,
@@ -226,6 +228,8 @@ def mend(
         say(found)
     for p in paths:
         say(f"  {p}")
+    if sys.stdout.isatty():
+        say(f"Look at it: tracemend show {shlex.quote(str(output))}")
 
 
 def _key(given: list[Path], asked: list[object], options: Options) -> dict[str, object]:
@@ -283,14 +287,18 @@ def estimate(left: float, done: Done, whole: int) -> str:
 
 def _print_fills(mended: Result, hypotheses: int) -> None:
     """What became of the gaps, how sure the fills are, and what to know of them."""
+    from tracemend.losses.verdict import UNKNOWN
+
     if not mended.fills:
         say(f"No gap to fill. {mended.verdict.sentence()}")
+        if mended.verdict.word == UNKNOWN:
+            say("To fill places where events don't fit together: --suspect --unknown estimate")
         return
     counts = mended.counts
     say(
         f"{plural(len(mended.fills), 'gap')}: {counts['filled']:,} filled with "
         f"{plural(mended.events, 'inferred event')}, "
-        f"{counts['refused']:,} refused, {counts['left']:,} left"
+        f"{counts['refused']:,} refused, {counts['left']:,} left open"
     )
     for f in [f for f in mended.fills if f.status != "filled"][:10]:
         say(f"  gap {f.gap}: {f.status}: {f.reason}")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tracemend.cli.arguments import JsonOption
-from tracemend.cli.terminal import GAPS_FOUND, print_json, say, tell
+from tracemend.cli.terminal import GAPS_FOUND, print_json, progress, say, tell
 from tracemend.errors import OutputError
 
 
@@ -176,15 +176,18 @@ def record(
             text = iter([printed])
     _say_absent(both.complete if pair else whole.trace)
     if pair:
-        _say_pair(both, write_folder(both, output, text, force=force), faults, json_)
+        with progress("writing"):
+            paths = write_folder(both, output, text, force=force)
+        _say_pair(both, paths, faults, json_)
         if faults:
             raise RecordError(f"{output}: {'; '.join(faults)}")
         return
-    if output.suffix == ".txt":
-        with whole_file(output) as file:
-            file.writelines(line.encode() for line in whole.text())
-    else:
-        parquet.write(whole.trace, output)
+    with progress("writing"):
+        if output.suffix == ".txt":
+            with whole_file(output) as file:
+                file.writelines(line.encode() for line in whole.text())
+        else:
+            parquet.write(whole.trace, output)
     gaps = len(whole.trace.gaps)
     if json_:
         print_json(

@@ -55,7 +55,9 @@ def report(
     if is_folder(results[0]):
         if len(results) > 1 or output is None or plots or as_csv:
             raise typer.BadParameter("the report of a mended trace is one page: -o PAGE.html", param_hint="OUT")
-        _of_mended(results[0], output, truth, force)
+        with progress("making the report", quiet):
+            _of_mended(results[0], output, truth, force)
+        say(str(output))
         return
     if truth is not None:
         raise typer.BadParameter("belongs to a folder that mend wrote", param_hint="--truth")
@@ -96,10 +98,11 @@ def _of_mended(path: Path, page: Path, truth: Path | None, force: bool) -> None:
     if page.exists() and not force:
         raise OutputError(f"{page}: exists already; --force replaces it")
     mended = reopen(folder)
-    pair = None if truth is None else align(mended.trace, read_trace(truth, None, architecture(folder), False))
+    pair = (
+        None if truth is None else align(mended.trace, read_trace(truth, None, architecture(folder), False, quiet=True))
+    )
     try:
         with whole_file(page) as file:
             file.write(report.render(mended, pair=pair).encode())
     except OSError as e:
         raise OutputError(f"{page}: can't be written: {e.strerror or e}") from e
-    say(str(page))

@@ -25,7 +25,7 @@ from tracemend.cli.arguments import (
     glance,
     read_pieces,
 )
-from tracemend.cli.inputs import is_pipe
+from tracemend.cli.inputs import is_pipe, mended
 from tracemend.cli.inputs import traces as named
 from tracemend.cli.tables import BARS
 from tracemend.cli.terminal import (
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from tracemend.losses.scanning import QuickScan, Scan
     from tracemend.losses.seen import Seen
     from tracemend.losses.verdict import Losses, Verdict
+    from tracemend.outputs.folder import Folder
     from tracemend.trace.events import Gap
 
 #: From good to bad: of several traces the worst decides. 1: one could not be read.
@@ -118,6 +119,7 @@ def scan(
     workers = chosen_engine(engine, address, None)
     asked = Asked(format, arch, strict, suspect, quick)
     paths = list(named(traces, format))
+    folders = {folder.original: folder for given in traces if (folder := mended(given))}
     codes = []
     try:
         for path, findings in _of_all(paths, asked, workers, quiet):
@@ -125,12 +127,14 @@ def scan(
                 codes.append(1)
                 _print_unread(findings, path, len(paths) > 1, json_)
                 continue
+            if path in folders and not isinstance(findings, QuickScan):
+                _complain_of_change(findings, folders[path])
             kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
             codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
             if json_:
                 print_json(findings.as_dict() | {"input": str(path)})
             elif len(paths) > 1:
-                say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}")
+                say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}{_much(findings, kept, codes[-1])}")
             else:
                 _print(findings, path, most)
         sys.stdout.flush()
@@ -141,6 +145,16 @@ def scan(
         raise typer.Exit(code)
 
 
+def _much(findings: Scan | QuickScan, kept: int, code: int) -> str:
+    """What share of a trace's events was lost, and whether so much was allowed; nothing where nobody counted."""
+    from tracemend.losses.verdict import LOST
+
+    if findings.verdict.word != LOST:
+        return ""
+    share = f" ({findings.losses.share(kept):.1%} of all events)" if kept and not findings.losses.uncounted else ""
+    return share + (", as much as is allowed" if not code else "")
+
+
 def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool) -> None:
     """A trace that can't be read, on stderr and, of several, among the others."""
     complain(str(error))
@@ -148,6 +162,13 @@ def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool)
         print_json({"input": str(path), "error": str(error)})
     elif several:
         say(f"{'unreadable':10}  {path}")
+
+
+def _complain_of_change(findings: Scan, folder: Folder) -> None:
+    """Where a trace isn't what it was when it was mended, its losses may be others."""
+    source, digest = folder.original, findings.trace.provenance.get("sha256")
+    if str(source) == folder.made_from and digest != folder.header.get("input_sha256"):
+        complain(f"{source}: has changed since {folder.path} was made from it")
 
 
 @dataclass(frozen=True)

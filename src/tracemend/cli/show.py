@@ -135,7 +135,7 @@ def _print_all(folder: Folder, most: int) -> None:
     states = [row["status"] for row in folder.gaps]
     inferred = sum(row["events"] for row in folder.gaps if row["status"] == "filled")
     say(
-        f"{states.count('filled'):,} gaps are filled with {plural(inferred, 'inferred event')}, "
+        f"{plural(states.count('filled'), 'gap')} filled with {plural(inferred, 'inferred event')}, "
         f"{states.count('refused'):,} refused, {states.count('left'):,} left open. Inferred events are no evidence."
     )
     say("")
@@ -156,7 +156,7 @@ def _print_all(folder: Folder, most: int) -> None:
         for row in worst
     ]
     at = "at (s)" if folder.clocked else "at"
-    print_table(("gap", "cpu", "lost", "gap is", "confidence", "likely wrong", "duration", at), rows)
+    print_table(("gap", "cpu", "lost", "state", "confidence", "likely wrong", "duration", at), rows)
     say(f"\nOne of them:  tracemend show {_typed(folder)} --gap {worst[0]['gap']}")
     if folder.made_from:
         say(f"Its figures:  tracemend figures {shlex.quote(folder.made_from)}")
@@ -181,7 +181,9 @@ def _print_gap(folder: Folder, row: Row, ends: Ends, sides: Around | None) -> No
     say(f"Gap {row['gap']}{cpu}: {about}{count} {'probably ' if suspected else ''}lost{long}.")
     sure = "" if row["confidence"] is None else f" Mean confidence {row['confidence']:.2f}."
     why = f": {row['reason']}" if row["reason"] else ""
-    state = "Filled, which is no evidence" if row["status"] == "filled" else STATES[row["status"]].capitalize()
+    state = (
+        "Filled; a fill is a guess and no evidence" if row["status"] == "filled" else STATES[row["status"]].capitalize()
+    )
     say(f"{state}{why}.{sure}")
     if suspected:
         say("The tracer marked no loss here: the events around tell of it.")

@@ -156,13 +156,17 @@ def _bar(title: str) -> Iterator[Update]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bar:
+    bar = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
+    try:
+        bar.start()  # in here, so that ctrl-C while it begins ends it, too
         task = bar.add_task(title, total=None, note="")
 
         def update(done: int, total: int, note: str = "") -> None:
             bar.update(task, completed=done, total=total or None, note=printable(note))
 
         yield update
+    finally:
+        bar.stop()
 
 
 @contextmanager

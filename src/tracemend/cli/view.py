@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-import webbrowser
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tracemend.cli.terminal import say, tell
+from tracemend.cli.arguments import QuietOption
+from tracemend.cli.terminal import progress, say, tell
 from tracemend.errors import OutputError
 
 
@@ -22,28 +21,34 @@ def view(
     ],
     port: Annotated[
         int | None,
-        typer.Option(min=1, max=65535, help="The port to serve it at. If not given: 9001, or a free one.", metavar="N"),
+        typer.Option(
+            min=1024, max=65535, help="The port to serve it at. If not given: 9001, or a free one.", metavar="N"
+        ),
     ] = None,
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Also open the address in the web browser.")
     ] = True,
+    quiet: QuietOption = False,
 ) -> None:
     """Show a mended trace in Perfetto's viewer, which runs on this machine; nothing leaves it. Ctrl-C ends it."""
+    import tempfile
+    import webbrowser
+
     from tracemend.outputs.perfetto.serving import serving
 
     with tempfile.TemporaryDirectory(prefix="tracemend-") as folder:
-        trace = _trace(mended, Path(folder))
+        trace = _trace(mended, Path(folder), quiet)
         with serving(trace, port) as server:
             say(f"{mended} is shown at {server.address} until you press Ctrl-C")
             try:
                 if browser and _screen():
-                    webbrowser.open(server.address)
+                    webbrowser.open(server.invitation())
                 server.serve_forever()
             except KeyboardInterrupt:
                 tell("\nno longer shown")
 
 
-def _trace(mended: Path, folder: Path) -> Path:
+def _trace(mended: Path, folder: Path, quiet: bool) -> Path:
     """The Perfetto trace to show, written into the folder if mend wrote none. Raises OutputError and TraceError."""
     from tracemend.formats import chosen
     from tracemend.outputs import perfetto
@@ -57,7 +62,9 @@ def _trace(mended: Path, folder: Path) -> Path:
     if (mended / perfetto.NAME).is_file():
         return mended / perfetto.NAME
     try:
-        (made,) = perfetto.write(reopen(Folder.open(mended)), folder)
+        with progress("making what the viewer shows", quiet) as update:
+            update(0, 0)
+            (made,) = perfetto.write(reopen(Folder.open(mended)), folder)
     except OutputError as e:
         raise OutputError(f"{e}; mend with --perfetto writes what view shows") from e
     return made

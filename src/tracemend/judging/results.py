@@ -46,6 +46,8 @@ def read_results(path: Path, names: Sequence[str] = KEY, scores: str = "subsets"
                 raise KeyError(", ".join(missing or [scores]))
             if "set" in row:
                 row["set"] = tuple(row["set"])
+        except json.JSONDecodeError as e:
+            raise DataError(f"{path}:{number}: no row of results; these are what tracemend experiment writes") from e
         except (ValueError, KeyError, TypeError) as e:
             raise DataError(f"{path}:{number}: no row of results ({type(e).__name__}: {e})") from e
         rows.append(row)

@@ -93,6 +93,8 @@ def _source(out: Path) -> tuple[Path, str, str | None]:
         return out, head["input_sha256"], head["format"]
     if not (out / overlay.JSONL).exists() and (marks := ctf.read_marks(out)):
         return out, next(iter(marks.values())).sha256, None
+    if not (out / overlay.JSONL).exists():
+        raise OutputError(f"{out}: no folder that mend wrote")
     head = overlay.read_header(out / overlay.JSONL)
     if (out / merged.STEM).is_dir():
         return out / merged.STEM, head["input_sha256"], None

@@ -1,7 +1,7 @@
 """Tracks of cpus, on top of all: where events were lost, and in each such stretch what was inferred there.
 
 Below each cpu lies what was recorded on it: who ran, where the trace has switches (``running``), or else its events.
-Of more than one cpu's gaps the track at the very top shows when any of them lost events.
+The track at the very top says what the file is, and below it another one shows when any cpu lost events.
 
 The viewer (version 52) puts a track among the first ones only if it has another one below it, and sorts those by name;
 so every cpu has one below it, and numbers of cpus have the same number of digits.
@@ -61,6 +61,10 @@ _MOST = 32
 
 #: What a viewer may unfold at first: the tracks of cpus, by a pattern of names.
 UNFOLDED = "^(about this trace|cpus? [0-9]+|cpu not recorded)"
+
+#: What became of a gap, as its name says it.
+_BECAME = {"filled": "filled", "refused": "fill refused", "left": "left open"}
+_THREADS = "Which threads are one process isn't known; those of one command stand together, under a made-up number."
 
 
 class Cpus:
@@ -183,25 +187,21 @@ class Cpus:
         digits = len(str(self.cpus.max(initial=0)))
         word = {cpu: f"cpu {cpu:0{digits}}" if cpu >= 0 else "cpu not recorded" for cpu in self.cpus.tolist()}
         many = len(self.cpus) > _MOST
-        for i, name in enumerate(word.values()):
+        kept = {*self._mended.trace.streams, *np.unique(self._running.inferred.cpu).tolist(), *self._further}
+        below = {1: "recorded", 2: "who ran", 3: "who ran (inferred)"}
+        for i, (cpu, name) in enumerate(word.items()):
             group, track = _GROUPS + i // _MOST, _FIRST + 4 * i
             if many and i % _MOST == 0:
                 last = word[int(self.cpus[min(i + _MOST, len(self.cpus)) - 1])]
                 yield descriptor(group, name=f"{name} to {last}", rest=uint(11, EXPLICIT))
-            yield descriptor(track, name=name, parent=group if many else 0, rest=uint(11, EXPLICIT) + ranked(i))
-            below = {1: "recorded", 2: "who ran", 3: "who ran (inferred)"}
+            # of a cpu that lost all it had there is nothing below
+            parent = group if many else 0 if cpu in kept else _ABOUT_TRACK
+            yield descriptor(track, name=name, parent=parent, rest=uint(11, EXPLICIT) + ranked(i))
             for nth, what in below.items():
                 yield descriptor(track + nth, name=f"{name}: {what}", parent=track, rest=ranked(nth))
-        for i, cpu in enumerate(self._further):
-            group = _GROUPS + int(np.searchsorted(self.cpus, cpu)) // _MOST
-            yield descriptor(_LANES + i, name=word[cpu], parent=group if many else 0)
-
-
-_THREADS = "Which threads are one process isn't known; those of one command stand together, under a made-up number."
-
-
-#: What became of a gap, as its name says it.
-_BECAME = {"filled": "filled", "refused": "fill refused", "left": "left open"}
+        parents = self._track(np.array(self._further, np.int64)).tolist()
+        for i, (cpu, parent) in enumerate(zip(self._further, parents, strict=True)):
+            yield descriptor(_LANES + i, name=f"{word[cpu]}: lost at the same time", parent=parent)
 
 
 def _lost(count: int | None, about: str = "") -> str:

@@ -55,6 +55,7 @@ class Viewer(ThreadingHTTPServer):
     def __init__(self, trace: Path, port: int) -> None:
         self.files = viewer() | {_TRACE: trace}
         self.secret = secrets.token_urlsafe(12)
+        self._invited: set[str] = set()
         super().__init__((_LOOPBACK, port), _Handler)
 
     @property
@@ -66,6 +67,20 @@ class Viewer(ThreadingHTTPServer):
     def address(self) -> str:
         """What to open; it leads to the viewer with the trace in it and the cpus' tracks unfolded."""
         return f"http://{self.host}/{self.secret}/"
+
+    def invitation(self) -> str:
+        """An address that leads there once. A browser is started with it, which others see in the list of processes."""
+        word = secrets.token_urlsafe(12)
+        self._invited.add(word)
+        return f"http://{self.host}/{word}/"
+
+    def invites(self, word: str) -> bool:
+        """Whether somebody was told so and hasn't come yet."""
+        try:
+            self._invited.remove(word)
+        except KeyError:
+            return False
+        return True
 
     @property
     def opened(self) -> str:
@@ -97,10 +112,13 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60  # seconds without a word of a browser that has connected
 
     def do_GET(self) -> None:
-        server, (name, known) = self.server, self._asked()
+        server = self.server
+        secret, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
         if self.headers.get("Host") != server.host:
             self._say(HTTPStatus.MISDIRECTED_REQUEST)
-        elif not known:
+        elif slash and not name and server.invites(secret):
+            self._say(HTTPStatus.FOUND, Location=server.opened)
+        elif not slash or not secrets.compare_digest(secret.encode(), server.secret.encode()):
             self._say(HTTPStatus.NOT_FOUND)
         elif not name:
             self._say(HTTPStatus.FOUND, Location=server.opened)
@@ -108,11 +126,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(server.files.get(name))
 
     do_HEAD = do_GET
-
-    def _asked(self) -> tuple[str, bool]:
-        """The name of the file that is wanted, and whether who asks knows the secret part of the address."""
-        secret, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
-        return name, bool(slash) and secrets.compare_digest(secret.encode(), self.server.secret.encode())
 
     def _send(self, path: Path | None) -> None:
         try:

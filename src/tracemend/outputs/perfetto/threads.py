@@ -41,6 +41,7 @@ from tracemend.outputs.perfetto.encoding import (
     uint,
 )
 from tracemend.outputs.perfetto.rows import Rows
+from tracemend.untrusted import printable
 
 _FIRST = 1 << 32  # three tracks for each thread: process, thread, inferred
 _OTHERS = _FIRST - 1
@@ -77,7 +78,7 @@ class Threads:
     def names(self, tid: NDArray[np.integer]) -> pa.Array:
         """Of each event's thread."""
         which = np.searchsorted(self.tids, tid)
-        return pa.array([self.name(t) for t in self.tids.tolist()], pa.string()).take(pa.array(which))
+        return pa.array([printable(self.name(t)) for t in self.tids.tolist()], pa.string()).take(pa.array(which))
 
     def events(
         self, recorded: Rows, filled: Rows, fill_notes: list[Bytes | pa.Array], names: Names

@@ -1,9 +1,11 @@
 // One gap: what is known of it, and its events between the recorded ones.
 import { sureness } from "./list.mjs";
 import { Places } from "./places.mjs";
-import { KNOWN, PHASES, STATUSES, make, number, plural, threadOf, titleOf } from "./words.mjs";
+import { PHASES, STATUSES, make, number, plural, threadOf, titleOf } from "./words.mjs";
 
 const AROUND = 5; // recorded events on each side
+// How a gap is known: counted, uncounted, suspected.
+const TOLD = ["the tracer counted them", "the tracer marked that, without a number", "suspected, the tracer marked nothing here"];
 const SHOWN = 300; // rows that are there before more are asked for
 
 export class Detail {
@@ -31,8 +33,8 @@ export class Detail {
     const open = ["", " Nothing was recorded before it.", " Nothing was recorded after it.", " Nothing was recorded around it."];
     const span = this.clock.span(gap.end[g] - gap.begin[g]);
     const said = [
-      `${lost} lost in ${span}${this.clock.index ? "" : `, from ${this.clock.at(gap.begin[g])} s on`} ` +
-        `(${KNOWN[gap.known[g]]}${gap.known[g] === 2 ? ": the tracer marks no loss here" : ""}).${open[gap.open[g]]}`,
+      `${lost} lost in ${span}${this.clock.index ? "" : `, from ${this.clock.at(gap.begin[g])} s on`}: ` +
+        `${TOLD[gap.known[g]]}.${open[gap.open[g]]}`,
     ];
     if (gap.estimated[g]) said.push(`That ${plural(gap.events[g], "event")} were lost is an estimate.`);
     if (gap.reason[g] >= 0 && strings.reasons[gap.reason[g]]) said.push(`Why: ${strings.reasons[gap.reason[g]]}.`);

@@ -12,7 +12,7 @@ export class List {
     this._head();
     this._filters();
     this.scroller.addEventListener("scroll", () => this.draw());
-    new ResizeObserver(() => this.draw()).observe(this.scroller);
+    new ResizeObserver(() => (this.chosen < 0 ? this.draw() : this.mark(this.chosen))).observe(this.scroller);
     this.filter();
   }
 
@@ -166,7 +166,7 @@ function likely(events) {
 
 function klass({ key, wide }) {
   const right = !["status", "known", "sure"].includes(key);
-  return `${key}${right ? " right" : ""}${wide ? " wide-only" : ""}`;
+  return `of-${key}${right ? " right" : ""}${wide ? " wide-only" : ""}`;
 }
 
 export function sureness(parts) {

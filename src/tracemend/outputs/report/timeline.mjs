@@ -24,7 +24,10 @@ export class Timeline {
     this.lay();
     this._listen();
     this.style();
-    new ResizeObserver(() => this.size()).observe(this.scroller);
+    new ResizeObserver(() => {
+      const { clientWidth, clientHeight } = this.scroller;
+      if (clientWidth !== this.left + this.width || clientHeight !== this.height) this.size();
+    }).observe(this.scroller);
   }
 
   // Colours of the theme.
@@ -43,7 +46,7 @@ export class Timeline {
     Object.assign(this, { left, width, height });
     sized(this.canvas, width, height, this.scale);
     sized(this.overview, this.scroller.clientWidth, OVERVIEW + RULER, this.scale);
-    this.again();
+    this.draw(); // at once: it is empty now
   }
 
   // Lanes one below the other.
