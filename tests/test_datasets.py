@@ -465,7 +465,7 @@ def test_the_commands() -> None:
     listed = run("datasets", "list")
     assert listed.returncode == 0
     assert all(name in listed.stdout for name in DATASETS)
-    assert "cite: Creech" in listed.stdout
+    assert "Creech, Hu" in listed.stdout
     loaded("pts/ffmpeg")
     done = run("datasets", "audit", "pts/compress-gzip", "pts/ffmpeg", "--from", SHARED)
     assert done.returncode == 0, done.stderr
