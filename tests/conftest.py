@@ -38,6 +38,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_terminal() -> None:
+    """Processes of pytest-xdist are told of a terminal's width, by which tables would be cut."""
+    os.environ.pop("COLUMNS", None)
+
+
 def make_trace(rows: list[tuple[int, int, int, str, int]], path: Path | None = None) -> Trace:
     """A made-up trace from (time_ns, cpu, tid, name, phase)."""
     time, cpu, tid, name, phase = zip(*rows, strict=True) if rows else ((), (), (), (), ())

@@ -20,6 +20,7 @@ from tracemend.formats import read
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.descriptors import CLOSES, DISTURBS, LOWEST, NONE, OPENS, RETURNS, UNKNOWN, lowest_free
 from tracemend.mending.fields import OWNED, SURE, SWITCHED, WOKEN, Fields
+from tracemend.mending.free import walk
 from tracemend.mending.mended import INFERRED
 from tracemend.mending.names import EXECUTED, Moments, Names, border
 from tracemend.mending.run import mend_trace
@@ -359,6 +360,48 @@ def test_the_lowest_free_descriptor_is_told_as_the_kernel_promises(choices: list
             assert found[k] == -1
         elif number >= 0:
             assert found[k] == number
+
+
+def plainly(whose: list[int], does: list[int], told: list[int]) -> list[int]:
+    """What ``free.walk`` says, with sets."""
+    found, low, above, free = [], -1, set[int](), set[int]()
+    for k, (who, what, said) in enumerate(zip(whose, does, told, strict=True)):
+        if k == 0 or who != whose[k - 1]:
+            low, above, free = -1, set(), set()
+        lowest = min(free) if free else low
+        found.append(lowest if what == RETURNS else -1)
+        number = lowest if said == LOWEST else said
+        if number == NONE:
+            continue
+        if number < 0 or what == DISTURBS or (what == RETURNS and number != lowest):
+            low, above, free = number + 1 if what == RETURNS and number >= 0 else -1, set(), set()
+        elif what == CLOSES:
+            above.discard(number)
+            if number < low:
+                free.add(number)
+        else:
+            free.discard(number)
+            if number >= low >= 0:
+                above.add(number)
+                while low in above:
+                    above.discard(low)
+                    low += 1
+    return found
+
+
+@pytest.mark.parametrize(("threads", "numbers"), [(1, 5), (5, 50), (300, 2000)])
+def test_many_descriptors_come_and_go(threads: int, numbers: int) -> None:
+    """Compiled sets came to a halt there."""
+    random, count = np.random.default_rng(threads), 20_000
+    whose = np.sort(random.integers(0, threads, count))
+    does = random.choice([RETURNS, OPENS, CLOSES, DISTURBS], count, p=[0.4, 0.2, 0.399, 0.001])
+    told = random.integers(0, numbers, count)
+    told[(does == RETURNS) & (random.random(count) < 0.9)] = LOWEST
+    told[random.random(count) < 0.02] = NONE
+    told[random.random(count) < 0.002] = UNKNOWN
+    assert walk(whose, does, told).tolist() == plainly(whose.tolist(), does.tolist(), told.tolist())
+    told[random.random(count) < 0.01] = 1 << 40
+    assert len(walk(whose, does, told)) == count
 
 
 def test_what_nobody_knows_makes_descriptors_unknown() -> None:
