@@ -285,6 +285,9 @@ def test_no_string_of_a_trace_acts(page: Page, tmp_path: Path) -> None:
 def test_a_narrow_page_is_not_wider_than_its_window(opened: Callable[..., Page], path: Path) -> None:
     page = at(opened(width=500, height=900), path, "#gap-3")
     assert page.evaluate("document.documentElement.scrollWidth") == 500
+    assert page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('#events'))") <= 0, (
+        "sureness is cut"
+    )
     page.locator("#labels .cpu").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") == 500
 

@@ -89,7 +89,9 @@ export class Detail {
       ...this._recorded(after, "after"),
     ];
     if (!inferred.length) rows.splice(before.length || 1, 0, note(this._none(), 5));
-    return table([this.clock.index ? "Position" : "Since begin", "Thread", "Event", "Phase", "Confidence"], rows);
+    const made = table([this.clock.index ? "Position" : "Since begin", "Thread", "Event", "Phase", "Confidence"], rows);
+    made.classList.add("phased"); // where it is narrow the arrows do
+    return made;
   }
 
   _none() {
