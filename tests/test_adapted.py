@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracemend.diffusion.gaps import lose
-from tracemend.errors import ModelError
+from tracemend.errors import OptionError
 from tracemend.menders import AdaptedMosaic, Mosaic, Run
 from tracemend.menders.adapted import FACTORS, LEAST, LONGEST, MARGIN, TRIALS, _best, _pieces, adapt
 from tracemend.menders.places import Places
@@ -115,5 +115,5 @@ def test_mending_says_how_it_adapted() -> None:
     )  # somebody's own mender stays as it is
     assert own.factor == 1
     for seconds in (-1.0, float("inf"), float("nan")):
-        with pytest.raises(ModelError, match="must be a number from 0"):
+        with pytest.raises(OptionError, match="must be a number from 0"):
             mend_trace(lossy, options=Options(adapt=seconds))
