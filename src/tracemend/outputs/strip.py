@@ -91,9 +91,9 @@ def _source(out: Path) -> tuple[Path, str, str | None]:
             raise OutputError(f"{out}: neither an output folder nor a merged file")
         head = merged.read_header(out)
         return out, head["input_sha256"], head["format"]
-    if not (out / overlay.JSONL).exists() and (marks := ctf.read_marks(out)):
-        return out, next(iter(marks.values())).sha256, None
     if not (out / overlay.JSONL).exists():
+        if marks := ctf.read_marks(out):
+            return out, next(iter(marks.values())).sha256, None
         raise OutputError(f"{out}: no folder that mend wrote")
     head = overlay.read_header(out / overlay.JSONL)
     if (out / merged.STEM).is_dir():
