@@ -115,6 +115,7 @@ def scan(
         raise typer.Exit(_code(live.verdict, live.losses, live.builder.rows, allowed, accept_unknown))
 
     from tracemend.losses.scanning import QuickScan
+    from tracemend.losses.verdict import LOST
 
     workers = chosen_engine(engine, address, None)
     asked = Asked(format, arch, strict, suspect, quick)
@@ -134,7 +135,9 @@ def scan(
             if json_:
                 print_json(findings.as_dict() | {"input": str(path)})
             elif len(paths) > 1:
-                say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}{_much(findings, kept, codes[-1])}")
+                share = "" if isinstance(findings, QuickScan) or not findings.lost else _share(findings)
+                within = ", within --max-lost" if findings.verdict.word == LOST and not codes[-1] else ""
+                say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}{share}{within}")
             else:
                 _print(findings, path, most)
         sys.stdout.flush()
@@ -143,16 +146,6 @@ def scan(
     code = max(codes, key=WORSE.index)
     if code:
         raise typer.Exit(code)
-
-
-def _much(findings: Scan | QuickScan, kept: int, code: int) -> str:
-    """What share of a trace's events was lost, and whether so much was allowed; nothing where nobody counted."""
-    from tracemend.losses.verdict import LOST
-
-    if findings.verdict.word != LOST:
-        return ""
-    share = f" ({findings.losses.share(kept):.1%} of all events)" if kept and not findings.losses.uncounted else ""
-    return share + (", as much as is allowed" if not code else "")
 
 
 def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool) -> None:
