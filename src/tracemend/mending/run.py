@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from tracemend import __version__
 from tracemend.errors import ModelError
-from tracemend.menders import Lookup, Mosaic
+from tracemend.menders import Lookup, Mixture, Mosaic
 from tracemend.menders.adapted import Adaptation, adapt
 from tracemend.menders.base import Mender, Trained
 from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
@@ -38,10 +38,11 @@ from tracemend.trace.windows import Stream, streams
 #: How sure a hypothesis is of the events drawn for it: where the constraints don't allow them others take their place.
 DRAWN = 0.95
 
-#: What copies from the intact part of a trace and from examples: the default, and the one that votes.
+#: What copies from the intact part of a trace and from examples: the default, the one that votes, and the default
+#: together with others.
 Copier = Callable[[Sequence[Stream], Sequence[Stream]], Mosaic | Lookup]
-MOSAIC, LOOKUP = "mosaic", "lookup"
-COPIERS: dict[str, Copier] = {MOSAIC: Mosaic, LOOKUP: Lookup}
+MOSAIC, LOOKUP, MIXTURE = "mosaic", "lookup", "mixture"
+COPIERS: dict[str, Copier] = {MOSAIC: Mosaic, LOOKUP: Lookup, MIXTURE: Mixture}
 
 
 @dataclass(slots=True)
