@@ -6,10 +6,11 @@ The training part is what experiments/workloads.toml says; nothing that is valid
 """
 
 import argparse
+from itertools import groupby
 from pathlib import Path
 
 from tracemend.datasets import corpus
-from tracemend.menders.examples import NAME, write
+from tracemend.menders.examples import NAME, Example, write
 from tracemend.trace.vocabulary import universal
 from tracemend.trace.windows import streams
 
@@ -22,7 +23,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "src" / "tracemend" / "menders" / NAME)
     options = parser.parse_args()
     traces = corpus(options.corpus, "train", ROOT / "experiments" / "workloads.toml")
-    found = [s for t in traces for s in streams(t, universal())]
+    runs = groupby(traces, key=lambda t: Path(str(t.path)).stem.rpartition("-")[0])
+    found = [Example(name, tuple(s for t in some for s in streams(t, universal())), universal()) for name, some in runs]
     write(found, options.out)
     events, size = sum(map(len, found)), options.out.stat().st_size
     print(f"{options.out}: {events:,} events of {len(traces)} recordings, {size:,} bytes")
