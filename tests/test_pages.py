@@ -147,6 +147,7 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment["TRACEMEND_LIBRARY"] = str(tmp_path / "library")
     for step in steps(page.read_text()):
         if there(step.needs):
             command = ["bash", "-o", "pipefail", "-c", step.script()]
