@@ -7,7 +7,8 @@ machine itself. Each run has its processes, its network and its devices to itsel
 program meets another. It needs root and tracefs, and takes one run at a time, first of every workload run 0.
 
 A run becomes FOLDER/WORKLOAD-RUN.parquet (a trace without arguments and results, its first --most events) and a line in
-FOLDER/manifest.jsonl. What lost an event, did nearly nothing or can't be set up is told and left out. What is there
+FOLDER/manifest.jsonl. Of workloads that validate there are pairs, too, of which one really lost events
+(FOLDER/pairs). What lost an event, did nearly nothing or can't be set up is told and left out. What is there
 already isn't recorded again.
 """
 
@@ -22,22 +23,28 @@ import sys
 import tempfile
 import time
 import tomllib
+import zlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracemend.formats import parquet
-from tracemend.recording import RecordError, record
-from tracemend.recording.corpus import Workload
+from tracemend.recording import RecordError, pairs, record
+from tracemend.recording.corpus import SURVIVE, How, Workload, attempts
 from tracemend.trace.events import SCHEMA
 
 ROOT = Path(__file__).parents[1]
 LIST = ROOT / "experiments" / "library.toml"
-#: Seconds that a run may take, and its setup; events that it must have; tries without a loss.
+#: Seconds that a run may take, and its setup; events that it must have; tries.
 TIMEOUT, SETUP, LEAST, TRIES = 40.0, 90.0, 300, 2
+#: Attempts at a pair, and the file that takes what a workload says.
+PAIRS, SAID = 6, ".said"
 #: What a machine of its own is made of: processes, network, devices, and a process that holds them.
 HOLD = """
 mount -t proc proc "$0/proc"; mount -t tmpfs -o mode=755 dev "$0/dev"; mkdir "$0/dev/pts" "$0/dev/shm"
@@ -70,57 +77,82 @@ def machine(root: Path) -> Iterator[list[str]]:
             holder.kill()
 
 
-@contextlib.contextmanager
-def folder(root: Path) -> Iterator[tuple[Path, str]]:
-    """A folder for a run, by its name outside and inside."""
-    made = Path(tempfile.mkdtemp(prefix="run-", dir=root / "tmp"))
-    made.chmod(0o755)  # some servers give up root
-    try:
-        yield made, f"/{made.relative_to(root)}"
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+@dataclass(frozen=True)
+class Apart(Workload):
+    """A workload in a machine of its own. What it says goes into a file of its folder."""
+
+    root: Path = Path("/")
+
+    @contextlib.contextmanager
+    def ready(self, run: int) -> Iterator[tuple[list[str], Path]]:
+        """As of every workload. Raises RecordError if the setup fails."""
+        outside = Path(tempfile.mkdtemp(prefix="run-", dir=self.root / "tmp"))
+        outside.chmod(0o755)  # some servers give up root
+        try:
+            with machine(self.root) as start:
+                begin = [*start, f"N={run}", "/bin/sh", "-c"]
+                enter = f"cd /{outside.relative_to(self.root)}"
+                if self.setup:
+                    self._prepare([*begin, f"{enter}\n{self.setup}"])
+                yield [*begin, f"{enter}; exec > {SAID} 2>&1\n{self.command}"], outside
+        finally:
+            shutil.rmtree(outside, ignore_errors=True)
+
+    def _prepare(self, command: list[str]) -> None:
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SETUP, check=False)
+        except subprocess.TimeoutExpired as e:
+            raise RecordError("its setup takes too long") from e
+        if done.returncode:
+            raise RecordError(f"its setup failed: {(done.stderr.strip() or 'no reason')[-200:]}")
 
 
-def recorded(workload: Workload, run: int, root: Path, path: Path, most: int) -> dict[str, object]:
+def recorded(workload: Apart, run: int, path: Path, most: int) -> dict[str, Any]:
     """Record a run; returns what is to be said of it. Raises RecordError if there is nothing to keep."""
-    with folder(root) as (outside, inside), machine(root) as start:
-        start += [f"N={run}", "/bin/sh", "-c"]
-        if workload.setup:
-            made = [*start, f"cd {inside}; {workload.setup}"]
-            try:
-                done = subprocess.run(
-                    made, capture_output=True, text=True, errors="replace", timeout=SETUP, check=False
-                )
-            except subprocess.TimeoutExpired as e:
-                raise RecordError("its setup takes too long") from e
-            if done.returncode:
-                raise RecordError(f"its setup failed: {(done.stderr.strip() or 'no reason')[-200:]}")
-        said = outside / ".said"
+    with workload.ready(run) as (command, folder):
         begin = time.monotonic()
-        command = [*start, f"cd {inside}; exec > .said 2>&1\n{workload.command}"]
-        found = record(command, quiet=True, timeout=TIMEOUT)
+        found = record(command, cwd=folder, quiet=True, timeout=TIMEOUT)
         seconds = time.monotonic() - begin
-        text = said.read_text(errors="replace")[-2000:] if said.exists() else ""
+        said = folder / SAID
+        text = said.read_text(errors="replace").strip() if said.exists() else ""
     trace = found.trace
-    own = trace.table.filter(pa.compute.not_equal(trace.table["comm"].cast(pa.string()), "nsenter"))
+    own = trace.table.filter(pc.not_equal(trace.table["comm"].cast(pa.string()), "nsenter"))
     if trace.gaps or trace.unplaced:
         raise RecordError(f"{trace.lost} events were lost")
     if "not found" in text and "sh: " in text:
-        raise RecordError(text.strip().splitlines()[-1])
+        raise RecordError(text.splitlines()[-1])
     if own.num_rows < LEAST:
-        raise RecordError(f"only {own.num_rows} events: {text.strip()[-200:]}")
+        raise RecordError(f"only {own.num_rows} events: {text[-200:]}")
     kept = own.slice(0, most)
-    first = kept["time_ns"][0].as_py()
-    kept = kept.set_column(0, SCHEMA.field("time_ns"), pa.compute.subtract(kept["time_ns"], first))
-    told = {"sha256": "", "command": workload.command}
-    parquet.write(replace(trace, table=kept, provenance=trace.provenance | told), path, details=False)
+    kept = kept.set_column(0, SCHEMA.field("time_ns"), pc.subtract(kept["time_ns"], kept["time_ns"][0]))
+    parquet.write(replace(trace, table=kept), path, details=False)
     return {
         "events": own.num_rows,
         "kept": kept.num_rows,
-        "threads": len(trace.threads),
+        "threads": len(np.unique(own["tid"].to_numpy())),
         "status": found.status,
         "seconds": round(seconds, 2),
-        "said": text.strip()[-300:],
+        "said": text[-300:],
+    }
+
+
+def lossy(workload: Apart, run: int, how: How, path: Path, most: int) -> dict[str, Any]:
+    """Record a pair that really lost events; the same."""
+    seed = zlib.crc32(path.stem.encode())
+    made = [a for a in attempts(workload, run, how, seed, PAIRS) if not isinstance(a, str)]
+    good = [a for a in made if not a.faults and a.pair.lost and SURVIVE[0] <= a.survived <= SURVIVE[1]]
+    if not good:
+        raise RecordError(f"no pair in {PAIRS} attempts")
+    best = min(good, key=lambda a: a.survived)
+    kept = pairs.head(best.pair, most) if len(best.pair.complete) > most else best.pair
+    pairs.write(kept, path, details=False)
+    return {
+        "how": how,
+        "events": len(best.pair.complete),
+        "kept": len(kept.complete),
+        "lost": kept.lost,
+        "gaps": len(kept.missing),
+        "threads": len(kept.complete.threads),
     }
 
 
@@ -130,6 +162,26 @@ def versions(root: Path) -> dict[str, str]:
     asked = ["chroot", str(root), "dpkg-query", "-W", "-f", "${Package} ${Version}\n"]
     lines = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
     return dict(line.split(" ", 1) for line in lines)
+
+
+def tried(workload: Apart, run: int, path: Path, most: int) -> dict[str, Any]:
+    """A complete recording, once more if it lost something. Raises RecordError."""
+    for left in reversed(range(TRIES)):
+        try:
+            return recorded(workload, run, path, most)
+        except RecordError as e:
+            if not left or "were lost" not in str(e):
+                raise
+    raise RecordError("never tried")
+
+
+def wanted(found: list[Apart], splits: dict[str, str], runs: int) -> Iterator[tuple[Apart, int, How | None]]:
+    """Run 0 of every workload first. how is None for a complete recording; of those that validate there are pairs."""
+    for run in range(runs):
+        yield from ((workload, run, None) for workload in found)
+        if run == 0:
+            for how in ("overwrite", "drop"):
+                yield from ((w, runs - 1, how) for w in found if splits[w.name] == "validation")
 
 
 def main() -> None:
@@ -143,41 +195,40 @@ def main() -> None:
     options = parser.parse_args()
     document = tomllib.loads(LIST.read_text())["workload"]
     splits = {w["name"]: w.pop("split", "examples") for w in document}
-    found = [Workload(**w) for w in document]
     if options.packages:
-        print(" ".join(sorted({p for w in found for p in w.packages})))
+        print(" ".join(sorted({p for w in document for p in w["packages"]})))
         return
-    options.out.mkdir(parents=True, exist_ok=True)
+    found = [Apart(**w, root=options.root) for w in document]
+    (options.out / "pairs").mkdir(parents=True, exist_ok=True)
     failed = 0
-    for run in range(options.runs):
-        for workload in found:
-            path = options.out / f"{workload.name}-{run}.parquet"
-            if (options.only and workload.name not in options.only) or path.exists():
-                continue
-            for left in reversed(range(TRIES)):
-                try:
-                    about = recorded(workload, run, options.root, path, options.most)
-                except RecordError as e:
-                    if left and "were lost" in str(e):
-                        continue
-                    print(f"{workload.name}-{run}: {e}", file=sys.stderr, flush=True)
-                    failed += 1
-                    break
-                line = {
-                    "workload": workload.name,
-                    "run": run,
-                    "split": splits[workload.name],
-                    **about,
-                    "packages": {p: versions(options.root).get(p, "") for p in workload.packages},
-                    "kernel": os.uname().release,
-                    "architecture": platform.machine(),
-                }
-                with open(options.out / "manifest.jsonl", "a") as file:
-                    file.write(json.dumps(line) + "\n")
-                size = path.stat().st_size >> 10
-                told = f"{about['events']} events, {about['threads']} threads, {about['seconds']} s, {size} KiB"
-                print(f"{workload.name}-{run}: {told}, status {about['status']}", flush=True)
-                break
+    for workload, run, how in wanted(found, splits, options.runs):
+        name = f"{workload.name}-{run}" if how is None else f"pairs/{workload.name}-{run}-{how}"
+        path = options.out / f"{name}.parquet"
+        if (options.only and workload.name not in options.only) or path.exists():
+            continue
+        try:
+            if how is None:
+                about = tried(workload, run, path, options.most)
+            else:
+                about = lossy(workload, run, how, path, 2 * options.most)
+        except RecordError as e:
+            print(f"{name}: {e}", file=sys.stderr, flush=True)
+            failed += 1
+            continue
+        line = {
+            "workload": workload.name,
+            "run": run,
+            "split": splits[workload.name],
+            **about,
+            "packages": {p: versions(options.root).get(p, "") for p in workload.packages},
+            "kernel": os.uname().release,
+            "architecture": platform.machine(),
+        }
+        with open(options.out / "manifest.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+        print(
+            f"{name}: {about['events']} events, {about['threads']} threads, {path.stat().st_size >> 10} KiB", flush=True
+        )
     sys.exit(bool(failed))
 
 
