@@ -15,11 +15,13 @@ from tracemend.cli.arguments import (
     ExampleOption,
     FormatOption,
     JsonOption,
+    LibraryOption,
     PieceJobsOption,
     QuietOption,
     StrictOption,
     TraceArgument,
     chosen_engine,
+    own_examples,
     read_pieces,
     read_trace,
     spare_pandas,
@@ -60,6 +62,7 @@ def figures(
     seed: Annotated[int, typer.Option(min=0, help="Decides these fills: the same seed gives the same figures.")] = 0,
     examples: ExampleOption = None,
     alone: AloneOption = False,
+    library: LibraryOption = True,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
@@ -90,8 +93,9 @@ def figures(
         if output is not None:
             check(output, source, force)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
-        way = how(options=Options(seed), examples=others, alone=alone)
-        way = replace(way, engine=chosen_engine("local", None, jobs, cores()))
+        way = how(options=Options(seed), examples=others, alone=alone, library=False)
+        own = own_examples(library and not alone)
+        way = replace(way, library=own, engine=chosen_engine("local", None, jobs, cores()))
     with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
         pieces = read_pieces(source, format, arch, strict, quiet=True)
         reckoning = reckon(

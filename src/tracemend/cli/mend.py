@@ -22,6 +22,7 @@ from tracemend.cli.arguments import (
     ExampleOption,
     FormatOption,
     JsonOption,
+    LibraryOption,
     PieceJobsOption,
     QuietOption,
     SeedOption,
@@ -29,6 +30,7 @@ from tracemend.cli.arguments import (
     TraceArgument,
     chosen_engine,
     chosen_format,
+    own_examples,
     read_pieces,
     read_trace,
     read_windows,
@@ -65,6 +67,7 @@ def mend(
     ] = "mosaic",
     examples: ExampleOption = None,
     alone: AloneOption = False,
+    library: LibraryOption = True,
     unknown: Annotated[
         Literal["leave", "estimate"],
         typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
@@ -174,8 +177,10 @@ def mend(
         else:
             pieces = read_pieces(source, format, arch, strict, quiet=True)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
+        own = own_examples(library and not alone)
         way = replace(
-            how(network or model, options, examples=others, alone=alone),
+            how(network or model, options, examples=others, alone=alone, library=False),
+            library=own,
             engine=workers,
             suspect=suspect,
             budget=budget,
@@ -186,7 +191,7 @@ def mend(
         work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
         key = _key(
             [source, *(examples or []), Path(model)],
-            [format, arch, strict, model, alone, suspect, budget, counts],
+            [format, arch, strict, model, alone, [e.sha256 for e in own], suspect, budget, counts],
             options,
         )
     stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
@@ -314,6 +319,10 @@ def _print_fills(mended: Result, hypotheses: int) -> None:
     if hypotheses and mended.filled:
         alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.events
         say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are the same as in the fills.")
+    if mended.alike:
+        say(mended.alike)
+    if used := mended.provenance["options"].get("library"):
+        say(f"Copied also from your library: {', '.join(e['name'] for e in used)}.")
     if mended.familiar:
         say(mended.familiar)
     partial = mended.trace.partial
