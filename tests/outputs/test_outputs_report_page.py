@@ -21,6 +21,7 @@ from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import report
+from tracemend.outputs.report.judged import judged
 from tracemend.recording import align
 from tracemend.trace.events import SCHEMA
 
@@ -215,14 +216,22 @@ def test_each_event_is_set_against_the_truth(page: Page, deploy: Mended, tmp_pat
     right = sum(one == other for one, other in zip(*kinds, strict=True))
     happened = (Counter(kinds[0]) & Counter(kinds[1])).total()
     wrong = len(kinds[0]) - happened
-    shifted = f"{happened - right} shifted (they happened, but at another place)"
-    assert f"{right} right, {shifted}, {wrong} wrong, {wrong} missing" in page.locator("#about").inner_text()
+    of = f"Of 1,008 events really lost {right} right, {happened - right} shifted, {wrong} missing"
+    assert f"{of}; of 1,008 inferred events {wrong} wrong." in page.locator("#about").inner_text()
+    found = judged(deploy, pair).totals
+    assert found["right"] + found["shifted"] + found["missing"] == pair.lost
+    assert found["right"] + found["shifted"] + found["wrong"] == deploy.events
+    header = page.locator("header").inner_text()
+    assert all(
+        f"{found[name]:,}\n{name}" in header or f"{found[name]:,} {name}" in header for name in ("right", "missing")
+    )
+    assert page.locator("#rows tr.chosen .of-right").inner_text() == str(right)
+    assert page.locator("#rows tr.chosen .of-missing").inner_text() == str(wrong)
     page.locator(".tabs button", has_text="Against the truth").click()
     while (more := page.locator("#events .note button")).count():
         more.click()
     assert page.locator("#events td:nth-child(2).j0").count() == right
     assert page.locator("#events td:nth-child(3).j2").count() == wrong
-    assert page.locator("#columns button", has_text="Right").count() == 1
 
 
 def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
@@ -245,6 +254,56 @@ def test_cpus_unfold_to_their_threads(page: Page, path: Path) -> None:
     page.locator("#labels .cpu").first.click()
     assert page.locator("#labels .cpu").first.get_attribute("aria-expanded") == "true"
     assert page.locator("#labels .thread").count() > 3
+
+
+def test_a_gap_s_own_threads_come_first(page: Page, path: Path, deploy: Mended) -> None:
+    at(page, path, "#gap-16")
+    cpu = deploy.trace.gaps[16].cpu
+    page.locator(f"#labels [data-cpu='{cpu}']").click()
+    own = page.locator("#labels .own")
+    assert own.count() > 0
+    inferred = deploy.inferred.filter(pc.equal(deploy.inferred["gap"], 16))
+    tids = {str(tid) for tid in inferred["tid"].to_pylist()}
+    assert tids <= {label.split()[-1] for label in own.all_inner_texts()}
+    labels = page.locator("#labels .thread")
+    assert labels.all_inner_texts()[: own.count()] == own.all_inner_texts()
+    scroller = page.locator("#scroll").bounding_box()
+    for label in (own.first, own.last):
+        box = label.bounding_box()
+        assert box is not None
+        assert scroller is not None
+        assert scroller["y"] <= box["y"] <= box["y"] + box["height"] <= scroller["y"] + scroller["height"], "in sight"
+
+
+def test_a_thread_is_found_by_its_name(page: Page, path: Path, deploy: Mended) -> None:
+    at(page, path)
+    page.keyboard.press("t")
+    page.keyboard.type("GIT")
+    assert {label.split()[0] for label in page.locator("#labels .thread").all_inner_texts()} == {"git"}
+    assert page.locator("#threads").inner_text().endswith(" threads")
+    for _ in range(12):
+        page.locator("#in").click()
+    seen = page.evaluate(SEEN)
+    page.locator("#labels .thread").last.click()
+    assert page.evaluate(SEEN) != seen, "to its nearest event"
+    page.locator("#thread").fill("no such thread")
+    assert page.locator("#labels .thread").count() == 0
+    assert page.locator("#threads").inner_text() == "no such thread"
+    page.keyboard.press("Escape")
+    assert page.locator("#thread").input_value() == ""
+    assert page.locator("#threads").inner_text() == ""
+
+
+def test_escape_closes_what_is_open(page: Page, path: Path) -> None:
+    at(page, path)
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+    assert page.locator("#keys").get_attribute("aria-expanded") == "false"
+    page.locator("#search").fill("openat")
+    page.keyboard.press("Escape")
+    assert page.locator("#found").inner_text() == "31 gaps"
 
 
 def test_many_gaps_have_few_rows(page: Page, tmp_path: Path) -> None:

@@ -213,19 +213,7 @@ export class Model {
       const at = told[i] && free.get(inferred[i])?.shift();
       if (told[i] && at !== undefined) told[i] = been[at] = 1;
     }
-    const count = (how) => told.filter((found) => found === how).length;
-    return { told, been, right: count(0), shifted: count(1), wrong: count(2), missing: been.filter((how) => how === 2).length };
-  }
-
-  // Of all gaps the share that is right (in parts of 10,000; -1 where nothing was lost or it isn't known).
-  get right() {
-    if (this._right) return this._right;
-    this._right = new Int32Array(this.size).fill(-1);
-    for (let g = 0; g < this.size; g++) {
-      const lost = this.lost(g).length;
-      if (lost) this._right[g] = Math.round((10000 * this.judged(g).right) / lost);
-    }
-    return this._right;
+    return { told, been };
   }
 
   _grouped(part) {

@@ -43,9 +43,10 @@ export class Detail {
       said.push(`${plural(gap.changed[g], "event")} of the fill ${gap.changed[g] === 1 ? "isn't what was" : "aren't what was"} proposed first: that would not have fitted the events around (a call ends only once it began, a thread does one thing at a time).`);
     if (gap.unmet[g])
       said.push(`${plural(gap.unmet[g], "call")} left open: the count has no room to close ${gap.unmet[g] === 1 ? "it" : "them"}.`);
-    if (this.model.compared && this.model.lost(g).length) {
-      const { right, shifted, wrong, missing } = this.model.judged(g);
-      said.push(`Against the truth: ${number(right)} right, ${number(shifted)} shifted (they happened, but at another place), ${number(wrong)} wrong, ${number(missing)} missing.`);
+    if (this.model.compared) {
+      const [right, shifted, wrong, missing] = ["right", "shifted", "wrong", "missing"].map((how) => gap[how][g]);
+      const lost = right + shifted + missing;
+      said.push(`Of ${plural(lost, "event")} really lost ${number(right)} right, ${number(shifted)} shifted, ${number(missing)} missing; of ${plural(right + shifted + wrong, "inferred event")} ${number(wrong)} wrong.`);
     }
     if (gap.agreement[g] >= 0)
       said.push(`${Math.round(gap.agreement[g] / 100)} % of the events of the other fills are the same as here.`);
