@@ -249,6 +249,18 @@ def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
     assert begin <= float(seconds) <= end
 
 
+def test_a_recording_that_has_the_same_is_named(page: Page, deploy: Mended, tmp_path: Path) -> None:
+    example = str(ROOT / "recordings" / "deploy" / "complete.txt.xz")
+    options = deploy.provenance["options"] | {"examples": [example]}
+    (path,) = report.write(replace(deploy, provenance=deploy.provenance | {"options": options}), tmp_path)
+    at(page, path, "#gap-7")
+    page.locator(".tabs button", has_text="Seen elsewhere").click()
+    assert page.locator(".places td", has_text=f"in {example}").count() > 0
+    parts = page.locator(".places tbody td:first-child").all_inner_texts()
+    bounds = [(int(n[0]), int(n[-1])) for n in (p.replace(",", "").split("–") for p in parts)]
+    assert [begin for begin, _ in bounds] == [1, *(end + 1 for _, end in bounds[:-1])], "every event is in one part"
+
+
 def test_cpus_unfold_to_their_threads(page: Page, path: Path) -> None:
     at(page, path)
     page.locator("#labels .cpu").first.click()

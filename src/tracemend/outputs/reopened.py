@@ -13,7 +13,7 @@ from tracemend.losses.suspect import suspect
 from tracemend.mending.mended import HYPOTHESES, INFERRED, Fill, Mended
 from tracemend.outputs import overlay
 from tracemend.outputs.folder import Folder, Row
-from tracemend.trace.events import Trace
+from tracemend.trace.events import PHASES, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH, architectures
 
 #: Bytes of a trace that is read as a whole for this, at most.
@@ -63,6 +63,8 @@ def reopen(folder: Folder) -> Mended:
         raise OutputError(f"{folder.path}: its trace {source} has changed")
     trace = _with_gaps(trace, folder)
     _, inferred = overlay.read_overlay(folder.path / overlay.PARQUET)
+    if set(inferred["phase"].unique().to_pylist()) - set(PHASES):
+        raise OutputError(f"{folder.path}: the overlay is damaged: a phase that nobody knows")
     fills = tuple(_fill(row) for row in sorted(folder.gaps, key=lambda row: row["gap"]))
     filled = pa.array([fill.gap for fill in fills if fill.status == "filled"], inferred["gap"].type)
     if not pa.compute.all(pa.compute.is_in(inferred["gap"], filled), min_count=0).as_py():

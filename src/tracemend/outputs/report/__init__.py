@@ -23,7 +23,8 @@ from tracemend.mending.mended import Result
 from tracemend.outputs.overlay import NOTE
 from tracemend.outputs.report import gaps, making
 from tracemend.outputs.report.columns import Ints, Words, packed
-from tracemend.outputs.report.events import Names, Room, events
+from tracemend.outputs.report.copied import elsewhere
+from tracemend.outputs.report.events import Names, Room, events, worst
 from tracemend.outputs.report.judged import Judged, judged
 from tracemend.reckoning.figures import Figures
 from tracemend.reckoning.reading import explained, sentence, table
@@ -104,11 +105,12 @@ def _script(modules: Sequence[str]) -> str:
 def _data(mended: Result, pair: Pair | None, found: Judged | None, clock: _Clock) -> str:
     """What the page works on, packed, with as many events as fit."""
     room = Room()
+    copies, recordings = elsewhere(mended, worst(mended, room.inferred))
     while True:
         names, reasons = Names(), Words(gaps.LONGEST_REASON)
         shown = events(mended, names, room, clock.begin)
         drawn = gaps.others(mended, names, room, shown.gaps)
-        parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn}
+        parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn, "c": copies}
         if pair is not None and found is not None:
             parts["t"] = gaps.truth(pair, names, room)
             parts["g"] |= {name: held[: gaps.MOST_GAPS] for name, held in found.columns().items()}
@@ -125,6 +127,7 @@ def _data(mended: Result, pair: Pair | None, found: Judged | None, clock: _Clock
                 "threads": [names.comms.all[comm] if comm >= 0 else "" for _, comm in names.threads],
                 "values": names.values.all,
                 "reasons": reasons.all,
+                "recordings": recordings,
             },
             {
                 "begin": str(clock.begin),

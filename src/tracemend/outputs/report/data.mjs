@@ -66,6 +66,7 @@ export class Model {
     this.gap = part("g");
     this.other = part("h");
     this.truth = part("t");
+    this.copied = part("c");
     this.density = columns.density;
     this.strings = strings;
     this.tids = columns.thread_tid;
@@ -190,6 +191,12 @@ export class Model {
     const kinds = [];
     for (const i of this._others(g)) (kinds[this.other.hypothesis[i]] ??= []).push(i);
     return kinds;
+  }
+
+  // Parts of a gap's fill that stand in other recordings: their places in `copied`.
+  copiedOf(g) {
+    this._copied ??= this._grouped(this.copied);
+    return this._copied(g);
   }
 
   // What a gap really lost: the places of its events in `truth`.

@@ -41,6 +41,7 @@ export class Detail {
     if (strings.reasons[gap.by[g]]) said.push(`Filled by ${strings.reasons[gap.by[g]]}: there was no more time.`);
     if (gap.changed[g])
       said.push(`${plural(gap.changed[g], "event")} of the fill ${gap.changed[g] === 1 ? "isn't what was" : "aren't what was"} proposed first: that would not have fitted the events around (a call ends only once it began, a thread does one thing at a time).`);
+    else if (gap.events[g]) said.push("No event of the fill had to be changed to fit the events around.");
     if (gap.unmet[g])
       said.push(`${plural(gap.unmet[g], "call")} left open: the count has no room to close ${gap.unmet[g] === 1 ? "it" : "them"}.`);
     if (this.model.compared) {
@@ -146,16 +147,18 @@ export class Detail {
   _places() {
     const { model, clock, g } = this;
     this.places ??= new Places(model);
-    const row = ({ first, length, event: e }) => {
+    const row = ({ first, length, event: e, recording }) => {
       const part = make("td", { class: "right" }, length === 1 ? String(first + 1) : `${number(first + 1)}–${number(first + length)}`);
-      if (e < 0) return make("tr", {}, part, make("td", { class: "dim", colspan: 3 }, "not six of them in a row anywhere else"));
+      if (recording !== undefined) return make("tr", {}, part, make("td", { colspan: 3 }, `in ${model.strings.recordings[recording]}`));
+      if (e === undefined) return make("tr", {}, part, make("td", { class: "dim", colspan: 3 }, "no six of them in a row anywhere else"));
       const cpu = model.event.cpu[e];
       const [comm, tid] = threadOf(model, model.event.thread[e]);
       const go = make("button", { type: "button", class: "link", title: "Show it in the timeline", onclick: () => this.visit(e, length) }, `${clock.at(model.event.time[e])}`);
       return make("tr", {}, part, make("td", {}, go), make("td", {}, cpu < 0 ? "–" : `cpu ${cpu}`), make("td", {}, comm, " ", make("span", { class: "dim" }, tid)));
     };
     const head = ["Events", this.clock.index ? "also at position" : "also at, s", "on", "by"];
-    const said = make("p", { class: "dim" }, "Where the same events stand in a row among the recorded ones: a fill is copied from such places, or from examples, which aren't searched here.");
+    const searched = ["this trace", ...model.strings.recordings];
+    const said = make("p", { class: "dim" }, `A fill is copied from places like these: where six or more of its events stand in a row in ${searched.join(" or ")}.`);
     const held = table(head, model.eventsOf(g).length ? this.places.of(g).map(row) : []);
     return make("div", { class: "places" }, said, held);
   }
