@@ -118,6 +118,12 @@ def test_it_says_what_was_lost_and_that_a_fill_is_no_evidence() -> None:
             assert value in page.text
 
 
+def test_refused_gaps_are_told_together() -> None:
+    made = mended(statuses=("refused",))
+    fills = tuple(replace(f, reason=f"mean confidence 0.{10 + f.gap} is below 0.5") for f in made.fills)
+    assert "4 gaps refused: mean confidence is below 0.5" in Page(report.render(replace(made, fills=fills))).text
+
+
 def test_it_needs_nothing_else() -> None:
     text = report.render(mended())
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text.replace("http-equiv", "").replace(data_of(text), ""))

@@ -88,7 +88,7 @@ def test_timeline_list_and_detail_are_there(page: Page, path: Path, deploy: Mend
     assert page.locator("#events tr.inferred").count() == deploy.fills[number].events
     assert page.locator("#events tr.recorded").count() == 10
     assert page.locator("#events .badge").count() == deploy.fills[number].events
-    assert {"42,111,173", "194,81,0"} <= colours(page), "recorded and inferred are drawn"
+    assert {"39,106,167", "179,74,0"} <= colours(page), "recorded and inferred are drawn"
 
 
 def test_a_link_leads_to_its_gap(page: Page, path: Path, deploy: Mended) -> None:
@@ -185,6 +185,9 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     assert page.locator("#body td.of-gap").all_inner_texts() == ["12"]
     page.locator("#search").fill("no such call")
     assert page.locator("#found").inner_text() == "0 of 31 gaps"
+    page.locator("#rows .none button").click()
+    assert page.locator("#found").inner_text() == "31 gaps"
+    assert page.locator("#search").input_value() == ""
     page.keyboard.press("Tab")
     page.locator("#search").fill("")
     page.locator("#least").fill("400")
@@ -366,6 +369,37 @@ def test_a_narrow_page_is_not_wider_than_its_window(opened: Callable[..., Page],
 def test_a_dark_page_has_colours_of_its_own(opened: Callable[..., Page], path: Path) -> None:
     page = at(opened(dark=True), path)
     assert {"111,179,234", "242,155,75"} <= colours(page)
+
+
+def test_on_paper_it_is_light(opened: Callable[..., Page], path: Path) -> None:
+    page = at(opened(dark=True), path)
+    page.emulate_media(media="print")
+    assert {"39,106,167", "179,74,0"} <= colours(page)
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
+
+
+def test_it_is_read_and_used_without_eyes_and_mouse(page: Page, path: Path, deploy: Mended) -> None:
+    at(page, path)
+    told = page.locator("#bench").aria_snapshot()
+    for name in ('button "cpu 0"', 'table "Gaps"', 'button "Zoom in"', 'columnheader "Likely wrong"', "application"):
+        assert name in told, name
+    assert page.locator("[aria-live] tr").count() == 0, "a gap's hundreds of events aren't all read out"
+    labels = page.locator("#bench :is(button, input, select, a)")
+    for i in range(labels.count()):
+        assert labels.nth(i).evaluate("e => Boolean(e.ariaLabel || e.textContent.trim())")
+    page.locator("#labels .cpu").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#labels .cpu").first.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Enter")
+    assert page.locator("#labels .cpu").first.get_attribute("aria-expanded") == "false", "it keeps the focus"
+    page.locator("#lanes").focus()
+    seen = page.evaluate(SEEN)
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(SEEN) != seen
+    page.locator("#rows").focus()
+    page.keyboard.press("ArrowDown")
+    chosen = page.locator("#rows tr[aria-current] a").inner_text()
+    assert page.evaluate("location.hash") == f"#gap-{chosen}"
 
 
 def test_without_its_script_it_can_be_read(opened: Callable[..., Page], path: Path) -> None:

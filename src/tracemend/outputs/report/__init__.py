@@ -190,8 +190,12 @@ def _losses(mended: Result) -> dict[str, Any]:
 
 
 def _reasons(mended: Result) -> list[tuple[str, str, int]]:
-    """Why gaps were not filled: status, reason and number of gaps."""
-    why = Counter((f.status, f.reason or "no reason given") for f in mended.fills if f.status != "filled")
+    """Why gaps were not filled: status, reason and number of gaps. How sure each fill was its own row says."""
+    why = Counter(
+        (f.status, re.sub(r"^(mean confidence) [\d.]+ (is below)", r"\1 \2", f.reason) or "no reason given")
+        for f in mended.fills
+        if f.status != "filled"
+    )
     return [(STATUSES[status], reason, number) for (status, reason), number in sorted(why.items())]
 
 

@@ -125,6 +125,17 @@ export class List {
     for (let i = first; i < end; i++) rows.push(this._row(i));
     const room = (n) => (n ? [make("tr", { class: "room", "aria-hidden": "true", style: `height:${n * ROW}px` })] : []);
     this.body.replaceChildren(...room(first), ...rows, ...room(this.order.length - end));
+    if (!this.order.length) this.body.append(this._none());
+  }
+
+  // No gap is what was asked for.
+  _none() {
+    const all = () => {
+      document.getElementById("filters").reset();
+      this.filter();
+    };
+    const button = make("button", { type: "button", onclick: all }, "Show all gaps");
+    return make("tr", { class: "none" }, make("td", { colspan: this.columns.length }, "No gap is like that. ", button));
   }
 
   _row(i) {

@@ -38,7 +38,7 @@ async function open(data) {
   };
   legend();
   keys(timeline, list);
-  for (const query of ["(prefers-color-scheme: dark)", `(resolution: ${devicePixelRatio}dppx)`])
+  for (const query of ["screen and (prefers-color-scheme: dark)", `(resolution: ${devicePixelRatio}dppx)`])
     matchMedia(query).addEventListener("change", () => timeline.style());
   addEventListener("beforeprint", () => list.print(true));
   addEventListener("afterprint", () => list.print(false));
