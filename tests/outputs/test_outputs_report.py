@@ -124,6 +124,50 @@ def test_refused_gaps_are_told_together() -> None:
     assert "4 gaps refused: mean confidence is below 0.5" in Page(report.render(replace(made, fills=fills))).text
 
 
+def test_how_it_was_made_is_told_in_words() -> None:
+    made = mended()
+    options = {
+        "unknown": "estimate",
+        "refuse": 0.25,
+        "examples": ["a b.txt"],
+        "shipped": 0,
+        "arch": "aarch64",
+        "hypotheses": 4,
+        "adapt": 30,
+        "suits": "figures",
+        "adapted": {"jumps": 2.0, "trials": 5},
+        "pieces": 3,
+        "budget": {"seconds": 60.0, "gaps_after": 2},
+        "later": ["what a later version says"],
+    }
+    provenance = made.provenance | {
+        "model": "mosaic",
+        "model_sha256": "",
+        "input": "t.txt",
+        "options": options,
+        "seed": 7,
+    }
+    text = report.render(replace(made, provenance=provenance), outputs=["overlay", "report", "merged"])
+    again = html.unescape(re.findall(r'<code class="command">(.*?)</code>', text)[0])
+    assert again == (
+        "tracemend mend t.txt -o OUT --seed 7 --unknown estimate --refuse 0.25 --hypotheses 4 --adapt 30 --for figures "
+        "--example 'a b.txt' --alone --arch aarch64 --budget 60 --merged --no-figures"
+    )
+    page = Page(text)
+    for said in (
+        "Copied from the parts of this trace that nothing is missing in; a b.txt",
+        "Gaps without a count filled; how many events they lost is an estimate",
+        "Refused fills with a mean confidence below 0.25",
+        "Also drawn 4 other fills of each gap",
+        "Learnt from this trace for at most 30 s: 5 trials of how readily a copy goes on elsewhere",
+        "Mended in 3 pieces",
+        "60 s; 2 gaps came after that and were filled by the lookup",
+        'later ["what a later version says"]',
+    ):
+        assert said in page.text
+    assert "{" not in page.text.split("How this was made")[1]
+
+
 def test_it_needs_nothing_else() -> None:
     text = report.render(mended())
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text.replace("http-equiv", "").replace(data_of(text), ""))

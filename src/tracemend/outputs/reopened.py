@@ -54,7 +54,9 @@ def reopen(folder: Folder) -> Mended:
     if source is None:
         raise OutputError(f"{folder.path}: its trace is no longer at {given}" if given else f"{folder.path}: no trace")
     if size(source) > MOST:
-        raise OutputError(f"{folder.path}: its trace {source} is large")
+        raise OutputError(
+            f"{folder.path}: its trace {source} has more than {MOST >> 20} MiB, too many to read it as a whole"
+        )
     try:
         trace = read(source, folder.format if folder.format in FORMATS else None, arch=architecture(folder))
     except TraceError as e:

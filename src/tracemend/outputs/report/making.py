@@ -22,7 +22,8 @@ def again(mended: Result, pair: Pair | None, outputs: Sequence[str], counted: bo
     """The commands that make it again, as far as how it was made tells them: all that its bytes depend on but the
     format, if one was named. counted: there are figures."""
     made, options = mended.provenance, _options(mended)
-    asked = {"model": made.get("model"), "seed": made.get("seed")} | options
+    # of a network only its digest is known, not the folder
+    asked = {"model": "MODEL" if made.get("model_sha256") else made.get("model"), "seed": made.get("seed")} | options
     words = [word for k, usual in _USUAL.items() if asked.get(k, usual) != usual for word in (f"--{k}", str(asked[k]))]
     if options.get("suits", "positions") != "positions":
         words += ["--for", str(options["suits"])]
