@@ -321,6 +321,21 @@ def test_escape_closes_what_is_open(page: Page, path: Path) -> None:
     assert page.locator("#found").inner_text() == "31 gaps"
 
 
+def test_an_estimate_is_told_as_one(page: Page, tmp_path: Path) -> None:
+    made = mended(statuses=("filled", "refused", "left"), most=1)
+    trace = made.trace.with_gaps(tuple(replace(g, count=None, known="uncounted") for g in made.trace.gaps))
+    fills = tuple(replace(f, estimated=True) for f in made.fills)
+    (path,) = report.write(replace(made, trace=trace, fills=fills), tmp_path)
+    at(page, path, "#gap-0")
+    assert "By an estimate 1 event was lost." in page.locator("#about").inner_text()
+    for gap, said in ((1, False), (2, True)):  # of a refused fill nobody knows
+        page.evaluate(f"location.hash = '#gap-{gap}'")
+        until(page, f"document.getElementById('which').textContent.includes('Gap {gap}')")
+        assert ("By an estimate 0 events were lost." in page.locator("#about").inner_text()) is said
+    order = page.locator("#body td.of-gap").all_inner_texts()
+    assert order[0] == "1", "nobody knows how much it lost"
+
+
 def test_many_gaps_have_few_rows(page: Page, tmp_path: Path) -> None:
     trace = read(RAW)
     first = trace.gaps[0]

@@ -156,9 +156,15 @@ export class Model {
   // How many of a gap's events are probably wrong or missing: of those that were inferred by their confidence, of a gap
   // that stays open all. Infinite where nobody knows how many they are.
   likelyWrong(g) {
-    const { count, events, sure, status } = this.gap;
-    const many = count[g] < 0 ? events[g] || Infinity : count[g];
+    const { count, sure, status } = this.gap;
+    const many = count[g] < 0 ? (this.estimate(g) ?? Infinity) : count[g];
     return status[g] ? many : many * (1 - Math.max(0, sure[g]) / 10000);
+  }
+
+  // How many events a gap lost by an estimate, where one is known: not of a fill that was refused.
+  estimate(g) {
+    const { events, estimated, status } = this.gap;
+    return estimated[g] && status[g] !== 1 ? events[g] : undefined;
   }
 
   eventsOf(g) {

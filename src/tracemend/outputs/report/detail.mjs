@@ -31,12 +31,11 @@ export class Detail {
     const { gap, strings } = this.model;
     const lost = gap.count[g] < 0 ? "An unknown number of events" : plural(gap.count[g], "event");
     const open = ["", " Nothing was recorded before it.", " Nothing was recorded after it.", " Nothing was recorded around it."];
-    const span = this.clock.span(gap.end[g] - gap.begin[g]);
-    const said = [
-      `${lost} lost in ${span}${this.clock.index ? "" : `, from ${this.clock.at(gap.begin[g])} s on`}: ` +
-        `${TOLD[gap.known[g]]}.${open[gap.open[g]]}`,
-    ];
-    if (gap.estimated[g]) said.push(`That ${plural(gap.events[g], "event")} were lost is an estimate.`);
+    const [begin, end] = [gap.begin[g], gap.end[g]].map((time) => this.clock.at(time));
+    const where = this.clock.index ? `between positions ${begin} and ${end}` : `in ${this.clock.span(gap.end[g] - gap.begin[g])}, from ${begin} s on`;
+    const said = [`${lost} lost ${where}: ${TOLD[gap.known[g]]}.${open[gap.open[g]]}`];
+    const many = this.model.estimate(g);
+    if (many !== undefined) said.push(`By an estimate ${plural(many, "event")} ${many === 1 ? "was" : "were"} lost.`);
     if (gap.reason[g] >= 0 && strings.reasons[gap.reason[g]]) said.push(`Why: ${strings.reasons[gap.reason[g]]}.`);
     if (strings.reasons[gap.by[g]]) said.push(`Filled by ${strings.reasons[gap.by[g]]}: there was no more time.`);
     if (gap.changed[g])

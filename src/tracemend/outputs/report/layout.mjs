@@ -107,7 +107,8 @@ export class Layout {
     if (tid !== undefined) {
       const title = `${names.join(" ")}${own ? " (of the chosen gap)" : ""}: show its nearest event`;
       const attributes = { type: "button", style, class: own ? "thread own" : "thread", "data-lane": `${cpu}/${tid}`, onclick: () => this.meet(lane) };
-      return make("button", { ...attributes, title }, names[0], " ", make("span", { class: "dim" }, names[1]));
+      const name = names[0] === "unknown thread" ? "unknown" : names[0];
+      return make("button", { ...attributes, title }, name, " ", make("span", { class: "dim" }, names[1]));
     }
     const name = cpu < 0 ? "trace" : `cpu ${cpu}`;
     const attributes = { type: "button", style, class: "cpu", "data-cpu": String(cpu), "data-lane": String(cpu), "aria-expanded": String(this.open.has(cpu)), onclick: () => this.fold(cpu) };
