@@ -16,7 +16,7 @@ from commands import run, run_apart
 from conftest import DEMO, ROOT
 from heads import head
 
-from tracemend.cli import mend, terminal
+from tracemend.cli import arguments, mend, terminal
 from tracemend.compiled import tell_of_compiling
 from tracemend.mending.mended import HYPOTHESES
 from tracemend.mending.pieces import Done
@@ -340,7 +340,7 @@ def test_how_long_a_mend_takes_is_told_once_and_before_most_of_it(
     trace.write_bytes(bytes(1000))
     monkeypatch.setattr("time.monotonic", lambda: float(now))
     for quiet in (False, True):
-        far = mend._told(lambda done, total, note="": None, trace, quiet)
+        far = mend._told(lambda done, total, note="": None, trace, quiet, False)
         for now in range(0, 100, 2):
             far(Done(now, 0, 0, now, found=(50, 3, 500)))
     assert capsys.readouterr().err == "about 16 minutes: 100 events in 6 gaps, by the first 50 % of the trace\n"
@@ -368,6 +368,27 @@ def test_what_comes_before_the_first_step_is_not_taken_for_its_pace(
         told.clear()
         assert told.wait(10)
     assert "20 of 100, 0 s, about 8 s left" in capsys.readouterr().err
+
+
+def test_pieces_of_work_that_follow_each_other_are_one_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, silence = 100.0, terminal._Silence()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    silence.begin()
+    now = 106.0
+    silence.end()
+    now = 106.5
+    silence.begin()
+    assert silence.left() == terminal.OFTEN - 6.5
+    now = 108.0
+    silence.end()
+    now = 120.0
+    silence.begin()
+    assert silence.left() == terminal.OFTEN
+
+
+def test_what_has_no_known_end_says_how_far_it_is() -> None:
+    assert terminal._far(*arguments.in_bytes(3 << 20, 9 << 20)) == "3 of 9 MiB"
+    assert terminal._far(*arguments.in_bytes(3 << 20, 1 << 20)) == "3 MiB"
 
 
 def test_work_that_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ from tracemend.mending.options import Options
 from tracemend.reckoning.counting import Count, Counted
 from tracemend.reckoning.events import Surviving
 from tracemend.reckoning.events import recorded as recorded_threads
-from tracemend.reckoning.intervals import spread
+from tracemend.reckoning.intervals import DRAWS, FEW, spread
 from tracemend.reckoning.making import Reckoning
 from tracemend.reckoning.tally import BY, CALLS, CELLS, CPU, EVENTS, TIME, Asked, Tally
 from tracemend.reckoning.whole import reckon
@@ -244,15 +244,17 @@ def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
 
 @pytest.mark.parametrize("machine", [False, True])
 def test_draws_that_are_only_counted_count_as_those_that_are_shown(shell: Path, machine: bool) -> None:
-    """Of them less is found: no arguments, no confidence."""
+    """Of them less is found: no arguments, no confidence. Fewer hypotheses take no draws from the figures."""
     recorded = ROOT / "corpus" / "kernel" / "pairs" / "sort-3-kernel_overwrite.parquet"
     trace = pairs.read(recorded).lossy if machine else read(shell)
     said = []
-    for options in (Options(), Options(hypotheses=2)):
+    for options in (Options(), Options(hypotheses=1), Options(hypotheses=2)):
         mended, count = replace(api.how(options=options), count=Count(ALL, 2)).counted(Piece.whole(trace))
-        assert (mended.hypotheses is None) == (not options.hypotheses)
+        kept = [] if mended.hypotheses is None else pc.unique(mended.hypotheses["hypothesis"]).to_pylist()
+        assert kept == list(range(options.hypotheses))
+        assert {fill.agreement is None for fill in mended.fills} == {not kept}
         said.append(count)
-    assert said[0] == said[1]
+    assert said[0] == said[1] == said[2]
     assert said[0] is not None
     assert json.loads(said[0].to_pybytes())["fills"]
 
@@ -320,6 +322,16 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.html").read_text()
     assert "observed, about" in report
     assert "<caption>Calls by thread</caption>" in report
+    assert f"rest on {FEW} fills" in done.stdout
+    assert f"takes {DRAWS} and longer" in done.stdout
+    there = run("figures", tmp_path / "out", "--json")
+    assert "lie in it" in there.stderr
+    held = pq.read_table(tmp_path / "out" / "figures.parquet").to_pylist()
+    rows = [r for r in held if r["by"] == "call"]
+    assert [r["estimate"] for r in json.loads(there.stdout)["figures"]] == [r["estimate"] for r in rows]
+    again = run("figures", tmp_path / "out", "--by", "cpu", "--json")
+    assert "What follows is about" in again.stderr
+    assert json.loads(again.stdout)["draws"] == DRAWS
     assert run("mend", shell, "-o", tmp_path / "out", "--force", "--no-figures").returncode == 0
     assert not (tmp_path / "out" / "figures.parquet").exists()
 

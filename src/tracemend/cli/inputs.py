@@ -83,7 +83,7 @@ def on_disk(path: Path, quiet: bool = False) -> Path:
             while block := pipe.read(BLOCK):
                 file.write(block)
                 done += len(block)
-                update(done, 0, f"{done >> 20:,} MiB")
+                update(0, 0, f"{done >> 20:,} MiB")
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
     return copy
