@@ -197,6 +197,32 @@ def test_right_draws_give_the_figures_of_what_happened(seed: int, by: str, span:
         assert row["figure"] == "time_ns" or row["observed"] <= row["low"] <= row["estimate"] <= row["high"]
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 32), by=st.sampled_from(["call", "thread"]), phase=st.sampled_from(["enter", "instant"])
+)
+def test_a_call_needs_two_of_the_lost_events(seed: int, by: str, phase: str) -> None:
+    """However wrong draws are: here they say that each lost event was a call, or none was. The losses are made up."""
+    whole = read(ROOT / "corpus" / "ls-du-2.parquet")
+    begin = seed % (len(whole) - 2000)
+    whole = replace(whole, table=whole.table.slice(begin, 2000))
+    lossy, lost = lose(whole, np.random.default_rng(seed), longest=100)
+    mended = drawn_right(whole, lossy, lost)
+    assert mended.hypotheses is not None
+    entered = pa.array([phase] * len(mended.hypotheses)).dictionary_encode().cast(HYPOTHESES.field("phase").type)
+    at = HYPOTHESES.get_field_index("phase")
+    wrong = mended.hypotheses.set_column(at, HYPOTHESES.field("phase"), entered)
+    made = reckoning(replace(mended, hypotheses=wrong)).figures(by)
+    truth = reckoning(Mended(whole, INFERRED.empty_table(), (), {})).figures(by)
+    (real,) = (row["observed"] for row in truth.total.to_pylist() if row["figure"] == "calls")
+    total = {row["figure"]: row for row in made.total.to_pylist()}
+    events, calls = total["events"], total["calls"]
+    assert events["low"] == events["high"] == len(whole)
+    assert len(whole) / 2 <= calls["low"] <= calls["estimate"] <= calls["high"]
+    assert (calls["low"] <= real) if phase == "instant" else (real <= calls["high"])
+    assert calls["high"] < calls["observed"] + 0.6 * (len(whole) - len(lossy)) + 20
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The beginning of a real lossy recording."""
