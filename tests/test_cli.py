@@ -292,16 +292,25 @@ def evaluated(folder: Path, *known: Path) -> None:
     assert (*list(figures)[:2], list(figures)[-1]) == ("left open", "scaled", "mosaic + examples, draws")
     assert all({"call calls", "thread calls", "call time_ns"} <= set(far) for far in figures.values())
     assert figures["mosaic + examples, draws"]["call calls"] < figures["left open"]["call calls"]
+    answer = told["answer"]
+    right = rows["lookup + examples"]["event_accuracy"] * answer["lost"]
+    assert (answer["mender"], answer["right"]) == ("lookup + examples", pytest.approx(right, abs=1))
+    assert "call calls" in answer["nearer"]
+    assert set(answer["nearer"]) <= set(answer["compared"])
     held_out = [word for path in known for word in ("--held-out", path)]
     done = run("evaluate", *both, "--model", "lookup", *held_out)
     assert done.returncode == 0, done.stderr
     bits = {line.strip().split("  ")[0]: line.split() for line in done.stdout.splitlines() if line.count("%") == 5}
     truth = next(line for line in done.stdout.splitlines() if line.strip().startswith("the truth"))
     assert float(bits["most frequent"][-2]) < float(truth.split()[-1]) < float(bits["copy"][-2])
-    assert max(map(len, done.stdout.splitlines()[1:])) <= 120
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[1:])) <= 120
+    assert re.match(
+        rf"{answer['right']:,} of {answer['lost']:,} lost events \(\d+ %\) came back right, and in ", lines[0]
+    )
     assert "Nearest in calls by call: " in done.stdout
     none = run("evaluate", both[1], both[1], "--model", "lookup")
-    assert (none.returncode, "0 gaps" in none.stdout, "left open" in none.stdout) == (0, True, True)
+    assert (none.returncode, none.stdout.startswith("Nothing was lost"), "0 gaps" in none.stdout) == (0, True, True)
     swapped = run("evaluate", both[1], both[0], "--model", "lookup")
     assert swapped.returncode == 1
     assert len(swapped.stderr.strip().splitlines()) == 1
