@@ -209,7 +209,7 @@ def record(
             }
         )
     else:
-        say(f"{output}: {len(whole.trace):,} events of {len(whole.trace.threads):,} threads")
+        say(f"{output}: {plural(len(whole.trace), 'event')} of {plural(len(whole.trace.threads), 'thread')}")
         say(
             f"{whole.lost:,} events were lost in {gaps:,} gaps; a larger --buffer loses less."
             if whole.lost

@@ -16,7 +16,7 @@ OTHER = "other "
 #: How much of something there is, drawn in one character: from nothing to all.
 BARS = " ▁▂▃▄▅▆▇█"
 #: Columns whose cells may go on in the line below, and how many characters of each stand in one line at least.
-LEAST = {"command": 10, "call": 12, "task": 11, "event": 16}
+LEAST = {"command": 12, "call": 12, "task": 11, "event": 16}
 #: Behind these a text is broken rather than within a word.
 BREAKS = " _-,/:;."
 
