@@ -129,12 +129,18 @@ def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: 
         with progress(f"reading {path}", quiet) as update:
             whole = size(copy)
             for piece in pieces(copy, format, arch=arch, strict=strict):
-                known = 0 < piece.taken <= whole  # not of what is packed
-                update(piece.taken >> 20, whole >> 20 if known else 0, "MiB")
+                update(*in_bytes(piece.taken, whole))
                 yield piece
         warn(path, piece.trace.warnings)
     except TraceError as e:
         raise e if copy == path else TraceError(path, e.line, e.message) from None
+
+
+def in_bytes(done: int, of: int) -> tuple[int, int, str]:
+    """How far a trace is read, for ``progress``; of what is packed nobody knows how much there is."""
+    if 0 < done <= of:
+        return done >> 20, max(of >> 20, 1), "MiB"
+    return 0, 0, f"{done >> 20:,} MiB"
 
 
 class _Absent:

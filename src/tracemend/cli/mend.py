@@ -30,6 +30,7 @@ from tracemend.cli.arguments import (
     TraceArgument,
     chosen_engine,
     chosen_format,
+    in_bytes,
     own_examples,
     read_pieces,
     read_trace,
@@ -154,7 +155,7 @@ def mend(
         from tracemend.mending.run import COPIERS, MOSAIC
         from tracemend.outputs import check, write
         from tracemend.reckoning.counting import Count
-        from tracemend.reckoning.intervals import FEW
+        from tracemend.reckoning.intervals import DRAWS, FEW
         from tracemend.reckoning.reading import sentence
         from tracemend.reckoning.tally import Asked
         from tracemend.reckoning.whole import reckon
@@ -185,9 +186,9 @@ def mend(
             suspect=suspect,
             budget=budget,
         )
-        # only the mosaic draws, and a window isn't all of the trace; a single draw has no range
-        counts = figures and model == MOSAIC and not window_only and hypotheses != 1
-        count = Count(Asked(("call", "thread")), hypotheses or FEW) if counts else None
+        # only the mosaic draws, and a window isn't all of the trace
+        counts = figures and model == MOSAIC and not window_only
+        count = Count(Asked(("call", "thread")), max(hypotheses, FEW)) if counts else None
         work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
         key = _key(
             [source, *(examples or []), Path(model)],
@@ -197,7 +198,7 @@ def mend(
     stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
     try:
         with work_folder(work, key, resume, stays) as folder, progress("mending", quiet) as update:
-            told, made = _told(update, source, quiet), []
+            told, made = _told(update, source, quiet, count is not None), []
             if count is None:
                 mended = mend_pieces(pieces, way, folder, told)
             else:
@@ -229,8 +230,10 @@ def mend(
         )
         return
     _print_fills(mended, hypotheses)
-    if made and (found := sentence(made[0])):
+    if count and made and (found := sentence(made[0])):
         say(found)
+        more = f"; tracemend figures takes {DRAWS} and longer" if count.draws < DRAWS else ""
+        say(f"These figures rest on {count.draws} fills of every gap, each as it may have been{more}.")
     for p in paths:
         say(f"  {p}")
     if sys.stdout.isatty():
@@ -248,9 +251,9 @@ def _key(given: list[Path], asked: list[object], options: Options) -> dict[str, 
     return {"tracemend": __version__, "asked": digest}
 
 
-def _told(update: Update, source: Path, quiet: bool) -> Callable[[Done], None]:
+def _told(update: Update, source: Path, quiet: bool, counts: bool) -> Callable[[Done], None]:
     """How far a mend is: in events where it is known how many are lost, else in bytes of the trace. Once, as soon as
-    that can be said, how long it will take."""
+    that can be said, how long it will take. counts: figures are made, too."""
     from tracemend.formats import size
 
     whole, said = size(source), quiet
@@ -260,10 +263,11 @@ def _told(update: Update, source: Path, quiet: bool) -> Callable[[Done], None]:
         nonlocal begun, said
         known = 0 < done.taken <= whole  # not of what is packed
         if done.of:
-            update(done.events, done.of)
+            then = "; now the figures are counted" if counts and done.events >= done.of else ""
+            update(done.events, done.of, f"lost events{then}")
         else:
-            note = f"MiB: {plural(done.events, 'event')} in {plural(done.gaps, 'gap')}"
-            update(done.taken >> 20, whole >> 20 if known else 0, note)
+            read, of, unit = in_bytes(done.taken, whole)
+            update(read, of, f"{unit}: {plural(done.events, 'event')} in {plural(done.gaps, 'gap')}")
         share = done.events / done.of if done.of else done.taken / whole if known else 0.0
         if said or not share:
             return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracemend.errors import extra
@@ -288,8 +289,12 @@ class Mended(Result):
     def drawn(self) -> Iterator[pa.Table] | None:
         return None if self.hypotheses is None else iter([self.hypotheses])
 
-    def without_draws(self) -> Mended:
-        """The same as if no hypotheses had been drawn."""
+    def with_draws(self, number: int) -> Mended:
+        """The same with the first hypotheses alone; without any as if none had been asked for."""
+        if number:
+            table = self.hypotheses
+            few = None if table is None else table.filter(pc.less(table["hypothesis"], number))
+            return replace(self, hypotheses=few)
         options = {k: v for k, v in self.provenance["options"].items() if k != "hypotheses"}
         fills = tuple(replace(f, agreement=None) for f in self.fills)
         return replace(self, hypotheses=None, fills=fills, provenance={**self.provenance, "options": options})

@@ -71,8 +71,7 @@ class How:
         asked = own if self.options.only is None else own & self.options.only
         options = self.options if piece.only else replace(self.options, only=frozenset(asked))
         if self.count and not self.late:
-            shown = options.hypotheses
-            options = replace(options, hypotheses=shown or self.count.draws, counted=not shown)
+            options = replace(options, counted=self.count.draws)
         mended = mend_trace(
             piece.trace,
             self.model(),
@@ -94,7 +93,7 @@ class How:
         mended = self.mend(piece, progress)
         if not self.count:
             return mended, None
-        return mended if self.options.hypotheses else mended.without_draws(), self.count(piece, mended)
+        return mended.with_draws(self.options.hypotheses), self.count(piece, mended)
 
 
 @dataclass(frozen=True, slots=True)

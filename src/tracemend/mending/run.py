@@ -191,14 +191,14 @@ def mend_trace(
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
     fields = Fields(trace, run.around.ids, run.vocabulary)
     inferred = inferred_table(run, parts, fields)
-    hypotheses = drawn_table(run, drawn, fields, options.counted) if options.hypotheses else None
+    hypotheses = drawn_table(run, drawn, fields, not options.hypotheses) if options.kept else None
     return Mended(trace, inferred, fills, provenance, hypotheses)
 
 
 def _filled(
     crew: Proposers, run: Filling, plan: Plan, options: Options, progress: Progress
 ) -> tuple[list[Filled], list[list[Filled]]]:
-    """Fill the gaps as planned; the fills, and all hypotheses of each gap, in order of the gaps' numbers."""
+    """Fill the gaps as planned; the fills, and all draws of each gap that are kept, in order of the gaps' numbers."""
     trace = run.trace
     places = Places((g for g in trace.gaps if g.number in plan.counts), plan.counts)
     todo = [(g, places.counts[g.number]) for g in places.gaps]
@@ -210,7 +210,7 @@ def _filled(
     parts: list[Filled] = []
     drawn: list[list[Filled]] = []
     #: Each hypothesis is a history of its own: what it has in one gap counts in its next.
-    weighs = bool(options.hypotheses) and not options.counted
+    weighs = bool(options.hypotheses)
     histories = [run.another(weighs) for _ in range(options.draws)]
 
     def draw(gap: Gap, count: int, believed: Beliefs) -> tuple[list[Beliefs], list[Filled]]:
@@ -240,9 +240,10 @@ def _filled(
         for history, other in zip(histories, others, strict=True):
             history.remember(other)
         agreement = None
+        if options.kept:
+            drawn.append(others[: options.kept])
         if options.hypotheses:
-            drawn.append(others[: options.hypotheses])
-            agreement = float(np.mean([other.ids == filled.ids for other in drawn[-1]]))
+            agreement = float(np.mean([other.ids == filled.ids for other in others[: options.hypotheses]]))
         run.remember(filled)
         parts.append(filled)
         changed = int((filled.ids != proposed.events[:, 0]).sum())
