@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 
 
 @dataclass(frozen=True)
@@ -76,24 +77,23 @@ COLOURS = {
     "orange": ("#e69f00", "#f0b63c"),
     "red": ("#d55e00", "#ff8b3d"),
     "purple": ("#aa4e85", "#dd9bc3"),
-    "sky": ("#56b4e9", "#a5dcff"),
     "grey": ("#7f7f7f", "#9a9a9a"),
 }
 #: Colour and mark of a label, and whether its line is broken; a label that isn't here has the next of OTHERS.
 STYLES = {
     "SSSD-S4, printed": ("ink", "square", True),
-    "SSSD-S4": ("orange", "diamond", False),
+    "SSSD-S4": ("red", "square", False),
     "SSSD-S4 as published": ("red", "circle", False),
     "SSSD-S4 corrected": ("blue", "circle", False),
     "LSTM, printed": ("ink", "diamond", True),
     "LSTM": ("orange", "diamond", False),
     "masked S4": ("purple", "down", False),
     "lookup": ("green", "up", False),
-    "n-gram": ("sky", "down", False),
+    "n-gram": ("orange", "down", False),
     "copy period": ("grey", "cross", False),
     "copy": ("grey", "cross", False),
     "mosaic": ("blue", "circle", False),
-    "mosaic + examples": ("blue", "circle", False),
+    "mend": ("blue", "circle", False),
     "lookup + examples": ("green", "up", False),
     "most frequent": ("grey", "cross", False),
     "as it says": ("soft", "", True),
@@ -150,7 +150,8 @@ def _head(title: str, high: int) -> Iterator[str]:
 
 def _styles(panels: Iterable[Panel]) -> dict[str, tuple[str, str, bool]]:
     labels = dict.fromkeys(name for p in panels for name in _series(p))
-    free = iter([*OTHERS * (1 + len(labels) // len(OTHERS))])
+    taken = {STYLES[name][0] for name in labels if name in STYLES}
+    free = cycle([style for style in OTHERS if style[0] not in taken] or OTHERS)
     return {name: STYLES.get(name) or (*next(free), False) for name in labels}
 
 

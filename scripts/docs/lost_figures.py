@@ -10,8 +10,8 @@ from docs.drawing import Curves, Panel
 from docs.lost import ALL, PARTS, of_part, recorded
 from tracemend.judging import lost
 
-#: What is drawn, from the best to who knows next to nothing.
-MENDERS = (ALL, "lookup + examples", "n-gram", "most frequent")
+#: What is drawn, and what it is called there, from the best to who knows next to nothing.
+MENDERS = {ALL: "mend", "lookup + examples": "lookup + examples", "n-gram": "n-gram", "most frequent": "most frequent"}
 #: A bin of confidence with fewer events tells nothing.
 FEWEST_EVENTS = 100
 TRUE = "as it says"
@@ -31,8 +31,8 @@ def by_length() -> list[Curves]:
         cells = {(c["mender"], c["length"]): c for c in lost.by_length(here)}
         names = [n for n in lost.lengths(list(cells.values())) if n != "all"]
         curves = {
-            m: [(float(x), round(100 * cells[m, n]["accuracy"], 2)) for x, n in enumerate(names) if (m, n) in cells]
-            for m in MENDERS
+            label: [(float(x), round(100 * cells[m, n]["accuracy"], 2)) for x, n in enumerate(names) if (m, n) in cells]
+            for m, label in MENDERS.items()
         }
         panels.append(
             Curves(part, "events lost in the gap, up to", ticks(names), {n: p for n, p in curves.items() if p})
@@ -53,7 +53,7 @@ def confidence() -> list[Curves]:
             for n, s, r in zip(count[enough], said[enough], right[enough], strict=True)
         ]
         tenths = [(float(x), str(x)) for x in range(0, 101, 50)]
-        curves = {ALL: points, TRUE: [(0.0, 0.0), (100.0, 100.0)]} if points else {}
+        curves = {"mend": points, TRUE: [(0.0, 0.0), (100.0, 100.0)]} if points else {}
         panels.append(Curves(part, "confidence (%)", tenths, curves))
     return panels
 

@@ -18,6 +18,8 @@ from tracemend.losses.scanning import scan
 
 #: Of fewer gaps a point tells nothing.
 FEWEST_GAPS = 10
+#: What is drawn of whole machines, and what it is called there.
+SHOWN = {kernel.OURS: "mend", "n-gram": "n-gram", "copy": "copy"}
 Points = list[tuple[float, float]]
 
 
@@ -55,7 +57,6 @@ def families() -> list[Panel]:
     """By kind of event, of what ``mend`` does and of the weakest."""
     rows, _ = rows_of(kernel.NAME, lost.KEY, "gaps")
     names = [machines.CALLS, *machines.FAMILIES, machines.OTHER]
-    shown = (kernel.OURS, "n-gram", "copy")
 
     def share(held: Sequence[Row], name: str) -> float | None:
         cell = machines.of_family(held, name)
@@ -64,7 +65,7 @@ def families() -> list[Panel]:
     panels: list[Panel] = []
     for part in kernel.PARTS:
         own = machines.by_mender([r for r in rows if r["part"] == part])
-        bars = {m: [share(own[m], n) for n in names] for m in shown if m in own}
+        bars = {label: [share(own[m], n) for n in names] for m, label in SHOWN.items() if m in own}
         panels.append(Bars(part, "events right (%)", names, bars))
     return panels
 
@@ -90,7 +91,7 @@ def machine_events() -> list[Panel]:
         found = {
             c["mender"]: c["accuracy"] for rows in held.values() for c in lost.by_length(rows) if c["length"] == name
         }
-        return {m: found[m] for m in (kernel.OURS, "n-gram", "copy")}
+        return {label: found[m] for m, label in SHOWN.items()}
 
     return on_machines("events right (%)", of)
 
@@ -99,7 +100,7 @@ def machine_running() -> list[Panel]:
     def of(held: Mapping[str, Sequence[Row]], bin_: tuple[int, int]) -> dict[str, float]:
         ours = held[kernel.OURS]
         return {
-            kernel.OURS: machines.shown(ours, "right_ns", bin_)[0],
+            "mend": machines.shown(ours, "right_ns", bin_)[0],
             "left open": machines.shown(ours, "left_ns", bin_)[0],
         }
 
