@@ -8,7 +8,7 @@ from pathlib import Path
 
 from docs import lost_figures, pictures, windows
 from docs.common import ROOT, by_part, rows_of
-from docs.drawing import Curves, Panel, Ranges, draw
+from docs.drawing import Bars, Curves, Panel, Ranges, draw
 from docs.paper import (
     BENCHMARKS,
     BLACKOUTS,
@@ -31,6 +31,7 @@ from docs.paper import (
     Paper,
     ways,
 )
+from tracemend.judging.report import markdown_table
 
 FOLDER = ROOT / "docs" / "figures"
 
@@ -191,6 +192,28 @@ FIGURES: dict[str, tuple[str, Callable[[], Sequence[Panel]], int]] = {
 def svg(name: str) -> str:
     title, panels, beside = FIGURES[name]
     return draw(title, panels(), beside)
+
+
+def table(name: str, results: str, panels: slice = slice(None)) -> str:
+    """What a picture shows, or some of its panels, as a table: rows are its rows or curves."""
+    columns: dict[str, dict[str, str]] = {}
+    shown = FIGURES[name][1]()[panels]
+    for panel_ in shown:
+        title = f"{panel_.title}: " if len(shown) > 1 else ""
+        if isinstance(panel_, Curves):
+            for x, tick in panel_.ticks:
+                held = {label: y for label, points in panel_.curves.items() for at, y in points if at == x}
+                columns[title + tick.replace("\n", ", ")] = {label: f"{y:.1f}" for label, y in held.items()}
+        elif isinstance(panel_, Bars):
+            for label, values in panel_.bars.items():
+                held = {row: value for row, value in zip(panel_.rows, values, strict=True) if value is not None}
+                columns[title + label] = {row: f"{value:.1f}" for row, value in held.items()}
+        elif isinstance(panel_, Ranges):
+            for label, ranges in panel_.ranges.items():
+                columns[title + label] = {panel_.rows[row]: f"{low:.1f}-{high:.1f}" for row, low, high in ranges}
+    rows = dict.fromkeys(row for cells in columns.values() for row in cells)
+    body = [[row, *(cells.get(row, "") for cells in columns.values())] for row in rows]
+    return markdown_table(["per cent", *columns], body) + rows_of(results)[1] if body else "Not run.\n"
 
 
 def stale() -> list[str]:

@@ -24,6 +24,9 @@ PARTS: dict[str, tuple[str, dict[str, str], str]] = {
     "LTTng-UST": ("by workload", UST, "programs' own tracepoints, of which nothing was trained on"),
 }
 
+#: What stands above a panel of such a part.
+TITLES = {"by run": "program known (by run)", "by workload": "program new (by workload)", "LTTng-UST": "LTTng-UST"}
+
 
 def recorded() -> tuple[list[Row], str]:
     """The rows of the contests, and where they come from."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from docs.drawing import Curves, Panel
-from docs.lost import ALL, PARTS, of_part, recorded
+from docs.lost import ALL, PARTS, TITLES, of_part, recorded
 from tracemend.judging import lost
 
 #: What is drawn, and what it is called there, from the best to who knows next to nothing.
@@ -35,7 +35,7 @@ def by_length() -> list[Curves]:
             for m, label in MENDERS.items()
         }
         panels.append(
-            Curves(part, "events lost in the gap, up to", ticks(names), {n: p for n, p in curves.items() if p})
+            Curves(TITLES[part], "events lost in the gap, up to", ticks(names), {n: p for n, p in curves.items() if p})
         )
     return panels
 
@@ -54,7 +54,7 @@ def confidence() -> list[Curves]:
         ]
         tenths = [(float(x), str(x)) for x in range(0, 101, 50)]
         curves = {"mend": points, TRUE: [(0.0, 0.0), (100.0, 100.0)]} if points else {}
-        panels.append(Curves(part, "confidence (%)", tenths, curves))
+        panels.append(Curves(TITLES[part], "confidence (%)", tenths, curves))
     return panels
 
 
@@ -70,7 +70,9 @@ def worth() -> list[Curves]:
             name: [(float(x), round(100 * cells[n][measure], 2)) for x, n in enumerate(names)]
             for name, measure in measures.items()
         }
-        panels.append(Curves(part, "events lost in the gap, up to", ticks(names), curves if names else {}, "per cent"))
+        panels.append(
+            Curves(TITLES[part], "events lost in the gap, up to", ticks(names), curves if names else {}, "per cent")
+        )
     return panels
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from docs import corrected, kernel
 from docs.common import ROOT, load, rows_of
 from docs.drawing import Bars, Columns, Curves, Panel, Ranges
-from docs.lost import SOME_MENDERS, recorded
+from docs.lost import SOME_MENDERS, TITLES, recorded
 from tracemend.judging import corrected as figures
 from tracemend.judging import kernel as machines
 from tracemend.judging import lost
@@ -66,7 +66,7 @@ def families() -> list[Panel]:
     for part in kernel.PARTS:
         own = machines.by_mender([r for r in rows if r["part"] == part])
         bars = {label: [share(own[m], n) for n in names] for m, label in SHOWN.items() if m in own}
-        panels.append(Bars(part, "events right (%)", names, bars))
+        panels.append(Bars(TITLES[part], "events right (%)", names, bars))
     return panels
 
 
@@ -81,7 +81,7 @@ def on_machines(up: str, of: Callable[[Mapping[str, Sequence[Row]], tuple[int, i
         found = [of(held, b) for b in bins]
         curves = {n: [(float(x), per_cent(f[n])) for x, f in enumerate(found)] for n in (found[0] if found else ())}
         ticks = evenly(last(machines.name_of(b)) for b in bins)
-        panels.append(Curves(part, "events lost in the gap, up to", ticks, curves, up))
+        panels.append(Curves(TITLES[part], "events lost in the gap, up to", ticks, curves, up))
     return panels
 
 
