@@ -151,6 +151,19 @@ def corrections() -> list[Panel]:
     return [Bars(f"{first}, blackout of 10, gaps outside the loop", "accuracy (%)", list(MODELS), bars)]
 
 
+def sampling() -> list[Panel]:
+    """Accuracy outside the loop by the number of reverse steps."""
+    names = {"ddpm": "DDPM", "ddim": "DDIM", "dpm++": "DPM-Solver++"}
+    rows = [r for r in load("sampling")["samplers"] if r["sampler"] in names]
+    steps = sorted({r["steps"] for r in rows})
+    curves = {
+        name: sorted((float(steps.index(r["steps"])), per_cent(r["hard"])) for r in rows if r["sampler"] == sampler)
+        for sampler, name in names.items()
+    }
+    title = "DiffWave, corrected, small size, gaps outside the loop"
+    return [Curves(title, "reverse steps", evenly(map(str, steps)), curves, "accuracy (%)")]
+
+
 FIGURES: dict[str, tuple[str, Callable[[], Sequence[Panel]], int]] = {
     "copying": ("Share of gaps whose truth stands in the training, by how much around it must agree", copying, 2),
     "data-shared": ("Share of test windows that stand word for word in the training, by data set", shared, 1),
@@ -158,6 +171,7 @@ FIGURES: dict[str, tuple[str, Callable[[], Sequence[Panel]], int]] = {
     "modules": ("Type accuracy by kernel module", modules, 1),
     "others": ("Events right on traces of others, by length of gap", unseen, 2),
     "purpose": ("Share of gaps in which mending makes the counts of calls better", purpose, 1),
+    "sampling": ("Accuracy outside the loop by the number of reverse steps", sampling, 1),
     "study-found": ("SSSD-S4 as printed, as published and corrected, beside two that hardly learn", found, 2),
     "study-hard": ("Accuracy on windows that share less with the training, by length of gap", hard, 2),
     "study-corrections": ("The study's models as published and corrected, outside the loop", corrections, 1),
