@@ -191,6 +191,25 @@ def test_every_page_is_found_from_another_one() -> None:
     assert set((ROOT / "docs").rglob("*.md")) - linked - {ROOT / "docs" / "index.md"} == set()
 
 
+#: Pages that answer a question by measurement.
+RESULTS = [
+    *(ROOT / "docs" / "results").glob("*.md"),
+    *(ROOT / "docs" / f"{name}.md" for name in ("authentic", "figures", "kernel", "scale", "ctf", "study")),
+]
+MOST_ROWS = 10
+
+
+@pytest.mark.parametrize("page", parts(sorted(RESULTS)))
+def test_results_begin_with_an_answer_and_a_picture_and_long_tables_are_elsewhere(page: Path) -> None:
+    _, answer, picture, *rest = re.split(r"\n\n+", page.read_text())
+    assert answer.startswith("**In short: ")
+    assert answer.endswith("**")
+    assert re.fullmatch(r"!\[[^\]]{20,}\]\((?:\.\./)?figures/[a-z0-9-]+\.svg\)", picture)
+    made = re.findall(r"<!-- results: .+? -->\n(.*?)<!-- end -->", "\n\n".join(rest), re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", "\n".join(made), re.M):
+        assert len(table.splitlines()) - 2 <= MOST_ROWS, table[:80]
+
+
 def test_every_page_but_full_tables_stands_in_the_navigation() -> None:
     def pages(part: Any) -> Iterator[str]:
         if isinstance(part, str):
