@@ -25,6 +25,7 @@ from docs import (
     formats,
     honest,
     kernel,
+    library,
     lost,
     machines,
     networks,
@@ -126,6 +127,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "ablation": study.ablation,
     "sampling": study.sampling,
     "seeds": seeds.table,
+    "library": library.table,
 }
 
 
