@@ -415,6 +415,11 @@ def test_it_is_read_and_used_without_eyes_and_mouse(page: Page, path: Path, depl
     page.keyboard.press("ArrowDown")
     chosen = page.locator("#rows tr[aria-current] a").inner_text()
     assert page.evaluate("location.hash") == f"#gap-{chosen}"
+    page.locator("#rows tr[aria-current] a").focus()
+    page.keyboard.press("ArrowDown")
+    after = page.locator("#rows tr[aria-current] a").inner_text()
+    assert after != chosen
+    assert page.evaluate("document.activeElement.textContent") == after, "the focus goes with it"
 
 
 def test_without_its_script_it_can_be_read(opened: Callable[..., Page], path: Path) -> None:
