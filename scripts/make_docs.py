@@ -136,6 +136,7 @@ ENDS = (0, 3, 4)
 def output(commands: str) -> str:
     """Shell commands, each with what it prints on stdout, as a block of the page."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "COLUMNS": "100"}
+    environment["TRACEMEND_LIBRARY"] = os.devnull  # whoever runs this may have recordings of their own
     lines = []
     (ROOT / "out").mkdir(exist_ok=True)  # which the demonstration makes
     for command in commands.split(" ;; "):

@@ -67,13 +67,13 @@ def main() -> None:
         root = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=root)
         deploy = mend(DEPLOY / "lossy.txt", hypotheses=4)
-        plain, alone = report.render(deploy), report.render(deploy.without_draws())
+        plain, alone = report.render(deploy), report.render(deploy.with_draws(0))
         pair = align(deploy.trace, read(DEPLOY / "complete.txt.xz"))
         picture(browser, "demonstration", alone, folder, gap=-1)
         picture(browser, "dark", alone, folder, gap=8, dark=True)
         picture(browser, "hypotheses", plain, folder, gap=16, tab="other fills")
         picture(
-            browser, "pair", report.render(deploy.without_draws(), pair=pair), folder, gap=16, tab="Against the truth"
+            browser, "pair", report.render(deploy.with_draws(0), pair=pair), folder, gap=16, tab="Against the truth"
         )
         make(folder / "many.txt", 150_000, 1500)
         many = mend(folder / "many.txt", "lookup", alone=True, refuse=0.5)

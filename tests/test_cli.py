@@ -16,7 +16,7 @@ from commands import run, run_apart
 from conftest import DEMO, ROOT
 from heads import head
 
-from tracemend.cli import mend, terminal
+from tracemend.cli import arguments, mend, terminal
 from tracemend.compiled import tell_of_compiling
 from tracemend.mending.mended import HYPOTHESES
 from tracemend.mending.pieces import Done
@@ -292,16 +292,25 @@ def evaluated(folder: Path, *known: Path) -> None:
     assert (*list(figures)[:2], list(figures)[-1]) == ("left open", "scaled", "mosaic + examples, draws")
     assert all({"call calls", "thread calls", "call time_ns"} <= set(far) for far in figures.values())
     assert figures["mosaic + examples, draws"]["call calls"] < figures["left open"]["call calls"]
+    answer = told["answer"]
+    right = rows["lookup + examples"]["event_accuracy"] * answer["lost"]
+    assert (answer["mender"], answer["right"]) == ("lookup + examples", pytest.approx(right, abs=1))
+    assert "call calls" in answer["nearer"]
+    assert set(answer["nearer"]) <= set(answer["compared"])
     held_out = [word for path in known for word in ("--held-out", path)]
     done = run("evaluate", *both, "--model", "lookup", *held_out)
     assert done.returncode == 0, done.stderr
     bits = {line.strip().split("  ")[0]: line.split() for line in done.stdout.splitlines() if line.count("%") == 5}
     truth = next(line for line in done.stdout.splitlines() if line.strip().startswith("the truth"))
     assert float(bits["most frequent"][-2]) < float(truth.split()[-1]) < float(bits["copy"][-2])
-    assert max(map(len, done.stdout.splitlines()[1:])) <= 120
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines[1:])) <= 120
+    assert re.match(
+        rf"{answer['right']:,} of {answer['lost']:,} lost events \(\d+ %\) came back right, and in ", lines[0]
+    )
     assert "Nearest in calls by call: " in done.stdout
     none = run("evaluate", both[1], both[1], "--model", "lookup")
-    assert (none.returncode, "0 gaps" in none.stdout, "left open" in none.stdout) == (0, True, True)
+    assert (none.returncode, none.stdout.startswith("Nothing was lost"), "0 gaps" in none.stdout) == (0, True, True)
     swapped = run("evaluate", both[1], both[0], "--model", "lookup")
     assert swapped.returncode == 1
     assert len(swapped.stderr.strip().splitlines()) == 1
@@ -340,7 +349,7 @@ def test_how_long_a_mend_takes_is_told_once_and_before_most_of_it(
     trace.write_bytes(bytes(1000))
     monkeypatch.setattr("time.monotonic", lambda: float(now))
     for quiet in (False, True):
-        far = mend._told(lambda done, total, note="": None, trace, quiet)
+        far = mend._told(lambda done, total, note="": None, trace, quiet, False)
         for now in range(0, 100, 2):
             far(Done(now, 0, 0, now, found=(50, 3, 500)))
     assert capsys.readouterr().err == "about 16 minutes: 100 events in 6 gaps, by the first 50 % of the trace\n"
@@ -368,6 +377,27 @@ def test_what_comes_before_the_first_step_is_not_taken_for_its_pace(
         told.clear()
         assert told.wait(10)
     assert "20 of 100, 0 s, about 8 s left" in capsys.readouterr().err
+
+
+def test_pieces_of_work_that_follow_each_other_are_one_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, silence = 100.0, terminal._Silence()
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    silence.begin()
+    now = 106.0
+    silence.end()
+    now = 106.5
+    silence.begin()
+    assert silence.left() == terminal.OFTEN - 6.5
+    now = 108.0
+    silence.end()
+    now = 120.0
+    silence.begin()
+    assert silence.left() == terminal.OFTEN
+
+
+def test_what_has_no_known_end_says_how_far_it_is() -> None:
+    assert terminal._far(*arguments.in_bytes(3 << 20, 9 << 20)) == "3 of 9 MiB"
+    assert terminal._far(*arguments.in_bytes(3 << 20, 1 << 20)) == "3 MiB"
 
 
 def test_work_that_is_soon_done_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ from tracemend.mending.options import Options
 from tracemend.reckoning.counting import Count, Counted
 from tracemend.reckoning.events import Surviving
 from tracemend.reckoning.events import recorded as recorded_threads
-from tracemend.reckoning.intervals import spread
+from tracemend.reckoning.intervals import DRAWS, FEW, spread
 from tracemend.reckoning.making import Reckoning
 from tracemend.reckoning.tally import BY, CALLS, CELLS, CPU, EVENTS, TIME, Asked, Tally
 from tracemend.reckoning.whole import reckon
@@ -197,6 +197,32 @@ def test_right_draws_give_the_figures_of_what_happened(seed: int, by: str, span:
         assert row["figure"] == "time_ns" or row["observed"] <= row["low"] <= row["estimate"] <= row["high"]
 
 
+@settings(max_examples=10, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 32), by=st.sampled_from(["call", "thread"]), phase=st.sampled_from(["enter", "instant"])
+)
+def test_a_call_needs_two_of_the_lost_events(seed: int, by: str, phase: str) -> None:
+    """However wrong draws are: here they say that each lost event was a call, or none was. The losses are made up."""
+    whole = read(ROOT / "corpus" / "ls-du-2.parquet")
+    begin = seed % (len(whole) - 2000)
+    whole = replace(whole, table=whole.table.slice(begin, 2000))
+    lossy, lost = lose(whole, np.random.default_rng(seed), longest=100)
+    mended = drawn_right(whole, lossy, lost)
+    assert mended.hypotheses is not None
+    entered = pa.array([phase] * len(mended.hypotheses)).dictionary_encode().cast(HYPOTHESES.field("phase").type)
+    at = HYPOTHESES.get_field_index("phase")
+    wrong = mended.hypotheses.set_column(at, HYPOTHESES.field("phase"), entered)
+    made = reckoning(replace(mended, hypotheses=wrong)).figures(by)
+    truth = reckoning(Mended(whole, INFERRED.empty_table(), (), {})).figures(by)
+    (real,) = (row["observed"] for row in truth.total.to_pylist() if row["figure"] == "calls")
+    total = {row["figure"]: row for row in made.total.to_pylist()}
+    events, calls = total["events"], total["calls"]
+    assert events["low"] == events["high"] == len(whole)
+    assert len(whole) / 2 <= calls["low"] <= calls["estimate"] <= calls["high"]
+    assert (calls["low"] <= real) if phase == "instant" else (real <= calls["high"])
+    assert calls["high"] < calls["observed"] + 0.6 * (len(whole) - len(lossy)) + 20
+
+
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The beginning of a real lossy recording."""
@@ -244,15 +270,17 @@ def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
 
 @pytest.mark.parametrize("machine", [False, True])
 def test_draws_that_are_only_counted_count_as_those_that_are_shown(shell: Path, machine: bool) -> None:
-    """Of them less is found: no arguments, no confidence."""
+    """Of them less is found: no arguments, no confidence. Fewer hypotheses take no draws from the figures."""
     recorded = ROOT / "corpus" / "kernel" / "pairs" / "sort-3-kernel_overwrite.parquet"
     trace = pairs.read(recorded).lossy if machine else read(shell)
     said = []
-    for options in (Options(), Options(hypotheses=2)):
+    for options in (Options(), Options(hypotheses=1), Options(hypotheses=2)):
         mended, count = replace(api.how(options=options), count=Count(ALL, 2)).counted(Piece.whole(trace))
-        assert (mended.hypotheses is None) == (not options.hypotheses)
+        kept = [] if mended.hypotheses is None else pc.unique(mended.hypotheses["hypothesis"]).to_pylist()
+        assert kept == list(range(options.hypotheses))
+        assert {fill.agreement is None for fill in mended.fills} == {not kept}
         said.append(count)
-    assert said[0] == said[1]
+    assert said[0] == said[1] == said[2]
     assert said[0] is not None
     assert json.loads(said[0].to_pybytes())["fills"]
 
@@ -320,6 +348,16 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.html").read_text()
     assert "observed, about" in report
     assert "<caption>Calls by thread</caption>" in report
+    assert f"rest on {FEW} fills" in done.stdout
+    assert f"takes {DRAWS} and longer" in done.stdout
+    there = run("figures", tmp_path / "out", "--json")
+    assert "lie in it" in there.stderr
+    held = pq.read_table(tmp_path / "out" / "figures.parquet").to_pylist()
+    rows = [r for r in held if r["by"] == "call"]
+    assert [r["estimate"] for r in json.loads(there.stdout)["figures"]] == [r["estimate"] for r in rows]
+    again = run("figures", tmp_path / "out", "--by", "cpu", "--json")
+    assert "What follows is about" in again.stderr
+    assert json.loads(again.stdout)["draws"] == DRAWS
     assert run("mend", shell, "-o", tmp_path / "out", "--force", "--no-figures").returncode == 0
     assert not (tmp_path / "out" / "figures.parquet").exists()
 

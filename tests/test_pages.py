@@ -36,6 +36,8 @@ LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "recordings" / "README.md", ROOT
 #: What a block may need. ``machine``: it would record the whole machine, or never end.
 NEVER = {"machine", "network", "windows", "hours", "lttng-modules"}
 TOOLS = {"perf", "strace", "trace-cmd", "perfetto", "babeltrace2"}
+#: Commands that have commands.
+GROUPS = ("datasets", "library")
 #: ``scan`` and ``advise`` say by their exit code what they found, all others that they are done.
 FOUND = re.compile(r"tracemend (scan|advise)\b")
 STEP = re.compile(r"<!-- (given|needs): (.+?) -->|^```sh\n(.*?)^```", re.S | re.M)
@@ -103,8 +105,8 @@ def told(text: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("page", parts(PAGES))
 def test_every_command_and_option_exists(page: Path) -> None:
     for words in told(page.read_text()):
-        name = " ".join(["tracemend", *words[: 2 if words[0] == "datasets" and words[1:] else 1]])
-        if name == "tracemend datasets":
+        name = " ".join(["tracemend", *words[: 2 if words[0] in GROUPS and words[1:] else 1]])
+        if name.removeprefix("tracemend ") in GROUPS:
             continue
         assert name in known(), f"{page.name}: {name}"
         options = {o for p in known()[name].params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
@@ -145,6 +147,7 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment["TRACEMEND_LIBRARY"] = str(tmp_path / "library")
     for step in steps(page.read_text()):
         if there(step.needs):
             command = ["bash", "-o", "pipefail", "-c", step.script()]

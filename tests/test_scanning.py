@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from conftest import make_trace, rng, threads_on_cpus
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tracemend.diffusion.gaps import lose
 from tracemend.losses.advice import advise
 from tracemend.losses.scanning import SLICES, scan
-from tracemend.trace.events import Gap
+from tracemend.losses.suspect import ENTER_BYTES
+from tracemend.trace.events import ENTER, Gap
+
+Ints = NDArray[np.int64]
 
 
 def test_a_complete_trace_is_clean() -> None:
@@ -41,24 +49,35 @@ def test_calls_that_lost_a_side_are_named() -> None:
     assert [(c.name, c.lost, c.tid) for c in scan(trace).open_calls] == [("read", "exit", 7), ("write", "enter", 7)]
 
 
-def test_advice_covers_the_backlog() -> None:
-    """Made up: 100 events/ms come for 10 ms, of which the reader takes every second one: half pile up."""
-    rows: list[tuple[int, int, int, str, int]] = []
-    gaps = []
-    time = 0
-    for burst in range(10):
-        for _ in range(50):
-            rows.append((time, 0, 7, "read", len(rows) % 2))
-            time += 10_000
-        begin, time = rows[-1][0], time + 500_000
-        gaps.append(Gap(burst, 0, len(rows) - 1, len(rows), begin, time, 50, "counted", 1))
-    rows.append((time, 0, 7, "read", 0))
-    (a,) = advise(replace(make_trace(rows), gaps=tuple(gaps)))
-    assert a.lost == 500
-    # at the reader's pace everything that was lost would still have been waiting: at least one gap's worth of bytes
-    assert a.missing_bytes >= 50 * 48
-    assert a.sufficient_kb(8) >= 8 + a.missing_bytes / 1024
-    assert a.complete
+def survive(times: Ints, pace: float, size: float) -> NDArray[np.bool_]:
+    """Which events a buffer keeps (E,) that is read at a pace, bytes a ns, and loses what comes while it is full."""
+    held, kept = 0.0, []
+    for since in np.diff(times, prepend=0).tolist():
+        held = max(0.0, held - pace * since)
+        kept.append(held + ENTER_BYTES <= size)
+        held += ENTER_BYTES * kept[-1]
+    return np.array(kept)
+
+
+@given(st.integers(0, 10**6), st.floats(0.3, 1.5), st.integers(2, 60))
+@settings(max_examples=40)
+def test_a_buffer_as_advised_loses_nothing(seed: int, busy: float, room: int) -> None:
+    """Made up: bursts of events, and a reader that is as fast as they come, or a little slower or faster."""
+    chance = np.random.default_rng(seed)
+    bursts = [np.full(chance.integers(5, 200), chance.integers(200, 20_000)) for _ in range(chance.integers(2, 9))]
+    times = np.cumsum(np.concatenate([np.append(b, chance.integers(1, 3_000_000)) for b in bursts]))
+    pace, size = busy * ENTER_BYTES * len(times) / int(times[-1]), room * ENTER_BYTES
+    kept = survive(times, pace, size)
+    at = np.flatnonzero(kept)
+    gaps = [
+        Gap(k, 0, i, i + 1, int(times[at[i]]), int(times[at[i + 1]]), int(at[i + 1] - at[i]) - 1, "counted", 1)
+        for k, i in enumerate(np.flatnonzero(np.diff(at) > 1).tolist())
+    ]
+    times = times[: at[-1] + 1]  # nobody knows of what was lost behind the last one
+    trace = replace(make_trace([(int(t), 0, 7, "read", ENTER) for t in times[at]]), gaps=tuple(gaps))
+    for a in advise(trace):
+        assert survive(times, pace, size + a.sufficient_kb(0) * 1024).all()
+        assert a.missing_bytes <= math.ceil(a.lost * a.event_bytes)
 
 
 def test_no_gap_needs_no_advice() -> None:

@@ -338,7 +338,7 @@ def test_a_buffer_of_unknown_size_is_never_made_smaller(tmp_path: Path) -> None:
     [
         ("trace_cmd_report.txt", "trace-cmd record -b 128 "),
         ("perf_trace_lost.txt", "perf trace -m 256K "),
-        ("perf_lost.txt.xz", "perf record -m 256K "),
+        ("perf_lost.txt.xz", "perf record -m 128K "),
         ("bpftrace_lost.txt", "BPFTRACE_PERF_RB_PAGES=32 "),
     ],
 )

@@ -964,7 +964,7 @@ def test_packets_that_are_none(tmp_path: Path, at: int, message: str) -> None:
 
 def test_folders_that_are_no_trace(tmp_path: Path) -> None:
     (tmp_path / "metadata").write_text("not TSDL")
-    with pytest.raises(TraceError, match="not a file, nor a folder with the metadata of a trace"):
+    with pytest.raises(TraceError, match="no trace by itself"):
         read(tmp_path)
     with pytest.raises(TraceError, match="no folder with a CTF trace's metadata"):
         read(tmp_path, "ctf")

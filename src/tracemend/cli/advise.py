@@ -84,8 +84,12 @@ def advise(
         return
     if advice:
         _print_cpus(advice, buffer_kb)
+    if add_kb:
+        size = "sufficient KiB: the old size, that" if buffer_kb else "KiB to add: that"
+        say("missing KiB: so much of what was lost would have waited for the reader at the same time.")
+        say(f"{size} and a quarter more, as the next power of two.")
     least = "at least " if found.losses.uncounted else ""
-    held = "the largest backlog" if add_kb else "all events that were written"
+    held = "what was lost" if add_kb else "all events that were written"
     if (size_kb or 0) > LARGEST_KB:
         say(f"It would take {size_kb:,} KiB a cpu, more than a buffer can have: read the trace while it is recorded.")
     else:

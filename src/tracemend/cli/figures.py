@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -15,23 +16,30 @@ from tracemend.cli.arguments import (
     ExampleOption,
     FormatOption,
     JsonOption,
+    LibraryOption,
     PieceJobsOption,
     QuietOption,
     StrictOption,
     TraceArgument,
     chosen_engine,
+    in_bytes,
+    own_examples,
     read_pieces,
     read_trace,
     spare_pandas,
 )
-from tracemend.cli.inputs import on_disk, recorded
-from tracemend.cli.terminal import print_json, print_table, progress, say
+from tracemend.cli.inputs import mended, on_disk, recorded
+from tracemend.cli.terminal import complain, print_json, print_table, progress, say
 from tracemend.errors import OutputError, TracemendError
 from tracemend.trace.evidence import plural
 
 if TYPE_CHECKING:
+    from tracemend.cli.terminal import Update
+    from tracemend.mending.pieces import Done
     from tracemend.reckoning.figures import Figures
 
+#: What the figures that ``mend`` writes are by.
+HELD = ("call", "thread")
 #: Seconds that a time has at most.
 LATEST = Decimal(4 * 10**9)
 
@@ -52,14 +60,20 @@ def figures(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace that file.")] = False,
     draws: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=2, max=1000, help="So many times the gaps are filled; the range comes from how these fills differ."
+            min=2,
+            max=1000,
+            help="So many times the gaps are filled (16 if not given); the range comes from how these fills differ.",
         ),
-    ] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="Decides these fills: the same seed gives the same figures.")] = 0,
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Decides these fills: the same seed gives the same figures. 0 if not given."),
+    ] = None,
     examples: ExampleOption = None,
     alone: AloneOption = False,
+    library: LibraryOption = True,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
@@ -70,38 +84,41 @@ def figures(
     """Count calls, errors, times and events; after a loss, say how many there probably were.
 
     The gaps are filled many times, each time as it may have been: that gives an estimate and a range. A figure that no
-    loss touches is exact, and says so. The trace is never touched.
+    loss touches is exact, and says so. The trace is never touched. Of a folder that mend wrote its figures are read,
+    unless what is asked for isn't there.
     """
-    trace = recorded(trace)
-    source = on_disk(trace, quiet)
+    given = (span is not None, draws, seed is not None, examples, alone, not library, format, strict, arch != "x86_64")
+    made = None if any(given) else _lying(trace, by)
+    source = trace
+    if made is None:
+        trace = recorded(trace)
+        source = on_disk(trace, quiet)
     with progress("preparing", quiet):  # much is loaded, and examples are read
         spare_pandas()
         from dataclasses import replace
 
         from tracemend.api import how
+        from tracemend.formats import size
         from tracemend.formats.base import cores
         from tracemend.mending.options import Options
         from tracemend.outputs.figures import check, write
         from tracemend.reckoning.counting import Count
+        from tracemend.reckoning.intervals import DRAWS
         from tracemend.reckoning.reading import shown
         from tracemend.reckoning.whole import asked, reckon
 
-        count = Count(asked(by, None if span is None else _span(span)), draws)
+        count = Count(asked(by, None if span is None else _span(span)), draws or DRAWS)
         if output is not None:
             check(output, source, force)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
-        way = how(options=Options(seed), examples=others, alone=alone)
-        way = replace(way, engine=chosen_engine("local", None, jobs, cores()))
-    with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
-        pieces = read_pieces(source, format, arch, strict, quiet=True)
-        reckoning = reckon(
-            pieces,
-            way,
-            count,
-            lambda: Path(folder),
-            lambda done: update(done.events, done.of, "lost events drawn"),
-        )
-        made = reckoning.figures(by, slices)
+        way = how(options=Options(seed or 0), examples=others, alone=alone, library=False)
+        own = own_examples(library and not alone)
+        way = replace(way, library=own, engine=chosen_engine("local", None, jobs, cores()))
+    if made is None:
+        with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
+            pieces = read_pieces(source, format, arch, strict, quiet=True)
+            told = partial(_tell_far, update, size(source))
+            made = reckon(pieces, way, count, lambda: Path(folder), told).figures(by, slices)
     if span is not None and not shown(made):
         raise TracemendError(f"{trace}: has no event from {span} (seconds of its own clock; scan shows some)")
     if output is not None:
@@ -113,6 +130,30 @@ def figures(
         print_json(made.as_dict() | {"input": str(trace)})
     else:
         _print(made, trace, top)
+
+
+def _lying(path: Path, by: str) -> Figures | None:
+    """The figures that ``mend`` wrote into a folder, which is told on stderr; None where there are none by this, and
+    for what is no such folder. Raises OutputError for damaged ones."""
+    folder = mended(path)
+    if folder is None or by not in HELD:
+        return None
+    from tracemend.outputs.figures import NAME, read
+
+    if not (folder.path / NAME).is_file():
+        return None
+    made = read(folder.path, by)
+    complain(f"{folder.described} These are the figures that lie in it; --draws makes them anew.")
+    return made
+
+
+def _tell_far(update: Update, whole: int, done: Done) -> None:
+    """Of a trace in pieces nobody knows yet how much was lost: so much of it is read."""
+    if done.of:
+        update(done.events, done.of, "lost events filled in")
+    else:
+        read, of, unit = in_bytes(done.taken, whole)
+        update(read, of, f"{unit}: {plural(done.events, 'lost event')} filled in")
 
 
 def _span(text: str) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def on_disk(path: Path, quiet: bool = False) -> Path:
             while block := pipe.read(BLOCK):
                 file.write(block)
                 done += len(block)
-                update(done, 0, f"{done >> 20:,} MiB")
+                update(0, 0, f"{done >> 20:,} MiB")
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
     return copy
@@ -120,7 +120,7 @@ def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
     whole = {one for one in metadata | perf if not mended.intersection((one, *one.parents))}
     loose = [f for f in sorted(folder.rglob("*")) if f.is_file() and not (whole | mended).intersection(f.parents)]
     if not loose and not whole:
-        raise TraceError(folder, 0, "no trace in this folder")
+        raise TraceError(folder, 0, "no trace in this folder, nor in those below it")
     if folder in whole or not (loose or perf):  # one trace, in one folder or in several below
         yield folder
         return
@@ -135,7 +135,7 @@ def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
         found += 1
         yield path
     if not found:
-        raise TraceError(folder, 0, "no trace in this folder")
+        raise TraceError(folder, 0, "no trace in this folder, nor in those below it")
 
 
 def _is_trace(folder: Path) -> bool:

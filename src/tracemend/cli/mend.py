@@ -22,6 +22,7 @@ from tracemend.cli.arguments import (
     ExampleOption,
     FormatOption,
     JsonOption,
+    LibraryOption,
     PieceJobsOption,
     QuietOption,
     SeedOption,
@@ -29,6 +30,8 @@ from tracemend.cli.arguments import (
     TraceArgument,
     chosen_engine,
     chosen_format,
+    in_bytes,
+    own_examples,
     read_pieces,
     read_trace,
     read_windows,
@@ -65,6 +68,7 @@ def mend(
     ] = "mosaic",
     examples: ExampleOption = None,
     alone: AloneOption = False,
+    library: LibraryOption = True,
     unknown: Annotated[
         Literal["leave", "estimate"],
         typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
@@ -151,7 +155,7 @@ def mend(
         from tracemend.mending.run import COPIERS, MOSAIC
         from tracemend.outputs import check, write
         from tracemend.reckoning.counting import Count
-        from tracemend.reckoning.intervals import FEW
+        from tracemend.reckoning.intervals import DRAWS, FEW
         from tracemend.reckoning.reading import sentence
         from tracemend.reckoning.tally import Asked
         from tracemend.reckoning.whole import reckon
@@ -174,25 +178,27 @@ def mend(
         else:
             pieces = read_pieces(source, format, arch, strict, quiet=True)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
+        own = own_examples(library and not alone)
         way = replace(
-            how(network or model, options, examples=others, alone=alone),
+            how(network or model, options, examples=others, alone=alone, library=False),
+            library=own,
             engine=workers,
             suspect=suspect,
             budget=budget,
         )
-        # only the mosaic draws, and a window isn't all of the trace; a single draw has no range
-        counts = figures and model == MOSAIC and not window_only and hypotheses != 1
-        count = Count(Asked(("call", "thread")), hypotheses or FEW) if counts else None
+        # only the mosaic draws, and a window isn't all of the trace
+        counts = figures and model == MOSAIC and not window_only
+        count = Count(Asked(("call", "thread")), max(hypotheses, FEW)) if counts else None
         work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
         key = _key(
             [source, *(examples or []), Path(model)],
-            [format, arch, strict, model, alone, suspect, budget, counts],
+            [format, arch, strict, model, alone, [e.sha256 for e in own], suspect, budget, counts],
             options,
         )
     stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
     try:
         with work_folder(work, key, resume, stays) as folder, progress("mending", quiet) as update:
-            told, made = _told(update, source, quiet), []
+            told, made = _told(update, source, quiet, count is not None), []
             if count is None:
                 mended = mend_pieces(pieces, way, folder, told)
             else:
@@ -224,8 +230,10 @@ def mend(
         )
         return
     _print_fills(mended, hypotheses)
-    if made and (found := sentence(made[0])):
+    if count and made and (found := sentence(made[0])):
         say(found)
+        more = f"; tracemend figures takes {DRAWS} and longer" if count.draws < DRAWS else ""
+        say(f"These figures rest on {count.draws} fills of every gap, each as it may have been{more}.")
     for p in paths:
         say(f"  {p}")
     if sys.stdout.isatty():
@@ -243,9 +251,9 @@ def _key(given: list[Path], asked: list[object], options: Options) -> dict[str, 
     return {"tracemend": __version__, "asked": digest}
 
 
-def _told(update: Update, source: Path, quiet: bool) -> Callable[[Done], None]:
+def _told(update: Update, source: Path, quiet: bool, counts: bool) -> Callable[[Done], None]:
     """How far a mend is: in events where it is known how many are lost, else in bytes of the trace. Once, as soon as
-    that can be said, how long it will take."""
+    that can be said, how long it will take. counts: figures are made, too."""
     from tracemend.formats import size
 
     whole, said = size(source), quiet
@@ -255,10 +263,11 @@ def _told(update: Update, source: Path, quiet: bool) -> Callable[[Done], None]:
         nonlocal begun, said
         known = 0 < done.taken <= whole  # not of what is packed
         if done.of:
-            update(done.events, done.of)
+            then = "; now the figures are counted" if counts and done.events >= done.of else ""
+            update(done.events, done.of, f"lost events{then}")
         else:
-            note = f"MiB: {plural(done.events, 'event')} in {plural(done.gaps, 'gap')}"
-            update(done.taken >> 20, whole >> 20 if known else 0, note)
+            read, of, unit = in_bytes(done.taken, whole)
+            update(read, of, f"{unit}: {plural(done.events, 'event')} in {plural(done.gaps, 'gap')}")
         share = done.events / done.of if done.of else done.taken / whole if known else 0.0
         if said or not share:
             return
@@ -314,6 +323,10 @@ def _print_fills(mended: Result, hypotheses: int) -> None:
     if hypotheses and mended.filled:
         alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.events
         say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are the same as in the fills.")
+    if mended.alike:
+        say(mended.alike)
+    if used := mended.provenance["options"].get("library"):
+        say(f"Copied also from your library: {', '.join(e['name'] for e in used)}.")
     if mended.familiar:
         say(mended.familiar)
     partial = mended.trace.partial

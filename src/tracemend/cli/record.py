@@ -12,23 +12,31 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from tracemend.cli.arguments import JsonOption
+from tracemend.cli.arguments import JsonOption, QuietOption
 from tracemend.cli.terminal import GAPS_FOUND, print_json, progress, say, tell
 from tracemend.errors import OutputError
+from tracemend.trace.evidence import plural
 
 
 @contextmanager
-def _live() -> Iterator[Any]:
-    """A line on the terminal about a recording that is going on, without getting in the command's way."""
+def _live(quiet: bool) -> Iterator[Any]:
+    """How far a recording is: a line on the terminal, which doesn't get in the command's way; else one now and then."""
+    if quiet or not sys.stderr.isatty():
+        with progress("recording", quiet) as update:
+            yield lambda events, rate, lost: update(0, 0, _far(events, rate, lost))
+        return
 
-    def say(events: int, rate: float, lost: int) -> None:
-        if sys.stderr.isatty():
-            sys.stderr.write(f"{events:,} events, {rate:,.0f} a second, {lost:,} lost\033[K\r")
-            sys.stderr.flush()
+    def say(text: str) -> None:
+        sys.stderr.write(f"{text}\033[K\r")
+        sys.stderr.flush()
 
-    yield say
-    if sys.stderr.isatty():
-        sys.stderr.write("\033[K\r")
+    say("recording")
+    yield lambda events, rate, lost: say(_far(events, rate, lost))
+    say("")
+
+
+def _far(events: int, rate: float, lost: int) -> str:
+    return f"{plural(events, 'event')}, {rate:,.0f} a second, {lost:,} lost"
 
 
 def _say_pair(pair: Any, paths: list[Path], faults: list[str], json_: bool) -> None:
@@ -121,6 +129,7 @@ def record(
     seed: Annotated[int, typer.Option(min=0, help="With --pair: decides how long the reader pauses each time.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier recording.")] = False,
     json_: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Record what a command and its children do, or the whole machine while it runs (Linux, root).
 
@@ -150,7 +159,7 @@ def record(
     if not pair and output.suffix == ".txt" and events == "syscalls":
         raise typer.BadParameter("system calls by name can't be written as text", param_hint="--events")
     wanted = Wanted.of(events) if of is None else Wanted(events, of == "machine")
-    with _live() as live:
+    with _live(quiet) as live:
         if not pair:
             whole = by_ftrace.record(command, events=wanted, buffer_kb=buffer or by_ftrace.COMPLETE_KB, live=live)
         elif tracer == "ftrace":
@@ -176,13 +185,13 @@ def record(
             text = iter([printed])
     _say_absent(both.complete if pair else whole.trace)
     if pair:
-        with progress("writing"):
+        with progress("writing", quiet):
             paths = write_folder(both, output, text, force=force)
         _say_pair(both, paths, faults, json_)
         if faults:
             raise RecordError(f"{output}: {'; '.join(faults)}")
         return
-    with progress("writing"):
+    with progress("writing", quiet):
         if output.suffix == ".txt":
             with whole_file(output) as file:
                 file.writelines(line.encode() for line in whole.text())
@@ -200,7 +209,7 @@ def record(
             }
         )
     else:
-        say(f"{output}: {len(whole.trace):,} events of {len(whole.trace.threads):,} threads")
+        say(f"{output}: {plural(len(whole.trace), 'event')} of {plural(len(whole.trace.threads), 'thread')}")
         say(
             f"{whole.lost:,} events were lost in {gaps:,} gaps; a larger --buffer loses less."
             if whole.lost

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tracemend.cli.arguments import JsonOption, QuietOption, read_pieces, spare_pandas
-from tracemend.cli.tables import OTHER, blocks
+from tracemend.cli.tables import OTHER, Block, blocks, folded, length
 from tracemend.cli.terminal import (
     BOLD,
     complain,
@@ -26,6 +26,7 @@ from tracemend.cli.terminal import (
 )
 from tracemend.errors import TraceError
 from tracemend.trace.evidence import duration, plural
+from tracemend.untrusted import printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 SIDES = 5
 #: Gaps of the list, and inferred events of one gap.
 GAPS, EVENTS = 10, 40
+#: Columns that the details of an event need to stand beside it; below it they begin so far from the left.
+ROOM, INDENT = 24, 6
 #: Stands in front of what was inferred, and what became of gaps, in words.
 INFERRED = "┆"
 STATES = {"filled": "filled", "refused": "refused", "left": "left open"}
@@ -205,9 +208,7 @@ def _print_gap(folder: Folder, row: Row, ends: Ends, sides: Around | None) -> No
     until = len(before) + len(first) + len(last)
     if after and first:
         edges[until] = "recorded again"
-    (block,) = blocks(
-        ("", "time", "task", "event", "inferred", "details"), rows, max(width(), 60), keys=6, cut=limit() is not None
-    )
+    block = _with_details(rows, width(), limit() is not None)
     print_lines(painted(line, BOLD) for line in block.header)
     for i in range(len(rows) + 1):
         if i in edges:
@@ -216,6 +217,25 @@ def _print_gap(folder: Folder, row: Row, ends: Ends, sides: Around | None) -> No
             print_lines([painted(block.rows[i], "36" if rows[i][0] else "")])
     if sides and not after:
         print_lines([painted("~~~ the trace ends ~~~", BOLD)])
+
+
+def _with_details(rows: Sequence[tuple[str, ...]], width: int, narrow: bool) -> Block:
+    """Events as a table; narrow: whether it has to fit. Where there is little room, details that are longer stand in
+    lines of their own below their event."""
+    (block,) = blocks(("", "time", "task", "event", "inferred"), [row[:-1] for row in rows], width, 5, cut=narrow)
+    heads = [row.split("\n") for row in block.rows]
+    margin = max((length(line) for lines in (*heads, block.header) for line in lines), default=0) + 2
+    room = max(width - margin, 0) if narrow else None
+    made = []
+    for (*_, details), head in zip(rows, heads, strict=True):
+        said = printable(details)
+        if room is not None and room < min(length(said), ROOM):
+            lines = [*head, *(" " * INDENT + line for line in folded(said, max(ROOM, width - INDENT)))]
+        else:
+            told = [said] if room is None or not said else folded(said, room)
+            lines = [f"{h}{' ' * (margin - length(h))}{line}" for h, line in zip_longest(head, told, fillvalue="")]
+        made.append("\n".join(line.rstrip() for line in lines))
+    return Block([*block.header[:-1], f"{block.header[-1]:{margin}}details"], made)
 
 
 def _lines(events: pa.Table, time: Callable[[int], str]) -> list[tuple[str, ...]]:

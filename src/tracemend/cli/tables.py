@@ -1,4 +1,4 @@
-"""Tables that fit the width they are printed in: headers break first, then texts are cut; numbers never are."""
+"""Tables that fit the width they are printed in: headers break first, then texts; nothing is cut."""
 
 from __future__ import annotations
 
@@ -11,12 +11,31 @@ from tracemend.untrusted import printable
 
 #: Columns that hold text, by their headers, and others that begin like OTHER: they stand on the left, numbers on
 #: the right.
-TEXT = ("", "known", "where", "command", "call", "side", "mender", "data", "fill", "event", "details", "task", "state")
+TEXT = (
+    "",
+    "known",
+    "where",
+    "command",
+    "call",
+    "side",
+    "mender",
+    "data",
+    "fill",
+    "event",
+    "details",
+    "task",
+    "state",
+    "recording",
+    "recorded by",
+    "comes from",
+)
 OTHER = "other "
 #: How much of something there is, drawn in one character: from nothing to all.
 BARS = " ▁▂▃▄▅▆▇█"
-#: Columns that may be cut, and how many characters of each stay.
-LEAST = {"command": 8, "call": 12, "task": 11, "event": 16, "details": 6}
+#: Columns whose cells may go on in the line below, and how many characters of each stand in one line at least.
+LEAST = {"command": 12, "call": 12, "task": 11, "event": 16}
+#: Behind these a text is broken rather than within a word.
+BREAKS = " _-,/:;."
 
 
 @dataclass(frozen=True)
@@ -59,16 +78,17 @@ class Column:
             lines[-1:] = [longer] if length(longer) <= width or not lines[-1] else [lines[-1], word]
         return lines
 
-    def placed(self, cell: str, width: int) -> str:
-        """A cell in the width, cut if it is longer."""
-        cell = shortened(cell, width) if self.name in LEAST else cell
-        blanks = " " * (width - length(cell))
-        return cell + blanks if self.left else blanks + cell
+    def placed(self, cell: str, width: int) -> list[str]:
+        """A cell's lines, as wide as the width."""
+        lines = folded(cell, width) if self.name in LEAST else [cell]
+        blanks = [" " * (width - length(line)) for line in lines]
+        return [line + b if self.left else b + line for line, b in zip(lines, blanks, strict=True)]
 
 
 @dataclass(frozen=True)
 class Block:
-    """The lines of a table whose columns stand beside each other: those of the header, and one a row."""
+    """The lines of a table whose columns stand beside each other: those of the header, and the rows, of which one may
+    have several lines."""
 
     header: list[str] = field(default_factory=list)
     rows: list[str] = field(default_factory=list)
@@ -110,8 +130,11 @@ def _block(columns: Sequence[Column], rows: int, width: int, cut: bool) -> Block
         between = 1
 
     def line(cells: Iterable[str]) -> str:
-        placed = (c.placed(cell, w) for c, cell, w in zip(columns, cells, widths, strict=True))
-        return (" " * between).join(placed).rstrip()
+        placed = [c.placed(cell, w) for c, cell, w in zip(columns, cells, widths, strict=True)]
+        lines = [
+            [*rows, *[" " * w] * (max(map(len, placed)) - len(rows))] for rows, w in zip(placed, widths, strict=True)
+        ]
+        return "\n".join((" " * between).join(parts).rstrip() for parts in zip(*lines, strict=True))
 
     headers = [c.header(w) for c, w in zip(columns, widths, strict=True)]
     height = max(map(len, headers))
@@ -132,14 +155,17 @@ def entries(rows: Iterable[tuple[str, str]], width: int | None) -> Iterator[str]
         yield from (" " * margin + line for line in rest)
 
 
-def shortened(text: str, width: int) -> str:
-    """As much of a text as the width has, with a mark where something is missing."""
-    if length(text) <= width:
-        return text
-    text = text[: max(0, width - 1)]
-    while length(text) > width - 1:
-        text = text[:-1]
-    return text + "…"
+def folded(text: str, width: int) -> list[str]:
+    """A text in lines of the width, broken between words where they aren't too long for that."""
+    lines, begin = [], 0
+    while len(text) - begin > width or length(text[begin:]) > width:
+        end = begin + max(1, width)
+        while end > begin + 1 and length(text[begin:end]) > width:
+            end -= 1
+        behind = max(text.rfind(c, (begin + end) // 2, end) for c in BREAKS) + 1 or end
+        lines.append(text[begin:behind].rstrip())
+        begin = behind + (text[behind : behind + 1] == " ")
+    return [*lines, text[begin:]]
 
 
 def length(text: str) -> int:

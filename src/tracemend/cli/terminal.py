@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +28,8 @@ WIDTH = 120
 BOLD = "1"
 #: Where stderr is no terminal, a line says so often (in seconds) that work goes on.
 OFTEN = 10.0
+#: Work that begins so soon (in seconds) behind other work goes on with its silence.
+SOON = 1.0
 
 
 def say(text: str) -> None:
@@ -44,6 +47,7 @@ def print_verdict(said: Verdict, share: str = "") -> None:
 
 def tell(text: str) -> None:
     """A line on stderr; whether anybody reads it changes nothing."""
+    _silence.since = time.monotonic()
     with suppress(BrokenPipeError):
         sys.stderr.write(f"{_plain(text)}\n")
         sys.stderr.flush()
@@ -139,34 +143,55 @@ def progress(title: str, quiet: bool = False) -> Iterator[Update]:
 @contextmanager
 def _bar(title: str) -> Iterator[Update]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[far]}", markup=False),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}", markup=False),
     )
     bar = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
     try:
         bar.start()  # in here, so that ctrl-C while it begins ends it, too
-        task = bar.add_task(title, total=None, note="")
+        task = bar.add_task(title, total=None, far="")
 
         def update(done: int, total: int, note: str = "") -> None:
-            bar.update(task, completed=done, total=total or None, note=printable(note))
+            bar.update(task, completed=done, total=total or None, far=_far(done, total, note))
 
         yield update
     finally:
         bar.stop()
+
+
+def _far(done: int, total: int, note: str) -> str:
+    """How far work is, in words: of how much where that is known, else the note alone says it."""
+    return f"{f'{done:,} of {total:,}' if total else ''} {printable(note)}".strip()
+
+
+@dataclass
+class _Silence:
+    """Since when nothing was told while work goes on, and when work last ended: pieces of work that follow each other
+    are one silence."""
+
+    since: float = 0.0
+    ended: float = -SOON
+
+    def begin(self) -> None:
+        now = time.monotonic()
+        if now - self.ended >= SOON:
+            self.since = now
+
+    def end(self) -> None:
+        self.ended = time.monotonic()
+
+    def left(self) -> float:
+        """Seconds until something is to be told."""
+        return max(0.0, self.since + OFTEN - time.monotonic())
+
+
+_silence = _Silence()
 
 
 @contextmanager
@@ -174,6 +199,7 @@ def _lines(title: str) -> Iterator[Update]:
     state: tuple[int, int, str] = (0, 0, "")
     first: tuple[float, int] | None = None  # when something was done, and how much: what came before is done but once
     begun, ended = time.monotonic(), threading.Event()
+    _silence.begin()
 
     def update(done: int, total: int, note: str = "") -> None:
         nonlocal state, first
@@ -182,13 +208,14 @@ def _lines(title: str) -> Iterator[Update]:
             first = working_time(), done
 
     def go_on() -> None:
-        while not ended.wait(OFTEN):
+        while not ended.wait(_silence.left()):
+            if _silence.left():
+                continue
             done, total, note = state
-            far = f"{done:,} of {total:,}" if total else ""
             since = time.monotonic() - begun
             since_first, more = (working_time() - first[0], done - first[1]) if first else (0.0, 0)
             left = f"about {since_first / more * (total - done):.0f} s left" if more > 0 and done < total else ""
-            words = filter(None, (f"{far} {printable(note)}".strip(), f"{since:.0f} s", left))
+            words = filter(None, (_far(done, total, note), f"{since:.0f} s", left))
             tell(f"{title}: {', '.join(words)}")
 
     teller = threading.Thread(target=go_on, daemon=True)
@@ -198,3 +225,4 @@ def _lines(title: str) -> Iterator[Update]:
     finally:
         ended.set()
         teller.join()
+        _silence.end()

@@ -80,6 +80,13 @@ FORMATS = _Formats(
 #: The end of what is said of a file that is no trace.
 CHOICE = f"; --format takes one of {', '.join(FORMATS)}"
 
+#: What is said of a folder that is no trace.
+FOLDERS = (
+    "a folder, but no trace by itself. Folders that are traces: those of CTF, as LTTng writes them (with a file "
+    "metadata), and those of perf record --threads (with a file data). Else name a file; tracemend scan tells which "
+    "files of a folder are traces"
+)
+
 
 def recognise(path: Path) -> Format:
     """The first format whose content test the file (or a folder's metadata) passes; raises TraceError if none does."""
@@ -88,7 +95,7 @@ def recognise(path: Path) -> Format:
         for candidate in FORMATS.values():
             if candidate.folder and any(map(candidate.recognise, heads)):
                 return candidate
-        raise TraceError(path, 0, "not a file, nor a folder with the metadata of a trace")
+        raise TraceError(path, 0, FOLDERS)
     head = read_head(path)
     if not head.strip():
         raise TraceError(path, 0, "the file is empty")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tracemend.engines import Local
 from tracemend.errors import extra
 from tracemend.judging.evaluate import compare, scored
+from tracemend.judging.figures import LEFT, WHOLE
 from tracemend.judging.likelihood import Likelihood, held_out
 from tracemend.judging.results import Row
 from tracemend.menders.base import Trained
@@ -33,6 +34,39 @@ SHOWN = {
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What came back of what was lost, by one mender. ``right``: so many of the lost events are in the fills, each at
+    its place. ``nearer``: the kinds of figures (of those ``compared``, of which something was lost) that are nearer to
+    the truth corrected than left open."""
+
+    mender: str
+    lost: int
+    right: int
+    nearer: tuple[str, ...]
+    compared: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        if not self.lost:
+            return "Nothing was lost, so nothing had to come back."
+        share = 100 * self.right / self.lost
+        told = f"{self.right:,} of {plural(self.lost, 'lost event')} ({share:.0f} %) came back right"
+        if not self.compared:
+            return f"{told}."
+        many = f"{len(self.nearer)} of {plural(len(self.compared), 'kind')} of figures"
+        return f"{told}, and in {many} the corrected ones are nearer to the truth than those of what survived."
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "mender": self.mender,
+            "lost": self.lost,
+            "right": self.right,
+            "nearer": list(self.nearer),
+            "compared": list(self.compared),
+        }
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How right fills are. ``rows``: a dictionary for each mender and each bin of lengths of gaps, and one with the
     length "all"; shares from 0 to 1, means over gaps (``accuracy``: the right call on the right side at the right
@@ -49,8 +83,20 @@ class Evaluation:
         """Of each mender the row of all gaps."""
         return [row for row in self.rows if row["length"] == "all"]
 
+    def answer(self, mender: str = "") -> Answer:
+        """Of one mender; of the last one, which is what ``mend`` does, if none is named. A mender that draws has its
+        figures from the draws."""
+        row = next((r for r in self.overall[::-1] if r["mender"] == mender or not mender), None)
+        name = row["mender"] if row else mender
+        ours = self.figures.get(f"{name}, draws") or self.figures.get(name, {})
+        left = self.figures.get(LEFT, {})
+        compared = tuple(k for k in WHOLE if k in ours and k in left and (left[k] or ours[k]))
+        nearer = tuple(k for k in compared if ours[k] < left[k])
+        right = round(row["event_accuracy"] * row["events"]) if row else 0
+        return Answer(name, self.lost, right, nearer, compared)
+
     def as_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "figures": self.figures}
+        return {"answer": self.answer().as_dict(), "rows": self.rows, "figures": self.figures}
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a data frame. Raises MissingError where pandas isn't installed."""
@@ -69,7 +115,7 @@ class Evaluation:
             for row in self.rows
         ]
         lost = f"{plural(self.gaps, 'gap')} really lost {plural(self.lost, 'event')}. How much of the fills is right:"
-        return box(said(lost, title="Evaluation"), table(columns, rows))
+        return box(said(self.answer().sentence, lost, title="Evaluation"), table(columns, rows))
 
 
 def evaluation(

@@ -24,7 +24,7 @@ SHORTEST_NS = 20
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What one cpu's buffer lacked: ``missing_bytes`` more would have held the largest backlog.
+    """What one cpu's buffer lacked: ``missing_bytes`` more would have held what was lost until the reader got to it.
 
     ``rate`` is the highest rate of lost events a second over any gap whose length and count are known, None if there is
     none; ``complete`` is False if some gap has no count.
@@ -83,8 +83,8 @@ def advise(trace: Trace | str | Path) -> Advices:
     """For each cpu with a gap, how many bytes its buffer was short of, of a trace or of the one that lies at a path.
 
     The reader's pace is taken from what survived: bytes of surviving events over the time of the cpu's stream. Lost
-    events would have queued up behind them; the backlog grows by what a gap lost and falls whenever events come more
-    slowly than the reader reads. Its peak is what the buffer lacked.
+    events would have waited behind them. What waits beyond the buffer grows by what a gap lost, and falls whenever the
+    reader had nothing to read. Its peak is what the buffer lacked: at most all that was lost.
     Raises TraceError for a path that can't be read, TypeError for what is neither a trace nor a path.
 
     >>> first = advise("recordings/shell/lossy.txt")[0]  # of cpu 0
@@ -155,13 +155,14 @@ def _advice(cpu: int, stream: _Stream, trace: Trace) -> Advice:
     begin = found[0][0].begin_ns if stream.begin_ns is None else stream.begin_ns
     end = max(stream.end_ns, found[-1][0].end_ns)
     pace = (stored if stored and stream.events else whole) / max(1, end - begin)
-    backlog = peak = seen = 0.0
+    waiting = extra = peak = seen = 0.0
     at = begin
     for gap, events, size, _ in found:
         kept = mean * events if stored else float(size + more * events)
-        backlog += kept - seen - pace * (gap.end_ns - at)
-        backlog = max(0.0, backlog) + (gap.count or 0) * mean
-        peak = max(peak, backlog)
+        waiting += kept - seen - pace * (gap.end_ns - at)
+        idle, waiting = max(0.0, -waiting), max(0.0, waiting)
+        extra = max(0.0, extra - idle) + (gap.count or 0) * mean
+        peak = max(peak, extra)
         seen, at = kept, gap.end_ns
     rate = max((rate for gap, *_, between in found if (rate := _rate(gap, between)) is not None), default=None)
     complete = all(g.count is not None for g, *_ in found)

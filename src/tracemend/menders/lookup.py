@@ -43,14 +43,16 @@ class Lookup(Proposer):
         doubt: float = 8.0,
         most_sites: int = 192,
         trust: float = 0.1,
+        places: Places | None = None,
     ) -> None:
         """power: exponent of (1 + match length) in a vote. reach: events until a one-sided vote has lost half its
         exponent. doubt: votes that speak for something else altogether. most_sites: votes that are heard. trust: what
-        a vote of the examples counts, against one of the streams."""
+        a vote of the examples counts, against one of the streams. places: of these streams and examples, if they are
+        there already."""
         self.calibration = calibration.shipped(self.name)
         self.power, self.reach, self.doubt, self.most_sites = power, reach, doubt, most_sites
         self.trust = trust
-        self.places = Places(streams, examples)
+        self.places = places or Places(streams, examples)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Deterministic: ``seed`` isn't used."""

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from tracemend.errors import extra
 from tracemend.losses.scanning import judge
 from tracemend.losses.verdict import Verdict
+from tracemend.menders.likeness import sentence
 from tracemend.mending.outline import Outline
 from tracemend.mending.shown import Shown
 from tracemend.trace.events import Gap, Trace
@@ -178,6 +180,11 @@ class Result(ABC):
         )
 
     @property
+    def alike(self) -> str:
+        """Which of the recordings to copy from the trace is like, in a sentence; empty where it is like none."""
+        return sentence(self.provenance.get("alike", ()))
+
+    @property
     def filled(self) -> int:
         return sum(f.status == "filled" for f in self.fills)
 
@@ -282,8 +289,12 @@ class Mended(Result):
     def drawn(self) -> Iterator[pa.Table] | None:
         return None if self.hypotheses is None else iter([self.hypotheses])
 
-    def without_draws(self) -> Mended:
-        """The same as if no hypotheses had been drawn."""
+    def with_draws(self, number: int) -> Mended:
+        """The same with the first hypotheses alone; without any as if none had been asked for."""
+        if number:
+            table = self.hypotheses
+            few = None if table is None else table.filter(pc.less(table["hypothesis"], number))
+            return replace(self, hypotheses=few)
         options = {k: v for k, v in self.provenance["options"].items() if k != "hypotheses"}
         fills = tuple(replace(f, agreement=None) for f in self.fills)
         return replace(self, hypotheses=None, fills=fills, provenance={**self.provenance, "options": options})

@@ -25,8 +25,8 @@ class Options:
     hypotheses: so many other fills of all filled gaps together are drawn, each a history of the whole trace.
     only: numbers of the gaps to fill; all if None. suits: whether each event is to be the likeliest at its position, or
     the counts of events are to be right (``mending/choosing.py``: by draws, so only of what can draw; it takes as long
-    again). counted: the hypotheses are only counted (``reckoning/``): of their fields those alone are found that
-    figures are made of, and how sure they are isn't told.
+    again). counted: so many fills are drawn to be counted (``reckoning/``), of which the hypotheses are the first ones;
+    where there are none, of the fields only those are found that figures are made of, and how sure they are isn't told.
 
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
@@ -42,7 +42,7 @@ class Options:
     adapt: float = 0.0
     only: frozenset[int] | None = None
     suits: Suits = "positions"
-    counted: bool = False
+    counted: int = 0
 
     def __post_init__(self) -> None:
         number("seed", self.seed, whole=True)
@@ -58,8 +58,13 @@ class Options:
 
     @property
     def draws(self) -> int:
-        """So many fills of each gap are drawn, whether or not they are shown."""
-        return max(self.hypotheses, AMONG if self.suits == "figures" else 0)
+        """So many fills of each gap are drawn, whether or not they are kept."""
+        return max(self.kept, AMONG if self.suits == "figures" else 0)
+
+    @property
+    def kept(self) -> int:
+        """So many of them are kept, to be shown or counted."""
+        return max(self.hypotheses, self.counted)
 
     def as_dict(self) -> dict[str, Any]:
         """For provenance: what was asked for; the seed stands beside it."""
@@ -86,4 +91,4 @@ class Changes(TypedDict, total=False):
     adapt: float
     only: frozenset[int] | None
     suits: Suits
-    counted: bool
+    counted: int

@@ -20,7 +20,7 @@ from tracemend.mending.mended import Result
 from tracemend.reckoning.counting import Counted
 from tracemend.reckoning.figures import FIGURES, SCHEMA, Figures
 from tracemend.reckoning.intervals import interval, share_lost
-from tracemend.reckoning.tally import CALLS, ERRORS, NEVER, UNSAID, UNTIL, Key, Tally
+from tracemend.reckoning.tally import CALLS, ERRORS, EVENTS, NEVER, SIDES, UNSAID, UNTIL, Key, Tally
 from tracemend.reckoning.touched import Touched
 from tracemend.trace.evidence import plural
 
@@ -65,7 +65,7 @@ class Reckoning:
         return Figures(
             by,
             self._table(names, keys, made),
-            self._table(names, Keys("total", [""], keys.width), whole),
+            self._table(names, Keys("total", [""], keys.width, keys.anywhere), whole),
             tuple(self._notes()),
             about,
             trace.clock == "index",
@@ -85,7 +85,7 @@ class Reckoning:
         rows = [[c.get(k, nothing) for k in keys] for c in counts]
         made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
         _returned(made)
-        return Keys(by, keys, width), made
+        return Keys(by, keys, width, self.counted.count.asked.anywhere(by)), made
 
     def _notes(self) -> Iterator[str]:
         trace, fills = self.result.trace, self.result.fills
@@ -128,6 +128,26 @@ class Reckoning:
             return np.full(len(keys), float(filled.total()))
         return np.array([filled.total() if cpu < 0 else filled[cpu] + filled[-1] for cpu in keys.cpus.tolist()], float)
 
+    def _calls(self, keys: Keys, survived: Ints) -> tuple[Floats, Floats]:
+        """How many calls of each key were made at least and at most (K,), by what survived (K, columns).
+
+        The tracer counts the lost events, and a call has two: it is entered and left. Some have one only: those open at
+        the trace's ends, those that end their thread. There are no more of them than calls without another half among
+        what survived, which are scaled by what was lost, and one more a thread.
+        """
+        observed, sides = survived[:, CALLS].astype(float), survived[:, SIDES]
+        filled = self._filled(keys)
+        if self.result.trace.nested or not keys.anywhere:
+            return observed, observed + filled
+        alone = 2 * observed.sum() - sides.sum()
+        more = alone / 2 * (1 + filled / max(1, sides.sum())) + len(self.counted.observed.heads)
+        most = np.minimum(filled, np.floor((sides + filled) / 2 + more) - observed)
+        least = observed
+        if keys.by == "total" and sides.sum() == survived[:, EVENTS].sum():  # nothing but calls was recorded
+            stated = sum(f.events for f in self.result.fills if not f.estimated)
+            least = np.maximum(observed, np.ceil((sides + stated) / 2))
+        return least, np.maximum(least, observed + most)
+
     def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
         trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
         column = FIGURES[name]
@@ -136,6 +156,8 @@ class Reckoning:
         low, estimate, high = found.whole
         least = np.zeros(len(keys)) if name == "time_ns" else observed
         most = observed + self._filled(keys)
+        if name == "calls":
+            least, most = self._calls(keys, counts[0])
         if name.endswith("_ns"):
             most = np.full(len(keys), np.inf)
         elif name == "events" and keys.by in ("cpu", "total") and span is None:
@@ -170,11 +192,13 @@ class Reckoning:
 
 @dataclass(frozen=True)
 class Keys:
-    """What figures are of (K,). width: of slices of time."""
+    """What figures are of (K,). width: of slices of time. anywhere: whether calls count that were entered nobody knows
+    where (``Asked``)."""
 
     by: str
     keys: list[Key]
     width: int
+    anywhere: bool
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -18,8 +18,8 @@ SHOWN = {
 }
 #: What they are of.
 KEYS = {"call": ("call",), "thread": ("command", "tid"), "cpu": ("cpu",), "time": ("from",)}
-#: Characters of a name that are shown, and calls that the sentence has.
-LONGEST, MOST = 24, 3
+#: Characters of a name that are shown (its ends, which tell it from others), and calls that the sentence has.
+LONGEST, MOST = 41, 3
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _key(made: Figures, row: dict[str, Any]) -> list[str]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST // 2]}…{name[-(LONGEST // 2) :]}"
 
 
 def _cells(name: str, row: dict[str, Any]) -> list[str]:
@@ -114,5 +114,5 @@ def _cells(name: str, row: dict[str, Any]) -> list[str]:
     if row["high"] is None:
         return [observed, f"{about} or more", f"from {low}" if low != about else "", ""]
     high = told(row["high"])
-    lost = f"{100 * row['lost']:.1f} %" if row["lost"] >= 0.0005 else "-"
+    lost = f"{100 * round(row['lost'], 4):.1f} %" if row["lost"] >= 0.0005 else "-"  # as figures are written
     return [observed, about, low if low == high else f"{low} to {high}", lost]

@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from tracemend.reckoning.calls import paired
 from tracemend.reckoning.events import FAILED, IDLE, UNTOLD, Events
-from tracemend.trace.events import ENTER, EXIT, stable_order
+from tracemend.trace.events import ENTER, EXIT, INSTANT, stable_order
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 #: What figures can be by.
 BY = ("call", "thread", "cpu", "time")
-#: Columns of a tally. UNSAID: exits that don't say how their call ended. UNTIL is no sum: when the last event came
-#: that figures of a key rest on.
-EVENTS, CALLS, ERRORS, TIME, CPU, UNSAID, UNTIL = range(7)
+#: Columns of a tally. UNSAID: exits that don't say how their call ended. SIDES: enters and exits. UNTIL is no sum: when
+#: the last event came that figures of a key rest on.
+EVENTS, CALLS, ERRORS, TIME, CPU, UNSAID, SIDES, UNTIL = range(8)
 #: At so many parts of a time, or fewer, a run of events is looked at.
 CELLS = 2000
 #: Of a key that nothing rests on yet.
@@ -252,6 +252,7 @@ class _Counting:
                 (CALLS, inside & made_at),
                 (ERRORS, inside & (e.result == FAILED)),
                 (UNSAID, inside & exits & (e.result == UNTOLD)),
+                (SIDES, inside & (e.phase != INSTANT)),
             ):
                 own[:, column] = np.bincount(code[counted], minlength=len(keys))
             np.add.at(own[:, TIME], code[inside], took[inside])
