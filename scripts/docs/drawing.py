@@ -91,7 +91,7 @@ STYLES = {
     "lookup": ("green", "up", False),
     "n-gram": ("orange", "down", False),
     "copy period": ("grey", "cross", False),
-    "copy": ("grey", "cross", False),
+    "copy": ("red", "cross", False),
     "mosaic": ("blue", "circle", False),
     "mend": ("blue", "circle", False),
     "lookup + examples": ("green", "up", False),
