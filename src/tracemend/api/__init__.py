@@ -178,7 +178,8 @@ def how(
         chosen = partial(_loaded, model)
     copier = COPIERS.get(str(model), COPIERS[MOSAIC])
     theirs = _library() if library and not alone else ()
-    return How(chosen, _nothing if alone else packaged, copier, options, tuple(_several(examples)), theirs)
+    shipped = _nothing if alone else partial(packaged, options.more_examples)
+    return How(chosen, shipped, copier, options, tuple(_several(examples)), theirs)
 
 
 def figures(
