@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend import library
 from tracemend.errors import OutputError, TraceError
 from tracemend.formats import read, size
+from tracemend.library import read as read_library
 from tracemend.menders.examples import Example, packaged
 from tracemend.mending.mended import INFERRED, Result
 from tracemend.outputs.report.events import of_gaps
@@ -130,7 +130,7 @@ def _named(result: Result, vocabulary: Vocabulary) -> tuple[list[tuple[str, Sequ
 def _library(wanted: set[str]) -> tuple[Example, ...]:
     """The user's examples, if some are asked for and can be read."""
     try:
-        return library.read().examples if wanted else ()
+        return read_library().examples if wanted else ()
     except OutputError:
         return ()
 
