@@ -91,7 +91,7 @@ STYLES = {
     "lookup": ("green", "up", False),
     "n-gram": ("orange", "down", False),
     "copy period": ("grey", "cross", False),
-    "copy": ("grey", "cross", False),
+    "copy": ("red", "cross", False),
     "mosaic": ("blue", "circle", False),
     "mend": ("blue", "circle", False),
     "lookup + examples": ("green", "up", False),
@@ -134,7 +134,12 @@ def draw(title: str, panels: Sequence[Panel], beside: int = 2) -> str:
             body += made
             bottoms.append(bottom)
         y = max(bottoms) + EDGE
-    return "\n".join([*_head(title, round(y)), *body, "</svg>"]) + "\n"
+    return sheet(title, round(y), body)
+
+
+def sheet(title: str, high: int, body: Iterable[str]) -> str:
+    """The whole drawing; parts of it take their colour by ``class`` and ``currentColor``."""
+    return "\n".join([*_head(title, high), *body, "</svg>"]) + "\n"
 
 
 def _head(title: str, high: int) -> Iterator[str]:

@@ -300,7 +300,13 @@ def test_a_thread_is_found_by_its_name(page: Page, path: Path, deploy: Mended) -
         page.locator("#in").click()
     seen = page.evaluate(SEEN)
     page.locator("#labels .thread").last.click()
-    assert page.evaluate(SEEN) != seen, "to its nearest event"
+    there = page.evaluate(SEEN)
+    assert there != seen, "to its nearest event"
+    page.locator("#whole").click()
+    for _ in range(12):
+        page.locator("#in").click()
+    page.locator("#thread").press("Enter")
+    assert page.evaluate(SEEN) != seen
     page.locator("#thread").fill("no such thread")
     assert page.locator("#labels .thread").count() == 0
     assert page.locator("#threads").inner_text() == "no such thread"
@@ -415,6 +421,11 @@ def test_it_is_read_and_used_without_eyes_and_mouse(page: Page, path: Path, depl
     page.keyboard.press("ArrowDown")
     chosen = page.locator("#rows tr[aria-current] a").inner_text()
     assert page.evaluate("location.hash") == f"#gap-{chosen}"
+    page.locator("#rows tr[aria-current] a").focus()
+    page.keyboard.press("ArrowDown")
+    after = page.locator("#rows tr[aria-current] a").inner_text()
+    assert after != chosen
+    assert page.evaluate("document.activeElement.textContent") == after, "the focus goes with it"
 
 
 def test_without_its_script_it_can_be_read(opened: Callable[..., Page], path: Path) -> None:

@@ -62,8 +62,8 @@ def mend(
     model: Annotated[
         str,
         typer.Option(
-            help="Who fills the gaps: mosaic or lookup (both copy; no network), default (the mosaic and the network "
-            "that comes with tracemend), or a folder made by train."
+            help="Who fills the gaps: mosaic or lookup (both copy), mixture (both, and counts of what follows what), "
+            "default (the mosaic and the network that comes with tracemend), or a folder made by train."
         ),
     ] = "mosaic",
     examples: ExampleOption = None,

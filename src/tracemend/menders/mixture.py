@@ -199,7 +199,7 @@ class Mixture(Mosaic):
         """powers: those that ship with the package, if not given. how: of the mosaic."""
         super().__init__(streams, examples, **how)
         self.powers = powers or shipped()
-        self.lookup = Lookup(streams, examples, places=self.places)
+        self.lookup = Lookup(self.places)
         self.ngram = NGram(streams)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
@@ -258,7 +258,7 @@ class FittedMixture(Mixture):
         if not room.any():
             return []
         found = []
-        for k in np.sort(rng.integers(room.sum(), size=TRIALS)).tolist():
+        for k in np.unique(rng.integers(room.sum(), size=TRIALS)).tolist():  # few places: each once
             i = int(np.searchsorted(np.cumsum(room), k, "right"))
             at = MARGIN + k - int(room[:i].sum())
             stream, end = held[i], at + length

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tracemend.mending.mended import INFERRED, rows_of
 from tracemend.mending.running import Running
+from tracemend.reckoning.lasting import Lasting, lasting
 from tracemend.trace.events import EXIT, PHASES, Trace
 from tracemend.trace.fields import SWITCH, WAKEUPS, kernel_name, numbers, values
 from tracemend.trace.pieces import Piece
@@ -35,6 +36,7 @@ ERRORS = r"^(?:-(?:[1-9]\d{0,2}|[1-3]\d{3}|40[0-8]\d|409[0-5])|0x(?:f{8})?f{5}[0
 class Events:
     """Events in order of time (E,). code: which of ``names``. result: UNTOLD, FINE or FAILED. who: runs on the event's
     cpu behind it, IDLE for all whose time isn't told. cut: whether lost events are missing in front of it on its cpu.
+    inferred: whether it is. lasting: how long a call of each name may last, if that has to be asked.
     """
 
     time_ns: Ints
@@ -46,6 +48,8 @@ class Events:
     result: NDArray[np.int8]
     who: Ints
     cut: Bools
+    inferred: Bools
+    lasting: list[Lasting]
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -71,6 +75,11 @@ class Surviving:
         named = np.flatnonzero(codes >= 0)[::-1]
         tids, last = np.unique(tid[named], return_index=True)
         return {t: known[c] for t, c in zip(tids.tolist(), codes[named[last]].tolist(), strict=True)}
+
+    @cached_property
+    def lasting(self) -> dict[str, Lasting]:
+        """How long its calls may have lasted."""
+        return lasting(self.piece.trace)
 
     def events(self, inferred: pa.Table | None = None, still_open: Collection[int] | None = None) -> Events:
         """The piece's own events with the inferred ones (of INFERRED or HYPOTHESES). still_open: the gaps that these
@@ -107,6 +116,8 @@ class Surviving:
             np.concatenate([self.result[own], result])[order],
             who[order],
             cut[order],
+            order >= len(row),
+            [self.lasting.get(n, Lasting()) for n in named] if table.num_rows else [Lasting()] * len(named),
         )
 
 

@@ -26,6 +26,9 @@ FIGURES = {"calls": CALLS, "time_ns": TIME, "cpu_ns": CPU, "errors": ERRORS, "ev
 #: ``low``, ``high``: in nine of ten cases it was no less and no more. ``high`` is null where it touches a gap of which
 #: nobody knows how much it lost: then the estimate leaves that out, and more may have happened (in calls also less).
 #: ``lost``: the share of the figure that was lost, by the estimate. ``exact``: no loss that is known touches it.
+#: ``inferred``: of a ``time_ns`` that isn't exact so much rests on calls of which a side was inferred. ``unknown``: so
+#: many of these would have lasted longer than such a call was seen to: nobody knows how long they took, and what is
+#: usual counts.
 SCHEMA = pa.schema(
     [
         pa.field("by", pa.string(), nullable=False),
@@ -41,6 +44,8 @@ SCHEMA = pa.schema(
         pa.field("high", pa.int64()),
         pa.field("lost", pa.float32(), nullable=False),
         pa.field("exact", pa.bool_(), nullable=False),
+        pa.field("inferred", pa.int64()),
+        pa.field("unknown", pa.int64()),
     ]
 )
 

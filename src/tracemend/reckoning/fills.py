@@ -15,16 +15,20 @@ import pyarrow as pa
 from tracemend.errors import ModelError
 from tracemend.formats.parquet import INFERRED_COLUMN
 from tracemend.mending.mended import Mended
-from tracemend.reckoning.counting import drawn
+from tracemend.reckoning.counting import Count, Counted, drawn
 from tracemend.reckoning.intervals import estimated, spread
+from tracemend.reckoning.tally import UNKNOWN, Asked
 from tracemend.trace.events import SCHEMA, Trace
 from tracemend.trace.evidence import plural
+from tracemend.trace.pieces import Piece
 
 
 @dataclass(frozen=True)
 class OverFills:
     """observed: what the figure is of the trace as it is. values: of each draw (H). estimate, low, high: what the draws
-    say, and the range that holds nine of ten of them. ``open``: so many gaps stay open in every draw.
+    say, and the range that holds nine of ten of them. ``open``: so many gaps stay open in every draw. ``unknown``: so
+    many calls of a draw (the middle of all) have an inferred side, and their two sides are further apart than such a
+    call was ever seen to last. How long they took nobody knows: a figure of times has to do without them.
 
     All of them are numbers, or arrays or dictionaries of numbers, as the figure is. The range is that of the draws as
     they are: how often it holds the truth for a figure of one's own nobody has measured.
@@ -36,11 +40,15 @@ class OverFills:
     low: Any
     high: Any
     open: int
+    unknown: int = 0
 
     def __repr__(self) -> str:
         """What it is, on one line, without the draws."""
         told = (f"{name} {_short(getattr(self, name))}" for name in ("observed", "estimate", "low", "high"))
-        return f"<OverFills of {plural(len(self.values), 'draw')}: {', '.join(told)}, {plural(self.open, 'open gap')}>"
+        return (
+            f"<OverFills of {plural(len(self.values), 'draw')}: {', '.join(told)}, {plural(self.open, 'open gap')}, "
+            f"{plural(self.unknown, 'call')} of unknown duration>"
+        )
 
     def _repr_html_(self) -> str:
         from tracemend.trace.notebook import box, said, table
@@ -50,7 +58,10 @@ class OverFills:
             rows = [(k, *(_short(side.get(k, 0)) for side in sides)) for k in self.estimate]
         else:
             rows = [("", *map(_short, sides))]
-        what = f"From {plural(len(self.values), 'draw')}; {plural(self.open, 'gap')} stay open in all of them."
+        what = (
+            f"From {plural(len(self.values), 'draw')}; {plural(self.open, 'gap')} stay open in all of them. Of "
+            f"{plural(self.unknown, 'inferred call')} nobody knows how long they took."
+        )
         return box(said(what, title="Over fills"), table(("", "observed", "about", "from", "to"), rows))
 
 
@@ -94,12 +105,21 @@ def evaluated(mended: Mended, figure: Callable[[Trace], Any]) -> OverFills:
     observed = figure(mended.trace)
     values = [figure(t) for t in traces(mended)] or [observed]
     still_open = sum(f.status != "filled" for f in mended.fills)
+    told = still_open, _unknown(mended)
     if not isinstance(observed, Mapping):
-        return OverFills(observed, values, *_range(values), still_open)
+        return OverFills(observed, values, *_range(values), *told)
     keys = dict.fromkeys(k for value in (observed, *values) for k in value)
     ranges = {k: _range([value.get(k, 0) for value in values]) for k in keys}
     estimate, low, high = ({k: found[i] for k, found in ranges.items()} for i in range(3))
-    return OverFills(observed, values, estimate, low, high, still_open)
+    return OverFills(observed, values, estimate, low, high, *told)
+
+
+def _unknown(mended: Mended) -> int:
+    """Of how many calls nobody knows how long they took."""
+    counted = Counted(Count(Asked(("call",)), mended.provenance["options"].get("hypotheses", 0)))
+    counted.take(counted.count(Piece.whole(mended.trace), mended))
+    each = [sum(columns[UNKNOWN] for columns in tally.counts["call"].values()) for tally in counted.fills[1:]]
+    return round(float(np.median(each))) if each else 0
 
 
 def _short(figure: Any) -> str:

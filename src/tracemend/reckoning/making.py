@@ -15,12 +15,24 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.losses.verdict import UNKNOWN
+from tracemend.losses import verdict
 from tracemend.mending.mended import Result
 from tracemend.reckoning.counting import Counted
 from tracemend.reckoning.figures import FIGURES, SCHEMA, Figures
-from tracemend.reckoning.intervals import interval, share_lost
-from tracemend.reckoning.tally import CALLS, ERRORS, EVENTS, NEVER, SIDES, UNSAID, UNTIL, Key, Tally
+from tracemend.reckoning.intervals import estimated, interval, share_lost
+from tracemend.reckoning.tally import (
+    CALLS,
+    ERRORS,
+    EVENTS,
+    GUESSED,
+    NEVER,
+    SIDES,
+    UNKNOWN,
+    UNSAID,
+    UNTIL,
+    Key,
+    Tally,
+)
 from tracemend.reckoning.touched import Touched
 from tracemend.trace.evidence import plural
 
@@ -101,7 +113,7 @@ class Reckoning:
             yield "The tracer gave no count of some gaps: how much they lost is a guess, without an upper end."
         if any(f.by for f in fills):
             yield "Some gaps were filled in a hurry: what they lost is known without an upper end."
-        if self.result.verdict.word == UNKNOWN:
+        if self.result.verdict.word == verdict.UNKNOWN:
             yield "The figures are of what was recorded; whether that is all nobody can tell."
 
     def _names(self, by: str) -> Iterator[str]:
@@ -173,6 +185,8 @@ class Reckoning:
         low, estimate, high = (np.where(touched, x, observed) for x in (low, estimate, high))
         if name == "time_ns":  # an enter and an exit with an open gap between needn't be one call
             low[unsure] = 0
+        timed = touched & (name == "time_ns")
+        guessed = estimated(counts[1:][:, :, [GUESSED, UNKNOWN]].astype(float)).round().astype(np.int64)
         columns = {
             **keys.columns(self.counted.comms),
             "figure": pa.array([name] * len(keys), pa.string()),
@@ -182,6 +196,8 @@ class Reckoning:
             "high": pa.array(high.astype(np.int64), mask=unsure),
             "lost": pa.array(share_lost(observed, estimate), pa.float32()),
             "exact": pa.array(~touched),
+            "inferred": pa.array(guessed[:, 0], mask=~timed),
+            "unknown": pa.array(guessed[:, 1], mask=~timed),
         }
         table = pa.table(columns).select(SCHEMA.names).cast(SCHEMA)
         if keys.by in ("time", "total"):

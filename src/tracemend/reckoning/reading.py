@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,26 @@ def explained(made: Figures) -> list[str]:
     return [
         f"About: what there probably was, by {about['draws']} fills of the gaps, each as it may have been.",
         "Nine of ten times the truth lies within the range.",
+        *_unsure_times(made),
         *made.notes,
     ]
+
+
+def _unsure_times(made: Figures) -> Iterator[str]:
+    """How much of the time in calls rests on inferred sides, and of which calls nobody knows how long they took."""
+    rows = made.total.to_pylist() if "time_ns" in shown(made) else []
+    (total,) = [row for row in rows if row["figure"] == "time_ns"] or [{}]
+    if not total.get("inferred"):
+        return
+    share = 100 * total["inferred"] / max(1, total["estimate"])
+    yield f"Of the time in calls {share:.1f} % rests on calls of which a side was inferred."
+    if total["unknown"]:
+        calls = [row for row in made.of("time_ns").to_pylist() if row["unknown"]] if made.by == "call" else []
+        calls.sort(key=lambda row: (-row["unknown"], row["key"]))
+        named = ", ".join(f"{_short(row['key'])} {row['unknown']:,}" for row in calls[:MOST])
+        which = f" ({named}{', ...' if len(calls) > MOST else ''})" if named else ""
+        yield f"{total['unknown']:,} of these calls{which} would have lasted longer than any that was seen."
+        yield "How long they took is unknown, and what is usual counts instead."
 
 
 def _key(made: Figures, row: dict[str, Any]) -> list[str]:

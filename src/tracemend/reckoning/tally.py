@@ -22,13 +22,16 @@ Bools = NDArray[np.bool_]
 
 #: What figures can be by.
 BY = ("call", "thread", "cpu", "time")
-#: Columns of a tally. UNSAID: exits that don't say how their call ended. SIDES: enters and exits. UNTIL is no sum: when
-#: the last event came that figures of a key rest on.
-EVENTS, CALLS, ERRORS, TIME, CPU, UNSAID, SIDES, UNTIL = range(8)
+#: Columns of a tally. UNSAID: exits that don't say how their call ended. SIDES: enters and exits. GUESSED: the part of
+#: TIME of calls with an inferred side; UNKNOWN: so many of them would have lasted longer than is plausible, and are
+#: taken for usual ones. UNTIL is no sum: when the last event came that figures of a key rest on.
+EVENTS, CALLS, ERRORS, TIME, CPU, UNSAID, SIDES, GUESSED, UNKNOWN, UNTIL = range(10)
 #: At so many parts of a time, or fewer, a run of events is looked at.
 CELLS = 2000
 #: Of a key that nothing rests on yet.
 NEVER = -(1 << 62)
+#: Of an event that was recorded: what its call lasted is as it is.
+RECORDED = -1
 
 Key = str | int
 
@@ -55,12 +58,37 @@ class Asked:
 
 
 class Edge(NamedTuple):
-    """The first or last event of a thread that enters or leaves a call."""
+    """The first or last event of a thread that enters or leaves a call. most, usual: of one that was inferred how long
+    its call may have lasted, and usually does."""
 
     phase: int
     name: str
     time_ns: int
     cpu: int
+    most: int = RECORDED
+    usual: int = 0
+
+
+class Took(NamedTuple):
+    """How long a call lasts by its sides; most, usual: of one with an inferred side as of an ``Edge``."""
+
+    lasted: int
+    most: int = RECORDED
+    usual: int = 0
+
+    @property
+    def guessed(self) -> bool:
+        return self.most != RECORDED
+
+    @property
+    def unknown(self) -> bool:
+        """Whether that is longer than is plausible."""
+        return self.guessed and self.lasted > self.most
+
+    @property
+    def ns(self) -> int:
+        """What counts."""
+        return self.usual if self.unknown else self.lasted
 
 
 class _Ran(NamedTuple):
@@ -156,7 +184,7 @@ class Tally:
         """Nothing follows: calls that are still open rest on the end."""
         for tid, tail in self.tails.items():
             if tail.phase == ENTER:
-                self._enter(tid, tail, 0, end_ns)
+                self._enter(tid, tail, Took(0), end_ns)
 
     def _add(self, by: str, key: Key, columns: Sequence[int]) -> None:
         held = self.counts[by].setdefault(key, [0] * UNTIL + [NEVER])
@@ -167,21 +195,22 @@ class Tally:
     def _join(self, tid: int, tail: Edge, head: Edge) -> None:
         """A thread's last event of a call enters one; the next one is ``head``."""
         if head.phase == EXIT and head.name == tail.name:
-            self._enter(tid, tail, head.time_ns - tail.time_ns, head.time_ns)
+            took = Took(head.time_ns - tail.time_ns, *max(tail[-2:], head[-2:]))
+            self._enter(tid, tail, took, head.time_ns)
             for by, key in (("call", head.name), ("thread", tid)):
                 if by in self.counts and self.asked.anywhere(by):
                     self.counts[by][key][CALLS] -= 1  # it was no call by itself
         else:
-            self._enter(tid, tail, 0, head.time_ns)
+            self._enter(tid, tail, Took(0), head.time_ns)
 
-    def _enter(self, tid: int, edge: Edge, took_ns: int, until_ns: int) -> None:
+    def _enter(self, tid: int, edge: Edge, took: Took, until_ns: int) -> None:
         """A call that was entered there took so long, and rests on events up to a time."""
         if self.asked.span is not None and not self.asked.span[0] <= edge.time_ns <= self.asked.span[1]:
             return
         keys: dict[str, Key] = {"call": edge.name, "thread": tid, "cpu": edge.cpu, "time": edge.time_ns // self.width}
         for by in self.counts:
             columns = [0] * UNTIL + [until_ns]
-            columns[TIME] = took_ns
+            columns[TIME], columns[GUESSED], columns[UNKNOWN] = took.ns, took.ns * took.guessed, int(took.unknown)
             self._add(by, keys[by], columns)
 
     def _ran(self, cpu: int, since: tuple[int, int], until_ns: int) -> None:
@@ -234,8 +263,13 @@ class _Counting:
         alone = ~entered & calls.lone & (not self.nested)
         leave = rows[calls.first + 1]
         took = np.zeros(len(e), np.int64)
+        guessed, unknown = np.zeros(len(e), bool), np.zeros(len(e), bool)
         if not self.nested:
-            took[enter] = e.time_ns[leave] - e.time_ns[enter]
+            most, usual = np.array(e.lasting, np.int64).reshape(-1, 2)[e.code[enter]].T
+            lasted = e.time_ns[leave] - e.time_ns[enter]
+            guessed[enter] = e.inferred[enter] | e.inferred[leave]
+            unknown[enter] = guessed[enter] & (lasted > most)
+            took[enter] = np.where(unknown[enter], usual, lasted)
         until = np.full(len(e), NEVER)
         # an enter rests on its thread's next event; of the last one, what follows says so
         follows = np.flatnonzero(entered[:-1] & (e.tid[rows[:-1]] == e.tid[rows[1:]]))
@@ -253,9 +287,11 @@ class _Counting:
                 (ERRORS, inside & (e.result == FAILED)),
                 (UNSAID, inside & exits & (e.result == UNTOLD)),
                 (SIDES, inside & (e.phase != INSTANT)),
+                (UNKNOWN, inside & unknown),
             ):
                 own[:, column] = np.bincount(code[counted], minlength=len(keys))
             np.add.at(own[:, TIME], code[inside], took[inside])
+            np.add.at(own[:, GUESSED], code[inside & guessed], took[inside & guessed])
             np.maximum.at(own[:, UNTIL], code[inside], until[inside])
             np.add.at(own[:, CPU], ran_key, ran_ns)
             there = np.flatnonzero(own[:, :UNTIL].any(axis=1) | (own[:, UNTIL] > NEVER))
@@ -290,7 +326,12 @@ class _Counting:
         for ends in (_first(tid), _last(tid)):
             at = rows[ends]
             names = [e.names[c] for c in e.code[at].tolist()]
-            columns = zip(e.phase[at].tolist(), names, e.time_ns[at].tolist(), e.cpu[at].tolist(), strict=True)
+            known = np.array(e.lasting, np.int64).reshape(-1, 2)[e.code[at]]
+            known[~e.inferred[at]] = RECORDED, 0
+            columns = zip(
+                *(e.phase[at].tolist(), names, e.time_ns[at].tolist(), e.cpu[at].tolist(), *known.T.tolist()),
+                strict=True,
+            )
             found.append(dict(zip(tid[ends].tolist(), map(Edge._make, columns), strict=True)))
         return found[0], found[1]
 

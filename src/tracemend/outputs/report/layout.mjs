@@ -16,6 +16,7 @@ export class Layout {
       this.asked = this.search.value.trim().toLowerCase();
       this.changed();
     });
+    this.search.addEventListener("keydown", ({ key }) => key === "Enter" && this.asked && this.first && this.meet(this.first));
   }
 
   // Put the lanes anew; `g` is the chosen gap (-1: none), `view` what is seen.

@@ -124,7 +124,9 @@ export class List {
     const rows = [];
     for (let i = first; i < end; i++) rows.push(this._row(i));
     const room = (n) => (n ? [make("tr", { class: "room", "aria-hidden": "true", style: `height:${n * ROW}px` })] : []);
+    const focused = this.body.contains(document.activeElement);
     this.body.replaceChildren(...room(first), ...rows, ...room(this.order.length - end));
+    if (focused) (this.body.querySelector(".chosen a") ?? this.scroller).focus({ preventScroll: true }); // not lost
     if (!this.order.length) this.body.append(this._none());
   }
 

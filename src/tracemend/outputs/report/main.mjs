@@ -106,9 +106,9 @@ function keys(timeline, list) {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (/^(INPUT|SELECT)$/.test(event.target.tagName)) return leave(event);
-    const arrows = event.target.id === "lanes" ? { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" } : { ArrowUp: "k", ArrowDown: "j" };
-    const inside = ["lanes", "rows"].includes(event.target.id);
-    const act = acts[inside ? (arrows[event.key] ?? event.key) : event.key];
+    const inside = event.target.closest?.("#lanes, #rows")?.id;
+    const arrows = { lanes: { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" }, rows: { ArrowUp: "k", ArrowDown: "j" } };
+    const act = acts[arrows[inside]?.[event.key] ?? event.key];
     if (!act) return;
     event.preventDefault();
     act();
