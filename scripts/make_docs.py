@@ -18,6 +18,7 @@ from pathlib import Path
 from docs.common import ROOT
 
 from docs import (
+    answers,
     claims,
     commands,
     corrected,
@@ -115,6 +116,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "draws": recordings.draws,
     "ctf": recordings.ctf,
     "ctf short": recordings.ctf_short,
+    **{f"answers: {name}": partial(answers.listed, pages) for name, pages in answers.sections().items()},
     "study": study.study,
     "study models": partial(figures.table, "table4-models", "paper", slice(1)),
     "study rare": partial(figures.table, "figure7-rare", "paper", slice(1)),
