@@ -1,9 +1,10 @@
 """Fit the curves from belief to confidence on the validation recordings, with simulated losses.
 
-    python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic network] [--corpus corpus] [--seed 0]
+    python scripts/calibrate.py MODEL_FOLDER [--only lookup mosaic mixture network] [--corpus corpus] [--seed 0]
 
 "network" fits all of a model's calibration.json: the network's curve, what it counts beside the mosaic (the weight of
-their blend), and the blend's curve. The others are src/tracemend/menders/{lookup,mosaic}_calibration.json.
+their blend), and the blend's curve. The others are src/tracemend/menders/{lookup,mosaic,mixture}_calibration.json; of
+the mixture first mixture_powers.json, what each of those that are mixed counts.
 
 The recordings are the validation part of experiments/workloads.toml: not trained on, not tested on. Losses are
 simulated (``diffusion/gaps.py``). Examples to copy from are the training recordings of other workloads, since a user's
@@ -11,6 +12,7 @@ program is mostly not among them.
 """
 
 import argparse
+import bisect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,17 +26,22 @@ from tracemend.diffusion.gaps import lose
 from tracemend.diffusion.restorer import Restorer
 from tracemend.judging.gaps import GapScore, judge
 from tracemend.judging.metrics import calibration_error
-from tracemend.menders import Lookup, Mosaic
+from tracemend.menders import Lookup, Mixture, Mosaic
+from tracemend.menders.base import Ints
 from tracemend.menders.calibration import Calibration, Weight
+from tracemend.menders.mixture import LENGTHS, Evidence, Powers, fit
+from tracemend.menders.mixture import shipped as shipped_powers
 from tracemend.mending.run import Copier, mend_trace
+from tracemend.mending.surroundings import Surroundings
 from tracemend.recording import Pair
 from tracemend.trace.vocabulary import universal
-from tracemend.trace.windows import Stream, streams
+from tracemend.trace.windows import Stream, streams, window
 
 ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
 EVENTS, DRAWS = 3000, 3  # of each recording, so often, each time at another place and with other losses
-COPIERS: dict[str, Copier] = {"lookup": Lookup, "mosaic": Mosaic}
+COPIERS: dict[str, Copier] = {"lookup": Lookup, "mosaic": Mosaic, "mixture": Mixture}
+MENDERS = ROOT / "src" / "tracemend" / "menders"
 
 Losses = list[tuple[Pair, list[Stream]]]
 
@@ -103,6 +110,25 @@ def weight_of(
     return weight
 
 
+def powers_of(lost: Losses) -> Powers:
+    """What each of the mixture's experts counts, from the gaps of each class of length."""
+    gaps: dict[int, tuple[list[Evidence], list[Ints]]] = {n: ([], []) for n in LENGTHS}
+    for pair, examples in lost:
+        mixture = Mixture(streams(pair.lossy, universal(), shortest=1), examples)
+        ids = universal().encode(pair.complete).astype(np.int64)
+        around = Surroundings(pair.lossy, universal().encode(pair.lossy).astype(np.int64))
+        for gap, missing in zip(pair.lossy.gaps, pair.missing, strict=True):
+            shown = window(*around.of(gap, mixture.context), len(missing), gap.duration_ns)
+            found, truth = gaps[LENGTHS[bisect.bisect_left(LENGTHS, len(missing))]]
+            found += mixture.evidence([shown])
+            truth.append(ids[missing])
+    powers = Powers()
+    for n, (found, truth) in gaps.items():
+        powers = powers.replaced(n, fit(found, truth))
+        print(f"powers in gaps of up to {n}: {powers.of(n)} ({len(found)} gaps)", flush=True)
+    return powers
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("model", type=Path)
@@ -111,10 +137,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     lost = list(losses(options.corpus, options.seed))
+    if "mixture" in options.only:
+        powers_of(lost).save(MENDERS / "mixture_powers.json")
+        shipped_powers.cache_clear()
     scores = {name: judged(lost, None, bare(COPIERS[name])) for name in COPIERS if name in options.only}
     for name, of_name in scores.items():
         curve = curve_of(name, of_name)
-        file = ROOT / "src" / "tracemend" / "menders" / f"{name}_calibration.json"
+        file = MENDERS / f"{name}_calibration.json"
         file.write_text(json.dumps(curve.as_dict()) + "\n")
     if "network" in options.only:
         model = Restorer.load(options.model)

@@ -44,6 +44,12 @@ def _no_terminal() -> None:
     os.environ.pop("COLUMNS", None)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_library(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What a developer has in a library of their own changes no test."""
+    os.environ["TRACEMEND_LIBRARY"] = str(tmp_path_factory.mktemp("library") / "none")
+
+
 def make_trace(rows: list[tuple[int, int, int, str, int]], path: Path | None = None) -> Trace:
     """A made-up trace from (time_ns, cpu, tid, name, phase)."""
     time, cpu, tid, name, phase = zip(*rows, strict=True) if rows else ((), (), (), (), ())

@@ -23,7 +23,7 @@ STOREYS: list[set[str]] = [
     {"formats"},
     {"losses", "recording"},
     {"datasets", "menders"},
-    {"diffusion"},
+    {"diffusion", "library"},
     {"mending"},
     {"reckoning"},
     {"outputs"},

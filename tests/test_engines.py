@@ -19,10 +19,10 @@ from tracemend.engines import Engine, Local, at_work
 from tracemend.errors import MissingError, TraceError, WorkerError
 from tracemend.formats import pieces
 from tracemend.judging.jobs import shared_out
+from tracemend.menders.examples import Example
 from tracemend.mending.pieces import mend_pieces
 from tracemend.outputs import write
 from tracemend.trace.pieces import Size
-from tracemend.trace.windows import Stream
 from tracemend.whole import work_folder
 
 ROOT = Path(__file__).parents[1]  # not from conftest, which workers would wait for
@@ -97,7 +97,7 @@ def test_a_lost_workers_task_is_done_again(ray_of_two: Engine, tmp_path: Path) -
     assert (tmp_path / "flag").exists()
 
 
-def _shipped(flag: Path) -> Sequence[Stream]:
+def _shipped(flag: Path) -> Sequence[Example]:
     """Nothing; the first worker to ask is killed."""
     _dies_first(flag, 0)
     return ()

@@ -14,6 +14,7 @@ import tracemend
 from tracemend.datasets import corpus
 from tracemend.errors import ModelError
 from tracemend.menders import Lookup, examples
+from tracemend.menders.examples import Example
 from tracemend.trace.vocabulary import BREAK, OTHER, Vocabulary, universal
 from tracemend.trace.windows import Stream, streams, window
 
@@ -39,10 +40,15 @@ def test_nothing_that_is_tested_ships() -> None:
 
 def test_written_and_read_again(tmp_path: Path) -> None:
     two = [Stream(np.array([3, 4, 5]), np.array([900, -1, 900])), Stream(np.array([7]), np.array([12]))]
-    examples.write(two, tmp_path / "e.parquet")
+    made = [Example("nginx", tuple(two), universal()), Example("make", (two[0],), universal())]
+    examples.write(made, tmp_path / "e.parquet")
     again = examples.read(tmp_path / "e.parquet")
-    assert [s.ids.tolist() for s in again] == [[3, 4, 5], [7]]
-    assert [s.tids.tolist() for s in again] == [[1, 0, 1], [0]]
+    assert [(e.name, [s.ids.tolist() for s in e.streams]) for e in again] == [
+        ("nginx", [[3, 4, 5], [7]]),
+        ("make", [[3, 4, 5]]),
+    ]
+    assert [s.tids.tolist() for s in again[0].streams] == [[1, 0, 1], [0]]
+    assert [e.sha256 for e in again] == [e.sha256 for e in made]
 
 
 def test_what_is_no_file_of_examples_is_told(tmp_path: Path) -> None:
@@ -56,6 +62,10 @@ def test_what_is_no_file_of_examples_is_told(tmp_path: Path) -> None:
         examples.read(path)
     pq.write_table(pa.table({"stream": [0], "id": [3], "thread": [0]}), path)
     with pytest.raises(ModelError, match="another vocabulary"):
+        examples.read(path)
+    unnamed = pa.table({"stream": [0], "id": [3], "thread": [0]})
+    pq.write_table(unnamed.replace_schema_metadata({examples.KEY: universal().digest}), path)
+    with pytest.raises(ModelError, match="0 names of 1 streams"):
         examples.read(path)
 
 

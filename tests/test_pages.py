@@ -36,6 +36,8 @@ LINKED = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "recordings" / "README.md", ROOT
 #: What a block may need. ``machine``: it would record the whole machine, or never end.
 NEVER = {"machine", "network", "windows", "hours", "lttng-modules"}
 TOOLS = {"perf", "strace", "trace-cmd", "perfetto", "babeltrace2"}
+#: Commands that have commands.
+GROUPS = ("datasets", "library")
 #: ``scan`` and ``advise`` say by their exit code what they found, all others that they are done.
 FOUND = re.compile(r"tracemend (scan|advise)\b")
 STEP = re.compile(r"<!-- (given|needs): (.+?) -->|^```sh\n(.*?)^```", re.S | re.M)
@@ -103,8 +105,8 @@ def told(text: str) -> Iterator[list[str]]:
 @pytest.mark.parametrize("page", parts(PAGES))
 def test_every_command_and_option_exists(page: Path) -> None:
     for words in told(page.read_text()):
-        name = " ".join(["tracemend", *words[: 2 if words[0] == "datasets" and words[1:] else 1]])
-        if name == "tracemend datasets":
+        name = " ".join(["tracemend", *words[: 2 if words[0] in GROUPS and words[1:] else 1]])
+        if name.removeprefix("tracemend ") in GROUPS:
             continue
         assert name in known(), f"{page.name}: {name}"
         options = {o for p in known()[name].params for o in (*p.opts, *p.secondary_opts)} | {"--help"}
@@ -145,6 +147,7 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
+    environment["TRACEMEND_LIBRARY"] = str(tmp_path / "library")
     for step in steps(page.read_text()):
         if there(step.needs):
             command = ["bash", "-o", "pipefail", "-c", step.script()]
@@ -186,6 +189,25 @@ def test_every_page_is_found_from_another_one() -> None:
         if "://" not in link
     }
     assert set((ROOT / "docs").rglob("*.md")) - linked - {ROOT / "docs" / "index.md"} == set()
+
+
+#: Pages that answer a question by measurement.
+RESULTS = [
+    *(ROOT / "docs" / "results").glob("*.md"),
+    *(ROOT / "docs" / f"{name}.md" for name in ("authentic", "figures", "kernel", "scale", "ctf", "study")),
+]
+MOST_ROWS = 10
+
+
+@pytest.mark.parametrize("page", parts(sorted(RESULTS)))
+def test_results_begin_with_an_answer_and_a_picture_and_long_tables_are_elsewhere(page: Path) -> None:
+    _, answer, picture, *rest = re.split(r"\n\n+", page.read_text())
+    assert answer.startswith("**In short: ")
+    assert answer.endswith("**")
+    assert re.fullmatch(r"!\[[^\]]{20,}\]\((?:\.\./)?figures/[a-z0-9-]+\.svg\)", picture)
+    made = re.findall(r"<!-- results: .+? -->\n(.*?)<!-- end -->", "\n\n".join(rest), re.S)
+    for table in re.findall(r"(?:^\|.*\n)+", "\n".join(made), re.M):
+        assert len(table.splitlines()) - 2 <= MOST_ROWS, table[:80]
 
 
 def test_every_page_but_full_tables_stands_in_the_navigation() -> None:

@@ -37,13 +37,13 @@ from tracemend.formats.base import Options as Reading
 from tracemend.formats.cutting import Sink
 from tracemend.losses.advice import Backlogs, advise
 from tracemend.losses.scanning import scan, scan_pieces
+from tracemend.menders.examples import Example
 from tracemend.mending.mended import Mended, Result
 from tracemend.mending.options import Options
 from tracemend.mending.pieces import Done, Spooled, mend_pieces
 from tracemend.outputs import read_overlay, strip, write
 from tracemend.trace.events import Mark, Trace
 from tracemend.trace.pieces import Piece, Size, cut
-from tracemend.trace.windows import Stream
 from tracemend.whole import work_folder
 
 DATA = ROOT / "tests" / "data"
@@ -265,6 +265,7 @@ def test_a_damaged_trace_raises_in_pieces_as_a_whole(tmp_path: Path) -> None:
 PEAK = """
 import resource, sys
 from tracemend.formats import pieces
+from tracemend.menders.examples import Example
 from tracemend.losses.scanning import scan_pieces
 from tracemend.trace.pieces import Size
 found = scan_pieces(pieces(sys.argv[1], cuts=Size(1 << 15, 1 << 12)))
@@ -678,7 +679,7 @@ def test_a_process_that_is_killed_ends_the_mend(recording: Path, tmp_path: Path)
     assert not (tmp_path / ".work").exists()
 
 
-def _die() -> list[Stream]:
+def _die() -> list[Example]:
     os.kill(os.getpid(), signal.SIGKILL)
     return []
 

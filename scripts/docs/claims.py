@@ -25,6 +25,7 @@ from docs.paper import (
     one,
     span,
 )
+from tracemend.judging.report import markdown_table
 
 TEXT = {
     "RQ1: which model?": (
@@ -77,6 +78,9 @@ NAMES = {
     "copy period": PERIOD,
 }
 
+SHORT = {f"SSSD-S4, {name}" if line in (PRINTED, PUBLISHED, CORRECTED) else name: line for name, line in NAMES.items()}
+*_, LAST_RANKS = RANKS
+
 
 class Numbers(dict[str, str]):
     """What was measured, by name; any other name is looked up in what the study prints."""
@@ -126,6 +130,19 @@ def claims() -> str:
     head = "| | claimed | found | why |\n| --- | --- | --- | --- |\n"
     rows = ([f"**{question}**", *(text.format_map(numbers) for text in texts)] for question, texts in TEXT.items())
     return head + "".join("| " + " | ".join(row) + " |\n" for row in rows) + p.end
+
+
+def short() -> str:
+    """Accuracy on the study's windows by what does it, from the lowest to the highest benchmark."""
+    p = Paper()
+
+    def rarest(line: Line) -> str:
+        parts = p.ranks(line) if line.mender else {}
+        return f"{100 * parts[LAST_RANKS]['accuracy']:.1f}" if LAST_RANKS in parts else ""
+
+    body = [[name, p.span(line, 10), p.span(line, 40), rarest(line)] for name, line in SHORT.items()]
+    head = ["per cent", "blackout of 10", "blackout of 40", f"calls beyond rank 16 ({FIRST}, 10)"]
+    return markdown_table(head, body) + p.end
 
 
 def listed(found: Iterable[tuple[str, str]], by: str = "<br>") -> str:

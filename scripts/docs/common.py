@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,16 @@ def rows_of(name: str, names: Sequence[str] = KEY, scores: str = "subsets") -> t
 
     names, scores: see ``read_results``.
     """
-    rows = read_results(RESULTS / f"{name}.jsonl", names, scores)
+    rows = _read(RESULTS / f"{name}.jsonl", tuple(names), scores)
     if not rows:
         return [], ""
     return rows, f"\nFrom `benchmarks/results/{name}.jsonl`, where every row has its command; {provenance(rows)}.\n"
+
+
+@cache
+def _read(path: Path, names: tuple[str, ...], scores: str) -> list[Row]:
+    """Once, since many tables and pictures are of the same rows."""
+    return read_results(path, names, scores)
 
 
 def provenance(rows: Iterable[Any]) -> str:

@@ -15,6 +15,8 @@ from tracemend.judging.results import Row
 NAME = "figures"
 #: What ``tracemend figures`` does.
 OURS = "mosaic + examples, draws"
+#: Calls by name: how many, and how long they took.
+SHORT = ("call calls", "call time_ns")
 PARTS = {"by run": "other runs of the workload were recorded before", "by workload": "nothing like it was"}
 
 
@@ -41,7 +43,7 @@ def short_of(rows: Sequence[Row]) -> str:
     body = []
     for (sort, part), own in sorts(rows).items():
         found, drawn = ways(own), [r for r in own if r["draws"]]
-        for kind in KINDS:
+        for kind in SHORT:
             errors = (_percent(corrected.mean_error(found[way], kind)) for way in (LEFT, OURS))
             body.append([f"{sort}, {part}: {named(kind)}", *errors, _cells(held(drawn, kind))[0]])
     return markdown_table(["", "error left open", "error of the estimate", "ranges that hold"], body)

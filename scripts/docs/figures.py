@@ -1,19 +1,14 @@
-"""Figures 4 to 7 of the study beside what was measured here, and truly lost events, as SVG.
-
-Each file keeps the data that it was drawn from in its metadata: whether it is up to date can be told without drawing,
-so matplotlib is needed only to draw, and other versions of it or other fonts don't make a figure stale.
-"""
+"""Every figure of the pages, drawn from files of results: those of the study beside what was measured here, and what
+``lost_figures``, ``pictures`` and ``windows`` have."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
-from docs import lost_figures
+from docs import lost_figures, pictures, windows
 from docs.common import ROOT, by_part, rows_of
-from docs.drawing import Panel, Ranges, draw
+from docs.drawing import Bars, Curves, Panel, Ranges, draw
 from docs.paper import (
     BENCHMARKS,
     BLACKOUTS,
@@ -36,10 +31,9 @@ from docs.paper import (
     Paper,
     ways,
 )
+from tracemend.judging.report import markdown_table
 
 FOLDER = ROOT / "docs" / "figures"
-DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-
 
 #: In place of what the tables call the ranks above 16.
 SHORT_RANKS = {k: "17+" if k == "17-255" else k for k in RANKS}
@@ -58,12 +52,10 @@ def panel(
     ticks: Sequence[tuple[float, str]],
     curves: Mapping[str, Sequence[tuple[float, Number]]],
     up: str = "accuracy (%)",
-) -> Panel:
+) -> Curves:
     """Points that nobody measured and curves without points are left out."""
     drawn = {name: [(x, round(y, 2)) for x, y in points if y is not None] for name, points in curves.items()}
-    return Panel(
-        title=title, across=across, up=up, ticks=list(ticks), curves={name: p for name, p in drawn.items() if p}
-    )
+    return Curves(title, across, ticks, {name: p for name, p in drawn.items() if p}, up)
 
 
 def plain(numbers: Sequence[int]) -> list[tuple[float, str]]:
@@ -86,11 +78,11 @@ def models() -> list[Ranges]:
             held = [x for b in BENCHMARKS if (x := p.value(line, b, 10, subset=subset)) is not None]
             if held:
                 ranges.setdefault(how, []).append((row, round(min(held), 2), round(max(held), 2)))
-        panels.append(Ranges(title=title, across="accuracy (%), blackout of 10", rows=rows, ranges=ranges))
+        panels.append(Ranges(title, "accuracy (%), blackout of 10", rows, ranges))
     return panels
 
 
-def lengths() -> list[Panel]:
+def lengths() -> list[Curves]:
     """Figure 4."""
     p = Paper()
     return [
@@ -104,7 +96,7 @@ def lengths() -> list[Panel]:
     ]
 
 
-def places() -> list[Panel]:
+def places() -> list[Curves]:
     """Figure 5. What was measured at the shortest gaps only (for figure 6) is no curve."""
     p = Paper()
     panels = []
@@ -115,7 +107,7 @@ def places() -> list[Panel]:
     return panels
 
 
-def last_events() -> list[Panel]:
+def last_events() -> list[Curves]:
     """Figure 6. What is printed is the mean of nine benchmarks; of those measured here, the lowest counts."""
     p = Paper()
 
@@ -135,7 +127,7 @@ def last_events() -> list[Panel]:
     return panels
 
 
-def rare() -> list[Panel]:
+def rare() -> list[Curves]:
     """Figure 7: by rank on the study's data, by kernel module where calls have names."""
     p = Paper()
     lines = {label(line): p.ranks(line) for line in (PUBLISHED, CORRECTED, MASKED, LOOKUP, NGRAM, PERIOD)}
@@ -153,7 +145,7 @@ def rare() -> list[Panel]:
     ]
 
 
-def modules() -> Panel:
+def modules() -> Curves:
     """ADFA-LD, split by trace."""
     shown = {"masked-s4-small": label(MASKED), "sssd-s4-small": label(CORRECTED)}
     shown |= {name: name for name in ("lookup", "n-gram", "copy period")}
@@ -184,45 +176,55 @@ def ticks(lines: dict[str, dict[str, dict[str, float]]], kinds: dict[str, str]) 
     return [(x, f"{name}\n{100 * events[k] / whole:.2g} %") for x, (k, name) in enumerate(kinds.items())]
 
 
-FIGURES: dict[str, tuple[str, Callable[[], list[Panel] | list[Ranges]]]] = {
-    "table4-models": ("Accuracy of the study's models, as printed, as published and corrected", models),
-    "figure4-lengths": ("Accuracy against the length of the window", lengths),
-    "figure5-places": ("Accuracy against the length of the gap, in the centre and at the end of the window", places),
-    "figure6-lstm": ("Accuracy on the last one to five events, LSTM and SSSD-S4", last_events),
-    "lost-lengths": ("Events right against the length of the gap, truly lost events", lost_figures.by_length),
-    "lost-confidence": ("Events right against their confidence, truly lost events", lost_figures.confidence),
-    "figure7-rare": ("Accuracy by the call's rank and by kernel module", rare),
+#: The name of each picture, what it shows, its panels, and how many stand beside each other.
+FIGURES: dict[str, tuple[str, Callable[[], Sequence[Panel]], int]] = {
+    "table4-models": ("Accuracy of the study's models, as printed, as published and corrected", models, 2),
+    "figure4-lengths": ("Accuracy against the length of the window", lengths, 2),
+    "figure5-places": ("Accuracy against the length of the gap, in the centre and at the end of the window", places, 2),
+    "figure6-lstm": ("Accuracy on the last one to five events, LSTM and SSSD-S4", last_events, 2),
+    "figure7-rare": ("Accuracy by the call's rank and by kernel module", rare, 1),
+    **lost_figures.FIGURES,
+    **pictures.FIGURES,
+    **windows.FIGURES,
 }
 
 
-def held(path: Path) -> object:
-    """The data that a figure was drawn from; None if it isn't there."""
-    if not path.exists():
-        return None
-    element = next(ElementTree.parse(path).iter(DESCRIPTION), None)
-    return None if element is None else json.loads(element.text or "null")
+def svg(name: str) -> str:
+    title, panels, beside = FIGURES[name]
+    return draw(title, panels(), beside)
 
 
-def described(panels: list[Panel] | list[Ranges]) -> str:
-    return json.dumps(panels, separators=(",", ":"))
+def table(name: str, results: str, panels: slice = slice(None)) -> str:
+    """What a picture shows, or some of its panels, as a table: rows are its rows or curves."""
+    columns: dict[str, dict[str, str]] = {}
+    shown = FIGURES[name][1]()[panels]
+    for panel_ in shown:
+        title = f"{panel_.title}: " if len(shown) > 1 else ""
+        if isinstance(panel_, Curves):
+            for x, tick in panel_.ticks:
+                held = {label: y for label, points in panel_.curves.items() for at, y in points if at == x}
+                columns[title + tick.replace("\n", ", ")] = {label: f"{y:.1f}" for label, y in held.items()}
+        elif isinstance(panel_, Bars):
+            for label, values in panel_.bars.items():
+                held = {row: value for row, value in zip(panel_.rows, values, strict=True) if value is not None}
+                columns[title + label] = {row: f"{value:.1f}" for row, value in held.items()}
+        elif isinstance(panel_, Ranges):
+            for label, ranges in panel_.ranges.items():
+                columns[title + label] = {panel_.rows[row]: f"{low:.1f}-{high:.1f}" for row, low, high in ranges}
+    rows = dict.fromkeys(row for cells in columns.values() for row in cells)
+    body = [[row, *(cells.get(row, "") for cells in columns.values())] for row in rows]
+    return markdown_table(["per cent", *columns], body) + rows_of(results)[1] if body else "Not run.\n"
 
 
 def stale() -> list[str]:
-    """The names of the figures whose data have changed since they were drawn."""
-    return [
-        name for name, (_, data) in FIGURES.items() if held(FOLDER / f"{name}.svg") != json.loads(described(data()))
-    ]
+    """The names of the figures that would look other than they do."""
+    there = {path.stem: path.read_text() for path in FOLDER.glob("*.svg")}
+    return [name for name in FIGURES if there.get(name) != svg(name)]
 
 
-def write(folder: Path) -> list[str]:
+def write(folder: Path = FOLDER) -> list[str]:
     """Draw all figures; returns the names of those that look other than before."""
-    folder.mkdir(exist_ok=True)
-    changed = []
-    for name, (title, data) in FIGURES.items():
-        path = folder / f"{name}.svg"
-        before = path.read_bytes() if path.exists() else b""
-        panels = data()
-        draw(path, title, panels, described(panels))
-        if path.read_bytes() != before:
-            changed.append(path.name)
+    changed = stale()
+    for name in changed:
+        folder.joinpath(f"{name}.svg").write_text(svg(name))
     return changed

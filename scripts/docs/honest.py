@@ -11,14 +11,15 @@ from tracemend.judging.report import markdown_table as table
 from tracemend.judging.results import Row
 
 
-def audit() -> str:
+def audit(names: Sequence[str] = ()) -> str:
+    """Of all data sets, or of some."""
     d = load("audit")
 
     def percent(x: float) -> str:
         return f"{100 * x:.1f} %"
 
     body = []
-    for r in d["sets"]:
+    for r in (r for r in d["sets"] if not names or r["name"] in names):
         runs = [percent(r["test_runs_in_training"][str(n)]) for n in (5, 10, 20, 40)]
         shares = [percent(r["distinct_train_windows"]), percent(r["test_windows_in_training"]["train"])]
         loop = f"{percent(r['loop']['test'])} of period {r['loop']['period']}"

@@ -142,3 +142,95 @@ def fields() -> str:
         return markdown_table(head, lines)
 
     return _table(of_part)
+
+
+def _parts() -> tuple[dict[str, dict[str, list[Row]]], str]:
+    """By part of the split the rows of each mender, and where they come from."""
+    rows, end = rows_of(NAME, lost.KEY, "gaps")
+    return {part: kernel.by_mender([r for r in rows if r["part"] == part]) for part in PARTS}, end
+
+
+def _whole(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def events_short() -> str:
+    """Events right by length: what ``mend`` does, and who has recordings of whole machines besides."""
+    parts, end = _parts()
+    cells = {part: {(m, c["length"]): c for m in held for c in lost.by_length(held[m])} for part, held in parts.items()}
+    names = lost.lengths([c for found in cells.values() for c in found.values()])
+    head = ["events lost in the gap"]
+    for part in parts:
+        head += [f"{part}: gaps", "events right", "with whole machines"]
+    body = []
+    for name in names:
+        line = [name]
+        for found in cells.values():
+            ours, more = (found.get((m, name)) for m in (OURS, f"{OURS} + machines"))
+            line += [str(ours["gaps"]), accuracy(ours)] if ours else ["", ""]
+            line.append(accuracy(more) if more else "")
+        body.append(line)
+    return markdown_table(head, body) + end if body else "Not run.\n"
+
+
+def families_short() -> str:
+    """Events right by kind, of what ``mend`` does."""
+    parts, end = _parts()
+    body = []
+    for name in (kernel.CALLS, *kernel.FAMILIES, kernel.OTHER):
+        cells = [kernel.of_family(held.get(OURS, []), name) for held in parts.values()]
+        body.append([name, *(x for c in cells for x in ((f"{c['events']:,}", accuracy(c)) if c else ("", "")))])
+    head = ["kind of event", *(text for part in parts for text in (f"{part}: events lost", "events right"))]
+    return markdown_table(head, body) + end
+
+
+def views_short() -> str:
+    """What a viewer shows of the gaps: who runs, cpu time, impossible transitions."""
+    parts, end = _parts()
+    held = [own[OURS] for own in parts.values() if OURS in own]
+    if not held:
+        return "Not run.\n"
+    pairs = {
+        "the right thread on the cpu, of the gaps' time": [
+            (kernel.shown(rows, "left_ns"), kernel.shown(rows, "right_ns")) for rows in held
+        ],
+        "error of the threads' cpu times": [
+            (kernel.cpu_error(rows, "left"), kernel.cpu_error(rows, "mended")) for rows in held
+        ],
+    }
+    body = [[what, *(_share(x) for sides in of for x in sides)] for what, of in pairs.items()]
+    sums = (
+        str(sum(sum(n.values()) for n in kernel.transitions(rows, side).values()))
+        for rows in held
+        for side in ("left", "mended")
+    )
+    body.append(["impossible transitions, in all recordings", *sums])
+    head = ["per cent", *(text for part in parts for text in (f"{part}: left open", "mended"))]
+    return markdown_table(head, body) + end
+
+
+#: The fields that a reader asks for first.
+SOME_FIELDS = (
+    *(kernel.RESULT, "sched_switch next_comm", "sched_switch next_pid", "sched_switch prev_state"),
+    *("sched_wakeup comm", "sched_wakeup pid", "sched_wakeup target_cpu", "softirq_entry vec"),
+)
+
+
+def fields_short() -> str:
+    """How often some fields of events that are right are said, and how often rightly."""
+    parts, end = _parts()
+    found = [kernel.of_fields(own[OURS]) for own in parts.values() if OURS in own]
+    body = [
+        [
+            name,
+            *(
+                x
+                for cells in found
+                for x in (f"{cells[name]['there']:,}", *(_whole(cells[name][k]) for k in ("said", "right")))
+            ),
+        ]
+        for name in SOME_FIELDS
+        if all(name in cells for cells in found)
+    ]
+    head = ["field", *(text for part in parts for text in (f"{part}: there", "said", "right"))]
+    return markdown_table(head, body) + end if found else "Not run.\n"

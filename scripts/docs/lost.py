@@ -24,6 +24,9 @@ PARTS: dict[str, tuple[str, dict[str, str], str]] = {
     "LTTng-UST": ("by workload", UST, "programs' own tracepoints, of which nothing was trained on"),
 }
 
+#: What stands above a panel of such a part.
+TITLES = {"by run": "program known (by run)", "by workload": "program new (by workload)", "LTTng-UST": "LTTng-UST"}
+
 
 def recorded() -> tuple[list[Row], str]:
     """The rows of the contests, and where they come from."""
@@ -132,11 +135,15 @@ def standing(parts: Sequence[str] = tuple(PARTS)) -> str:
     return markdown_table(["events lost", ALL, "best without a mosaic", "gaps"], body) + end
 
 
-def speed() -> str:
-    """CPU milliseconds an event restored, by mender."""
+#: What the page itself shows of the menders' speed.
+SOME_MENDERS = ("mosaic", "mosaic + examples", "lookup", "n-gram", "network", "mosaic + examples + network")
+
+
+def speed(menders: Sequence[str] = ()) -> str:
+    """CPU milliseconds an event restored, by mender; of all, or of some."""
     rows, end = recorded()
     body = []
-    for mender in dict.fromkeys(r["mender"] for r in rows):
+    for mender in menders or dict.fromkeys(r["mender"] for r in rows):
         held = [r for r in rows if r["mender"] == mender]
         events, seconds = sum(r["events"] for r in held), sum(r["seconds"] for r in held)
         body.append([mender, f"{events:,}", f"{seconds:.0f}", f"{1000 * seconds / max(1, events):.2f}"])
@@ -241,12 +248,20 @@ def parts() -> str:
     )
 
 
-def choosing() -> str:
+#: What the page itself shows of the ways to choose.
+SOME_CHOICES = (
+    *("the mosaic's fill", "the network's fill", "either: by the learnt weight"),
+    *("of all drawn: what most agree on", "of all drawn: the best one"),
+)
+
+
+def choosing(picked: Sequence[str] = ()) -> str:
     """What could be won by choosing among fills, and who can choose: means and ranges over seeds."""
     d = load("choosing")
     body = [
         [r["picked"], *(_spread(float(np.mean(r[k])), min(r[k]), max(r[k])) for k in ("accuracy", "perfect"))]
         for r in d["rows"]
+        if not picked or r["picked"] in picked
     ]
     unsure, gaps = (", ".join(map(str, d[k])) for k in ("unsure", "gaps"))
     return (
@@ -258,55 +273,6 @@ def choosing() -> str:
 
 def _spread(mean: float, low: float, high: float) -> str:
     return f"{100 * mean:.1f} ({100 * low:.1f}-{100 * high:.1f})"
-
-
-def backbones() -> str:
-    """What long windows cost each backbone, what it learns, and what other kinds of numbers would save."""
-    d = load("backbones")
-    times, numbers, learning = d["times"], d["numbers"], d["learning"]
-    names = list(dict.fromkeys(r["backbone"] for r in times["rows"]))
-    lengths = list(dict.fromkeys(r["length"] for r in times["rows"]))
-    taken = {(r["backbone"], r["length"]): r for r in times["rows"]}
-    head = ["ms a thousand events", *(f"{kind}, {n:,}" for kind in ("forward", "training") for n in lengths)]
-    body = [
-        [name, *(f"{taken[name, n][k]:.0f}" for k in ("forward_ms", "training_ms") for n in lengths)] for name in names
-    ]
-    result = markdown_table(head, body) + source(times, "backbones")
-    head = ["forward pass, ms", *(f"{r['length']:,} events" for r in numbers["rows"])]
-    body = [[kind, *(f"{r[kind]:.0f}" for r in numbers["rows"])] for kind in ("float32", "bfloat16", "int8")]
-    result += "\n" + markdown_table(head, body) + source(numbers, "backbones")
-    bins = list(learning["rows"][0]["accuracy"])
-    head = ["", *(f"{n} ({learning['rows'][0]['accuracy'][n][1]} windows)" for n in bins)]
-    head += ["training loss", "seconds a step", "weights"]
-    body = [
-        [
-            r["backbone"],
-            *(f"{100 * r['accuracy'][n][0]:.1f}" for n in bins),
-            f"{r['loss']:.2f}",
-            f"{r['seconds_per_step']:.2f}",
-            f"{r['parameters']:,}",
-        ]
-        for r in learning["rows"]
-    ]
-    title = f"\nAfter {learning['iterations']} steps, with Muon where nothing else is said:\n\n"
-    result += title + markdown_table(head, body) + source(learning, "backbones")
-    return result + "\nIn the whole of a training:\n\n" + _training()
-
-
-def _training() -> str:
-    """The logs of long trainings side by side."""
-    d = load("training")
-    runs = d["runs"]
-    head = ["steps", *(f"{run['backbone']}, {what}" for run in runs for what in ("validation loss", "restored"))]
-    body = [
-        [
-            f"{rows[0]['step']:,}",
-            *(x for r in rows for x in (f"{r['validation_loss']:.3f}", f"{100 * r['accuracy']:.1f}")),
-        ]
-        for rows in zip(*(run["rows"] for run in runs), strict=True)
-    ]
-    filled = [["filled by `mend`", *(x for run in runs for x in ("", f"{100 * run['filled_right']:.1f}"))]]
-    return markdown_table(head, body + filled) + source(d, "training")
 
 
 def mending() -> str:

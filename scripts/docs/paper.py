@@ -235,13 +235,17 @@ def places() -> str:
 LAST = (1, 2, 3, 4, 5)
 
 
-def lstm() -> str:
-    """RQ3, figure 6: the LSTM fed its own output at the window's end, against SSSD-S4."""
+#: The models of which the study prints something there.
+PRINTED_AT = {"end": ("lstm", "sssd-s4-end"), "centre": ("sssd-s4",)}
+
+
+def lstm(places: Sequence[str] = tuple(PRINTED_AT)) -> str:
+    """RQ3, figure 6: the LSTM fed its own output at the window's end, against SSSD-S4; at the end and in the centre."""
     p = Paper()
     parts = []
-    for place, names in (("end", ("lstm", "sssd-s4-end")), ("centre", ("sssd-s4",))):
+    for place in places:
         body = []
-        for model in names:
+        for model in PRINTED_AT[place]:
             label = f"{'LSTM' if model == 'lstm' else 'SSSD-S4'}, mean of nine, as printed"
             body.append([label, *(one(p.printed(model, "average", gap)) for gap in LAST)])
         for line in (LSTM, CORRECTED):

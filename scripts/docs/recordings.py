@@ -16,6 +16,15 @@ def reading() -> str:
     return table(head, rows) + source(d, "reading")
 
 
+def ctf_short() -> str:
+    """Events a second beside babeltrace2."""
+    d = load("ctf")
+    names = ("events_per_s", "babeltrace2_text_events_per_s", "babeltrace2_python_events_per_s")
+    rows = [[name, *(f"{r[k]:,}" for k in names)] for name, r in d["results"].items()]
+    head = ["events a second, one core", "tracemend", "babeltrace2's text", "babeltrace2 from Python"]
+    return table(head, rows) + source(d, "ctf")
+
+
 def ctf() -> str:
     d = load("ctf")
     kinds = ("events_per_s", "babeltrace2_python_events_per_s", "babeltrace2_text_events_per_s")
@@ -32,12 +41,13 @@ def ctf() -> str:
     return text + "\n" + windows + source(w["made"], "ctf")
 
 
-def scale() -> str:
-    """Time and memory of whole commands by the size of the trace."""
+def scale(trace: str = "") -> str:
+    """Time and memory of whole commands by the size of the trace; of all traces, or of a kind in one process."""
     d = load("scale")
     head = ["command", "trace", "GB", "workers", "CPU seconds", "seconds", "largest process, MB"]
     order = {name: k for k, name in enumerate(("scan", "mend", "strip"))}
-    runs = sorted(d["runs"], key=lambda r: (order.get(r["command"], 9), r["trace"], r["gb"], r["jobs"]))
+    asked = [r for r in d["runs"] if not trace or (r["trace"], r["jobs"]) == (trace, 1)]
+    runs = sorted(asked, key=lambda r: (order.get(r["command"], 9), r["trace"], r["gb"], r["jobs"]))
     rows = [
         [
             *(r["command"], r["trace"], f"{r['gb']:g}", str(r["jobs"])),
@@ -45,7 +55,8 @@ def scale() -> str:
         ]
         for r in runs
     ]
-    commands = ", ".join(f"`{c}`" for c in d["commands"])
+    # where it was worked tells nothing
+    commands = ", ".join(f"`{c.partition(' --work')[0]}`" for c in d["commands"])
     commits = ", ".join(f"`{c[:10]}`" for c in dict.fromkeys(r["commit"] for r in runs))
     return table(head, rows) + f"\nFrom `benchmarks/results/scale.json`: {commands}; commit {commits}.\n"
 

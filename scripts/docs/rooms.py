@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.common import ROOT, load, source
+from docs.drawing import WIDE, sheet
 
 PACKAGE = ROOT / "src" / "tracemend"
 #: Files on the ground that nearly every room uses: not worth saying.
@@ -129,54 +130,52 @@ def _thing(annotation: str) -> str | None:
     return next((t for t, names in THINGS.items() if any(n in named for n in names)), None)
 
 
-#: Sizes of the drawing, and the row of each thing: no way passes behind another thing.
-ACROSS, DOWN, WIDE, HIGH, EDGE = 264, 50, 124, 32, 12
-ROWS = {
-    **{"Scan": 0, "Advice": 1, "trace file": 2, "Trace": 2, "Mended": 2, "a mender": 3, "streams": 4},
-    **{"outputs": 1, "Figures": 2, "scores of gaps": 5, "a command": 5, "pair with its truth": 5},
+#: The column and the row of each thing: no way passes behind another thing.
+PLACES = {
+    **{"trace file": (1, 0), "Trace": (1, 1), "Scan": (0, 2), "Advice": (0, 3), "streams": (2, 2), "a mender": (2, 3)},
+    **{"Mended": (1, 4), "outputs": (0, 5), "Figures": (1, 5), "scores of gaps": (3, 5)},
+    **{"a command": (3, 0), "pair with its truth": (3, 1)},
 }
+#: Sizes of the drawing: from column to column, from row to row, a box with its first line and each further one.
+ACROSS, DOWN, BOX, HIGH, MORE = (WIDE - 10) // 4, 88, 152, 26, 15
 
 
 def svg() -> str:
-    """The ways as a drawing: things are boxes, functions the arrows between them."""
+    """The ways as a drawing: things are boxes with the functions that make them, and arrows say what these take."""
     found = list(ways())
-    depth: dict[str, int] = {}
-    for _ in found:  # as deep as the longest way to it
-        for takes, _, gives in found:
-            for t in takes:
-                depth.setdefault(t, 0)
-            depth[gives] = max(depth.get(gives, 0), 1 + max((depth[t] for t in takes), default=-1))
-    at = {t: (EDGE + n * ACROSS, EDGE + ROWS[t] * DOWN) for t, n in depth.items()}
-    width, height = (2 * EDGE + max(z) for z in zip(*((x + WIDE, y + HIGH) for x, y in at.values()), strict=True))
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="DejaVu Sans, Verdana, sans-serif" font-size="11">',
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
-        '<path d="M0 0 8 4 0 8z" fill="#444"/></marker></defs>',
-        f'<rect width="{width}" height="{height}" fill="#fff"/>',
-    ]
-    names, met = [], set[str]()
-    for takes, way, gives in found:
-        x2, y2 = at[gives][0], at[gives][1] + HIGH // 2
-        for t in takes:
-            x1, y1 = at[t][0] + WIDE, at[t][1] + HIGH // 2
-            bend = (ACROSS - WIDE) * 2 // 3
-            parts.append(
-                f'<path d="M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}" fill="none" stroke="#444" '
-                'marker-end="url(#tip)"/>'
-            )
-        # a second function that gives the same has its name below the arrow
-        names.append((x2 - 8, y2 + (14 if gives in met else -6), f"{way.split('.')[0]}: {way.rpartition('.')[2]}"))
-        met.add(gives)
-    for x, y, text in names:
-        parts.append(
-            f'<text x="{x}" y="{y}" text-anchor="end" fill="#0072B2" stroke="#fff" stroke-width="3" '
-            f'paint-order="stroke">{escape(text)}</text>'
-        )
-    for t, (x, y) in at.items():
-        parts.append(f'<rect x="{x}" y="{y}" width="{WIDE}" height="{HIGH}" rx="6" fill="#F2F2F2" stroke="#444"/>')
-        parts.append(f'<text x="{x + WIDE // 2}" y="{y + HIGH // 2 + 4}" text-anchor="middle">{escape(t)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    makers: dict[str, list[str]] = {}
+    for _, way, gives in found:
+        makers.setdefault(gives, []).append(f"{way.split('.')[0]}: {way.rpartition('.')[2]}")
+    boxes = {
+        thing: (5 + ACROSS * column + (ACROSS - BOX) // 2, 14 + DOWN * row, HIGH + MORE * len(makers.get(thing, ())))
+        for thing, (column, row) in PLACES.items()
+    }
+    parts = []
+    for takes, _, gives in found:
+        x2, y2 = boxes[gives][0] + BOX // 2, boxes[gives][1]
+        for thing in takes:
+            x, y, high = boxes[thing]
+            x1, y1 = x + BOX // 2, y + high
+            (column, row), (column2, row2) = PLACES[thing], PLACES[gives]
+            if row2 - row > 1 and column != column2:  # between the boxes of the rows that it passes
+                lane = 5 + ACROSS * max(column, column2)
+                way = f"M{x1} {y1}C{x1} {y1 + 24} {lane} {y1 + 16} {lane} {y1 + DOWN - high}V{y2 - 40}"
+                way += f"C{lane} {y2 - 16} {x2} {y2 - 26} {x2} {y2 - 4}"
+            else:
+                bend = (y2 - y1) // 2
+                way = f"M{x1} {y1}C{x1} {y1 + bend} {x2} {y2 - bend} {x2} {y2 - 4}"
+            parts.append(f'<path class="soft" d="{way}" fill="none" stroke="currentColor" stroke-width="1.5"/>')
+            parts.append(f'<path class="soft" d="M{x2} {y2}l-4-7h8z" fill="currentColor"/>')
+    for thing, (x, y, high) in boxes.items():
+        size = f'width="{BOX}" height="{high}" rx="6"'
+        parts.append(f'<rect class="paper" x="{x}" y="{y}" {size} fill="currentColor"/>')
+        parts.append(f'<rect class="soft" x="{x}" y="{y}" {size} fill="none" stroke="currentColor"/>')
+        lines = [("ink", 13, thing), *(("blue", 12, name) for name in makers.get(thing, ()))]
+        for n, (colour, size_, text) in enumerate(lines):
+            at = f'x="{x + BOX // 2}" y="{y + 17 + MORE * n}" text-anchor="middle" font-size="{size_}"'
+            parts.append(f'<text class="{colour}" {at} fill="currentColor">{escape(text)}</text>')
+    high = max(y + tall for _, y, tall in boxes.values()) + 14
+    return sheet("What goes through the house, and which functions make it", high, parts)
 
 
 def stale() -> list[str]:

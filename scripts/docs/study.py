@@ -20,7 +20,7 @@ def named_row(row: Any) -> str:
     return ", ".join([row["recipe"], *changes])
 
 
-def _rows() -> tuple[dict[str, list[Row]], str]:
+def measured() -> tuple[dict[str, list[Row]], str]:
     """Rows of windows of 200 with ten events hidden in the centre, by benchmark; baselines first, the weakest first."""
     asked = {"length": 200, "gap": 10, "place": "centre", "seed": 0}
     rows, _ = rows_of("paper")
@@ -39,7 +39,7 @@ def _rows() -> tuple[dict[str, list[Row]], str]:
 
 
 def study() -> str:
-    benchmarks, end = _rows()
+    benchmarks, end = measured()
     loops = {s["name"]: s["loop"] for s in load("audit")["sets"]}
     parts = []
     head = [
@@ -79,7 +79,7 @@ def _both(row: Row) -> str:
 
 def study_short() -> str:
     """Accuracy on all gaps and on those outside the loop, as published and corrected."""
-    benchmarks, end = _rows()
+    benchmarks, end = measured()
     of = {(r["mender"], benchmark): _both(r) for benchmark, rows in benchmarks.items() for r in rows}
     body = [
         [name, *(of.get((f"{name}-small{way}", b), "") for b in benchmarks for way in ("-published", ""))]
@@ -91,7 +91,7 @@ def study_short() -> str:
 
 
 def study_by_rank() -> str:
-    benchmarks, end = _rows()
+    benchmarks, end = measured()
     parts = []
     for benchmark, rows in benchmarks.items():
         whole = max(rows, key=lambda r: r["windows"])["by_rank"]

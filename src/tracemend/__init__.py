@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from tracemend import library as library
     from tracemend.api import Mended, evaluate, figures, load, mend, over_fills, train
     from tracemend.api.imputer import Imputer
     from tracemend.diffusion.restorer import Restorer
@@ -85,6 +86,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "library":
+        return import_module("tracemend.library")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f"tracemend.{home}"), name)

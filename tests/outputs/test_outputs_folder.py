@@ -172,9 +172,9 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
         overlay.write(made, folder)
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(OUTPUTS, "report", interrupted)
+    monkeypatch.setitem(OUTPUTS, "perfetto", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write(mended(), tmp_path / "out")
+        write(mended(), tmp_path / "out", ("perfetto",))
     assert names(tmp_path) == []
 
 

@@ -94,11 +94,75 @@ def test_a_report_against_the_truth(mended: Mended, tmp_path: Path) -> None:
 
     complete = LOSSY.parent / "complete.txt.xz"
     assert run(tmp_path / "out", "--truth", complete, "-o", page) == 0
-    assert "set against what was really lost" in page.read_text()
+    assert "Against the truth, the complete recording" in page.read_text()
     assert run(tmp_path / "out", "-o", page) != 0, "it exists already"
     assert run(tmp_path / "out", "--truth", LOSSY, "-o", page, "--force") != 0, "that isn't the truth"
-    assert "set against what was really lost" in page.read_text(), "what was there stays"
+    assert "Against the truth, the complete recording" in page.read_text(), "what was there stays"
     assert run(tmp_path / "out", "-o", page, "--force") == 0
-    assert "set against what was really lost" not in page.read_text()
-    assert run(tmp_path / "out") == 2
+    assert "Against the truth, the complete recording" not in page.read_text()
     assert run(LOSSY, "--truth", complete) == 2
+
+
+def test_a_folder_s_own_page(mended: Mended, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(mended, out)
+    page = out / report.NAME
+    first = page.read_bytes()
+
+    def run(*words: object) -> tuple[int, str]:
+        done = CliRunner().invoke(app, ["report", *map(str, words), "--quiet"])
+        return done.exit_code, done.output
+
+    page.write_bytes(b"")
+    assert run(out) == (0, f"{page} is the report of this folder; --force makes it anew\n")
+    assert not page.read_bytes(), "nothing was written"
+    assert run(out, "--force") == (0, f"{page}\n")
+    assert page.read_bytes()[:1000] == first[:1000]
+    page.unlink()
+    assert run(out) == (0, f"{page}\n")
+    beside = tmp_path / "out-truth.html"
+    complete = LOSSY.parent / "complete.txt.xz"
+    assert run(out, "--truth", complete) == (0, f"{beside}\n")
+    assert f"tracemend report OUT --truth {complete}" in beside.read_text()
+    assert run(out, "--truth", complete)[0] == 1, "it exists already"
+    for taken in (LOSSY, complete, out / overlay.JSONL):
+        before = taken.read_bytes()
+        assert run(out, "--truth", complete, "-o", taken, "--force")[0] == 1
+        assert taken.read_bytes() == before, "what is given is never written"
+
+
+def test_figures_are_in_the_page_again(tmp_path: Path) -> None:
+    out, page = tmp_path / "out", tmp_path / "page.html"
+    source = ROOT / "tests" / "data" / "ftrace_pipe.txt"
+    run = CliRunner()
+    asked = ["mend", str(source), "-o", str(out), "--alone", "--perfetto", "--merged", "--refuse", "0.1", "--quiet"]
+    assert run.invoke(app, asked).exit_code == 0
+    assert run.invoke(app, ["report", str(out), "-o", str(page), "--quiet"]).exit_code == 0
+    first, again = ((path.read_text()).split('id="figures"')[1] for path in (out / report.NAME, page))
+    assert first.split("</section>")[0] == again.split("</section>")[0]
+    command = f"tracemend mend {source} -o OUT --refuse 0.1 --alone --merged --perfetto"
+    assert all(f'<code class="command">{command}</code>' in text for text in (first, again))
+    assert "fills with a mean confidence below 0.1" in again
+    figures = out / "figures.parquet"
+    figures.write_bytes(figures.read_bytes()[:100])
+    assert run.invoke(app, ["report", str(out), "-o", str(page), "--quiet", "--force"]).exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"options": [1]},
+        {"options": {"hypotheses": "x", "refuse": {}, "examples": 3, "budget": {"seconds": 1}, "adapt": 10**400}},
+        {"options": {"made up": {"deep": ["<b>"]}}, "familiar": {"share": "all"}},
+        {"model": None, "seed": [], "tracemend": 7},
+    ],
+)
+def test_a_damaged_overlay_s_options_are_left_out(mended: Mended, tmp_path: Path, damage: dict[str, object]) -> None:
+    out = tmp_path / "out"
+    write(mended, out, ("overlay",))
+    jsonl = out / overlay.JSONL
+    first, rest = jsonl.read_text().split("\n", 1)
+    jsonl.write_text(json.dumps(json.loads(first) | damage) + "\n" + rest)
+    text = report.render(reopen(Folder.open(out)))
+    assert "How this was made" in text
+    assert "<b>" not in text.split('id="made"')[1].split("<script")[0]

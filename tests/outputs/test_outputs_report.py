@@ -25,14 +25,17 @@ from numpy.typing import NDArray
 from tracemend.api import how
 from tracemend.formats import pieces, read
 from tracemend.mending import shown
+from tracemend.mending.mended import INFERRED
 from tracemend.mending.options import Options
 from tracemend.mending.pieces import Spooled, mend_pieces
 from tracemend.outputs import report
 from tracemend.outputs.known import known
+from tracemend.outputs.report import copied
 from tracemend.outputs.report.columns import packed
 from tracemend.trace.events import SCHEMA, Gap
 from tracemend.trace.evidence import Unplaced
 from tracemend.trace.pieces import Size
+from tracemend.trace.windows import Stream
 from tracemend.untrusted import printable
 
 Ints = NDArray[np.int64]
@@ -114,6 +117,56 @@ def test_it_says_what_was_lost_and_that_a_fill_is_no_evidence() -> None:
     for value in made.provenance.values():
         if isinstance(value, str):
             assert value in page.text
+
+
+def test_refused_gaps_are_told_together() -> None:
+    made = mended(statuses=("refused",))
+    fills = tuple(replace(f, reason=f"mean confidence 0.{10 + f.gap} is below 0.5") for f in made.fills)
+    assert "4 gaps refused: mean confidence is below 0.5" in Page(report.render(replace(made, fills=fills))).text
+
+
+def test_how_it_was_made_is_told_in_words() -> None:
+    made = mended()
+    options = {
+        "unknown": "estimate",
+        "refuse": 0.25,
+        "examples": ["a b.txt"],
+        "shipped": 0,
+        "arch": "aarch64",
+        "hypotheses": 4,
+        "adapt": 30,
+        "suits": "figures",
+        "adapted": {"jumps": 2.0, "trials": 5},
+        "pieces": 3,
+        "budget": {"seconds": 60.0, "gaps_after": 2},
+        "later": ["what a later version says"],
+    }
+    provenance = made.provenance | {
+        "model": "mosaic",
+        "model_sha256": "",
+        "input": "t.txt",
+        "options": options,
+        "seed": 7,
+    }
+    text = report.render(replace(made, provenance=provenance), outputs=["overlay", "report", "merged"])
+    again = html.unescape(re.findall(r'<code class="command">(.*?)</code>', text)[0])
+    assert again == (
+        "tracemend mend t.txt -o OUT --seed 7 --unknown estimate --refuse 0.25 --hypotheses 4 --adapt 30 --for figures "
+        "--example 'a b.txt' --alone --arch aarch64 --budget 60 --merged --no-figures"
+    )
+    page = Page(text)
+    for said in (
+        "Copied from the parts of this trace that nothing is missing in; a b.txt",
+        "Gaps without a count filled; how many events they lost is an estimate",
+        "Refused fills with a mean confidence below 0.25",
+        "Also drawn 4 other fills of each gap",
+        "Learnt from this trace for at most 30 s: 5 trials of how readily a copy goes on elsewhere",
+        "Mended in 3 pieces",
+        "60 s; 2 gaps came after that and were filled by the lookup",
+        'later ["what a later version says"]',
+    ):
+        assert said in page.text
+    assert "{" not in page.text.split("How this was made")[1]
 
 
 def test_it_needs_nothing_else() -> None:
@@ -351,3 +404,50 @@ def test_the_page_reads_the_same_columns(columns: list[list[int]]) -> None:
     )
     done = subprocess.run([node, "--input-type=module"], input=script, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == {str(i): c for i, c in enumerate(columns)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(3, 6), min_size=1, max_size=60), st.lists(st.integers(3, 6), min_size=1, max_size=40))
+def test_runs_that_stand_in_a_recording_are_found(stream: list[int], fill: list[int]) -> None:
+    """Against a search word for word."""
+    ids = np.array(fill)
+    found = copied.Recordings([("a stream", [Stream(np.array(stream), np.array(stream))])], [ids])
+
+    def longest(i: int) -> int:
+        text, whole = ",".join(map(str, fill[i:])), "," + ",".join(map(str, stream)) + ","
+        return max(
+            (n for n in range(len(fill) - i + 1) if f",{','.join(text.split(',')[:n])}," in whole or not n), default=0
+        )
+
+    expected, i = [], 0
+    while i < len(fill):
+        n = longest(i)
+        if n >= copied.RUN:
+            expected.append((i, n, 0))
+        i += n if n >= copied.RUN else 1
+    assert list(found.parts(ids)) == expected
+
+
+def test_an_example_that_was_copied_from_is_named(tmp_path: Path) -> None:
+    example = tmp_path / "good.txt"
+    shutil.copy(RAW, example)
+    made = made_up(read(RAW), most=5)
+    gap = made.trace.gaps[0]
+    rows = [i for i in range(len(made.trace)) if made.trace.cpu[i] == gap.cpu][:30]
+    part = made.trace.table.take(pa.array(rows))
+    inferred = pa.table(
+        {
+            "gap": pa.array([gap.number] * 30, pa.int32()),
+            **{c: part[c] for c in ("cpu", "time_ns", "tid", "comm", "name", "phase")},
+            "confidence": pa.array([0.5] * 30, pa.float32()),
+            "fields": pa.array([[]] * 30, INFERRED.field("fields").type),
+        }
+    ).cast(INFERRED)
+    fills = (replace(made.fills[0], events=30), *(replace(f, events=0) for f in made.fills[1:]))
+    options = {"examples": [str(example), str(tmp_path / "gone.txt")], "arch": "x86_64", "shipped": 0}
+    made = replace(made, inferred=inferred, fills=fills, provenance=made.provenance | {"options": options})
+    told, columns = unpacked(report.render(made))
+    assert told["strings"]["recordings"] == told["strings"]["searched"] == [str(example)]
+    assert columns["c_gap"].tolist()[:1] == [gap.number]
+    assert columns["c_length"].sum() + columns["c_first"][0] <= 30
+    assert columns["c_length"].max() >= copied.RUN

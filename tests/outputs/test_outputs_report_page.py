@@ -21,6 +21,7 @@ from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import report
+from tracemend.outputs.report.judged import judged
 from tracemend.recording import align
 from tracemend.trace.events import SCHEMA
 
@@ -87,7 +88,7 @@ def test_timeline_list_and_detail_are_there(page: Page, path: Path, deploy: Mend
     assert page.locator("#events tr.inferred").count() == deploy.fills[number].events
     assert page.locator("#events tr.recorded").count() == 10
     assert page.locator("#events .badge").count() == deploy.fills[number].events
-    assert {"42,111,173", "194,81,0"} <= colours(page), "recorded and inferred are drawn"
+    assert {"39,106,167", "179,74,0"} <= colours(page), "recorded and inferred are drawn"
 
 
 def test_a_link_leads_to_its_gap(page: Page, path: Path, deploy: Mended) -> None:
@@ -184,6 +185,9 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     assert page.locator("#body td.of-gap").all_inner_texts() == ["12"]
     page.locator("#search").fill("no such call")
     assert page.locator("#found").inner_text() == "0 of 31 gaps"
+    page.locator("#rows .none button").click()
+    assert page.locator("#found").inner_text() == "31 gaps"
+    assert page.locator("#search").input_value() == ""
     page.keyboard.press("Tab")
     page.locator("#search").fill("")
     page.locator("#least").fill("400")
@@ -215,14 +219,22 @@ def test_each_event_is_set_against_the_truth(page: Page, deploy: Mended, tmp_pat
     right = sum(one == other for one, other in zip(*kinds, strict=True))
     happened = (Counter(kinds[0]) & Counter(kinds[1])).total()
     wrong = len(kinds[0]) - happened
-    shifted = f"{happened - right} shifted (they happened, but at another place)"
-    assert f"{right} right, {shifted}, {wrong} wrong, {wrong} missing" in page.locator("#about").inner_text()
+    of = f"Of 1,008 events really lost {right} right, {happened - right} shifted, {wrong} missing"
+    assert f"{of}; of 1,008 inferred events {wrong} wrong." in page.locator("#about").inner_text()
+    found = judged(deploy, pair).totals
+    assert found["right"] + found["shifted"] + found["missing"] == pair.lost
+    assert found["right"] + found["shifted"] + found["wrong"] == deploy.events
+    header = page.locator("header").inner_text()
+    assert all(
+        f"{found[name]:,}\n{name}" in header or f"{found[name]:,} {name}" in header for name in ("right", "missing")
+    )
+    assert page.locator("#rows tr.chosen .of-right").inner_text() == str(right)
+    assert page.locator("#rows tr.chosen .of-missing").inner_text() == str(wrong)
     page.locator(".tabs button", has_text="Against the truth").click()
     while (more := page.locator("#events .note button")).count():
         more.click()
     assert page.locator("#events td:nth-child(2).j0").count() == right
     assert page.locator("#events td:nth-child(3).j2").count() == wrong
-    assert page.locator("#columns button", has_text="Right").count() == 1
 
 
 def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
@@ -240,11 +252,94 @@ def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
     assert begin <= float(seconds) <= end
 
 
+def test_a_recording_that_has_the_same_is_named(page: Page, deploy: Mended, tmp_path: Path) -> None:
+    example = str(ROOT / "recordings" / "deploy" / "complete.txt.xz")
+    options = deploy.provenance["options"] | {"examples": [example]}
+    (path,) = report.write(replace(deploy, provenance=deploy.provenance | {"options": options}), tmp_path)
+    at(page, path, "#gap-7")
+    page.locator(".tabs button", has_text="Seen elsewhere").click()
+    assert page.locator(".places td", has_text=f"in {example}").count() > 0
+    parts = page.locator(".places tbody td:first-child").all_inner_texts()
+    bounds = [(int(n[0]), int(n[-1])) for n in (p.replace(",", "").split("–") for p in parts)]
+    assert [begin for begin, _ in bounds] == [1, *(end + 1 for _, end in bounds[:-1])], "every event is in one part"
+
+
 def test_cpus_unfold_to_their_threads(page: Page, path: Path) -> None:
     at(page, path)
     page.locator("#labels .cpu").first.click()
     assert page.locator("#labels .cpu").first.get_attribute("aria-expanded") == "true"
     assert page.locator("#labels .thread").count() > 3
+
+
+def test_a_gap_s_own_threads_come_first(page: Page, path: Path, deploy: Mended) -> None:
+    at(page, path, "#gap-16")
+    cpu = deploy.trace.gaps[16].cpu
+    page.locator(f"#labels [data-cpu='{cpu}']").click()
+    own = page.locator("#labels .own")
+    assert own.count() > 0
+    inferred = deploy.inferred.filter(pc.equal(deploy.inferred["gap"], 16))
+    tids = {str(tid) for tid in inferred["tid"].to_pylist()}
+    assert tids <= {label.split()[-1] for label in own.all_inner_texts()}
+    labels = page.locator("#labels .thread")
+    assert labels.all_inner_texts()[: own.count()] == own.all_inner_texts()
+    scroller = page.locator("#scroll").bounding_box()
+    for label in (own.first, own.last):
+        box = label.bounding_box()
+        assert box is not None
+        assert scroller is not None
+        assert scroller["y"] <= box["y"] <= box["y"] + box["height"] <= scroller["y"] + scroller["height"], "in sight"
+
+
+def test_a_thread_is_found_by_its_name(page: Page, path: Path, deploy: Mended) -> None:
+    at(page, path)
+    page.keyboard.press("t")
+    page.keyboard.type("GIT")
+    assert {label.split()[0] for label in page.locator("#labels .thread").all_inner_texts()} == {"git"}
+    assert page.locator("#threads").inner_text().endswith(" threads")
+    for _ in range(12):
+        page.locator("#in").click()
+    seen = page.evaluate(SEEN)
+    page.locator("#labels .thread").last.click()
+    there = page.evaluate(SEEN)
+    assert there != seen, "to its nearest event"
+    page.locator("#whole").click()
+    for _ in range(12):
+        page.locator("#in").click()
+    page.locator("#thread").press("Enter")
+    assert page.evaluate(SEEN) != seen
+    page.locator("#thread").fill("no such thread")
+    assert page.locator("#labels .thread").count() == 0
+    assert page.locator("#threads").inner_text() == "no such thread"
+    page.keyboard.press("Escape")
+    assert page.locator("#thread").input_value() == ""
+    assert page.locator("#threads").inner_text() == ""
+
+
+def test_escape_closes_what_is_open(page: Page, path: Path) -> None:
+    at(page, path)
+    page.keyboard.press("?")
+    assert page.locator("#help").is_visible()
+    page.keyboard.press("Escape")
+    assert page.locator("#help").is_hidden()
+    assert page.locator("#keys").get_attribute("aria-expanded") == "false"
+    page.locator("#search").fill("openat")
+    page.keyboard.press("Escape")
+    assert page.locator("#found").inner_text() == "31 gaps"
+
+
+def test_an_estimate_is_told_as_one(page: Page, tmp_path: Path) -> None:
+    made = mended(statuses=("filled", "refused", "left"), most=1)
+    trace = made.trace.with_gaps(tuple(replace(g, count=None, known="uncounted") for g in made.trace.gaps))
+    fills = tuple(replace(f, estimated=True) for f in made.fills)
+    (path,) = report.write(replace(made, trace=trace, fills=fills), tmp_path)
+    at(page, path, "#gap-0")
+    assert "By an estimate 1 event was lost." in page.locator("#about").inner_text()
+    for gap, said in ((1, False), (2, True)):  # of a refused fill nobody knows
+        page.evaluate(f"location.hash = '#gap-{gap}'")
+        until(page, f"document.getElementById('which').textContent.includes('Gap {gap}')")
+        assert ("By an estimate 0 events were lost." in page.locator("#about").inner_text()) is said
+    order = page.locator("#body td.of-gap").all_inner_texts()
+    assert order[0] == "1", "nobody knows how much it lost"
 
 
 def test_many_gaps_have_few_rows(page: Page, tmp_path: Path) -> None:
@@ -295,6 +390,42 @@ def test_a_narrow_page_is_not_wider_than_its_window(opened: Callable[..., Page],
 def test_a_dark_page_has_colours_of_its_own(opened: Callable[..., Page], path: Path) -> None:
     page = at(opened(dark=True), path)
     assert {"111,179,234", "242,155,75"} <= colours(page)
+
+
+def test_on_paper_it_is_light(opened: Callable[..., Page], path: Path) -> None:
+    page = at(opened(dark=True), path)
+    page.emulate_media(media="print")
+    assert {"39,106,167", "179,74,0"} <= colours(page)
+    assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
+
+
+def test_it_is_read_and_used_without_eyes_and_mouse(page: Page, path: Path, deploy: Mended) -> None:
+    at(page, path)
+    told = page.locator("#bench").aria_snapshot()
+    for name in ('button "cpu 0"', 'table "Gaps"', 'button "Zoom in"', 'columnheader "Likely wrong"', "application"):
+        assert name in told, name
+    assert page.locator("[aria-live] tr").count() == 0, "a gap's hundreds of events aren't all read out"
+    labels = page.locator("#bench :is(button, input, select, a)")
+    for i in range(labels.count()):
+        assert labels.nth(i).evaluate("e => Boolean(e.ariaLabel || e.textContent.trim())")
+    page.locator("#labels .cpu").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("#labels .cpu").first.get_attribute("aria-expanded") == "true"
+    page.keyboard.press("Enter")
+    assert page.locator("#labels .cpu").first.get_attribute("aria-expanded") == "false", "it keeps the focus"
+    page.locator("#lanes").focus()
+    seen = page.evaluate(SEEN)
+    page.keyboard.press("ArrowUp")
+    assert page.evaluate(SEEN) != seen
+    page.locator("#rows").focus()
+    page.keyboard.press("ArrowDown")
+    chosen = page.locator("#rows tr[aria-current] a").inner_text()
+    assert page.evaluate("location.hash") == f"#gap-{chosen}"
+    page.locator("#rows tr[aria-current] a").focus()
+    page.keyboard.press("ArrowDown")
+    after = page.locator("#rows tr[aria-current] a").inner_text()
+    assert after != chosen
+    assert page.evaluate("document.activeElement.textContent") == after, "the focus goes with it"
 
 
 def test_without_its_script_it_can_be_read(opened: Callable[..., Page], path: Path) -> None:

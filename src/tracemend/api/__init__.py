@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, replace
 from functools import cache, partial
@@ -13,11 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tracemend import library as own
 from tracemend.diffusion import DEFAULT_MODEL
 from tracemend.errors import ModelError, OptionError, extra, number
 from tracemend.formats import held, in_pieces
 from tracemend.menders.base import Mender
-from tracemend.menders.examples import shipped
+from tracemend.menders.examples import Example, packaged
 from tracemend.mending import mended as mending
 from tracemend.mending.options import DEFAULTS, Changes, Options
 from tracemend.mending.parts import How
@@ -30,7 +32,7 @@ from tracemend.reckoning.whole import asked, reckon, reckoned
 from tracemend.trace.events import Trace
 from tracemend.trace.pieces import Piece
 from tracemend.trace.vocabulary import Vocabulary, by_frequency, universal
-from tracemend.trace.windows import Stream, streams
+from tracemend.trace.windows import streams
 
 if TYPE_CHECKING:
     from tracemend.diffusion.restorer import Restorer
@@ -121,16 +123,19 @@ def mend(
     *,
     examples: Several = (),
     alone: bool = False,
+    library: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **changes: Unpack[Changes],
 ) -> Mended:
     """Fill the gaps of a trace, or of the one that lies at a path; the trace itself stays as it is.
 
-    model: "mosaic" or "lookup", which copy from the trace's intact part and from examples; a folder or a loaded model,
-    used together with the mosaic ("default" is the one that ships with the package); or any other Mender, used alone.
+    model: "mosaic" or "lookup", which copy from the trace's intact part and from examples, or "mixture" of both; a
+    folder or a loaded model, used together with the mosaic ("default" is the one that ships with the package); or any
+    other Mender, used alone.
     options: see ``Options``; its fields may also be given as keywords: ``mend(trace, seed=1, refuse=0.5)``.
     examples: complete traces (or their paths) to copy from, besides the recordings that ship with the package and the
-    intact part of the trace itself. alone: nothing that is shipped.
+    intact part of the trace itself. library: also copy from those of the user's library (``tracemend.library``) that
+    the trace is like. alone: from nothing that is shipped, and from no library.
     progress: called with the events proposed for so far, and all of them.
     Raises TraceError for a path that can't be read, ModelError for a model that can't be loaded or has no hypotheses,
     OptionError for an option with a value that it can't have (both are ValueErrors); TypeError for what is neither a
@@ -144,7 +149,8 @@ def mend(
     """
     if wrong := changes.keys() - Changes.__annotations__.keys():
         raise TypeError(f"no option {min(wrong)!r}; one of {', '.join(Changes.__annotations__)}")
-    way, read = how(model, replace(options, **changes), examples=examples, alone=alone), held(trace)
+    way = how(model, replace(options, **changes), examples=examples, alone=alone, library=library)
+    read = held(trace)
     if missing := (way.options.only or frozenset()) - {g.number for g in read.gaps}:
         raise OptionError(f"there is no gap {min(missing)}; there are {len(read.gaps):,}, from 0 on")
     made = way.mend(Piece.whole(read), progress)
@@ -157,10 +163,11 @@ def how(
     *,
     examples: Several = (),
     alone: bool = False,
+    library: bool = True,
 ) -> How:
     """How ``tracemend.mending.pieces.mend_pieces`` is to mend a trace that comes in pieces; all as for ``mend``.
 
-    Raises ModelError and MissingError as ``mend`` does.
+    What of the library can't be used is told as a warning. Raises ModelError and MissingError as ``mend`` does.
     """
     chosen: Callable[[], Mender | None] = _copier_alone
     if not isinstance(model, str | Path):
@@ -171,7 +178,9 @@ def how(
         _model(model)  # tells now what can't be loaded
         chosen = partial(_loaded, model)
     copier = COPIERS.get(str(model), COPIERS[MOSAIC])
-    return How(chosen, _nothing if alone else shipped, copier, options, tuple(_several(examples)))
+    theirs = _library() if library and not alone else ()
+    shipped = _nothing if alone else partial(packaged, options.more_examples)
+    return How(chosen, shipped, copier, options, tuple(_several(examples)), theirs)
 
 
 def figures(
@@ -320,8 +329,16 @@ def _copier_alone() -> None:
     """No model."""
 
 
-def _nothing() -> Sequence[Stream]:
+def _nothing() -> Sequence[Example]:
     return ()
+
+
+def _library() -> tuple[Example, ...]:
+    """The user's own examples; warns of what can't be used."""
+    found = own.read()
+    for fault in found.passed_over:
+        warnings.warn(fault, stacklevel=4)
+    return found.examples
 
 
 def train(

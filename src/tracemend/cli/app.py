@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from tracemend import __version__
-from tracemend.cli import datasets
+from tracemend.cli import datasets, library
 from tracemend.cli.advise import advise
 from tracemend.cli.babeltrace import babeltrace
 from tracemend.cli.evaluate import evaluate
@@ -64,6 +64,19 @@ OF_DATASETS: dict[str, Callable[..., None]] = {
 for name, verb in OF_DATASETS.items():
     of_datasets.command(name, cls=Worded, epilog=examples(f"datasets {name}"))(verb)
 app.add_typer(of_datasets, name="datasets", rich_help_panel="Record, train, experiment")
+
+of_library = typer.Typer(
+    cls=Grouped, no_args_is_help=True, rich_markup_mode=None, help="Your own recordings, which mend copies from."
+)
+OF_LIBRARY: dict[str, Callable[..., None]] = {
+    "add": library.add,
+    "list": library.listed,
+    "remove": library.remove,
+    "like": library.like,
+}
+for name, verb in OF_LIBRARY.items():
+    of_library.command(name, cls=Worded, epilog=examples(f"library {name}"))(verb)
+app.add_typer(of_library, name="library", rich_help_panel="Record, train, experiment")
 
 
 def main() -> None:

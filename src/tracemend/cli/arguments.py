@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from tracemend.cli.inputs import on_disk
-from tracemend.cli.terminal import progress, warn
+from tracemend.cli.terminal import complain, progress, warn
 from tracemend.errors import TraceError
 
 if TYPE_CHECKING:
     from tracemend.engines import Engine
     from tracemend.formats.base import Options
+    from tracemend.menders.examples import Example
     from tracemend.trace.events import Glance, Trace
     from tracemend.trace.pieces import Piece
 
@@ -52,7 +53,16 @@ ExampleOption = Annotated[
     typer.Option("--example", help="A complete trace to copy from as well. May be given several times."),
 ]
 AloneOption = Annotated[
-    bool, typer.Option("--alone", help="Copy nothing from the recordings that come with tracemend.")
+    bool,
+    typer.Option(
+        "--alone", help="Copy nothing from the recordings that come with tracemend, and nothing from your library."
+    ),
+]
+LibraryOption = Annotated[
+    bool,
+    typer.Option(
+        "--library/--no-library", help="Copy also from recordings of your library that are like the trace, or not."
+    ),
 ]
 PieceJobsOption = Annotated[
     int | None,
@@ -79,6 +89,16 @@ def chosen_engine(name: str, address: str | None, jobs: int | None, usual: int =
     if address is not None:
         raise typer.BadParameter("is for --engine ray", param_hint="--address")
     return Local(jobs or usual)
+
+
+def own_examples(wanted: bool) -> tuple[Example, ...]:
+    """The recordings of the user's library; what there can't be used is told on stderr. Raises OutputError."""
+    from tracemend import library
+
+    found = library.read() if wanted else None
+    for fault in found.passed_over if found else ():
+        complain(fault)
+    return found.examples if found else ()
 
 
 def read_trace(path: Path, format: str | None, arch: str, strict: bool, quiet: bool = False) -> Trace:

@@ -16,12 +16,14 @@ from tracemend.cli.arguments import (
     ExampleOption,
     FormatOption,
     JsonOption,
+    LibraryOption,
     PieceJobsOption,
     QuietOption,
     StrictOption,
     TraceArgument,
     chosen_engine,
     in_bytes,
+    own_examples,
     read_pieces,
     read_trace,
     spare_pandas,
@@ -71,6 +73,7 @@ def figures(
     ] = None,
     examples: ExampleOption = None,
     alone: AloneOption = False,
+    library: LibraryOption = True,
     format: FormatOption = None,
     arch: ArchOption = "x86_64",
     strict: StrictOption = False,
@@ -84,7 +87,7 @@ def figures(
     loss touches is exact, and says so. The trace is never touched. Of a folder that mend wrote its figures are read,
     unless what is asked for isn't there.
     """
-    given = (span is not None, draws, seed is not None, examples, alone, format, strict, arch != "x86_64")
+    given = (span is not None, draws, seed is not None, examples, alone, not library, format, strict, arch != "x86_64")
     made = None if any(given) else _lying(trace, by)
     source = trace
     if made is None:
@@ -108,8 +111,9 @@ def figures(
         if output is not None:
             check(output, source, force)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
-        way = how(options=Options(seed or 0), examples=others, alone=alone)
-        way = replace(way, engine=chosen_engine("local", None, jobs, cores()))
+        way = how(options=Options(seed or 0), examples=others, alone=alone, library=False)
+        own = own_examples(library and not alone)
+        way = replace(way, library=own, engine=chosen_engine("local", None, jobs, cores()))
     if made is None:
         with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
             pieces = read_pieces(source, format, arch, strict, quiet=True)

@@ -37,6 +37,9 @@ SHORT = {
     "list": "List them.",
     "fetch": "Bring them from their homes.",
     "audit": "Say how alike their parts are.",
+    "add": "Add a recording.",
+    "remove": "Remove a recording.",
+    "like": "Say which recordings a trace is like.",
 }
 
 #: What an option takes, by the type of its value.
@@ -77,6 +80,13 @@ EXAMPLES: dict[str, dict[str, str]] = {
     "experiment": {"tracemend experiment experiments/honest.toml --dry-run": "what there is to do"},
     "report": {"tracemend report honest.jsonl -o tables": "tables.md, tables.csv"},
     "babeltrace": {'babeltrace2 --plugin-path "$(tracemend babeltrace)" out/merged': "read both, original and fills"},
+    "library add": {
+        "tracemend library add good.txt": "from now on mend copies from it, where a trace is like it",
+        "tracemend library add good.txt --name shop": "under a name of its own",
+    },
+    "library list": {"tracemend library list": "what there is, and where it lies"},
+    "library remove": {"tracemend library remove shop": "by the name that list shows"},
+    "library like": {"tracemend library like trace.txt": "which recordings hold most of it"},
     "datasets list": {"tracemend datasets list": "names, terms, whom to cite"},
     "datasets fetch": {"tracemend datasets fetch pts/apache": "one of them, from its home"},
     "datasets audit": {"tracemend datasets audit pts/apache": "how much of its test part was seen in training"},

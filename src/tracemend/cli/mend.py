@@ -22,6 +22,7 @@ from tracemend.cli.arguments import (
     ExampleOption,
     FormatOption,
     JsonOption,
+    LibraryOption,
     PieceJobsOption,
     QuietOption,
     SeedOption,
@@ -30,6 +31,7 @@ from tracemend.cli.arguments import (
     chosen_engine,
     chosen_format,
     in_bytes,
+    own_examples,
     read_pieces,
     read_trace,
     read_windows,
@@ -60,12 +62,20 @@ def mend(
     model: Annotated[
         str,
         typer.Option(
-            help="Who fills the gaps: mosaic or lookup (both copy; no network), default (the mosaic and the network "
-            "that comes with tracemend), or a folder made by train."
+            help="Who fills the gaps: mosaic or lookup (both copy), mixture (both, and counts of what follows what), "
+            "default (the mosaic and the network that comes with tracemend), or a folder made by train."
         ),
     ] = "mosaic",
     examples: ExampleOption = None,
     alone: AloneOption = False,
+    library: LibraryOption = True,
+    more_examples: Annotated[
+        bool,
+        typer.Option(
+            "--more-examples",
+            help="Copy from recordings of many more programs that come with tracemend: those that the trace is like.",
+        ),
+    ] = False,
     unknown: Annotated[
         Literal["leave", "estimate"],
         typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
@@ -159,7 +169,7 @@ def mend(
         from tracemend.trace.pieces import Piece
         from tracemend.whole import work_folder
 
-        options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits)
+        options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits, more_examples=more_examples)
         outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
         workers = chosen_engine(engine, address, jobs, cores())
         check(source, chosen_format(source, format, arch), output, outputs, force)
@@ -175,8 +185,10 @@ def mend(
         else:
             pieces = read_pieces(source, format, arch, strict, quiet=True)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
+        own = own_examples(library and not alone)
         way = replace(
-            how(network or model, options, examples=others, alone=alone),
+            how(network or model, options, examples=others, alone=alone, library=False),
+            library=own,
             engine=workers,
             suspect=suspect,
             budget=budget,
@@ -187,7 +199,7 @@ def mend(
         work = (workdir or output.resolve().parent) / f".{output.resolve().name}.tracemend-work"
         key = _key(
             [source, *(examples or []), Path(model)],
-            [format, arch, strict, model, alone, suspect, budget, counts],
+            [format, arch, strict, model, alone, [e.sha256 for e in own], suspect, budget, counts],
             options,
         )
     stays = (KeyboardInterrupt, SystemExit, OSError, OutputError, WorkerError)
@@ -318,6 +330,11 @@ def _print_fills(mended: Result, hypotheses: int) -> None:
     if hypotheses and mended.filled:
         alike = sum(f.events * (f.agreement or 0.0) for f in mended.fills) / mended.events
         say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are the same as in the fills.")
+    if mended.alike:
+        say(mended.alike)
+    for home, told in (("library", "your library"), ("programs", "recordings that come with tracemend")):
+        if used := mended.provenance["options"].get(home):
+            say(f"Copied also from {told}: {', '.join(e['name'] for e in used)}.")
     if mended.familiar:
         say(mended.familiar)
     partial = mended.trace.partial

@@ -26,8 +26,9 @@ def report(
         typer.Option(
             "--output",
             "-o",
-            help="The folder for tables.md, tables.csv and figures (not given: tables go to stdout); of a folder that "
-            "mend wrote the page to write.",
+            help="Of results: the folder for tables.md, tables.csv and figures; not given: tables go to stdout. Of a "
+            "folder that mend wrote: the page to write; not given: the folder's own report.html, with --truth "
+            "OUT-truth.html beside the folder.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is there.")] = False,
@@ -53,11 +54,9 @@ def report(
     if missing:
         raise TracemendError(f"{missing}: no such file")
     if is_folder(results[0]):
-        if len(results) > 1 or output is None or plots or as_csv:
-            raise typer.BadParameter("the report of a mended trace is one page: -o PAGE.html", param_hint="OUT")
-        with progress("making the report", quiet):
-            _of_mended(results[0], output, truth, force)
-        say(str(output))
+        if len(results) > 1 or plots or as_csv:
+            raise typer.BadParameter("the report of a mended trace is one page of one folder", param_hint="OUT")
+        _of_mended(results[0], output, truth, force, quiet)
         return
     if truth is not None:
         raise typer.BadParameter("belongs to a folder that mend wrote", param_hint="--truth")
@@ -86,23 +85,46 @@ def report(
         say(str(path))
 
 
-def _of_mended(path: Path, page: Path, truth: Path | None, force: bool) -> None:
-    """The report of a mended trace, as a page of its own."""
+def _of_mended(path: Path, output: Path | None, truth: Path | None, force: bool, quiet: bool) -> None:
+    """The report of a mended trace, as a page of its own; the folder's own one if nothing else is asked for."""
     from tracemend.outputs import report
+
+    page = output or (_beside(path) if truth else path / report.NAME)
+    if output is None and truth is None and page.is_file() and not force:
+        say(f"{page} is the report of this folder; --force makes it anew")
+        return
+    with progress("making the report", quiet):
+        _make(path, page, truth, force)
+    say(str(page))
+
+
+def _beside(path: Path) -> Path:
+    """Where a page against the truth goes: what lies in the folder is mend's alone."""
+    folder = path if path.name not in ("", "..") else path.resolve()
+    return folder.parent / f"{folder.name}-truth.html"
+
+
+def _make(path: Path, page: Path, truth: Path | None, force: bool) -> None:
+    from tracemend.outputs import figures, merged, perfetto, report
     from tracemend.outputs.folder import Folder
     from tracemend.outputs.reopened import architecture, reopen
     from tracemend.recording import align
     from tracemend.whole import whole_file
 
     folder = Folder.open(path)
-    if page.exists() and not force:
-        raise OutputError(f"{page}: exists already; --force replaces it")
-    mended = reopen(folder)
+    for given in (folder.original, truth):
+        if given is not None:
+            figures.check(page, given, force)
+    if path.resolve() in page.resolve().parents and page.resolve() != path.resolve() / report.NAME:
+        raise OutputError(f"{page}: lies in the folder that mend wrote; choose another place")
+    mended, made = reopen(folder), figures.read_all(path)
     pair = (
         None if truth is None else align(mended.trace, read_trace(truth, None, architecture(folder), False, quiet=True))
     )
+    there = {"merged": any(path.glob(f"{merged.STEM}*")), "perfetto": (path / perfetto.NAME).exists()}
+    outputs = [name for name, written in there.items() if written]
     try:
         with whole_file(page) as file:
-            file.write(report.render(mended, pair=pair).encode())
+            file.write(report.render(mended, made, pair, outputs).encode())
     except OSError as e:
         raise OutputError(f"{page}: can't be written: {e.strerror or e}") from e

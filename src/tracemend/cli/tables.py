@@ -11,7 +11,24 @@ from tracemend.untrusted import printable
 
 #: Columns that hold text, by their headers, and others that begin like OTHER: they stand on the left, numbers on
 #: the right.
-TEXT = ("", "known", "where", "command", "call", "side", "mender", "data", "fill", "event", "details", "task", "state")
+TEXT = (
+    "",
+    "known",
+    "where",
+    "command",
+    "call",
+    "side",
+    "mender",
+    "data",
+    "fill",
+    "event",
+    "details",
+    "task",
+    "state",
+    "recording",
+    "recorded by",
+    "comes from",
+)
 OTHER = "other "
 #: How much of something there is, drawn in one character: from nothing to all.
 BARS = " ▁▂▃▄▅▆▇█"

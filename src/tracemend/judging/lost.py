@@ -31,7 +31,7 @@ from tracemend.menders.base import Mender, Trained
 from tracemend.menders.examples import shipped
 from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
-from tracemend.mending.run import COPIERS, mend_trace
+from tracemend.mending.run import COPIERS, MIXTURE, mend_trace
 from tracemend.recording import Pair
 from tracemend.recording.corpus import HOW, HOW_KERNEL, HOW_UST
 from tracemend.trace.events import Trace
@@ -108,7 +108,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "n-gram of the corpus": lambda lossy, known, only, seed: mend_trace(
         lossy, known.taught, Options(seed=seed, only=frozenset(only))
     ),
-    **{name: partial(_part_of_mend, name) for name in PARTS},
+    **{name: partial(_part_of_mend, name) for name in (*PARTS, f"{MIXTURE} + examples")},
     **{f"{name} + examples + machines": partial(_with_machines, name) for name in COPIERS},
 }
 

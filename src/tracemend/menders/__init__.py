@@ -12,6 +12,7 @@ from tracemend.menders.automaton import Automaton
 from tracemend.menders.base import Mender
 from tracemend.menders.copies import Copy, MostFrequent, Period
 from tracemend.menders.lookup import Lookup
+from tracemend.menders.mixture import FittedMixture, Mixture
 from tracemend.menders.mosaic import Mosaic
 from tracemend.menders.ngram import NGram
 from tracemend.menders.places import CONTEXT, ORDERS, Places
@@ -28,6 +29,7 @@ MENDERS: dict[str, Callable[[Sequence[Stream]], Mender]] = {
     "lookup": Lookup,
     "mosaic": Mosaic,
     "mosaic adapted": AdaptedMosaic,
+    "mixture": FittedMixture,
 }
 
 __all__ = [
@@ -37,7 +39,9 @@ __all__ = [
     "AdaptedMosaic",
     "Automaton",
     "Copy",
+    "FittedMixture",
     "Lookup",
+    "Mixture",
     "Mosaic",
     "MostFrequent",
     "NGram",

@@ -35,7 +35,7 @@ class Lookup(Proposer):
 
     def __init__(
         self,
-        streams: Sequence[Stream],
+        streams: Sequence[Stream] | Places,
         examples: Sequence[Stream] = (),
         *,
         power: float = 3.0,
@@ -44,13 +44,14 @@ class Lookup(Proposer):
         most_sites: int = 192,
         trust: float = 0.1,
     ) -> None:
-        """power: exponent of (1 + match length) in a vote. reach: events until a one-sided vote has lost half its
-        exponent. doubt: votes that speak for something else altogether. most_sites: votes that are heard. trust: what
-        a vote of the examples counts, against one of the streams."""
+        """streams: or the places of both, if they are there already. power: exponent of (1 + match length) in a vote.
+        reach: events until a one-sided vote has lost half its exponent. doubt: votes that speak for something else
+        altogether. most_sites: votes that are heard. trust: what a vote of the examples counts, against one of the
+        streams."""
         self.calibration = calibration.shipped(self.name)
         self.power, self.reach, self.doubt, self.most_sites = power, reach, doubt, most_sites
         self.trust = trust
-        self.places = Places(streams, examples)
+        self.places = streams if isinstance(streams, Places) else Places(streams, examples)
 
     def propose(self, windows: Sequence[Window], seed: int = 0) -> list[Proposal]:
         """Deterministic: ``seed`` isn't used."""

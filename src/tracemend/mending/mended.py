@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tracemend.errors import extra
 from tracemend.losses.scanning import judge
 from tracemend.losses.verdict import Verdict
+from tracemend.menders.likeness import sentence
 from tracemend.mending.outline import Outline
 from tracemend.mending.shown import Shown
 from tracemend.trace.events import Gap, Trace
@@ -177,6 +178,11 @@ class Result(ABC):
             f"{known} Of programs that are among them it is 97 % and more. "
             "So fills rest mainly on the trace itself; a recording of the same program would help (--example)."
         )
+
+    @property
+    def alike(self) -> str:
+        """Which of the recordings to copy from the trace is like, in a sentence; empty where it is like none."""
+        return sentence(self.provenance.get("alike", ()))
 
     @property
     def filled(self) -> int:

@@ -13,13 +13,13 @@ import pyarrow as pa
 from tracemend.engines import HERE, Engine, tell
 from tracemend.errors import number
 from tracemend.menders.base import Mender
+from tracemend.menders.examples import Example
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
 from tracemend.mending.run import COPIERS, LOOKUP, Copier, mend_trace
 from tracemend.mending.spool import COUNT, Spool, pack, read_table, write_table
 from tracemend.trace.events import Trace
 from tracemend.trace.pieces import Piece
-from tracemend.trace.windows import Stream
 from tracemend.whole import whole_file
 
 
@@ -38,16 +38,18 @@ class Counting(Protocol):
 class How:
     """How pieces are mended: as ``mend_trace`` is told, with everything in a form that another process can be sent.
 
-    model, shipped: called where the work is done. engine: who works. suspect: fill what the tracer doesn't mark, too.
+    model, shipped: called where the work is done. library: the user's own examples, which are on this machine alone,
+    and so go along. engine: who works. suspect: fill what the tracer doesn't mark, too.
     budget: seconds after which what is left is filled by ``hurried`` work, which takes the least. Raises OptionError
     for one that is no number from 0. count: counts the pieces; draws that only it asks for are not kept.
     """
 
     model: Callable[[], Mender | None]
-    shipped: Callable[[], Sequence[Stream]]
+    shipped: Callable[[], Sequence[Example]]
     copier: Copier | None
     options: Options = DEFAULTS
     examples: tuple[Trace, ...] = ()
+    library: tuple[Example, ...] = ()
     engine: Engine = HERE
     suspect: bool = False
     budget: float | None = None
@@ -76,7 +78,7 @@ class How:
             options,
             copier=self.copier,
             examples=self.examples,
-            shipped=self.shipped(),
+            shipped=[*self.shipped(), *self.library],
             progress=progress,
         )
         if piece.only:

@@ -27,6 +27,7 @@ from tracemend.losses.scanning import Scanning
 from tracemend.losses.searching import Search
 from tracemend.losses.verdict import Verdict, verdict
 from tracemend.menders.familiarity import FAMILIAR
+from tracemend.menders.likeness import together
 from tracemend.mending.mended import INFERRED, Fill, Mended, Result
 from tracemend.mending.outline import Outline
 from tracemend.mending.parts import How, Made, Part, Sent, mend_part, mend_sent
@@ -348,4 +349,12 @@ class _Run:
         if told:
             share = sum(about["share"] * w for about, w in told) / max(1, sum(w for _, w in told))
             document["familiar"] = {**told[0][0], "share": round(share, 4), "enough": share >= FAMILIAR}
+        for home in ("library", "programs"):
+            used = {e["sha256"]: e for p in self.parts for e in p.provenance["options"].get(home, ())}
+            if used:
+                options[home] = sorted(used.values(), key=lambda e: (e["name"], e["sha256"]))
+        if alike := together((p.provenance.get("alike", []), p.weight) for p in self.parts):
+            document["alike"] = alike
+        else:
+            document.pop("alike", None)
         return document

@@ -16,10 +16,12 @@ import pyarrow as pa
 
 from tracemend import __version__
 from tracemend.errors import ModelError
-from tracemend.menders import Lookup, Mosaic
+from tracemend.menders import Lookup, Mixture, Mosaic
 from tracemend.menders.adapted import Adaptation, adapt
 from tracemend.menders.base import Mender, Trained
+from tracemend.menders.examples import Example
 from tracemend.menders.familiarity import FAMILIAR, LENGTH, familiarity
+from tracemend.menders.likeness import chosen, likeness, told
 from tracemend.mending.adjacent import Places
 from tracemend.mending.beliefs import Beliefs, Filled
 from tracemend.mending.blend import Blend
@@ -38,10 +40,11 @@ from tracemend.trace.windows import Stream, streams
 #: How sure a hypothesis is of the events drawn for it: where the constraints don't allow them others take their place.
 DRAWN = 0.95
 
-#: What copies from the intact part of a trace and from examples: the default, and the one that votes.
+#: What copies from the intact part of a trace and from examples: the default, the one that votes, and the default
+#: together with others.
 Copier = Callable[[Sequence[Stream], Sequence[Stream]], Mosaic | Lookup]
-MOSAIC, LOOKUP = "mosaic", "lookup"
-COPIERS: dict[str, Copier] = {MOSAIC: Mosaic, LOOKUP: Lookup}
+MOSAIC, LOOKUP, MIXTURE = "mosaic", "lookup", "mixture"
+COPIERS: dict[str, Copier] = {MOSAIC: Mosaic, LOOKUP: Lookup, MIXTURE: Mixture}
 
 
 @dataclass(slots=True)
@@ -49,6 +52,8 @@ class Proposers:
     """Who says what was lost: a mender by itself, what copies, or what copies with a network beside it.
 
     familiar: the share of the trace that the examples know (``menders/familiarity.py``), None without examples.
+    shipped: which examples of the package and of the user's library are copied from. alike: which of all of these the
+    trace is like (``menders/likeness.py``).
     adaptation, tuning: what was learnt from the trace's intact part, if anything was.
     """
 
@@ -57,6 +62,8 @@ class Proposers:
     network: Trained | None = None
     copies: Mosaic | Lookup | None = None
     familiar: float | None = None
+    shipped: Sequence[Example] = ()
+    alike: Sequence[dict[str, Any]] = ()
     adaptation: Adaptation | None = None
     tuning: int = 0
 
@@ -97,7 +104,7 @@ def _proposers(
     model: Mender | None,
     copier: Copier | None,
     examples: Sequence[Trace],
-    shipped: Sequence[Stream],
+    shipped: Sequence[Example | Stream],
 ) -> Proposers:
     """Raises ModelError if there is neither a model nor anything to copy with."""
     network = model if isinstance(model, Trained) else None
@@ -106,15 +113,18 @@ def _proposers(
         return Proposers(model, vocabulary, network)
     if not copier:
         raise ModelError("neither a model nor anything to copy with")
-    known = universal()
-    if shipped and vocabulary.entries[: len(known.entries)] != known.entries:
-        shipped = [Stream(vocabulary.translated(s.ids, known), s.tids, s.steps) for s in shipped]
-    # nothing to fill, nothing to copy: the examples' index takes a second
-    others = [*shipped, *(s for t in examples for s in streams(t, vocabulary, shortest=1))] if trace.gaps else []
     own = streams(trace, vocabulary, shortest=1)
+    if not trace.gaps:  # nothing to fill, nothing to copy: the examples' index takes a second
+        shipped, examples = (), ()
+    named = [s for s in shipped if isinstance(s, Example)]
+    bare = [Example("", (s,), universal()) for s in shipped if isinstance(s, Stream)]
+    shares = likeness(own, named, vocabulary)
+    used = [*bare, *chosen(named, shares)]
+    others = [s for e in used for s in e.within(vocabulary)]
+    others += [s for t in examples for s in streams(t, vocabulary, shortest=1)]
     copies = copier(own, others)
     mender = Blend(copies, network) if network else copies
-    return Proposers(mender, vocabulary, network, copies, familiarity(own, others))
+    return Proposers(mender, vocabulary, network, copies, familiarity(own, others), used, told(named, shares))
 
 
 @dataclass(slots=True)
@@ -158,14 +168,15 @@ def mend_trace(
     *,
     copier: Copier | None = Mosaic,
     examples: Sequence[Trace] = (),
-    shipped: Sequence[Stream] = (),
+    shipped: Sequence[Example | Stream] = (),
     progress: Progress = lambda done, total: None,
 ) -> Mended:
     """Fill the trace's gaps (``tracemend.mend`` is this with loading).
 
     A trained model works together with what ``copier`` makes of the trace's intact part and, as places that count less,
-    of ``examples`` and ``shipped`` streams of ids of the universal vocabulary (alone if there is no copier); another
-    Mender works alone; None is the copier alone. Raises ModelError for a mender that can't draw hypotheses.
+    of ``examples`` and ``shipped`` ones: streams of ids of the universal vocabulary, or named recordings, and of these
+    those that the trace is like (alone if there is no copier). Another Mender works alone; None is the copier alone.
+    Raises ModelError for a mender that can't draw hypotheses.
     """
     crew = _proposers(trace, model, copier, examples, shipped)
     if options.draws and not isinstance(crew.mender, Mosaic):
@@ -174,7 +185,7 @@ def mend_trace(
     plan = _planned(trace, run, options)
     pa.default_memory_pool().release_unused()
     parts, drawn = _filled(crew, run, plan, options, progress)
-    provenance = _provenance(trace, crew, options, [str(t.path) for t in examples], sum(map(len, shipped)))
+    provenance = _provenance(trace, crew, options, [str(t.path) for t in examples])
     del crew  # tables take memory, and so does what copies
     pa.default_memory_pool().release_unused()  # freed memory is the system's only when it is given back
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
@@ -247,10 +258,10 @@ def _filled(
     return parts, drawn
 
 
-def _provenance(
-    trace: Trace, crew: Proposers, options: Options, examples: Sequence[str], shipped: int
-) -> dict[str, Any]:
-    """How a mended trace was made (``Mended.provenance``). shipped: events of the package's examples."""
+def _provenance(trace: Trace, crew: Proposers, options: Options, examples: Sequence[str]) -> dict[str, Any]:
+    """How a mended trace was made (``Mended.provenance``)."""
+    alike = [e for e in crew.shipped if e.name and not e.always]
+    named = {own: [{"name": e.name, "sha256": e.sha256} for e in alike if e.own is own] for own in (True, False)}
     asked = options.as_dict()
     document: dict[str, Any] = {
         "tracemend": __version__,
@@ -264,7 +275,9 @@ def _provenance(
             "unknown": asked.pop("unknown"),
             "refuse": asked.pop("refuse"),
             "examples": list(examples),
-            "shipped": shipped,
+            "shipped": sum(len(e) for e in crew.shipped if not e.own),
+            **({"programs": named[False]} if named[False] else {}),
+            **({"library": named[True]} if named[True] else {}),
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
             **asked,
             **crew.about(),
@@ -273,6 +286,8 @@ def _provenance(
     if crew.familiar is not None:
         enough = crew.familiar >= FAMILIAR
         document["familiar"] = {"share": round(crew.familiar, 4), "length": LENGTH, "enough": enough}
+    if crew.alike:
+        document["alike"] = list(crew.alike)
     if trace.partial is not None:
         document["windows"] = trace.partial.as_dict(len(trace))
     return document

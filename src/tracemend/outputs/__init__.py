@@ -62,7 +62,7 @@ def write(
         with whole_folder(target, may_go=lambda: _may_go(out, target, force)) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
             paths = []
-            writers = OUTPUTS | ({"report": partial(report.write, made=made)} if made else {})
+            writers = OUTPUTS | {"report": partial(report.write, made=made, outputs=outputs)}
             for name in chosen:
                 progress(name)
                 paths += writers[name](mended, work)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -41,6 +42,27 @@ def read(folder: Path, by: str) -> Figures:
         raise OutputError(
             f"{folder}: holds no figures (mend writes them without --no-figures); ask for those of the trace"
         )
+    table, about = _read(path)
+    if by not in (there := _by(table)):
+        raise OutputError(f"{path}: holds figures by {', '.join(there)}, not by {by}; ask for those of the trace")
+    return _figures(path, table, about, by)
+
+
+def read_all(folder: Path) -> list[Figures]:
+    """All figures that lie in an output folder, which may be none. Raises OutputError for damaged ones."""
+    path = folder / NAME
+    if not path.is_file():
+        return []
+    table, about = _read(path)
+    return [_figures(path, table, about, by) for by in _by(table)]
+
+
+def _by(table: pa.Table) -> list[str]:
+    return [by for by in dict.fromkeys(table["by"].to_pylist()) if by != "total"]
+
+
+def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows of a file, and how they were made. Raises OutputError."""
     try:
         file = pyarrow.parquet.ParquetFile(path)
         if file.metadata.num_rows > MOST_ROWS:
@@ -52,19 +74,24 @@ def read(folder: Path, by: str) -> Figures:
         table = table.cast(SCHEMA).replace_schema_metadata()
         if set(table["figure"].to_pylist()) - FIGURES.keys():
             raise ValueError("figures that nobody knows")
+        if set(_by(table)) - {"call", *KEYED}:
+            raise ValueError("figures by what nobody knows")
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as e:
         raise OutputError(f"{path}: can't be read as figures: {e}") from e
+    return table, about
+
+
+def _figures(path: Path, table: pa.Table, about: dict[str, Any], by: str) -> Figures:
+    """Those by one thing, with their totals behind them. Raises OutputError."""
     keys = table["by"].to_pylist()
-    if by not in keys:
-        there = ", ".join(k for k in dict.fromkeys(keys) if k != "total")
-        raise OutputError(f"{path}: holds figures by {there}, not by {by}; ask for those of the trace")
     begin = keys.index(by)
     rows = next((i for i in range(begin, len(keys)) if keys[i] != by), len(keys))
     end = next((i for i in range(rows, len(keys)) if keys[i] != "total"), len(keys))
     if by in KEYED and table.slice(begin, rows - begin)[KEYED[by]].null_count:
         raise OutputError(f"{path}: can't be read as figures: some don't say of what they are")
-    notes, index = tuple(map(str, about.pop("notes"))), about.pop("index", False) is True
-    return Figures(by, table.slice(begin, rows - begin), table.slice(rows, end - rows), notes, about, index)
+    rest = {key: value for key, value in about.items() if key not in ("notes", "index")}
+    notes, index = tuple(map(str, about["notes"])), about.get("index", False) is True
+    return Figures(by, table.slice(begin, rows - begin), table.slice(rows, end - rows), notes, rest, index)
 
 
 def check(path: Path, source: Path, force: bool) -> None:

@@ -54,7 +54,7 @@ def header(mended: Result) -> dict[str, Any]:
         "kind": "overlay",
         **{key: made.get(key) for key in ("model", "model_sha256", "seed", "input", "input_sha256", "format")},
         "options": made.get("options") or {},
-        **{key: made[key] for key in ("windows", "familiar") if key in made},
+        **{key: made[key] for key in ("windows", "familiar", "alike") if key in made},
         "note": NOTE,
     }
 

@@ -133,5 +133,5 @@ def _cells(name: str, row: dict[str, Any]) -> list[str]:
     if row["high"] is None:
         return [observed, f"{about} or more", f"from {low}" if low != about else "", ""]
     high = told(row["high"])
-    lost = f"{100 * row['lost']:.1f} %" if row["lost"] >= 0.0005 else "-"
+    lost = f"{100 * round(row['lost'], 4):.1f} %" if row["lost"] >= 0.0005 else "-"  # as figures are written
     return [observed, about, low if low == high else f"{low} to {high}", lost]

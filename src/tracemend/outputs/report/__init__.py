@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
@@ -23,9 +21,11 @@ import numpy as np
 
 from tracemend.mending.mended import Result
 from tracemend.outputs.overlay import NOTE
-from tracemend.outputs.report import gaps
+from tracemend.outputs.report import gaps, making
 from tracemend.outputs.report.columns import Ints, Words, packed
-from tracemend.outputs.report.events import Names, Room, events
+from tracemend.outputs.report.copied import elsewhere
+from tracemend.outputs.report.events import Names, Room, events, worst
+from tracemend.outputs.report.judged import Judged, judged
 from tracemend.reckoning.figures import Figures
 from tracemend.reckoning.reading import explained, sentence, table
 from tracemend.reckoning.reading import shown as shown_figures
@@ -34,7 +34,7 @@ from tracemend.untrusted import printable
 
 NAME = "report.html"
 #: The page's modules in the order in which they use each other.
-MODULES = ("data", "words", "lanes", "timeline", "list", "places", "detail", "main")
+MODULES = ("data", "words", "lanes", "layout", "timeline", "list", "places", "detail", "main")
 
 #: Characters of a page's data, at most: the file stays under 20 MB.
 LARGEST = 18_000_000
@@ -44,16 +44,17 @@ MOST_FIGURES = 10  # rows of each figure
 STATUSES = {"filled": "filled", "refused": "refused", "left": "left open"}
 
 
-def write(mended: Result, folder: Path, made: Sequence[Figures] = ()) -> list[Path]:
+def write(mended: Result, folder: Path, made: Sequence[Figures] = (), outputs: Sequence[str] = ()) -> list[Path]:
     """Write ``report.html`` into the folder; raises OSError."""
     path = folder / NAME
-    path.write_text(render(mended, made), encoding="utf-8", newline="\n")
+    path.write_text(render(mended, made, outputs=outputs), encoding="utf-8", newline="\n")
     return [path]
 
 
-def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = None) -> str:
+def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = None, outputs: Sequence[str] = ()) -> str:
     """The report as HTML, with figures if there are any (the first ones by call). Every string out of the trace is
-    escaped, and no script but the report's own may run. pair: what was really lost, where that is known."""
+    escaped, and no script but the report's own may run. pair: what was really lost, where that is known. outputs: those
+    that lie beside it, for the command that makes all of it again."""
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -64,17 +65,20 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
     files = resources.files("tracemend.outputs.report")
     script = _script([files.joinpath(f"{name}.mjs").read_text("utf-8") for name in MODULES])
     clock = _Clock(mended)
+    found = None if pair is None else judged(mended, pair)
     return environment.from_string(files.joinpath("page.html.j2").read_text("utf-8")).render(
         note=NOTE,
         made=mended.provenance,
-        options=json.dumps(mended.provenance.get("options") or {}, sort_keys=True),
-        again=_again(mended),
+        options=making.told(mended),
+        again=making.again(mended, pair, outputs, bool(made)),
         trace=mended.trace,
         survived=mended.outline.kept,
         inferred=mended.events,
         pair=pair,
+        judged=found and found.totals,
         drawn=mended.drawn() is not None,
         familiar=mended.familiar,
+        alike=mended.alike.removeprefix("Looks like: "),
         sentence=sentence(made[0]) if made else "",
         figures=[table(f, name, MOST_FIGURES) for f in made for name in shown_figures(f)],
         figures_said=explained(made[0]) if made else (),
@@ -84,7 +88,7 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
         verdict=None if mended.trace.gaps else mended.verdict,
         reasons=_reasons(mended),
         rows=[_row(gap, clock) for gap in gaps.rows(mended, FIRST_ROWS)],
-        data=_data(mended, pair, clock) if mended.trace.gaps else "",
+        data=_data(mended, pair, found, clock) if mended.trace.gaps else "",
         style=files.joinpath("page.css").read_text("utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -99,19 +103,21 @@ def _script(modules: Sequence[str]) -> str:
     return f'"use strict";\n(() => {{\n{text}}})();\n'
 
 
-def _data(mended: Result, pair: Pair | None, clock: _Clock) -> str:
+def _data(mended: Result, pair: Pair | None, found: Judged | None, clock: _Clock) -> str:
     """What the page works on, packed, with as many events as fit."""
     room = Room()
+    copies, recordings, searched = elsewhere(mended, worst(mended, room.inferred))
     while True:
         names, reasons = Names(), Words(gaps.LONGEST_REASON)
         shown = events(mended, names, room, clock.begin)
         drawn = gaps.others(mended, names, room, shown.gaps)
-        parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn}
-        if pair is not None:
+        parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn, "c": copies}
+        if pair is not None and found is not None:
             parts["t"] = gaps.truth(pair, names, room)
+            parts["g"] |= {name: held[: gaps.MOST_GAPS] for name, held in found.columns().items()}
         cpus, counts = gaps.density(mended, shown, clock.begin, clock.end - clock.begin)
         columns: dict[str, Ints] = {
-            f"{part}_{name}": held for part, found in parts.items() for name, held in found.items()
+            f"{part}_{name}": held for part, told in parts.items() for name, held in told.items()
         }
         columns["thread_tid"] = np.array([tid for tid, _ in names.threads], np.int64)
         columns["density"] = counts
@@ -122,6 +128,8 @@ def _data(mended: Result, pair: Pair | None, clock: _Clock) -> str:
                 "threads": [names.comms.all[comm] if comm >= 0 else "" for _, comm in names.threads],
                 "values": names.values.all,
                 "reasons": reasons.all,
+                "recordings": recordings,
+                "searched": searched,
             },
             {
                 "begin": str(clock.begin),
@@ -184,22 +192,13 @@ def _losses(mended: Result) -> dict[str, Any]:
 
 
 def _reasons(mended: Result) -> list[tuple[str, str, int]]:
-    """Why gaps were not filled: status, reason and number of gaps."""
-    why = Counter((f.status, f.reason or "no reason given") for f in mended.fills if f.status != "filled")
+    """Why gaps were not filled: status, reason and number of gaps. How sure each fill was its own row says."""
+    why = Counter(
+        (f.status, re.sub(r"^(mean confidence) [\d.]+ (is below)", r"\1 \2", f.reason) or "no reason given")
+        for f in mended.fills
+        if f.status != "filled"
+    )
     return [(STATUSES[status], reason, number) for (status, reason), number in sorted(why.items())]
-
-
-def _again(mended: Result) -> str:
-    """The command that makes it again, as far as how it was made tells it."""
-    made = mended.provenance
-    options = {"model": made.get("model"), "seed": made.get("seed"), **(made.get("options") or {})}
-    usual = {"model": "mosaic", "seed": 0, "unknown": "leave", "refuse": 0, "hypotheses": 0, "adapt": 0}
-    asked = {k: options[k] for k, value in usual.items() if options.get(k, value) != value}
-    if "suits" in options:
-        asked["for"] = options["suits"]
-    words = [word for k, value in asked.items() for word in (f"--{k}", str(value))]
-    examples = [word for path in options.get("examples") or () for word in ("--example", str(path))]
-    return shlex.join(["tracemend", "mend", str(made.get("input") or "TRACE"), "-o", "OUT", *words, *examples])
 
 
 def _row(gap: dict[str, Any], clock: _Clock) -> dict[str, Any]:

@@ -66,6 +66,7 @@ export class Model {
     this.gap = part("g");
     this.other = part("h");
     this.truth = part("t");
+    this.copied = part("c");
     this.density = columns.density;
     this.strings = strings;
     this.tids = columns.thread_tid;
@@ -155,9 +156,15 @@ export class Model {
   // How many of a gap's events are probably wrong or missing: of those that were inferred by their confidence, of a gap
   // that stays open all. Infinite where nobody knows how many they are.
   likelyWrong(g) {
-    const { count, events, sure, status } = this.gap;
-    const many = count[g] < 0 ? events[g] || Infinity : count[g];
+    const { count, sure, status } = this.gap;
+    const many = count[g] < 0 ? (this.estimate(g) ?? Infinity) : count[g];
     return status[g] ? many : many * (1 - Math.max(0, sure[g]) / 10000);
+  }
+
+  // How many events a gap lost by an estimate, where one is known: not of a fill that was refused.
+  estimate(g) {
+    const { events, estimated, status } = this.gap;
+    return estimated[g] && status[g] !== 1 ? events[g] : undefined;
   }
 
   eventsOf(g) {
@@ -192,6 +199,12 @@ export class Model {
     return kinds;
   }
 
+  // Parts of a gap's fill that stand in other recordings: their places in `copied`.
+  copiedOf(g) {
+    this._copied ??= this._grouped(this.copied);
+    return this._copied(g);
+  }
+
   // What a gap really lost: the places of its events in `truth`.
   lost(g) {
     this._truth ??= this._grouped(this.truth);
@@ -213,19 +226,7 @@ export class Model {
       const at = told[i] && free.get(inferred[i])?.shift();
       if (told[i] && at !== undefined) told[i] = been[at] = 1;
     }
-    const count = (how) => told.filter((found) => found === how).length;
-    return { told, been, right: count(0), shifted: count(1), wrong: count(2), missing: been.filter((how) => how === 2).length };
-  }
-
-  // Of all gaps the share that is right (in parts of 10,000; -1 where nothing was lost or it isn't known).
-  get right() {
-    if (this._right) return this._right;
-    this._right = new Int32Array(this.size).fill(-1);
-    for (let g = 0; g < this.size; g++) {
-      const lost = this.lost(g).length;
-      if (lost) this._right[g] = Math.round((10000 * this.judged(g).right) / lost);
-    }
-    return this._right;
+    return { told, been };
   }
 
   _grouped(part) {

@@ -31,21 +31,22 @@ export class Detail {
     const { gap, strings } = this.model;
     const lost = gap.count[g] < 0 ? "An unknown number of events" : plural(gap.count[g], "event");
     const open = ["", " Nothing was recorded before it.", " Nothing was recorded after it.", " Nothing was recorded around it."];
-    const span = this.clock.span(gap.end[g] - gap.begin[g]);
-    const said = [
-      `${lost} lost in ${span}${this.clock.index ? "" : `, from ${this.clock.at(gap.begin[g])} s on`}: ` +
-        `${TOLD[gap.known[g]]}.${open[gap.open[g]]}`,
-    ];
-    if (gap.estimated[g]) said.push(`That ${plural(gap.events[g], "event")} were lost is an estimate.`);
+    const [begin, end] = [gap.begin[g], gap.end[g]].map((time) => this.clock.at(time));
+    const where = this.clock.index ? `between positions ${begin} and ${end}` : `in ${this.clock.span(gap.end[g] - gap.begin[g])}, from ${begin} s on`;
+    const said = [`${lost} lost ${where}: ${TOLD[gap.known[g]]}.${open[gap.open[g]]}`];
+    const many = this.model.estimate(g);
+    if (many !== undefined) said.push(`By an estimate ${plural(many, "event")} ${many === 1 ? "was" : "were"} lost.`);
     if (gap.reason[g] >= 0 && strings.reasons[gap.reason[g]]) said.push(`Why: ${strings.reasons[gap.reason[g]]}.`);
     if (strings.reasons[gap.by[g]]) said.push(`Filled by ${strings.reasons[gap.by[g]]}: there was no more time.`);
     if (gap.changed[g])
       said.push(`${plural(gap.changed[g], "event")} of the fill ${gap.changed[g] === 1 ? "isn't what was" : "aren't what was"} proposed first: that would not have fitted the events around (a call ends only once it began, a thread does one thing at a time).`);
+    else if (gap.events[g]) said.push("No event of the fill had to be changed to fit the events around.");
     if (gap.unmet[g])
       said.push(`${plural(gap.unmet[g], "call")} left open: the count has no room to close ${gap.unmet[g] === 1 ? "it" : "them"}.`);
-    if (this.model.compared && this.model.lost(g).length) {
-      const { right, shifted, wrong, missing } = this.model.judged(g);
-      said.push(`Against the truth: ${number(right)} right, ${number(shifted)} shifted (they happened, but at another place), ${number(wrong)} wrong, ${number(missing)} missing.`);
+    if (this.model.compared) {
+      const [right, shifted, wrong, missing] = ["right", "shifted", "wrong", "missing"].map((how) => gap[how][g]);
+      const lost = right + shifted + missing;
+      said.push(`Of ${plural(lost, "event")} really lost ${number(right)} right, ${number(shifted)} shifted, ${number(missing)} missing; of ${plural(right + shifted + wrong, "inferred event")} ${number(wrong)} wrong.`);
     }
     if (gap.agreement[g] >= 0)
       said.push(`${Math.round(gap.agreement[g] / 100)} % of the events of the other fills are the same as here.`);
@@ -145,16 +146,18 @@ export class Detail {
   _places() {
     const { model, clock, g } = this;
     this.places ??= new Places(model);
-    const row = ({ first, length, event: e }) => {
+    const row = ({ first, length, event: e, recording }) => {
       const part = make("td", { class: "right" }, length === 1 ? String(first + 1) : `${number(first + 1)}–${number(first + length)}`);
-      if (e < 0) return make("tr", {}, part, make("td", { class: "dim", colspan: 3 }, "not six of them in a row anywhere else"));
+      if (recording !== undefined) return make("tr", {}, part, make("td", { colspan: 3 }, `in ${model.strings.recordings[recording]}`));
+      if (e === undefined) return make("tr", {}, part, make("td", { class: "dim", colspan: 3 }, "no six of them in a row anywhere else"));
       const cpu = model.event.cpu[e];
       const [comm, tid] = threadOf(model, model.event.thread[e]);
       const go = make("button", { type: "button", class: "link", title: "Show it in the timeline", onclick: () => this.visit(e, length) }, `${clock.at(model.event.time[e])}`);
       return make("tr", {}, part, make("td", {}, go), make("td", {}, cpu < 0 ? "–" : `cpu ${cpu}`), make("td", {}, comm, " ", make("span", { class: "dim" }, tid)));
     };
     const head = ["Events", this.clock.index ? "also at position" : "also at, s", "on", "by"];
-    const said = make("p", { class: "dim" }, "Where the same events stand in a row among the recorded ones: a fill is copied from such places, or from examples, which aren't searched here.");
+    const searched = ["this trace", ...model.strings.searched];
+    const said = make("p", { class: "dim" }, `A fill is copied from places like these: where six or more of its events stand in a row in ${searched.join(", or in ")}.`);
     const held = table(head, model.eventsOf(g).length ? this.places.of(g).map(row) : []);
     return make("div", { class: "places" }, said, held);
   }

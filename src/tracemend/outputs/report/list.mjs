@@ -5,7 +5,7 @@ const ROW = 29; // pixels, as the style has it
 
 export class List {
   constructor(model, clock, choose) {
-    Object.assign(this, { model, clock, choose, chosen: -1, sorted: "wrong", down: true });
+    Object.assign(this, { model, clock, choose, chosen: -1, sorted: model.compared ? "missing" : "wrong", down: true });
     this.scroller = document.getElementById("rows");
     this.body = document.getElementById("body");
     this.columns = this._columns();
@@ -31,8 +31,11 @@ export class List {
       ["known", "Known", (g) => gap.known[g], (g) => KNOWN[gap.known[g]], true],
       ["events", "Inferred", (g) => gap.events[g], (g) => (gap.status[g] ? "–" : number(gap.events[g]) + (gap.estimated[g] ? " est." : "")), true],
     ];
-    if (this.model.compared)
-      columns.splice(7, 0, ["right", "Right", (g) => this.model.right[g], (g) => (this.model.right[g] < 0 ? "–" : `${Math.round(this.model.right[g] / 100)} %`)]);
+    if (this.model.compared) {
+      this.scroller.className = "compared";
+      const counted = (key, title, wide) => [key, title, (g) => gap[key][g], (g) => number(gap[key][g]), wide];
+      columns.splice(7, 1, counted("right", "Right"), counted("shifted", "Shifted", true), counted("missing", "Missing"), counted("wrong", "Wrong"));
+    }
     if (this.model.drawn)
       columns.push(["agreement", "Agreement", (g) => gap.agreement[g], (g) => share(gap.agreement[g]), true]);
     return columns.map(([key, title, value, tell, wide]) => ({ key, title, value, tell, wide: Boolean(wide) }));
@@ -42,7 +45,7 @@ export class List {
     const row = document.getElementById("columns");
     for (const column of this.columns) {
       const sort = () => {
-        this.down = this.sorted === column.key ? !this.down : column.key === "wrong";
+        this.down = this.sorted === column.key ? !this.down : ["missing", "wrong"].includes(column.key);
         this.sorted = column.key;
         this.sort();
       };
@@ -121,7 +124,20 @@ export class List {
     const rows = [];
     for (let i = first; i < end; i++) rows.push(this._row(i));
     const room = (n) => (n ? [make("tr", { class: "room", "aria-hidden": "true", style: `height:${n * ROW}px` })] : []);
+    const focused = this.body.contains(document.activeElement);
     this.body.replaceChildren(...room(first), ...rows, ...room(this.order.length - end));
+    if (focused) (this.body.querySelector(".chosen a") ?? this.scroller).focus({ preventScroll: true }); // not lost
+    if (!this.order.length) this.body.append(this._none());
+  }
+
+  // No gap is what was asked for.
+  _none() {
+    const all = () => {
+      document.getElementById("filters").reset();
+      this.filter();
+    };
+    const button = make("button", { type: "button", onclick: all }, "Show all gaps");
+    return make("tr", { class: "none" }, make("td", { colspan: this.columns.length }, "No gap is like that. ", button));
   }
 
   _row(i) {

@@ -38,7 +38,7 @@ async function open(data) {
   };
   legend();
   keys(timeline, list);
-  for (const query of ["(prefers-color-scheme: dark)", `(resolution: ${devicePixelRatio}dppx)`])
+  for (const query of ["screen and (prefers-color-scheme: dark)", `(resolution: ${devicePixelRatio}dppx)`])
     matchMedia(query).addEventListener("change", () => timeline.style());
   addEventListener("beforeprint", () => list.print(true));
   addEventListener("afterprint", () => list.print(false));
@@ -67,10 +67,11 @@ function legend() {
 
 function keys(timeline, list) {
   const by = (id) => document.getElementById(id);
-  const help = () => {
-    by("help").hidden = !by("help").hidden;
-    by("keys").setAttribute("aria-expanded", String(!by("help").hidden));
+  const help = (hidden) => {
+    by("help").hidden = hidden;
+    by("keys").setAttribute("aria-expanded", String(!hidden));
   };
+  const turn = () => help(!by("help").hidden);
   const gap = () => timeline.chosen >= 0 && timeline.to(timeline.chosen);
   const acts = {
     w: () => timeline.zoom(0.6),
@@ -83,16 +84,31 @@ function keys(timeline, list) {
     k: () => list.step(-1),
     f: gap,
     0: () => timeline.whole(),
+    t: () => by("thread").focus(),
     "/": () => by("search").focus(),
-    "?": help,
+    "?": turn,
+    Escape: () => {
+      help(true);
+      by("tip").hidden = true;
+    },
   };
-  const buttons = { in: acts.w, out: acts.s, fit: gap, whole: acts[0], keys: help, next: acts.n, previous: acts.p };
+  const buttons = { in: acts.w, out: acts.s, fit: gap, whole: acts[0], keys: turn, next: acts.n, previous: acts.p };
   for (const [id, act] of Object.entries(buttons)) by(id).addEventListener("click", act);
+  // Out of what is typed in, which is emptied if it is a search.
+  const leave = ({ key, target }) => {
+    if (key !== "Escape") return;
+    if (target.type === "search" && target.value) {
+      target.value = "";
+      target.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+    target.blur();
+  };
   addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
-    const arrows = event.target.id === "lanes" ? { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" } : { ArrowUp: "k", ArrowDown: "j" };
-    const inside = ["lanes", "rows"].includes(event.target.id);
-    const act = acts[inside ? (arrows[event.key] ?? event.key) : event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (/^(INPUT|SELECT)$/.test(event.target.tagName)) return leave(event);
+    const inside = event.target.closest?.("#lanes, #rows")?.id;
+    const arrows = { lanes: { ArrowLeft: "a", ArrowRight: "d", ArrowUp: "w", ArrowDown: "s" }, rows: { ArrowUp: "k", ArrowDown: "j" } };
+    const act = acts[arrows[inside]?.[event.key] ?? event.key];
     if (!act) return;
     event.preventDefault();
     act();

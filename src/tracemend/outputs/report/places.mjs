@@ -35,19 +35,26 @@ export class Places {
     this.keys = keys.slice(0, held).sort();
   }
 
-  // The parts of a gap's fill: of each its first event's place, how many there are, and the event elsewhere at which the
-  // longest run of the same ones begins (-1: not even RUN of them stand in a row elsewhere).
+  // The parts of a gap's fill, each a run that stands elsewhere, the longest from where the one before ends: its first
+  // event's place and how many there are; `event`: the recorded event at which the same run begins, or `recording`: the
+  // number of a recording that has it. Neither: not even RUN of them stand in a row elsewhere.
   of(g) {
-    const fill = this.model.eventsOf(g);
-    const kinds = Int32Array.from(fill, (e) => this.model.event.name[e] * 3 + this.model.event.phase[e]);
+    const { model } = this;
+    const fill = model.eventsOf(g);
+    const kinds = Int32Array.from(fill, (e) => model.event.name[e] * 3 + model.event.phase[e]);
+    const { first, length: lengths, source } = model.copied;
+    const copies = [...model.copiedOf(g)];
     const parts = [];
     for (let i = 0; i < kinds.length; ) {
       const [place, length] = this._longest(kinds, i);
+      const k = copies.find((k) => first[k] <= i && i < first[k] + lengths[k]);
+      const other = k === undefined ? 0 : first[k] + lengths[k] - i;
       const last = parts.at(-1);
-      if (place >= 0) parts.push({ first: i, length, event: this.events[place] });
-      else if (last && last.event < 0) last.length++;
-      else parts.push({ first: i, length: 1, event: -1 });
-      i += place < 0 ? 1 : length;
+      if (other > length) parts.push({ first: i, length: other, recording: source[k] });
+      else if (length) parts.push({ first: i, length, event: this.events[place] });
+      else if (last?.alone) last.length++;
+      else parts.push({ first: i, length: 1, alone: true });
+      i += Math.max(1, length, other);
     }
     return parts;
   }

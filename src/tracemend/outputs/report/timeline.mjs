@@ -1,18 +1,18 @@
 // The timeline: an overview of the whole trace, and below it lanes of cpus that unfold to their threads.
 import { bisect } from "./data.mjs";
 import { Painter, faint } from "./lanes.mjs";
+import { Layout } from "./layout.mjs";
 import { PHASES, STATUSES, make, number, plural, share, threadOf, titleOf } from "./words.mjs";
 
-const CPU = 48, THREAD = 22, SPACE = 4; // heights of lanes, and the space between them
 const OVERVIEW = 38, RULER = 20;
 const SHORTEST = 20; // nanoseconds that are shown, at least
 const NEAR = 6; // pixels from an event at which it is meant
 
 export class Timeline {
   constructor(model, clock, choose) {
-    Object.assign(this, { model, clock, choose, chosen: -1, pointed: -1, open: new Set(), threads: new Map() });
+    Object.assign(this, { model, clock, choose, chosen: -1, pointed: -1 });
     const by = (id) => document.getElementById(id);
-    Object.assign(this, { scroller: by("scroll"), inner: by("inner"), labels: by("labels"), canvas: by("lanes") });
+    Object.assign(this, { scroller: by("scroll"), inner: by("inner"), canvas: by("lanes") });
     Object.assign(this, { overview: by("overview"), tip: by("tip"), foot: by("span") });
     this.span = Math.max(1, model.span);
     const pad = this.span * 0.01;
@@ -21,6 +21,7 @@ export class Timeline {
     this.target = [...this.limits];
     this.painter = new Painter(model);
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    this.layout = new Layout(model, { changed: (to) => this.changed(to), meet: (lane) => this.meet(lane) });
     this.lay();
     this._listen();
     this.style();
@@ -51,29 +52,19 @@ export class Timeline {
 
   // Lanes one below the other.
   lay() {
-    this.lanes = [];
-    let y = SPACE;
-    for (const row of this.model.cpus) {
-      this.lanes.push({ ...row, y, height: CPU });
-      y += CPU + SPACE;
-      for (const thread of this.open.has(row.cpu) ? this.threadsOf(row) : []) {
-        this.lanes.push({ cpu: row.cpu, gaps: row.gaps, ...thread, y, height: THREAD });
-        y += THREAD + SPACE;
-      }
-    }
-    this.inner.style.height = `${y}px`;
-    this.scroller.style.height = `${y + 2}px`;
+    this.layout.lay(this.chosen, this.target);
+    this.lanes = this.layout.lanes;
+    this.inner.style.height = `${this.layout.height}px`;
+    this.scroller.style.height = `${this.layout.height + 2}px`;
   }
 
-  threadsOf(row) {
-    if (!this.threads.has(row.cpu)) this.threads.set(row.cpu, this.model.threads(row.events.all));
-    return this.threads.get(row.cpu);
-  }
-
-  fold(cpu) {
-    if (!this.open.delete(cpu)) this.open.add(cpu);
+  // Other lanes are to be seen: those of a cpu, or what was looked for.
+  changed(cpu) {
     this.lay();
     this.size();
+    const { first } = this.layout;
+    if (first && (cpu === undefined || first.cpu === cpu)) this.show(first);
+    else if (cpu !== undefined) this.show(this.layout.lane(cpu));
   }
 
   // What is drawn next; soon.
@@ -114,17 +105,34 @@ export class Timeline {
     const { begin, end } = this.model.gap;
     const room = Math.max((end[g] - begin[g]) * 0.6, SHORTEST);
     this.go(begin[g] - room, end[g] + room);
-    this.show(this.lanes.find((l) => l.cpu === this.model.gap.cpu[g]));
+    if (this.lanes.length > this.model.cpus.length) this.lay(); // its threads come first
+    this.show(this.layout.lane(this.model.gap.cpu[g]));
   }
 
+  // Scroll to a lane; to a thread so that its cpu is above it where there is room.
   show(lane) {
     const { scrollTop: top, clientHeight: height } = this.scroller;
-    if (lane.y < top || lane.y + CPU > top + height) this.scroller.scrollTop = lane.y - SPACE;
+    const cpu = this.layout.lane(lane.cpu);
+    const from = lane.y + lane.height - cpu.y <= height ? cpu.y : lane.y;
+    if (from < top || lane.y + lane.height > top + height || lane.tid !== undefined) this.scroller.scrollTop = from - 4;
+  }
+
+  // A thread's event that is nearest to what is seen.
+  meet({ events: { all } }) {
+    const { model } = this;
+    const [begin, end] = this.target;
+    const middle = (begin + end) / 2;
+    const i = bisect(all, middle, model.time);
+    const far = (e) => (e === undefined ? Infinity : Math.abs(model.time(e) - middle));
+    const e = far(all[i - 1]) < far(all[i]) ? all[i - 1] : all[i];
+    const half = (end - begin) / 2;
+    if (model.time(e) < begin || model.time(e) > end) this.go(model.time(e) - half, model.time(e) + half);
+    this.point(e);
   }
 
   // Some recorded events in a row of a cpu.
   visit(e, length) {
-    const lane = this.lanes.find((l) => l.cpu === this.model.event.cpu[e] && l.tid === undefined);
+    const lane = this.layout.lane(this.model.event.cpu[e]);
     const { recorded } = lane.events;
     const last = recorded[Math.min(recorded.length, bisect(recorded, e) + length) - 1];
     const [begin, end] = [e, last].map(this.model.time);
@@ -136,6 +144,7 @@ export class Timeline {
 
   mark(g) {
     this.chosen = g;
+    this.layout.mark(g);
     this.again();
   }
 
@@ -151,7 +160,7 @@ export class Timeline {
     this.view = near ? [...this.target] : this.view.map((from, i) => from + moves[i] * 0.35);
     this._lanes();
     this._overview();
-    this._labels();
+    this.layout.tell(this.scroller.scrollTop, this.height);
     this._say();
     if (!near) this.again();
   }
@@ -348,28 +357,6 @@ export class Timeline {
     const found = this._beyond(lane, columns);
     this.view = view;
     return found;
-  }
-
-  _labels() {
-    const top = this.scroller.scrollTop;
-    const shown = this.lanes.filter((l) => l.y + l.height > top && l.y < top + this.height);
-    const key = shown.map((l) => `${l.cpu}/${l.tid}/${l.y}`).join();
-    if (key === this.labelled) return;
-    this.labelled = key;
-    const focused = document.activeElement?.dataset?.cpu;
-    this.labels.replaceChildren(...shown.map((lane) => this._label(lane)));
-    if (focused) this.labels.querySelector(`[data-cpu="${focused}"]`)?.focus();
-  }
-
-  _label({ cpu, tid, events, y, height }) {
-    const style = `top:${y}px;height:${height}px`;
-    if (tid !== undefined) {
-      const [comm] = threadOf(this.model, this.model.event.thread[events.all[0]]);
-      return make("span", { class: "thread", style, title: `${comm} ${tid < 0 ? "" : tid}` }, comm, " ", make("span", { class: "dim" }, tid < 0 ? "" : String(tid)));
-    }
-    const name = cpu < 0 ? "trace" : `cpu ${cpu}`;
-    const attributes = { type: "button", style, class: "cpu", "data-cpu": String(cpu), "aria-expanded": String(this.open.has(cpu)), onclick: () => this.fold(cpu) };
-    return make("button", { ...attributes, title: "Its threads" }, name);
   }
 
   _say() {
