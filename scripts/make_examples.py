@@ -1,13 +1,16 @@
 """Make the recordings that ship with the package from the corpus's training part, and those of more programs.
 
     python scripts/make_examples.py [--corpus corpus] [--out src/tracemend/menders/examples.parquet]
-    python scripts/make_examples.py --programs FOLDER --out corpus/programs.parquet
+    python scripts/make_examples.py --programs FOLDER --out src/tracemend/menders/programs.parquet
 
 The training part is what experiments/workloads.toml says; nothing that is validated or tested with is in it. FOLDER is
-what scripts/record_library.py filled; of that the workloads without a "split" in experiments/library.toml are taken.
+what scripts/record_library.py filled; what is to be copied from of that says experiments/library.toml. What each of its
+recordings was goes into corpus/library/manifest.jsonl, and its pairs beside it.
 """
 
 import argparse
+import json
+import shutil
 import tomllib
 from itertools import groupby
 from pathlib import Path
@@ -21,6 +24,27 @@ from tracemend.trace.windows import streams
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "experiments"
+LIBRARY = ROOT / "corpus" / "library"
+#: Runs that are copied from.
+RUNS = ("0", "1")
+#: What of the recorder's manifest tells which recording it was.
+TOLD = (
+    *("workload", "run", "split", "how", "events", "kept", "lost", "gaps", "threads"),
+    *("packages", "kernel", "architecture"),
+)
+    "workload",
+    "run",
+    "split",
+    "how",
+    "events",
+    "kept",
+    "lost",
+    "gaps",
+    "threads",
+    "packages",
+    "kernel",
+    "architecture",
+)
 
 
 def workload(path: Path | None) -> str:
@@ -32,8 +56,20 @@ def programs(folder: Path) -> list[Trace]:
     """The recordings of more programs that may be copied from, by workload and run."""
     listed = tomllib.loads((EXPERIMENTS / "library.toml").read_text())["workload"]
     free = {w["name"] for w in listed if "split" not in w}
-    paths = [p for p in folder.glob("*.parquet") if workload(p) in free]
+    paths = [p for p in folder.glob("*.parquet") if workload(p) in free and p.stem.endswith(RUNS)]
     return [read(p) for p in sorted(paths, key=lambda p: (workload(p), p.name))]
+
+
+def tell(folder: Path) -> None:
+    """Lay the manifest down, one line a recording that is there, and the pairs."""
+    lines = (folder / "manifest.jsonl").read_text().splitlines()
+    last = {(d["workload"], d["run"], d.get("how", "")): d for d in map(json.loads, lines)}
+    (LIBRARY / "pairs").mkdir(parents=True, exist_ok=True)
+    with open(LIBRARY / "manifest.jsonl", "w") as file:
+        for key in sorted(last):
+            file.write(json.dumps({name: last[key][name] for name in TOLD if name in last[key]}) + "\n")
+    for path in (folder / "pairs").glob("*.parquet"):
+        shutil.copy(path, LIBRARY / "pairs")
 
 
 def main() -> None:
@@ -44,6 +80,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.programs:
         traces = programs(options.programs)
+        tell(options.programs)
     else:
         traces = corpus(options.corpus, "train", EXPERIMENTS / "workloads.toml")
     runs = groupby(traces, key=lambda t: workload(t.path))

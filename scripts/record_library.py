@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -47,13 +48,14 @@ TIMEOUT, SETUP, LEAST, TRIES = 40.0, 90.0, 300, 2
 PAIRS, SAID = 6, ".said"
 #: What a machine of its own is made of: processes, network, devices, and a process that holds them.
 HOLD = """
-mount -t proc proc "$0/proc"; mount -t tmpfs -o mode=755 dev "$0/dev"; mkdir "$0/dev/pts" "$0/dev/shm"
+mount --bind "$0" "$0"; mount -t proc proc "$0/proc"; mount -t tmpfs -o mode=755 dev "$0/dev"
+mkdir "$0/dev/pts" "$0/dev/shm"
 mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts"; mount -t tmpfs shm "$0/dev/shm"
 mknod -m 666 "$0/dev/null" c 1 3; mknod -m 666 "$0/dev/zero" c 1 5; mknod -m 666 "$0/dev/full" c 1 7
 mknod -m 666 "$0/dev/random" c 1 8; mknod -m 666 "$0/dev/urandom" c 1 9; mknod -m 666 "$0/dev/tty" c 5 0
 ln -s pts/ptmx "$0/dev/ptmx"; ln -s /proc/self/fd "$0/dev/fd"
 ln -s /proc/self/fd/0 "$0/dev/stdin"; ln -s /proc/self/fd/1 "$0/dev/stdout"; ln -s /proc/self/fd/2 "$0/dev/stderr"
-ip link set lo up; echo ready; exec sleep infinity
+hostname localhost; ip link set lo up; echo ready; exec sleep infinity
 """
 CLEAN = (
     "HOME=/root",
@@ -199,6 +201,7 @@ def main() -> None:
         print(" ".join(sorted({p for w in document for p in w["packages"]})))
         return
     found = [Apart(**w, root=options.root) for w in document]
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that no machine is left
     (options.out / "pairs").mkdir(parents=True, exist_ok=True)
     failed = 0
     for workload, run, how in wanted(found, splits, options.runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ from tracemend.trace.windows import Stream, streams
 
 REDIS = ROOT / "recordings" / "redis"
 #: Gaps that are enough to see a difference.
-SOME = frozenset(range(5))
+SOME = frozenset(range(2))
 
 
 @pytest.fixture(autouse=True)
@@ -258,9 +259,32 @@ def test_the_choice_does_not_hang_on_what_is_not_chosen(shares: list[float], mos
     assert all(shares[every.index(e)] >= WORTH for e in found)
     kept = [i for i, e in enumerate(every) if e in found or data.draw(st.booleans())]
     assert chosen([every[i] for i in kept], [shares[i] for i in kept], most) == found
-    package = replace(example("p", [3] * (most + 1)), own=False)
+    package = replace(example("p", [3] * (most + 1)), always=True)
     assert chosen([package, *every], [0.0, *shares], most)[0] is package
     assert most < MOST
+
+
+def test_of_many_programs_those_are_copied_from_that_a_trace_is_like(lossy: Trace) -> None:
+    mended = tracemend.mend(lossy, "lookup", only=frozenset({0}), more_examples=True)
+    options = mended.provenance["options"]
+    named = {e.name for e in packaged(more=True)}
+    assert options["more_examples"] is True
+    assert {e["name"] for e in options["programs"]} < named
+    assert options["shipped"] <= MOST
+    assert len(named) > 200
+    assert {e.name for e in packaged()} < named
+    assert all(e.always for e in packaged())
+    assert not any(e.always for e in packaged(more=True))
+
+
+def test_no_program_that_tests_or_validates_is_among_the_many() -> None:
+    """Nor one that is nearly the same: the manifest says which those are."""
+    listed = tomllib.loads((ROOT / "experiments" / "library.toml").read_text())["workload"]
+    tests = tomllib.loads((ROOT / "experiments" / "workloads.toml").read_text())["split"]["test"]
+    held = {w["name"] for w in listed if "split" in w}
+    names = {e.name for e in packaged(more=True)}
+    assert not names & (held | set(tests))
+    assert {w["split"] for w in listed if "split" in w} == {"validation", "apart"}
 
 
 def test_what_a_trace_is_like_in_words_and_in_parts() -> None:

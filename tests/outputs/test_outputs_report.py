@@ -35,6 +35,7 @@ from tracemend.outputs.report.columns import packed
 from tracemend.trace.events import SCHEMA, Gap
 from tracemend.trace.evidence import Unplaced
 from tracemend.trace.pieces import Size
+from tracemend.trace.windows import Stream
 from tracemend.untrusted import printable
 
 Ints = NDArray[np.int64]
@@ -409,10 +410,8 @@ def test_the_page_reads_the_same_columns(columns: list[list[int]]) -> None:
 @given(st.lists(st.integers(3, 6), min_size=1, max_size=60), st.lists(st.integers(3, 6), min_size=1, max_size=40))
 def test_runs_that_stand_in_a_recording_are_found(stream: list[int], fill: list[int]) -> None:
     """Against a search word for word."""
-    found = copied.Recordings([], with_shipped=False)
-    found.ids_S, found.ends = np.array([0, *stream, 0]), np.array([len(stream) + 1])
     ids = np.array(fill)
-    found.look([ids])
+    found = copied.Recordings([("a stream", [Stream(np.array(stream), np.array(stream))])], [ids])
 
     def longest(i: int) -> int:
         text, whole = ",".join(map(str, fill[i:])), "," + ",".join(map(str, stream)) + ","
@@ -445,10 +444,10 @@ def test_an_example_that_was_copied_from_is_named(tmp_path: Path) -> None:
         }
     ).cast(INFERRED)
     fills = (replace(made.fills[0], events=30), *(replace(f, events=0) for f in made.fills[1:]))
-    options = {"examples": [str(example), str(tmp_path / "gone.txt")], "arch": "x86_64", "shipped": 7}
+    options = {"examples": [str(example), str(tmp_path / "gone.txt")], "arch": "x86_64", "shipped": 0}
     made = replace(made, inferred=inferred, fills=fills, provenance=made.provenance | {"options": options})
     told, columns = unpacked(report.render(made))
-    assert told["strings"]["recordings"] == [str(example)]
+    assert told["strings"]["recordings"] == told["strings"]["searched"] == [str(example)]
     assert columns["c_gap"].tolist()[:1] == [gap.number]
     assert columns["c_length"].sum() + columns["c_first"][0] <= 30
     assert columns["c_length"].max() >= copied.RUN

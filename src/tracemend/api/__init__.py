@@ -129,8 +129,9 @@ def mend(
 ) -> Mended:
     """Fill the gaps of a trace, or of the one that lies at a path; the trace itself stays as it is.
 
-    model: "mosaic" or "lookup", which copy from the trace's intact part and from examples; a folder or a loaded model,
-    used together with the mosaic ("default" is the one that ships with the package); or any other Mender, used alone.
+    model: "mosaic" or "lookup", which copy from the trace's intact part and from examples, or "mixture" of both; a
+    folder or a loaded model, used together with the mosaic ("default" is the one that ships with the package); or any
+    other Mender, used alone.
     options: see ``Options``; its fields may also be given as keywords: ``mend(trace, seed=1, refuse=0.5)``.
     examples: complete traces (or their paths) to copy from, besides the recordings that ship with the package and the
     intact part of the trace itself. library: also copy from those of the user's library (``tracemend.library``) that
@@ -178,7 +179,8 @@ def how(
         chosen = partial(_loaded, model)
     copier = COPIERS.get(str(model), COPIERS[MOSAIC])
     theirs = _library() if library and not alone else ()
-    return How(chosen, _nothing if alone else packaged, copier, options, tuple(_several(examples)), theirs)
+    shipped = _nothing if alone else partial(packaged, options.more_examples)
+    return How(chosen, shipped, copier, options, tuple(_several(examples)), theirs)
 
 
 def figures(

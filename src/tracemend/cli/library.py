@@ -113,7 +113,7 @@ def like(
 
     read = read_trace(trace, format, arch, strict, quiet)
     vocabulary = universal().extended(read)
-    examples = [*packaged(), *own]
+    examples = [*packaged(more=True), *own]
     shares = likeness(streams(read, vocabulary, shortest=1), examples, vocabulary)
     ranked = sorted(zip(shares, examples, strict=True), key=lambda pair: (-pair[0], pair[1].name))[:most]
     if json_:

@@ -62,13 +62,20 @@ def mend(
     model: Annotated[
         str,
         typer.Option(
-            help="Who fills the gaps: mosaic or lookup (both copy; no network), default (the mosaic and the network "
-            "that comes with tracemend), or a folder made by train."
+            help="Who fills the gaps: mosaic or lookup (both copy), mixture (both, and counts of what follows what), "
+            "default (the mosaic and the network that comes with tracemend), or a folder made by train."
         ),
     ] = "mosaic",
     examples: ExampleOption = None,
     alone: AloneOption = False,
     library: LibraryOption = True,
+    more_examples: Annotated[
+        bool,
+        typer.Option(
+            "--more-examples",
+            help="Copy from recordings of many more programs that come with tracemend: those that the trace is like.",
+        ),
+    ] = False,
     unknown: Annotated[
         Literal["leave", "estimate"],
         typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
@@ -162,7 +169,7 @@ def mend(
         from tracemend.trace.pieces import Piece
         from tracemend.whole import work_folder
 
-        options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits)
+        options = Options(seed, unknown, refuse, hypotheses, adapt, suits=suits, more_examples=more_examples)
         outputs = ["overlay", "report", *(["merged"] if merged else []), *(["perfetto"] if perfetto else [])]
         workers = chosen_engine(engine, address, jobs, cores())
         check(source, chosen_format(source, format, arch), output, outputs, force)
@@ -325,8 +332,9 @@ def _print_fills(mended: Result, hypotheses: int) -> None:
         say(f"{hypotheses} hypotheses: {100 * alike:.0f} % of their events are the same as in the fills.")
     if mended.alike:
         say(mended.alike)
-    if used := mended.provenance["options"].get("library"):
-        say(f"Copied also from your library: {', '.join(e['name'] for e in used)}.")
+    for home, told in (("library", "your library"), ("programs", "recordings that come with tracemend")):
+        if used := mended.provenance["options"].get(home):
+            say(f"Copied also from {told}: {', '.join(e['name'] for e in used)}.")
     if mended.familiar:
         say(mended.familiar)
     partial = mended.trace.partial

@@ -1,6 +1,7 @@
-"""Recordings to copy from, as streams of ids, and those that ship with the package: the corpus's training part.
+"""Recordings to copy from, as streams of ids, and those that ship with the package.
 
-``scripts/make_examples.py`` makes the file. Times, commands and arguments aren't in it.
+``scripts/make_examples.py`` makes their files: one of the corpus's training part, one of many more programs
+(experiments/library.toml). Times, commands and arguments aren't in them.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
 from itertools import groupby
@@ -24,20 +25,21 @@ from tracemend.trace.windows import Stream
 from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
 
-NAME = "examples.parquet"
+NAME, PROGRAMS = "examples.parquet", "programs.parquet"
 #: The digest of the universal vocabulary that the ids are of, and the name of each stream's program.
 KEY, NAMES = b"vocabulary", b"names"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Example:
     """Recordings of one program: their intact stretches, as ids of a vocabulary. own: it is the user's, not the
-    package's."""
+    package's. always: to be copied from whether or not a trace is like it."""
 
     name: str
     streams: tuple[Stream, ...]
     vocabulary: Vocabulary
     own: bool = False
+    always: bool = False
 
     def __len__(self) -> int:
         """Its events."""
@@ -106,12 +108,18 @@ def read(path: Path) -> list[Example]:
 
 
 @cache
-def packaged() -> list[Example]:
-    """The examples of the package, by program."""
-    with resources.as_file(resources.files("tracemend.menders") / NAME) as path:
+def packaged(more: bool = False) -> list[Example]:
+    """The examples of the package, by program: those that are always copied from. more: these and those of many more
+    programs, of all of which a trace takes what it is like."""
+    found = _read(NAME)
+    return [*found, *_read(PROGRAMS)] if more else [replace(e, always=True) for e in found]
+
+
+def _read(name: str) -> list[Example]:
+    with resources.as_file(resources.files("tracemend.menders") / name) as path:
         return read(path)
 
 
 def shipped() -> list[Stream]:
-    """The streams of the package's examples."""
+    """The streams of those that are always copied from."""
     return [s for e in packaged() for s in e.streams]

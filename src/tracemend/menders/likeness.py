@@ -21,9 +21,9 @@ from tracemend.trace.windows import Stream
 
 #: A trace looks like a recording that holds so much of it, and like others that hold nearly as much; so many are told.
 ALIKE, NEARLY, TOLD = 0.8, 0.9, 3
-#: Of a library those are copied from that hold so much of the trace, the most alike first, up to so many events: each
-#: costs time, and what is unlike gives nothing.
-WORTH, MOST = 0.3, 1_500_000
+#: Those are copied from that hold so much of the trace, the most alike first, up to so many events: each costs time,
+#: and what is unlike gives nothing (benchmarks/results/library.json).
+WORTH, MOST = 0.1, 1_000_000
 
 
 def likeness(streams: Sequence[Stream], examples: Sequence[Example], vocabulary: Vocabulary) -> list[float]:
@@ -39,15 +39,15 @@ def likeness(streams: Sequence[Stream], examples: Sequence[Example], vocabulary:
 
 
 def chosen(examples: Sequence[Example], shares: Sequence[float], most: int = MOST) -> list[Example]:
-    """Those worth copying from: the package's, and of the user's own those that the trace is like. Were some that
-    aren't chosen missing, the choice would be the same."""
-    own = [(share, e) for share, e in zip(shares, examples, strict=True) if e.own and share >= WORTH]
+    """Those worth copying from: the ones that always are, and of the others those that the trace is like. Were some
+    that aren't chosen missing, the choice would be the same."""
+    alike = [(share, e) for share, e in zip(shares, examples, strict=True) if share >= WORTH and not e.always]
     found, room = [], most
-    for _, example in sorted(own, key=lambda pair: (-pair[0], pair[1].sha256)):
+    for _, example in sorted(alike, key=lambda pair: (-pair[0], pair[1].sha256)):
         if len(example) <= room:
             found.append(example)
             room -= len(example)
-    return [*(e for e in examples if not e.own), *sorted(found, key=lambda e: (e.name, e.sha256))]
+    return [*(e for e in examples if e.always), *sorted(found, key=lambda e: (e.name, e.sha256))]
 
 
 def told(examples: Sequence[Example], shares: Sequence[float]) -> list[dict[str, Any]]:

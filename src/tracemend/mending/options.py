@@ -28,6 +28,9 @@ class Options:
     again). counted: so many fills are drawn to be counted (``reckoning/``), of which the hypotheses are the first ones;
     where there are none, of the fields only those are found that figures are made of, and how sure they are isn't told.
 
+    more_examples: of the recordings that come with the package those of many more programs are there to copy from, too,
+    and a trace takes the ones that it is like; without it those of a few programs, always.
+
     adapt: seconds for which the trace's intact part may be learnt from. The mosaic tries there how readily it should
     jump (``menders/adapted.py``), a network is trained on (``diffusion/tuning.py``), half of the time each. Above 0 the
     fills may differ from run to run.
@@ -43,6 +46,7 @@ class Options:
     only: frozenset[int] | None = None
     suits: Suits = "positions"
     counted: int = 0
+    more_examples: bool = False
 
     def __post_init__(self) -> None:
         number("seed", self.seed, whole=True)
@@ -75,6 +79,8 @@ class Options:
             document["adapt"] = self.adapt
         if self.suits != "positions":
             document["suits"] = self.suits
+        if self.more_examples:
+            document["more_examples"] = True
         return document
 
 
@@ -92,3 +98,4 @@ class Changes(TypedDict, total=False):
     only: frozenset[int] | None
     suits: Suits
     counted: int
+    more_examples: bool

@@ -349,9 +349,10 @@ class _Run:
         if told:
             share = sum(about["share"] * w for about, w in told) / max(1, sum(w for _, w in told))
             document["familiar"] = {**told[0][0], "share": round(share, 4), "enough": share >= FAMILIAR}
-        used = {e["sha256"]: e for p in self.parts for e in p.provenance["options"].get("library", ())}
-        if used:
-            options["library"] = sorted(used.values(), key=lambda e: (e["name"], e["sha256"]))
+        for home in ("library", "programs"):
+            used = {e["sha256"]: e for p in self.parts for e in p.provenance["options"].get(home, ())}
+            if used:
+                options[home] = sorted(used.values(), key=lambda e: (e["name"], e["sha256"]))
         if alike := together((p.provenance.get("alike", []), p.weight) for p in self.parts):
             document["alike"] = alike
         else:

@@ -174,9 +174,9 @@ def mend_trace(
     """Fill the trace's gaps (``tracemend.mend`` is this with loading).
 
     A trained model works together with what ``copier`` makes of the trace's intact part and, as places that count less,
-    of ``examples`` and ``shipped`` ones: streams of ids of the universal vocabulary, or named recordings, and of the
-    user's own among these those that the trace is like (alone if there is no copier). Another Mender works alone; None
-    is the copier alone. Raises ModelError for a mender that can't draw hypotheses.
+    of ``examples`` and ``shipped`` ones: streams of ids of the universal vocabulary, or named recordings, and of these
+    those that the trace is like (alone if there is no copier). Another Mender works alone; None is the copier alone.
+    Raises ModelError for a mender that can't draw hypotheses.
     """
     crew = _proposers(trace, model, copier, examples, shipped)
     if options.draws and not isinstance(crew.mender, Mosaic):
@@ -260,7 +260,8 @@ def _filled(
 
 def _provenance(trace: Trace, crew: Proposers, options: Options, examples: Sequence[str]) -> dict[str, Any]:
     """How a mended trace was made (``Mended.provenance``)."""
-    library = [{"name": e.name, "sha256": e.sha256} for e in crew.shipped if e.own]
+    alike = [e for e in crew.shipped if e.name and not e.always]
+    named = {own: [{"name": e.name, "sha256": e.sha256} for e in alike if e.own is own] for own in (True, False)}
     asked = options.as_dict()
     document: dict[str, Any] = {
         "tracemend": __version__,
@@ -275,7 +276,8 @@ def _provenance(trace: Trace, crew: Proposers, options: Options, examples: Seque
             "refuse": asked.pop("refuse"),
             "examples": list(examples),
             "shipped": sum(len(e) for e in crew.shipped if not e.own),
-            **({"library": library} if library else {}),
+            **({"programs": named[False]} if named[False] else {}),
+            **({"library": named[True]} if named[True] else {}),
             "arch": trace.provenance.get("arch", DEFAULT_ARCH),
             **asked,
             **crew.about(),

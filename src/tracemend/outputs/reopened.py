@@ -32,11 +32,15 @@ _OPTIONS: dict[str, Any] = {
     **dict.fromkeys(("refuse", "adapt"), _NUMBER),
     **dict.fromkeys(("hypotheses", "shipped", "pieces"), int),
     "examples": [str],
+    "library": [{"name": str, "sha256": str}],
     "adapted": {"trials": int},
     "tuned": {"steps": int},
     "budget": {"seconds": _NUMBER, "gaps_after": int},
 }
-_FAMILIAR: dict[str, Any] = {"share": float, "length": int, "enough": object}
+_SEEN: dict[str, Any] = {
+    "familiar": {"share": float, "length": int, "enough": object},
+    "alike": [{"name": str, "own": object, "share": float}],
+}
 
 
 def architecture(folder: Folder) -> str:
@@ -80,7 +84,7 @@ def _provenance(folder: Folder) -> dict[str, Any]:
     made = {key: header[key] if _is(header.get(key), kind) else None for key, kind in _MADE.items()}
     options = header["options"] if isinstance(header.get("options"), dict) else {}
     made["options"] = {key: value for key, value in options.items() if _is(value, _OPTIONS.get(key, object))}
-    return made | ({"familiar": header["familiar"]} if _is(header.get("familiar"), _FAMILIAR) else {})
+    return made | {key: header[key] for key, kind in _SEEN.items() if _is(header.get(key), kind)}
 
 
 def _is(value: object, kind: Any) -> bool:

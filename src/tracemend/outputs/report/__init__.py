@@ -78,6 +78,7 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
         judged=found and found.totals,
         drawn=mended.drawn() is not None,
         familiar=mended.familiar,
+        alike=mended.alike.removeprefix("Looks like: "),
         sentence=sentence(made[0]) if made else "",
         figures=[table(f, name, MOST_FIGURES) for f in made for name in shown_figures(f)],
         figures_said=explained(made[0]) if made else (),
@@ -105,7 +106,7 @@ def _script(modules: Sequence[str]) -> str:
 def _data(mended: Result, pair: Pair | None, found: Judged | None, clock: _Clock) -> str:
     """What the page works on, packed, with as many events as fit."""
     room = Room()
-    copies, recordings = elsewhere(mended, worst(mended, room.inferred))
+    copies, recordings, searched = elsewhere(mended, worst(mended, room.inferred))
     while True:
         names, reasons = Names(), Words(gaps.LONGEST_REASON)
         shown = events(mended, names, room, clock.begin)
@@ -128,6 +129,7 @@ def _data(mended: Result, pair: Pair | None, found: Judged | None, clock: _Clock
                 "values": names.values.all,
                 "reasons": reasons.all,
                 "recordings": recordings,
+                "searched": searched,
             },
             {
                 "begin": str(clock.begin),

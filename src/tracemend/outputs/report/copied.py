@@ -2,12 +2,14 @@
 
 Of the trace's own events the page finds that by itself (``places.mjs``).
 
-Axis legend: S events of all recordings one behind the other, N events of one fill, P places where its runs may begin.
+Axis legend: S events of all recordings one behind the other, N events of one fill, E events of all fills, P places at
+which a run may begin.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,15 +17,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from tracemend.errors import TraceError
+from tracemend.errors import OutputError, TraceError
 from tracemend.formats import read, size
-from tracemend.menders.examples import shipped
-from tracemend.mending.mended import Result
+from tracemend.library import read as read_library
+from tracemend.menders.examples import Example, packaged
+from tracemend.mending.mended import INFERRED, Result
 from tracemend.outputs.report.events import of_gaps
 from tracemend.trace import ngrams
 from tracemend.trace.events import PHASES, Trace
-from tracemend.trace.vocabulary import MASK, OTHER, Vocabulary, universal
-from tracemend.trace.windows import streams
+from tracemend.trace.syscalls import DEFAULT_ARCH
+from tracemend.trace.vocabulary import FIRST, MASK, Vocabulary, universal
+from tracemend.trace.windows import Stream, streams
 
 Ints = NDArray[np.int64]
 
@@ -31,31 +35,47 @@ Ints = NDArray[np.int64]
 RUN, MOST = 6, 2000
 #: Bytes of an example that is read once more for this, at most.
 LARGEST = 1 << 26
-SHIPPED = "a recording that comes with tracemend"
+
+
+@dataclass(frozen=True)
+class Fills:
+    """Of some gaps the inferred events, as ids of a vocabulary that holds them all."""
+
+    gaps: list[int]
+    ids: list[Ints]
+    vocabulary: Vocabulary
+
+    @classmethod
+    def of(cls, result: Result, gaps: Ints) -> Fills:
+        table = pa.concat_tables([INFERRED.empty_table(), *of_gaps(result.tables(), gaps)]).unify_dictionaries()
+        name, phase = (table[c].combine_chunks() for c in ("name", "phase"))
+        if isinstance(name, pa.ChunkedArray):  # no events at all
+            return cls([], [], universal())
+        names = name.dictionary.to_pylist()
+        phases = np.array([PHASES.index(p) for p in phase.dictionary.to_pylist()], np.int64)
+        kinds_E = name.indices.to_numpy().astype(np.int64) * len(PHASES) + phases[phase.indices.to_numpy()]
+        kinds, which_E = np.unique(kinds_E, return_inverse=True)
+        entries = [(names[k // len(PHASES)], k % len(PHASES)) for k in kinds.tolist()]
+        known = universal()
+        vocabulary = Vocabulary((*known.entries, *(e for e in entries if known.id(*e) < FIRST)))
+        ids_E = np.array([vocabulary.id(*e) for e in entries], np.int64)[which_E]
+        gap_E = table["gap"].to_numpy()
+        bounds = np.flatnonzero(np.diff(gap_E, prepend=-1, append=-1)).tolist()
+        return cls(gap_E[bounds[:-1]].tolist(), [ids_E[a:b] for a, b in pairwise(bounds)], vocabulary)
 
 
 class Recordings:
-    """Streams of several recordings, to search in. ``names``: what each recording is called."""
+    """Streams of ids of several recordings, to search in for runs of fills. ``names``: what each is called."""
 
-    def __init__(self, examples: Sequence[Trace], with_shipped: bool) -> None:
-        self.vocabulary: Vocabulary = universal()
-        for trace in examples:
-            self.vocabulary = self.vocabulary.extended(trace)
-        held = [[s.ids for s in streams(trace, self.vocabulary, shortest=RUN)] for trace in examples]
-        self.names = [str(trace.path) for trace in examples]
-        if with_shipped:
-            held.append([s.ids for s in shipped()])
-            self.names.append(SHIPPED)
+    def __init__(self, named: Sequence[tuple[str, Sequence[Stream]]], fills: Sequence[Ints]) -> None:
+        self.names = [name for name, _ in named]
         # what is no event stands between streams: no run goes on over it
         between = np.array([MASK])
-        self.ids_S: Ints = np.concatenate([between, *(part for h in held for ids in h for part in (ids, between))])
-        self.ends = np.cumsum([sum(len(ids) + 1 for ids in h) for h in held])
-
-    def look(self, fills: Sequence[Ints]) -> None:
-        """Find where runs of these fills stand."""
-        wanted = ngrams.distinct(fills, RUN)
+        parts = (part for _, held in named for stream in held for part in (stream.ids, between))
+        self.ids_S: Ints = np.concatenate([between, *parts])
+        self.ends = np.cumsum([sum(len(stream) + 1 for stream in held) for _, held in named])
         hashes = ngrams.runs(self.ids_S, RUN)
-        self.at = np.flatnonzero(ngrams.occur(hashes, wanted))
+        self.at = np.flatnonzero(ngrams.occur(hashes, ngrams.distinct(fills, RUN)))
         order = np.argsort(hashes[self.at], kind="stable")
         self.at, self.hashes = self.at[order], hashes[self.at][order]
 
@@ -77,49 +97,49 @@ class Recordings:
             i += length if length >= RUN else 1
 
 
-def elsewhere(result: Result, gaps: Ints) -> tuple[dict[str, Ints], list[str]]:
-    """Of these gaps the parts that stand in other recordings, a row each, and the recordings' names."""
-    recordings = Recordings(_examples(result), _with_shipped(result))
-    if not recordings.names:
-        return {}, []
-    numbers: list[int] = []
-    fills: list[Ints] = []
-    for table in of_gaps(result.tables(), gaps):
-        gap, ids = table["gap"].to_numpy(), _ids(table, recordings.vocabulary)
-        bounds = np.flatnonzero(np.diff(gap, prepend=-1, append=-1)).tolist()
-        for begin, end in pairwise(bounds):
-            numbers.append(int(gap[begin]))
-            fills.append(ids[begin:end])
-    recordings.look(fills)
-    rows = [(g, *part) for g, ids in zip(numbers, fills, strict=True) for part in recordings.parts(ids)]
-    columns = np.array(rows, np.int64).reshape(-1, 4).T
-    return dict(zip(("gap", "first", "length", "source"), columns, strict=True)), recordings.names
+def elsewhere(result: Result, gaps: Ints) -> tuple[dict[str, Ints], list[str], list[str]]:
+    """Of these gaps the parts that stand in other recordings, a row each; what each recording is called; and where was
+    searched, in words."""
+    fills = Fills.of(result, gaps)
+    named, searched = _named(result, fills.vocabulary)
+    recordings = Recordings(named, fills.ids)
+    rows = [(g, *part) for g, ids in zip(fills.gaps, fills.ids, strict=True) for part in recordings.parts(ids)]
+    columns = dict(zip(("gap", "first", "length", "source"), np.array(rows, np.int64).reshape(-1, 4).T, strict=True))
+    used, columns["source"] = np.unique(columns["source"], return_inverse=True)
+    return columns, [recordings.names[i] for i in used.tolist()], searched
 
 
-def _ids(table: pa.Table, vocabulary: Vocabulary) -> Ints:
-    """Events' ids; what the vocabulary doesn't hold has one that no recording has."""
-    name, phase = (table[c].unify_dictionaries().combine_chunks() for c in ("name", "phase"))
-    every = [[vocabulary.id(n, p) for p in range(len(PHASES))] for n in name.dictionary.to_pylist()]
-    known = np.array(every, np.int64).reshape(-1, len(PHASES))
-    known[known == OTHER] = len(vocabulary)
-    phases = np.array([PHASES.index(p) for p in phase.dictionary.to_pylist()], np.int64)
-    return np.asarray(known[name.indices.to_numpy(), phases[phase.indices.to_numpy()]])
-
-
-def _with_shipped(result: Result) -> bool:
-    """Whether it was filled from the recordings that this version comes with, too."""
-    there = (result.provenance.get("options") or {}).get("shipped", 0)
-    return bool(there) and there == sum(map(len, shipped()))
-
-
-def _examples(result: Result) -> list[Trace]:
-    """The examples that were given, as far as they are still there and aren't large."""
+def _named(result: Result, vocabulary: Vocabulary) -> tuple[list[tuple[str, Sequence[Stream]]], list[str]]:
+    """The recordings that there were to copy from, as far as they are still there, by name; and the same in words. The
+    user's own come first: of places that are equally long the first one is told."""
     options = result.provenance.get("options") or {}
-    found = []
-    for path in map(Path, options.get("examples") or ()):
+    named: list[tuple[str, Sequence[Stream]]] = []
+    for trace in _examples(options.get("examples") or (), options.get("arch", DEFAULT_ARCH)):
+        named.append((str(trace.path), streams(trace, vocabulary, shortest=RUN)))
+    searched = [name for name, _ in named]
+    wanted = {e["sha256"] for e in options.get("library") or ()}
+    own = [e for e in _library(wanted) if e.sha256 in wanted]
+    named += [(f"{e.name} (in your library)", e.within(vocabulary)) for e in own]
+    searched += ["your library"] if own else []
+    if options.get("shipped"):
+        named += [(f"{e.name} (comes with tracemend)", e.within(vocabulary)) for e in packaged()]
+        searched.append("the recordings that come with tracemend")
+    return named, searched
+
+
+def _library(wanted: set[str]) -> tuple[Example, ...]:
+    """The user's examples, if some are asked for and can be read."""
+    try:
+        return read_library().examples if wanted else ()
+    except OutputError:
+        return ()
+
+
+def _examples(paths: Sequence[str], arch: str) -> Iterator[Trace]:
+    """The examples that were given, as far as they are still there and aren't large."""
+    for path in map(Path, paths):
         try:
             if path.is_file() and size(path) <= LARGEST:
-                found.append(read(path, arch=options.get("arch", "x86_64")))
+                yield read(path, arch=arch)
         except (TraceError, OSError, ValueError):  # not what it was, or a name that none can have
             continue
-    return found

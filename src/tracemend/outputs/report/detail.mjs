@@ -156,8 +156,8 @@ export class Detail {
       return make("tr", {}, part, make("td", {}, go), make("td", {}, cpu < 0 ? "–" : `cpu ${cpu}`), make("td", {}, comm, " ", make("span", { class: "dim" }, tid)));
     };
     const head = ["Events", this.clock.index ? "also at position" : "also at, s", "on", "by"];
-    const searched = ["this trace", ...model.strings.recordings];
-    const said = make("p", { class: "dim" }, `A fill is copied from places like these: where six or more of its events stand in a row in ${searched.join(" or ")}.`);
+    const searched = ["this trace", ...model.strings.searched];
+    const said = make("p", { class: "dim" }, `A fill is copied from places like these: where six or more of its events stand in a row in ${searched.join(", or in ")}.`);
     const held = table(head, model.eventsOf(g).length ? this.places.of(g).map(row) : []);
     return make("div", { class: "places" }, said, held);
   }

@@ -52,7 +52,7 @@ def again(mended: Result, pair: Pair | None, outputs: Sequence[str], counted: bo
 def told(mended: Result) -> list[tuple[str, str]]:
     """What it was made with: of each thing its name, and what there is to say of it."""
     options = dict(_options(mended))
-    rows = [("Copied from", _sources(options.pop("shipped", None), options.pop("examples", None) or ()))]
+    rows = [("Copied from", _sources(options))]
     unknown = options.pop("unknown", "leave")
     left = {"leave": "stay open", "estimate": "filled; how many events they lost is an estimate"}
     rows.append(("Gaps without a count", left.get(unknown, unknown)))
@@ -77,12 +77,15 @@ def _options(mended: Result) -> dict[str, Any]:
     return mended.provenance.get("options") or {}
 
 
-def _sources(shipped: int | None, examples: Sequence[str]) -> str:
-    """What there was to copy from."""
+def _sources(options: dict[str, Any]) -> str:
+    """What there was to copy from; takes it out of the options."""
+    shipped, own = options.pop("shipped", 0), options.pop("library", ())
     sources = ["the parts of this trace that nothing is missing in"]
     if shipped:
         sources.append(f"the recordings that come with tracemend ({plural(shipped, 'event')})")
-    return "; ".join([*sources, *examples])
+    if own:
+        sources.append(f"of your library {', '.join(e['name'] for e in own)}")
+    return "; ".join([*sources, *options.pop("examples", ())])
 
 
 def _learnt(options: dict[str, Any]) -> list[tuple[str, str]]:
