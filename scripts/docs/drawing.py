@@ -94,6 +94,7 @@ STYLES = {
     "copy period": ("grey", "cross", False),
     "copy": ("red", "cross", False),
     "mosaic": ("blue", "circle", False),
+    "mixture": ("ink", "square", False),
     "mend": ("blue", "circle", False),
     "lookup + examples": ("green", "up", False),
     "most frequent": ("grey", "cross", False),
