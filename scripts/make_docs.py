@@ -89,6 +89,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "kernel transitions": kernel.transitions,
     "kernel fields": kernel.fields,
     "figures short": corrected.short,
+    "plausible": corrected.plausible,
     "figures errors": corrected.errors,
     "figures nearest": corrected.nearest,
     "figures coverage": corrected.coverage,
