@@ -39,7 +39,7 @@ def again(mended: Result, pair: Pair | None, outputs: Sequence[str], counted: bo
     if (budget := options.get("budget")) is not None:
         words += ["--budget", f"{budget['seconds']:g}"]
     words += [f"--{name}" for name in ASKED if name in outputs]
-    could = asked["model"] == "mosaic" and options.get("hypotheses") != 1 and mended.trace.partial is None
+    could = asked["model"] == "mosaic" and mended.trace.partial is None
     if could and mended.trace.gaps and not counted:
         words.append("--no-figures")
     commands = [shlex.join(["tracemend", "mend", str(made.get("input") or "TRACE"), "-o", "OUT", *words])]
