@@ -26,6 +26,7 @@ from docs import (
     formats,
     honest,
     kernel,
+    library,
     lost,
     machines,
     networks,
@@ -88,6 +89,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "kernel transitions": kernel.transitions,
     "kernel fields": kernel.fields,
     "figures short": corrected.short,
+    "plausible": corrected.plausible,
     "figures errors": corrected.errors,
     "figures nearest": corrected.nearest,
     "figures coverage": corrected.coverage,
@@ -128,6 +130,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "ablation": study.ablation,
     "sampling": study.sampling,
     "seeds": seeds.table,
+    "library": library.table,
 }
 
 

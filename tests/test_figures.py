@@ -398,8 +398,8 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
     report = (tmp_path / "out" / "report.html").read_text()
     assert "observed, about" in report
     assert "<caption>Calls by thread</caption>" in report
-    assert f"rest on {FEW} fills" in done.stdout
-    assert f"takes {DRAWS} and longer" in done.stdout
+    assert f"By {FEW} fills of every gap" in done.stdout
+    assert f"takes {DRAWS}, and longer" in done.stdout
     there = run("figures", tmp_path / "out", "--json")
     assert "lie in it" in there.stderr
     held = pq.read_table(tmp_path / "out" / "figures.parquet").to_pylist()

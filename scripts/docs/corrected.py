@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from docs.common import rows_of
+from docs.common import load, rows_of, source
 from tracemend.judging import corrected
 from tracemend.judging.amounts import KINDS
 from tracemend.judging.corrected import Held, held, kinds, named, nearer, sorts, ways
@@ -161,3 +161,22 @@ def _share(found: tuple[int, int, int]) -> str:
     """In how many of how many, and in how many as near."""
     closer, same, of = found
     return f"{closer} of {of}" + (f", {same} the same" if same else "")
+
+
+def plausible() -> str:
+    """Whether durations of calls with an inferred side are to be believed."""
+    d = load("plausible")
+    named = {"simulated": "simulated losses", "calls": "whole machines, their calls"}
+    rows = [
+        [
+            f"{named[how]}: {way}",
+            *(f"{100 * r[k]:.1f}" for k in ("left", "error")),
+            f"{r['nearer']} of {r['recordings']}",
+            f"{100 * r['held']:.1f}",
+            f"{100 * r['width']:.0f}",
+        ]
+        for how, ways in d["time in calls by call"].items()
+        for way, r in ways.items()
+    ]
+    head = ["", "error left open", "error of the estimate", "nearer to the truth", "ranges that hold", "their width"]
+    return markdown_table(head, rows) + source(d, "plausible")

@@ -86,8 +86,7 @@ def advise(
         _print_cpus(advice, buffer_kb)
     if add_kb:
         size = "sufficient KiB: the old size, that" if buffer_kb else "KiB to add: that"
-        say("missing KiB: so much of what was lost would have waited for the reader at the same time.")
-        say(f"{size} and a quarter more, as the next power of two.")
+        say(f"missing KiB: lost events that would have waited at the same time. {size} and a quarter more, rounded up.")
     least = "at least " if found.losses.uncounted else ""
     held = "what was lost" if add_kb else "all events that were written"
     if (size_kb or 0) > LARGEST_KB:

@@ -238,9 +238,8 @@ def mend(
         return
     _print_fills(mended, hypotheses)
     if count and made and (found := sentence(made[0])):
-        say(found)
-        more = f"; tracemend figures takes {DRAWS} and longer" if count.draws < DRAWS else ""
-        say(f"These figures rest on {count.draws} fills of every gap, each as it may have been{more}.")
+        more = f"; tracemend figures takes {DRAWS}, and longer" if count.draws < DRAWS else ""
+        say(f"{found} By {count.draws} fills of every gap, each as it may have been{more}.")
     for p in paths:
         say(f"  {p}")
     if sys.stdout.isatty():
