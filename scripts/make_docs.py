@@ -26,6 +26,7 @@ from docs import (
     formats,
     honest,
     kernel,
+    library,
     lost,
     machines,
     networks,
@@ -129,6 +130,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "ablation": study.ablation,
     "sampling": study.sampling,
     "seeds": seeds.table,
+    "library": library.table,
 }
 
 

@@ -32,19 +32,6 @@ TOLD = (
     *("workload", "run", "split", "how", "events", "kept", "lost", "gaps", "threads"),
     *("packages", "kernel", "architecture"),
 )
-    "workload",
-    "run",
-    "split",
-    "how",
-    "events",
-    "kept",
-    "lost",
-    "gaps",
-    "threads",
-    "packages",
-    "kernel",
-    "architecture",
-)
 
 
 def workload(path: Path | None) -> str:
@@ -67,6 +54,10 @@ def tell(folder: Path) -> None:
     (LIBRARY / "pairs").mkdir(parents=True, exist_ok=True)
     with open(LIBRARY / "manifest.jsonl", "w") as file:
         for key in sorted(last):
+            workload, run, how = key
+            name = f"pairs/{workload}-{run}-{how}" if how else f"{workload}-{run}"
+            if not (folder / f"{name}.parquet").exists():
+                continue
             file.write(json.dumps({name: last[key][name] for name in TOLD if name in last[key]}) + "\n")
     for path in (folder / "pairs").glob("*.parquet"):
         shutil.copy(path, LIBRARY / "pairs")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 OUT = ROOT / "docs" / "pictures"
 DEPLOY = ROOT / "recordings" / "deploy"
 SIZE = {"width": 1180, "height": 760}
-COLOURS = 128  # of a picture: flat colours and text need no more
+COLOURS = 160  # of a picture: flat colours and text need no more
 
 
 def picture(

@@ -189,6 +189,12 @@ def test_an_axis_has_few_round_numbers(low: float, whole: float) -> None:
     assert all(low - 1e-6 <= step <= low + whole + 1e-6 for step in steps)
 
 
+def test_curves_beside_each_other_can_be_compared() -> None:
+    high, low = (drawing.Curves("", "", [(0, "")], {"": [(0, y)]}) for y in (95, 52))
+    assert [p.least for p in drawing.alike([high, low]) if isinstance(p, drawing.Curves)] == [40, 40]
+    assert [p.least for p in drawing.alike([high]) if isinstance(p, drawing.Curves)] == [80]
+
+
 def test_a_label_is_escaped_and_one_nobody_styled_has_a_colour() -> None:
     text = drawing.draw("a < b", [drawing.Bars("<&", "x", ["<row>"], {"<mine>": [1.0], "other": [None]})])
     words = [part.text for part in ElementTree.fromstring(text).iterfind(".//{*}text")]

@@ -139,6 +139,17 @@ def test_of_a_long_trace_the_beginning_is_kept(monkeypatch: pytest.MonkeyPatch) 
     assert len(library.read().examples[0]) == 200
 
 
+def test_a_library_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    library.add(made_up(1), "one")
+    library.add(made_up(2), "two")
+    monkeypatch.setattr(library, "WHOLE", 1_000)
+    with pytest.raises(OptionError, match="the library is full"):
+        library.add(made_up(3), "three")
+    monkeypatch.setattr(library, "WHOLE", 500)
+    found = library.read()
+    assert (len(found.recordings), len(found.passed_over)) == (1, 1)
+
+
 def test_damaged_and_foreign_files_are_told_and_passed_over(own: Path) -> None:
     good, _ = library.add(made_up(1), "good")
     path = next(own.iterdir())
@@ -282,9 +293,15 @@ def test_no_program_that_tests_or_validates_is_among_the_many() -> None:
     listed = tomllib.loads((ROOT / "experiments" / "library.toml").read_text())["workload"]
     tests = tomllib.loads((ROOT / "experiments" / "workloads.toml").read_text())["split"]["test"]
     held = {w["name"] for w in listed if "split" in w}
-    names = {e.name for e in packaged(more=True)}
+    names = {e.name for e in packaged(more=True)} - {e.name for e in packaged()}
     assert not names & (held | set(tests))
     assert {w["split"] for w in listed if "split" in w} == {"validation", "apart"}
+    manifest = [json.loads(line) for line in (ROOT / "corpus" / "library" / "manifest.jsonl").read_text().splitlines()]
+    assert names == {r["workload"] for r in manifest if r["split"] == "examples" and r["run"] < 2}
+    assert len(names) >= 150
+    assert {r["workload"] for r in manifest if "how" in r} == {
+        w["name"] for w in listed if w.get("split") == "validation"
+    }
 
 
 def test_what_a_trace_is_like_in_words_and_in_parts() -> None:

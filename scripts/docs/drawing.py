@@ -8,7 +8,7 @@ marks. Ours is blue wherever it stands.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import cycle
 
@@ -22,6 +22,7 @@ class Curves:
     ticks: Sequence[tuple[float, str]]
     curves: Mapping[str, Sequence[tuple[float, float]]]
     up: str = "events right (%)"
+    least: float = 0
     most: float = 100
 
 
@@ -93,6 +94,7 @@ STYLES = {
     "copy period": ("grey", "cross", False),
     "copy": ("red", "cross", False),
     "mosaic": ("blue", "circle", False),
+    "mixture": ("ink", "square", False),
     "mend": ("blue", "circle", False),
     "lookup + examples": ("green", "up", False),
     "most frequent": ("grey", "cross", False),
@@ -113,6 +115,8 @@ MARKS = {
     "down": "M0 4.6 4.6-3.6h-9.2z",
     "cross": "M-3.4-3.4 3.4 3.4M3.4-3.4-3.4 3.4",
 }
+#: Curves that lie above this share of the scale don't begin at 0.
+FAR_UP = 0.35
 #: The picture's width, the room beside panels, the height of a line of text, of a plot of curves, of a bar; the width
 #: of a letter, by which text is given room.
 WIDE, EDGE, GAP, LINE, HIGH, BAR, LETTER = 660, 14, 22, 18, 190, 13, 7.1
@@ -123,7 +127,7 @@ def draw(title: str, panels: Sequence[Panel], beside: int = 2) -> str:
     styles = _styles(panels)
     body, y = _legend(panels, styles, EDGE) if len(styles) > 1 else ([], float(EDGE))
     for at in range(0, len(panels), beside):
-        row = panels[at : at + beside]
+        row = alike(panels[at : at + beside])
         names = 12 + LETTER * max((len(n) for p in row if isinstance(p, Bars | Ranges) for n in p.rows), default=-1)
         wide = (WIDE - 2 * EDGE - names - GAP * (len(row) - 1)) / len(row)
         highs = _row_heights(row)
@@ -209,12 +213,18 @@ def _panel(
     return [*made, *plot], bottom
 
 
+def alike(panels: Sequence[Panel]) -> list[Panel]:
+    """Curves beside each other begin at the same number: at 0, or not far below the lowest where all are high."""
+    values = [y / p.most for p in panels if isinstance(p, Curves) for curve in p.curves.values() for _, y in curve]
+    lowest = min(values, default=0)
+    share = 0 if lowest < FAR_UP else (5 * lowest // 1) / 5
+    return [replace(p, least=share * p.most) if isinstance(p, Curves) else p for p in panels]
+
+
 def _upright(panel: Curves | Columns, place: tuple[float, float, float], styles: Styles) -> tuple[list[str], float]:
     """Curves or columns, and where their axis ends."""
     x, y, wide = place
-    points = [p for c in panel.curves.values() for p in c] if isinstance(panel, Curves) else []
-    low = min((v for _, v in points), default=0)
-    low = 0 if low < 0.35 * panel.most else panel.most / 10 * (10 * low / panel.most // 1 - 1)
+    low = panel.least if isinstance(panel, Curves) else 0
     made = []
     for value in round_numbers(low, panel.most):
         up = y + HIGH * (1 - (value - low) / (panel.most - low))

@@ -69,7 +69,14 @@ def modules() -> list[Panel]:
 def unseen() -> list[Panel]:
     """Traces of others, by the length of the gap."""
     found = [c for c in cells(rows_of("honest")[0], "unseen") if c["length"] == 200 and c["place"] == "centre"]
-    shown = {"mosaic": "mosaic", "lookup": "lookup", "n-gram": "n-gram", "copy": "copy", "masked-s4-small": "masked S4"}
+    shown = {
+        "mixture": "mixture",
+        "mosaic": "mosaic",
+        "lookup": "lookup",
+        "n-gram": "n-gram",
+        "copy": "copy",
+        "masked-s4-small": "masked S4",
+    }
     gaps = (1, 10, 40)
     panels: list[Panel] = []
     for data in ("adfa", "android"):

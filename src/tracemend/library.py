@@ -33,8 +33,8 @@ from tracemend.trace.windows import Stream
 from tracemend.untrusted import json_of, printable
 from tracemend.whole import whole_file
 
-#: So many events of a trace are kept at most, and so many it must have at least to be of use.
-MOST, LEAST = 1 << 18, 100
+#: So many events of a trace are kept at most, so many it must have at least to be of use; so many all have together.
+MOST, LEAST, WHOLE = 1 << 18, 100, 1 << 24
 #: Of a trace that lost events so many more are left out on each side of a gap: the mark may stand a little off.
 BESIDE = 32
 #: Letters of a name, and bytes of a file.
@@ -79,10 +79,14 @@ def folder() -> Path:
 def read() -> Library:
     """All recordings of the library. Raises OutputError for a folder that can't be read."""
     found: list[tuple[Recording, Example]] = []
-    faults = []
+    faults, room = [], WHOLE
     for path in _files():
         try:
-            found.append(_read(path))
+            one = _read(path)
+            if len(one[1]) > room:
+                raise ValueError(f"the library takes {WHOLE:,} events")
+            found.append(one)
+            room -= len(one[1])
         except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException) as e:
             reason = str(e).partition("\n")[0][:200] or type(e).__name__
             faults.append(f"{path}: no recording of the library ({reason}); passed over")
@@ -152,11 +156,14 @@ def remove(name: str) -> Recording:
 def _kept(recording: Recording, example: Example) -> tuple[Recording, bool]:
     """Lay it down, unless it is there. Raises OptionError for a name that is taken, and OutputError."""
     with _alone() as where:
-        for known in read().recordings:
+        held = read().recordings
+        for known in held:
             if known.sha256 == recording.sha256:
                 return known, False
             if known.name == recording.name:
                 raise OptionError(f"{known.name!r} is in the library already; give this one another name (--name)")
+        if sum(r.events for r in held) + recording.events > WHOLE:
+            raise OptionError(f"the library is full (it takes {WHOLE:,} events); remove some recordings first")
         _write(recording, example, _file(where, recording.sha256))
     return recording, True
 
@@ -245,7 +252,7 @@ def _read(path: Path) -> tuple[Recording, Example]:
         columns = file.read(use_threads=False).columns
     if any(c.null_count for c in columns):
         raise ValueError("events without an id")
-    number, ids, threads = (c.to_numpy().astype(np.int64) for c in columns)
+    number, ids, threads = (c.to_numpy() for c in columns)
     about = Recording(**{f.name: document[f.name] for f in fields(Recording)})
     for field in fields(Recording):
         if not isinstance(getattr(about, field.name), int if field.name == "events" else str):
