@@ -194,6 +194,27 @@ def test_of_several_traces_each_says_whether_it_lost_more_than_allowed(tmp_path:
     assert "did you mean 30%?" in " ".join(meant.stderr.split())
 
 
+@pytest.mark.parametrize("left", ["  ", "  cat-7 [000] ..... 2.0", " cat-7 [000] ..... 2.0: sys_en", None])
+def test_of_a_text_that_breaks_off_within_a_line_nobody_can_tell(tmp_path: Path, left: str | None) -> None:
+    text = PAIR + PAIR.replace("1.0", "2.0")
+    path = written(tmp_path, PAIR + left if left else text.removesuffix("0\n"))
+    done = run("scan", path)
+    assert done.returncode == 4
+    assert "the file breaks off within its last line" in done.stdout
+    figures = run("figures", path)
+    assert "the file breaks off within its last line" in figures.stdout
+    assert "they are exact" not in figures.stdout
+
+
+def test_a_call_whose_arguments_have_no_end_is_no_event(tmp_path: Path) -> None:
+    odd = "  cat-7 [000] ..... 1.500000: sys_enter: NR 9 (0, 1e1f50, 1, 802, 4garbage line here\n"
+    path = written(tmp_path, PAIR + odd + PAIR.replace("1.0", "2.0"))
+    trace = read(path)
+    assert len(trace) == 4
+    assert trace.passed_over is not None
+    assert (trace.passed_over.number, trace.passed_over.line) == (1, 3)
+
+
 def test_a_folder_of_perf_record_threads_is_one_trace(tmp_path: Path) -> None:
     """Made up: the main file is recorded, the thread's is not."""
     inner = tmp_path / "run"

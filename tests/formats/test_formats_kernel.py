@@ -220,3 +220,15 @@ def test_spans_and_strings() -> None:
     assert as_strings(spans(raw, start, end, valid)).to_pylist() == ["ab", None, "", "\xe9"]
     assert as_strings(spans(raw, start[:3], end[:3]), ascii_only=True).to_pylist() == ["ab", "c", ""]
     assert spans(raw, start[:0], end[:0]).to_pylist() == []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_arguments_without_an_end_are_no_event_in_either_way(way: str) -> None:
+    whole = b" cat-7 [000] ..... 1.0: sys_enter: NR 0 (3)\n"
+    odd = whole.replace(b"(3)", b"(3 and more") + whole.replace(b"sys_enter: NR 0 (3)", b"sys_openat(dfd: 3) then")
+    chunk = whole + odd + whole.replace(b")\n", b") \n")
+    found = outcome("ftrace", chunk, way)
+    assert found == outcome("ftrace", chunk, "lines")
+    events, others, inferred, malformed, _ = found  # type: ignore[misc]
+    assert [event["line"] for event in events] == [1, 4]
+    assert (others, inferred, malformed) == ([], 0, 2)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
 from tracemend.formats.cutting import Cutting, Sink
-from tracemend.formats.text import decode
+from tracemend.formats.endings import WITHIN_A_LINE
+from tracemend.formats.text import count_lines, decode
 from tracemend.trace.events import INSTANT, PHASES, SCHEMA, Gap, Glance, Mark, Trace, stable_order
 from tracemend.trace.evidence import Doubt, PassedOver, Unplaced
 from tracemend.trace.pieces import Piece
@@ -90,16 +90,6 @@ class Format:
     windows: Callable[[Path, Options, int], Trace] | None = None
     fill: Callable[[Builder, Pieces], Clock] | None = None
     in_pieces: bool = False
-
-
-def another(file: IO[bytes], beginning: int) -> Doubt | None:
-    """A doubt where a second trace, which no reader reads, lies behind the first, as ``cat a b`` makes it: the first
-    ``beginning`` bytes of the file, which are one of a kind, stand in it once more."""
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
-        at = whole.find(whole[:beginning], 1)
-    if at < 0:
-        return None
-    return Doubt(f"another trace, which was not read, lies behind it from byte {at:,} on", "Scan the two apart.")
 
 
 class Interner:
@@ -191,6 +181,9 @@ class Builder:
     malformed: int = 0
     inferred: int = 0
     _first_bad: tuple[int, str] = (0, "")
+    _last_bad: int = 0
+    #: The last line of a text, where it has no line end.
+    _unended: int = 0
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
     #: The first row that is held.
@@ -206,7 +199,15 @@ class Builder:
             raise TraceError(path or self.path, line, message)
         if not self.malformed:
             self._first_bad = line, message if path is None else f"{path.name}: {message}"
+        self._last_bad = line
         self.malformed += 1
+
+    def reading(self, text: bytes, first: int) -> None:
+        """A piece of text, of whole lines but for the last one of the file, is read now; ``first``: its first line."""
+        self.taken += len(text)
+        self._unended = 0 if text.endswith(b"\n") else first + count_lines(text)
+        if self._unended and not text[text.rfind(b"\n") + 1 :].strip():  # nothing of the line but what indents it
+            self._last_bad = self._unended
 
     def count(self, line: int, text: bytes) -> int | None:
         """A mark's number of lost events; None, once reported as a bad line, when no buffer can have lost so many."""
@@ -329,6 +330,8 @@ class Builder:
                     "See what it is: --strict stops at the first.",
                 )
             )
+        if self._last_bad and self._last_bad == self._unended:
+            self.doubts.append(WITHIN_A_LINE)
         sink = self.options.sink
         self._hand_on(ended=True)
         rest = None

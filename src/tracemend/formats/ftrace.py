@@ -158,7 +158,7 @@ def fill(builder: Builder, pieces: Pieces) -> Clock:
     def laid_out() -> Iterator[tuple[bytes, int, Layout | None]]:
         nonlocal layout
         for chunk, first in pieces:
-            builder.taken += len(chunk)
+            builder.reading(chunk, first)
             layout = layout or _layout(chunk)
             builder.nested = layout is GRAPH
             yield chunk, first, layout

@@ -48,9 +48,10 @@ ROUNDS, WORTHWHILE = 8, 64
 #: An inferred event in a merged file carries this; such a line is never evidence.
 INFERRED = b" tracemend_inferred gap="
 
-#: The last line of a file that ends within it: an opened parenthesis never closed, a result never given.
+#: The last line of a file that ends within it: a word alone, a parenthesis never closed, a result never given.
 CUT = re.compile(
     rb"(?:[^\s(]*:)?sys_(?:enter:\s++(?!.*\)$)|exit:\s++(?!NR -?\d+ = -?\d+$)|\w+(?:\([^)]*| -> (?:0x)?| -)$)"
+    rb"|(?:[^\s(]*:)?sched_switch:(?!.*==>.*\d$)|[^\s(]++$"
 )
 
 
@@ -121,7 +122,8 @@ class _Fields:
 @dataclass(slots=True)
 class Parsed:
     """What a chunk holds, by itself. ``lines`` (K,): those of its events; ``others``: those that are none, and
-    ``above``, the number of events above each. ``cut``: the line that breaks off, 0 if none does.
+    ``above``, the number of events above each. ``cut``: the line that breaks off, 0 if none does. ``broken``: those
+    of the others whose arguments have no end.
     """
 
     inferred: int
@@ -132,6 +134,7 @@ class Parsed:
     fields: _Fields
     comm: Coded
     details: Details | None
+    broken: frozenset[int] = frozenset()
 
     def add_to(self, builder: Builder, other: Callable[[int, int, bytes], None]) -> None:
         """Add the events. ``other(row, line, text)`` gets every line that is none, with the number of events above it.
@@ -140,7 +143,10 @@ class Parsed:
         """
         builder.inferred += self.inferred
         for above, (line, text) in zip((builder.rows + self.above).tolist(), self.others, strict=True):
-            other(above, line, text)
+            if line in self.broken:
+                builder.bad(line, f"a call whose arguments have no end: {decode(text[:80])!r}")
+            else:
+                other(above, line, text)
         if self.cut:
             builder.bad(self.cut, "the line is cut short")
         if self.details is None:
@@ -173,8 +179,15 @@ def parse(lines: Lines, layout: Layout, arch: str = DEFAULT_ARCH) -> Parsed:
     fields = _locate(lines, layout, wanted)
     fields.found[_remarks(lines, layout.remark, fields)] = False
     rows = np.flatnonzero(fields.found)
-    others = np.flatnonzero(wanted & ~fields.found)
     details = _details(lines, fields, rows, arch) if len(rows) else None
+    broken = (
+        [i for i in rows[details.unclosed].tolist() if not lines.text(i).rstrip().endswith(b")")] if details else []
+    )
+    if broken:
+        fields.found[broken] = False
+        rows = np.flatnonzero(fields.found)
+        details = _details(lines, fields, rows, arch) if len(rows) else None
+    others = np.flatnonzero(wanted & ~fields.found)
     return Parsed(
         len(silent),
         lines.first + len(lines) - 1 if cut else 0,
@@ -184,6 +197,7 @@ def parse(lines: Lines, layout: Layout, arch: str = DEFAULT_ARCH) -> Parsed:
         fields.of(rows),
         Coded.of(fields.comm[rows], list(fields.comms.codes)),
         details,
+        frozenset(lines.first + i for i in broken),
     )
 
 

@@ -36,12 +36,13 @@ MODIFIERS = re.compile(r"[ukhGHIpPSDWeb]+")
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Columns (K,)."""
+    """Columns (K,). ``unclosed``: the events with a parenthesis that no other one at the end of the line closes."""
 
     name: Coded
     phase: NDArray[np.int8]
     args: pa.Array
     ret: pa.Array
+    unclosed: Ints
 
 
 def details_compiled(lines: Lines, fields: Ints, words: Table, rows: Ints, arch: str) -> Details:
@@ -58,12 +59,14 @@ def details_compiled(lines: Lines, fields: Ints, words: Table, rows: Ints, arch:
     kind = np.array([k for k, _ in kinds], np.int64)
     told, returned = scan.scan_details(lines.data, rows, lines.end, kind, (calls, numbers), fields, found)
     names = [*(n for _, n in kinds), *(call_name(int(c), arch) for c in numbers.words(lines.raw))]
+    unclosed = np.flatnonzero(found[1] == scan.UNCLOSED)
+    found[1, unclosed] = ENTER
     left = found[1] == EXIT
     args, ret = (
         as_strings(gathered(lines.data, found[2:], wanted, n), lines.ascii)
         for wanted, n in ((~left, told), (left, returned))
     )
-    return Details(_named(found[0], names), found[1].astype(np.int8), args, ret)
+    return Details(_named(found[0], names), found[1].astype(np.int8), args, ret, unclosed)
 
 
 def details_by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Details:
@@ -98,10 +101,11 @@ def details_by_columns(lines: Lines, word: Ints, end: Ints, arch: str) -> Detail
     phase = np.where(is_enter, ENTER, np.where(is_exit, EXIT, INSTANT)).astype(np.int8)
     begin = np.where((raw | named) & ((mark == OPEN) | (mark == EQUALS)), opener + 1, np.where(raw, opener, detail))
     begin = np.minimum(skip(data, np.where(arrow, detail + 2, begin), SPACE, most=8), end)
-    closed = (raw | named) & is_enter & (data[np.maximum(end - 1, 0)] == CLOSE)
+    called = (raw | named) & is_enter
+    closed = called & (data[np.maximum(end - 1, 0)] == CLOSE)
     finish = np.maximum(end - closed, begin)
     args, ret = (as_strings(spans(lines.raw, begin, finish, wanted), lines.ascii) for wanted in (~is_exit, is_exit))
-    return Details(_named(name, names), phase, args, ret)
+    return Details(_named(name, names), phase, args, ret, np.flatnonzero(called & (mark == OPEN) & ~closed))
 
 
 def _named(codes: NDArray[np.integer[Any]], names: list[str]) -> Coded:

@@ -36,6 +36,8 @@ _COLONS, _SPACES, _OPENS = (np.uint64(c) * np.uint64(0x0101010101010101) for c i
 
 #: Rows of what ``scan_lines`` finds: the head (-1: none), the time, begin, end and code of the event's word.
 HEAD, TIME, WORD, AFTER, CODE = range(5)
+#: In place of the phase of a call: its arguments begin with a parenthesis that nothing closes.
+UNCLOSED = 3
 
 
 @inlined
@@ -231,12 +233,14 @@ def scan_details(
             marked = opener < end and (byte_at(data, opener) == OPEN or byte_at(data, opener) == EQUALS)
             begin = opener + 1 if marked else opener if number >= 0 else detail
         begin = _skipped(data, min(detail + 2, end) if arrow else begin, end, 8)
-        closed = (number >= 0 or kind == NAMED) and entered and byte_at(data, end - 1) == CLOSE
+        whole = (number >= 0 or kind == NAMED) and entered
+        closed = whole and byte_at(data, end - 1) == CLOSE
+        opened = whole and opener < end and byte_at(data, opener) == OPEN
         finish = max(begin, end - 1 if closed else end)
         told += 0 if left and not entered else finish - begin
         returned += finish - begin if left and not entered else 0
         found[0, i] = len(kinds) + number if number >= 0 else fields[CODE, row]
-        found[1, i] = ENTER if entered else EXIT if left else INSTANT
+        found[1, i] = UNCLOSED if opened and not closed else ENTER if entered else EXIT if left else INSTANT
         found[2, i] = begin
         found[3, i] = finish
     return told, returned

@@ -139,7 +139,7 @@ def fill(builder: Builder, pieces: Pieces) -> None:
         for chunk, first in pieces:
             if first == 1 and without_times(chunk[: 1 << 16]):
                 raise TraceError(builder.path, 1, WITHOUT_TIMES)
-            builder.taken += len(chunk)
+            builder.reading(chunk, first)
             yield chunk, first
 
     def work(piece: tuple[bytes, int]) -> Parsed:

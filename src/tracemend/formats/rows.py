@@ -63,6 +63,7 @@ class Rows:
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines of the builder's file that aren't empty, with their numbers; what was found is packed meanwhile."""
         for chunk, first in chunks(self.builder.path):
+            self.builder.reading(chunk, first)
             for line, text in enumerate(chunk.split(b"\n"), first):
                 if text:
                     yield line, text.rstrip(b"\r")

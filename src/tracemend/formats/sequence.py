@@ -97,7 +97,7 @@ def _read_text(builder: Builder) -> None:
     position = 0
     known: dict[bytes, tuple[int, int]] = {}
     for chunk, first in chunks(builder.path):
-        builder.taken += len(chunk)
+        builder.reading(chunk, first)
         events: list[tuple[int, int, int, int]] = []
         for line, text in enumerate(chunk.split(b"\n"), first):
             if text.startswith(b"#"):

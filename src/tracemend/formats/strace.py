@@ -331,6 +331,11 @@ class Reader:
         return False
 
 
+def _is_head(text: bytes) -> bool:
+    """Whether a line ends before it says anything."""
+    return HEAD.fullmatch(text) is not None
+
+
 def read(path: Path, options: Options) -> Trace:
     """Read strace's text; raises TraceError."""
     builder = Builder(path, "strace", options, mixed=True)
@@ -339,13 +344,14 @@ def read(path: Path, options: Options) -> Trace:
     cut = False
     for piece in ahead(chunks(path, EFFORT), scan, options.jobs):
         if isinstance(piece, Scanned):
-            cut = not Follower(reader, piece).follow() and piece.cut
+            followed = Follower(reader, piece).follow()
+            cut = piece.cut and (not followed or _is_head(piece.raw[piece.raw.rfind(b"\n") + 1 :]))
             continue
         chunk, first = piece
         *whole, rest = chunk.split(b"\n")
         for line, text in enumerate(whole, first):
             reader.read(line, text.rstrip(b"\r"))
-        cut = bool(rest) and not reader.read(first + len(whole), rest)
+        cut = bool(rest) and (not reader.read(first + len(whole), rest) or _is_head(rest))
         reader.events.pack()
     if reader.end() or cut:
         builder.doubts.append(BREAKS_OFF)

@@ -19,6 +19,7 @@ from typing import IO
 from tracemend.errors import TraceError
 from tracemend.formats import ftrace
 from tracemend.formats.base import Builder, Format, Options
+from tracemend.formats.endings import BREAKS_OFF
 from tracemend.formats.text import CHUNK, UNPACKING, chunks, open_binary, read_head
 from tracemend.trace.events import Trace
 
@@ -102,10 +103,12 @@ def _unpack(packed: IO[bytes], out: IO[bytes], builder: Builder) -> None:
             out.write(unpacking.decompress(data, CHUNK))
     except zlib.error as e:
         builder.bad(0, f"can't unpack it to its end: {e}")
+        builder.doubts.append(BREAKS_OFF)
         return
     out.write(unpacking.flush())
     if not unpacking.eof:
         builder.bad(0, "the packed text is cut short")
+        builder.doubts.append(BREAKS_OFF)
 
 
 class _Block:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tracemend.errors import TraceError
 from tracemend.formats import perf
-from tracemend.formats.base import Builder, Options, another
+from tracemend.formats.base import Builder, Options
+from tracemend.formats.endings import another
 from tracemend.formats.perfdata import MAGIC, events, tool
 from tracemend.formats.perfdata.file import FORMAT_LOST, WRITE_BACKWARD, Described, describe
 from tracemend.formats.perfdata.records import Told, parts, walk

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder
+from tracemend.formats.endings import BREAKS_OFF
 from tracemend.formats.perfetto.wire import LENGTH, VARINT, WireError, varint, walk
 from tracemend.formats.text import UNPACKING, open_binary
 
@@ -96,6 +97,7 @@ def _split(file: IO[bytes], path: Path, builder: Builder) -> Iterator[Packet]:
         if not more:
             if data:
                 builder.bad(0, f"byte {first}: the file ends within a packet")
+                builder.doubts.append(BREAKS_OFF)
             return
         data += more
 
