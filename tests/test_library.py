@@ -201,6 +201,15 @@ def test_several_may_add_at_once(own: Path) -> None:
     assert len(list(own.iterdir())) == 4
 
 
+def test_a_mended_text_is_not_added(tmp_path: Path) -> None:
+    call = "  cat-7 [000] ..... {}.000000: sys_enter: NR 0 (3, 0, 0, 0, 0, 0){}\n"
+    text = "".join(call.format(n, " tracemend_inferred gap=0" if n == 5 else "") for n in range(300))
+    path = tmp_path / "merged.txt"
+    path.write_text(text)
+    with pytest.raises(TraceError, match="is a mended trace, and a fill is no evidence: not added"):
+        library.add(path)
+
+
 def test_a_folder_that_can_not_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRACEMEND_LIBRARY", "/dev/null")
     assert not library.read().recordings

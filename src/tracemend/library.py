@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from tracemend.errors import OptionError, OutputError, TraceError
 from tracemend.formats import in_pieces
+from tracemend.formats.base import EARLIER
 from tracemend.losses.scanning import Scanning
 from tracemend.losses.verdict import COMPLETE, LOST
 from tracemend.menders.examples import Example
@@ -117,6 +118,7 @@ def put(pieces: Iterator[Piece], name: str | None = None) -> tuple[Recording, bo
     at = path if path is not None else "the trace"
     for wrong, why in (
         ("inferred" in first.trace.table.column_names, "has inferred events, and a fill is no evidence"),
+        (any(w.endswith(EARLIER) for w in facts.warnings), "is a mended trace, and a fill is no evidence"),
         (facts.passed_over, "could not be read in full"),
         (facts.unplaced, "lost events, and its tracer doesn't tell where"),
         (len(found.gaps) > len(found.marked), "seems to have lost events that its tracer doesn't mark"),

@@ -30,6 +30,8 @@ Pieces = Iterable[tuple[bytes, int]]
 Clock = Literal["ns", "index"]
 
 
+#: What is said of inferred events that a file holds: they are never read as recorded ones.
+EARLIER = "inferred events of an earlier mending were passed over"
 #: More lost events than this in one mark is damage, not a loss: no buffer runs over by 2^40 events.
 MOST_LOST = 1 << 40
 
@@ -311,7 +313,7 @@ class Builder:
         unread = self.unread()
         found = [unread.sentence()] if unread else []
         if self.inferred:
-            found.append(f"{self.inferred} inferred events of an earlier mending were passed over")
+            found.append(f"{self.inferred} {EARLIER}")
         return found
 
     def unread(self) -> PassedOver | None:
