@@ -206,6 +206,12 @@ def test_of_a_text_that_breaks_off_within_a_line_nobody_can_tell(tmp_path: Path,
     assert "they are exact" not in figures.stdout
 
 
+def test_figures_say_at_least_where_a_gap_has_no_count(tmp_path: Path) -> None:
+    path = written(tmp_path, MARKED + "CPU:0 [LOST EVENTS]\n" + PAIR.replace("1.0", "3.0"))
+    for command in ("scan", "figures"):
+        assert "(at least 25.0" in run(command, path).stdout
+
+
 def test_a_call_whose_arguments_have_no_end_is_no_event(tmp_path: Path) -> None:
     odd = "  cat-7 [000] ..... 1.500000: sys_enter: NR 9 (0, 1e1f50, 1, 802, 4garbage line here\n"
     path = written(tmp_path, PAIR + odd + PAIR.replace("1.0", "2.0"))

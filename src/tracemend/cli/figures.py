@@ -175,7 +175,8 @@ def _print(made: Figures, trace: Path, top: int) -> None:
 
     about = made.about
     kept, lost = about["events"], about["lost_events"]
-    share = f" ({100 * lost / (kept + lost):.1f} % of all events)" if lost else ""
+    least = "at least " if about.get("uncounted") else ""  # what an earlier version wrote doesn't say
+    share = f" ({least}{100 * lost / (kept + lost):.1f} % of all events)" if lost else ""
     say(f"{trace}: {plural(kept, 'event')} survived.")
     say(f"{about['verdict'].capitalize()}: {about['reason']}{share}.")
     for name in shown(made):

@@ -68,6 +68,7 @@ class Reckoning:
             "input": str(trace.path) if trace.path else "",
             "events": self.result.outline.kept,
             "lost_events": trace.lost,
+            "uncounted": verdict.Losses.of(trace).uncounted,
             "lost": self.lost,
             **{k: v for k, v in self.result.verdict.as_dict().items() if k != "advice"},
             "draws": self.counted.count.draws if self.result.filled else 0,
