@@ -56,7 +56,7 @@ def picture(
     image = Image.open(io.BytesIO(seen.screenshot())).convert("RGB")
     context.close()
     path = OUT / f"report-{name}.png"
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
     print(path.name, path.stat().st_size)
 
 

@@ -136,6 +136,7 @@ def test_how_it_was_made_is_told_in_words() -> None:
         "hypotheses": 4,
         "adapt": 30,
         "suits": "figures",
+        "more_examples": True,
         "adapted": {"jumps": 2.0, "trials": 5},
         "pieces": 3,
         "budget": {"seconds": 60.0, "gaps_after": 2},
@@ -152,7 +153,7 @@ def test_how_it_was_made_is_told_in_words() -> None:
     again = html.unescape(re.findall(r'<code class="command">(.*?)</code>', text)[0])
     assert again == (
         "tracemend mend t.txt -o OUT --seed 7 --unknown estimate --refuse 0.25 --hypotheses 4 --adapt 30 --for figures "
-        "--example 'a b.txt' --alone --arch aarch64 --budget 60 --merged --no-figures"
+        "--example 'a b.txt' --more-examples --alone --arch aarch64 --budget 60 --merged --no-figures"
     )
     page = Page(text)
     for said in (

@@ -122,7 +122,8 @@ def _named(result: Result, vocabulary: Vocabulary) -> tuple[list[tuple[str, Sequ
     named += [(f"{e.name} (in your library)", e.within(vocabulary)) for e in own]
     searched += ["your library"] if own else []
     if options.get("shipped"):
-        named += [(f"{e.name} (comes with tracemend)", e.within(vocabulary)) for e in packaged()]
+        shipped = packaged(bool(options.get("more_examples")))
+        named += [(f"{e.name} (comes with tracemend)", e.within(vocabulary)) for e in shipped]
         searched.append("the recordings that come with tracemend")
     return named, searched
 

@@ -28,6 +28,8 @@ def again(mended: Result, pair: Pair | None, outputs: Sequence[str], counted: bo
     if options.get("suits", "positions") != "positions":
         words += ["--for", str(options["suits"])]
     words += [word for path in options.get("examples") or () for word in ("--example", str(path))]
+    if options.get("more_examples"):
+        words.append("--more-examples")
     if options.get("shipped") == 0 and mended.trace.gaps:
         words.append("--alone")
     if any(gap.known == "suspected" for gap in mended.trace.gaps):
@@ -39,7 +41,7 @@ def again(mended: Result, pair: Pair | None, outputs: Sequence[str], counted: bo
     if (budget := options.get("budget")) is not None:
         words += ["--budget", f"{budget['seconds']:g}"]
     words += [f"--{name}" for name in ASKED if name in outputs]
-    could = asked["model"] == "mosaic" and options.get("hypotheses") != 1 and mended.trace.partial is None
+    could = asked["model"] == "mosaic" and mended.trace.partial is None
     if could and mended.trace.gaps and not counted:
         words.append("--no-figures")
     commands = [shlex.join(["tracemend", "mend", str(made.get("input") or "TRACE"), "-o", "OUT", *words])]
@@ -79,10 +81,11 @@ def _options(mended: Result) -> dict[str, Any]:
 
 def _sources(options: dict[str, Any]) -> str:
     """What there was to copy from; takes it out of the options."""
-    shipped, own = options.pop("shipped", 0), options.pop("library", ())
+    shipped, own, more = (options.pop(key, None) for key in ("shipped", "library", "more_examples"))
     sources = ["the parts of this trace that nothing is missing in"]
     if shipped:
-        sources.append(f"the recordings that come with tracemend ({plural(shipped, 'event')})")
+        which = "that come with tracemend" + (", those of many more programs among them" if more else "")
+        sources.append(f"the recordings {which} ({plural(shipped, 'event')})")
     if own:
         sources.append(f"of your library {', '.join(e['name'] for e in own)}")
     return "; ".join([*sources, *options.pop("examples", ())])
