@@ -84,9 +84,9 @@ class Evaluation:
         return [row for row in self.rows if row["length"] == "all"]
 
     def answer(self, mender: str = "") -> Answer:
-        """Of one mender; of the last one, which is what ``mend`` does, if none is named. A mender that draws has its
-        figures from the draws."""
-        row = next((r for r in self.overall[::-1] if r["mender"] == mender or not mender), None)
+        """Of one mender; of the last one, which is what ``mend`` does, where that isn't among them. A mender that draws
+        has its figures from the draws."""
+        row = next((r for r in self.overall if r["mender"] == mender), self.overall[-1] if self.overall else None)
         name = row["mender"] if row else mender
         ours = self.figures.get(f"{name}, draws") or self.figures.get(name, {})
         left = self.figures.get(LEFT, {})
