@@ -179,7 +179,7 @@ def test_a_malformed_line_is_passed_over_and_told(tmp_path: Path, name: str, lin
     ("arguments", "code", "says"),
     [
         (["scan", "nowhere.txt"], 1, "nowhere.txt: no such file"),
-        (["advise", "."], 1, "not a file"),
+        (["advise", "."], 1, "no trace by itself"),
         (["scan"], 2, "TRACE"),
         (["scan", "lossy.txt", "--format", "nonsense"], 2, "one of"),
         (["scan", "lossy.txt", "--arch", "vax"], 2, "one of x86_64"),
@@ -306,7 +306,7 @@ def evaluated(folder: Path, *known: Path) -> None:
     lines = done.stdout.splitlines()
     assert max(map(len, lines[1:])) <= 120
     assert re.match(
-        rf"{answer['right']:,} of {answer['lost']:,} lost events \(\d+ %\) came back right, and in ", lines[0]
+        rf"{answer['right']:,} of {answer['lost']:,} lost events \([\d.]+ %\) came back right, and in ", lines[0]
     )
     assert "Nearest in calls by call: " in done.stdout
     none = run("evaluate", both[1], both[1], "--model", "lookup")

@@ -42,7 +42,7 @@ from tracemend.reckoning.reading import explained
 from tracemend.reckoning.tally import BY, CALLS, CELLS, CPU, EVENTS, TIME, UNTIL, Asked, Tally
 from tracemend.reckoning.whole import reckon
 from tracemend.recording import pairs
-from tracemend.trace.events import SCHEMA, Gap, Trace
+from tracemend.trace.events import PHASES, SCHEMA, Gap, Trace
 from tracemend.trace.fields import SWITCH, numbers, values
 from tracemend.trace.pieces import Piece, Size, cut
 
@@ -183,7 +183,7 @@ def test_right_draws_give_the_figures_of_what_happened(seed: int, by: str, span:
     whole = threads_on_cpus(rng, 300, threads=5, cpus=3)
     lossy, lost = lose(whole, rng, longest=20)
     times = np.sort(rng.choice(whole.time_ns, 2)).tolist()
-    asked = Asked((by,), (times[0], times[1]) if span else None)
+    asked = Asked(("call", by), (times[0], times[1]) if span else None)
     with mock.patch.object(lasting, "PLAUSIBLE", 1e-300):  # made-up times are no call's
         made = reckoning(drawn_right(whole, lossy, lost), asked).figures(by, 7)
     truth = reckoning(Mended(whole, INFERRED.empty_table(), (), {}), asked)
@@ -499,3 +499,67 @@ def test_times_far_apart_take_no_memory() -> None:
     made = counted(trace, Size(2), ALL).observed
     assert len(made.counts["time"]) <= CELLS
     assert sum(row[CPU] for row in made.counts["time"].values()) == (1 << 61) - 1
+
+
+def in_calls(trace: Trace, by: str, span: tuple[int, int]) -> dict[Any, int]:
+    """The slow way: the part of each call that lies in a span, both ends included; by time in one slice."""
+    found: dict[Any, int] = defaultdict(int)
+    begun: dict[int, tuple[int, str, int]] = {}
+    names, phases = trace.table["name"].to_pylist(), trace.table["phase"].to_pylist()
+    for row in np.argsort(trace.time_ns, kind="stable").tolist():
+        tid, now = int(trace.tid[row]), int(trace.time_ns[row])
+        if phases[row] == "enter":
+            begun[tid] = now, names[row], int(trace.cpu[row])
+        elif phases[row] == "exit" and tid in begun:
+            since, name, cpu = begun.pop(tid)
+            part = max(0, min(now, span[1] + 1) - max(since, span[0]))
+            if name == names[row] and part:
+                found[{"call": name, "thread": tid, "cpu": cpu, "time": 0}[by]] += part
+    return dict(found)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1 << 32), by=st.sampled_from(BY), events=st.sampled_from([9, 40, 10**6]))
+def test_times_in_calls_are_cut_at_the_edges_of_a_span(seed: int, by: str, events: int) -> None:
+    """However the trace is cut into pieces."""
+    rng = np.random.default_rng(seed)
+    trace, _ = lose(threads_on_cpus(rng, 200, threads=5, cpus=3), rng, longest=20)
+    begin, end = np.sort(rng.integers(trace.time_ns.min() - 5, trace.time_ns.max() + 5, 2)).tolist()
+    made = counted(trace, Size(events, 20), Asked(BY, (begin, end))).observed
+    found = {k: ns for k, (ns,) in columns(made, by, TIME).items()}
+    if by == "time":
+        found = {0: sum(found.values())} if found else {}
+    assert found == in_calls(trace, by, (begin, end))
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 1 << 32), span=st.booleans())
+def test_no_more_time_than_there_is(seed: int, span: bool) -> None:
+    """However wrong draws are: a thread is in one call at a time. Losses and times are made up."""
+    rng = np.random.default_rng(seed)
+    whole = threads_on_cpus(rng, 300, threads=5, cpus=3)
+    lossy, lost = lose(whole, rng, longest=40)
+    times = np.sort(rng.choice(whole.time_ns, 2)).tolist()
+    first, last = times if span else (int(whole.time_ns.min()), int(whole.time_ns.max()))
+    asked = Asked(BY, (first, last) if span else None)
+    made = reckoning(drawn_right(whole, lossy, lost), asked)
+    for by, most in (("thread", 1), ("call", 5), ("cpu", 5), ("time", 5)):
+        figures = made.figures(by)
+        for row in [*figures.of("time_ns").to_pylist(), *figures.total.to_pylist()]:
+            if row["figure"] == "time_ns" and row["high"] is not None:
+                assert row["estimate"] <= row["high"] <= (last - first + 1) * (5 if row["by"] == "total" else most)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "recordings").glob("*/lossy.txt")), ids=lambda path: path.parent.name)
+def test_all_is_the_same_whatever_figures_are_by(path: Path) -> None:
+    """What survived, what there was by the draws, and the ranges; of cpu time where it is told."""
+    trace = read(path)
+    mended, _ = api.how(options=Options(hypotheses=2)).counted(Piece.whole(trace))
+    made = reckoning(mended)
+    told: dict[str, dict[str, Any]] = {}
+    for by in BY:
+        for row in made.figures(by).total.to_pylist():
+            assert told.setdefault(row["figure"], row) == row
+    calls = told["calls"]
+    enters, exits = (int((trace.phase == PHASES.index(side)).sum()) for side in ("enter", "exit"))
+    assert max(enters, exits) <= calls["observed"] <= calls["low"] <= calls["estimate"] <= calls["high"]

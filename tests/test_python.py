@@ -215,8 +215,8 @@ def test_what_is_neither_a_trace_nor_a_path_is_told(function: Callable[[Any], An
         ({"hypotheses": -2}, "hypotheses must be a whole number from 0, not -2"),
         ({"adapt": float("inf")}, "adapt must be a number from 0, not inf"),
         ({"only": 3}, "only must be a set of gaps' numbers or None, not 3"),
-        ({"model": "x"}, "unknown model 'x'; it must be one of mosaic, lookup, default, or a folder"),
-        ({"model": 3}, "the model must be one of mosaic, lookup, default, .*, or a mender, not 3"),
+        ({"model": "x"}, "unknown model 'x'; it must be one of mosaic, lookup, mixture, default, or a folder"),
+        ({"model": 3}, "the model must be one of mosaic, lookup, mixture, default, .*, or a mender, not 3"),
     ],
 )
 def test_values_that_mend_cannot_take(wrong: dict[str, Any], told: str) -> None:
@@ -375,6 +375,9 @@ def test_figures_of_a_folder_are_those_that_lie_in_it(real: Real, tmp_path: Path
 def test_an_evaluation_of_what_was_mended_judges_that_alone(real: Real) -> None:
     found = tracemend.evaluate(real.mended, real.complete)
     assert {row["mender"] for row in found.rows} == {"mosaic"}
+    right = found.answer().right
+    assert f"{right:,} right ({100 * right / 672:.1f} %) by mosaic" in repr(found)
+    assert f"{right:,} of 672 lost events" in words(found._repr_html_())
     assert (found.gaps, found.lost) == (4, 672)
     assert {"left open", "scaled", "mosaic", "mosaic, draws"} == found.figures.keys()
     assert found.to_pandas()["accuracy"].between(0, 1).all()

@@ -275,7 +275,7 @@ def test_what_is_no_trace_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="no such file"):
         read(tmp_path / "missing")
-    with pytest.raises(TraceError, match="not a file"):
+    with pytest.raises(TraceError, match="no trace by itself"):
         read(tmp_path)
     with pytest.raises(OptionError, match="unknown format 'etw'"):
         read(DATA / "ftrace_pipe.txt", "etw")

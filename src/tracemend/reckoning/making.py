@@ -22,6 +22,7 @@ from tracemend.reckoning.figures import FIGURES, SCHEMA, Figures
 from tracemend.reckoning.intervals import estimated, interval, share_lost
 from tracemend.reckoning.tally import (
     CALLS,
+    CPU,
     ERRORS,
     EVENTS,
     GUESSED,
@@ -60,8 +61,7 @@ class Reckoning:
     def figures(self, by: str, slices: int = SLICES) -> Figures:
         """The figures by one thing; by time in no more than so many slices."""
         keys, made = self.sides(by, slices)
-        whole = made.sum(axis=1, keepdims=True)
-        whole[:, :, UNTIL] = made[:, :, UNTIL].max(axis=1, keepdims=True, initial=NEVER)
+        whole = self._whole(made)
         trace, names = self.result.trace, list(self._names(by))
         span = self.counted.count.asked.span
         about = {
@@ -78,8 +78,8 @@ class Reckoning:
         return Figures(
             by,
             self._table(names, keys, made),
-            self._table(names, Keys("total", [""], keys.width, keys.anywhere), whole),
-            tuple(self._notes()),
+            self._table(names, Keys("total", [""], keys.width, self.counted.count.asked.anywhere("call")), whole),
+            (*self._placeless(by, int(whole[0, 0, CALLS] - made[0, :, CALLS].sum())), *self._notes()),
             about,
             trace.clock == "index",
         )
@@ -99,6 +99,21 @@ class Reckoning:
         made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
         _returned(made)
         return Keys(by, keys, width, self.counted.count.asked.anywhere(by)), made
+
+    def _whole(self, made: Ints) -> Ints:
+        """The columns of all keys together (1 + H, 1, columns): the same for every way to ask. made: of the keys, by
+        what is asked; cpu time is not of calls."""
+        _, calls = self.sides("call")
+        whole: Ints = calls.sum(axis=1, keepdims=True)
+        whole[:, :, UNTIL] = calls[:, :, UNTIL].max(axis=1, keepdims=True, initial=NEVER)
+        whole[:, :, CPU] = made[:, :, CPU].sum(axis=1, keepdims=True)
+        return whole
+
+    def _placeless(self, by: str, calls: int) -> Iterator[str]:
+        if calls:
+            place = "on which cpu" if by == "cpu" else "when"
+            yield f"Of {plural(calls, 'call')} only the end was recorded: nobody knows {place} they began."
+            yield "Of what was observed, they count in the row of all alone."
 
     def _notes(self) -> Iterator[str]:
         trace, fills = self.result.trace, self.result.fills
@@ -161,8 +176,23 @@ class Reckoning:
             least = np.maximum(observed, np.ceil((sides + stated) / 2))
         return least, np.maximum(least, observed + most)
 
+    def _longest(self, name: str, keys: Keys, begin: Ints, end: Ints) -> Floats:
+        """How much time each key has at most (K,), from ``begin`` to ``end``: a cpu runs one thread at a time, and a
+        thread is in one call at a time."""
+        tallies = [self.counted.observed, *self.counted.fills]
+        if name == "time_ns":  # calls last beyond the slice that they are entered in
+            end = np.full(len(keys), (self.counted.count.asked.span or ALWAYS)[1])
+        since = np.maximum(begin, min((t.begin_ns for t in tallies if t.end_ns >= t.begin_ns), default=0))
+        length: Floats = np.maximum(np.minimum(end, max(t.end_ns for t in tallies)) - since + 1, 0).astype(float)
+        if name == "cpu_ns":
+            return length * (1 if keys.one_at_a_time else len(self.result.outline.cpus))
+        if keys.by == "thread":
+            return np.where(keys.numbers < 0, np.inf, length)
+        threads = {tid for t in tallies for tid in t.heads}
+        return np.full(len(keys), np.inf) if min(threads, default=0) < 0 else length * len(threads)
+
     def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
-        trace, outline, span = self.result.trace, self.result.outline, self.counted.count.asked.span
+        trace, span = self.result.trace, self.counted.count.asked.span
         column = FIGURES[name]
         observed, draws = counts[0, :, column].astype(float), counts[1:, :, column].astype(float)
         found = interval(draws, observed, f"{keys.by} {name}")
@@ -171,16 +201,15 @@ class Reckoning:
         most = observed + self._filled(keys)
         if name == "calls":
             least, most = self._calls(keys, counts[0])
+        begin, end = keys.times(span or ALWAYS)
         if name.endswith("_ns"):
-            most = np.full(len(keys), np.inf)
+            most = np.maximum(self._longest(name, keys, begin, end), observed)
         elif name == "events" and keys.by in ("cpu", "total") and span is None:
             low = high = estimate  # the tracer's own counts
-        begin, end = keys.times(span or ALWAYS)
-        if name == "cpu_ns":
-            since, until = np.maximum(begin, outline.begin_ns), np.minimum(end, outline.end_ns)
-            most = np.maximum((until - since + 1) * (1 if keys.one_at_a_time else len(outline.cpus)), observed)
         low, estimate, high = (np.clip(x, least, most) for x in (low, estimate, high))
         gaps = Touched.by(trace.gaps, self.result.fills)
+        if name == "time_ns" and span is not None:  # what began before the span may reach into it
+            begin = np.where(begin <= span[0], NEVER, begin)
         where = column, keys.cpus, begin, end, counts[:, :, UNTIL].max(axis=0, initial=NEVER)
         touched, unsure = (g.figures(*where) | bool(trace.unplaced) for g in (gaps, gaps.of(gaps.open)))
         low, estimate, high = (np.where(touched, x, observed) for x in (low, estimate, high))

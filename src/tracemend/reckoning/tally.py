@@ -41,7 +41,9 @@ class Asked:
     """What is counted: ``by`` what, and of what time (ns, both included; all of it if None).
 
     A call counts where it was entered. One whose enter is not there was made all the same, if that place doesn't
-    matter: by call and thread, and of all times. An error counts where it was returned.
+    matter: by call and thread, and of all times. So what all keys have together is what they have by call, which is
+    always counted. An error counts where it was returned. Of a call that reaches over an edge of the time, the part
+    inside counts.
     """
 
     by: tuple[str, ...] = ("call",)
@@ -51,6 +53,22 @@ class Asked:
         if self.span is None:
             return np.ones(len(time_ns), bool)
         return (time_ns >= self.span[0]) & (time_ns <= self.span[1])
+
+    def reaches(self, begin_ns: Ints, end_ns: Ints) -> Bools:
+        """Whether some of what begins and ends then (both included) is inside."""
+        if self.span is None:
+            return np.ones(np.shape(begin_ns), bool)
+        return np.asarray((begin_ns <= self.span[1]) & (end_ns >= self.span[0]))
+
+    def part(self, begin_ns: Ints, end_ns: Ints) -> Ints:
+        """How much of what lasts from one time to another is inside, in ns."""
+        if self.span is None:
+            return end_ns - begin_ns
+        return np.asarray(np.maximum(np.minimum(end_ns, self.span[1] + 1) - np.maximum(begin_ns, self.span[0]), 0))
+
+    def nearest(self, time_ns: Ints) -> Ints:
+        """Where what reaches inside is first seen there."""
+        return time_ns if self.span is None else np.clip(time_ns, *self.span)
 
     def anywhere(self, by: str) -> bool:
         """Whether a call counts that was entered nobody knows where."""
@@ -205,12 +223,14 @@ class Tally:
 
     def _enter(self, tid: int, edge: Edge, took: Took, until_ns: int) -> None:
         """A call that was entered there took so long, and rests on events up to a time."""
-        if self.asked.span is not None and not self.asked.span[0] <= edge.time_ns <= self.asked.span[1]:
+        begin, end, until = (np.array(x, np.int64) for x in (edge.time_ns, edge.time_ns + took.ns, until_ns))
+        if not self.asked.reaches(begin, until):
             return
-        keys: dict[str, Key] = {"call": edge.name, "thread": tid, "cpu": edge.cpu, "time": edge.time_ns // self.width}
+        cell, ns = int(self.asked.nearest(begin)) // self.width, int(self.asked.part(begin, end))
+        keys: dict[str, Key] = {"call": edge.name, "thread": tid, "cpu": edge.cpu, "time": cell}
         for by in self.counts:
             columns = [0] * UNTIL + [until_ns]
-            columns[TIME], columns[GUESSED], columns[UNKNOWN] = took.ns, took.ns * took.guessed, int(took.unknown)
+            columns[TIME], columns[GUESSED], columns[UNKNOWN] = ns, ns * took.guessed, int(took.unknown)
             self._add(by, keys[by], columns)
 
     def _ran(self, cpu: int, since: tuple[int, int], until_ns: int) -> None:
@@ -269,11 +289,13 @@ class _Counting:
             lasted = e.time_ns[leave] - e.time_ns[enter]
             guessed[enter] = e.inferred[enter] | e.inferred[leave]
             unknown[enter] = guessed[enter] & (lasted > most)
-            took[enter] = np.where(unknown[enter], usual, lasted)
+            begin = e.time_ns[enter]
+            took[enter] = made.asked.part(begin, begin + np.where(unknown[enter], usual, lasted))
         until = np.full(len(e), NEVER)
         # an enter rests on its thread's next event; of the last one, what follows says so
         follows = np.flatnonzero(entered[:-1] & (e.tid[rows[:-1]] == e.tid[rows[1:]]))
         until[rows[follows]] = e.time_ns[rows[follows + 1]]
+        reaching = made.asked.reaches(e.time_ns, np.maximum(e.time_ns, until))
         exits = e.phase == EXIT
         for by in made.asked.by:
             keys, code, ran_key, ran_ns = self._keys(by)
@@ -287,12 +309,12 @@ class _Counting:
                 (ERRORS, inside & (e.result == FAILED)),
                 (UNSAID, inside & exits & (e.result == UNTOLD)),
                 (SIDES, inside & (e.phase != INSTANT)),
-                (UNKNOWN, inside & unknown),
+                (UNKNOWN, reaching & unknown),
             ):
                 own[:, column] = np.bincount(code[counted], minlength=len(keys))
-            np.add.at(own[:, TIME], code[inside], took[inside])
-            np.add.at(own[:, GUESSED], code[inside & guessed], took[inside & guessed])
-            np.maximum.at(own[:, UNTIL], code[inside], until[inside])
+            np.add.at(own[:, TIME], code[enter], took[enter])
+            np.add.at(own[:, GUESSED], code[guessed], took[guessed])
+            np.maximum.at(own[:, UNTIL], code[reaching], until[reaching])
             np.add.at(own[:, CPU], ran_key, ran_ns)
             there = np.flatnonzero(own[:, :UNTIL].any(axis=1) | (own[:, UNTIL] > NEVER))
             made.counts[by] = dict(zip([keys[i] for i in there.tolist()], own[there].tolist(), strict=True))
@@ -314,7 +336,7 @@ class _Counting:
         ran, length = _Ran(e.cpu[at], e.time_ns[at], e.who[at], e.time_ns[behind]).by(by, self.made)
         if by == "call":
             return list(e.names), e.code, ran, length
-        key = {"thread": e.tid, "cpu": e.cpu, "time": e.time_ns // self.made.width}[by]
+        key = {"thread": e.tid, "cpu": e.cpu, "time": self.made.asked.nearest(e.time_ns) // self.made.width}[by]
         keys, code = np.unique(np.concatenate([key, ran]), return_inverse=True)
         code = code.ravel()
         return keys.tolist(), code[: len(key)], code[len(key) :], length

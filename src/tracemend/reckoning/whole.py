@@ -29,7 +29,7 @@ def asked(by: str, span: tuple[int, int] | None = None) -> Asked:
             raise OptionError(f"a span is two whole numbers, from and to in ns, not {span!r}")
         if span[0] > span[1]:
             raise OptionError("the span ends before it begins")
-    return Asked((one_of("key of figures", by, BY),), span)
+    return Asked(tuple(dict.fromkeys(("call", one_of("key of figures", by, BY)))), span)
 
 
 def reckoned(mended: Mended, draws: int, asked: Asked = CALLS_AND_THREADS) -> Reckoning:
