@@ -215,8 +215,8 @@ def test_what_is_neither_a_trace_nor_a_path_is_told(function: Callable[[Any], An
         ({"hypotheses": -2}, "hypotheses must be a whole number from 0, not -2"),
         ({"adapt": float("inf")}, "adapt must be a number from 0, not inf"),
         ({"only": 3}, "only must be a set of gaps' numbers or None, not 3"),
-        ({"model": "x"}, "unknown model 'x'; it must be one of mosaic, lookup, default, or a folder"),
-        ({"model": 3}, "the model must be one of mosaic, lookup, default, .*, or a mender, not 3"),
+        ({"model": "x"}, "unknown model 'x'; it must be one of mosaic, lookup, (mixture, )?default, or a folder"),
+        ({"model": 3}, "the model must be one of mosaic, lookup, (mixture, )?default, .*, or a mender, not 3"),
     ],
 )
 def test_values_that_mend_cannot_take(wrong: dict[str, Any], told: str) -> None:
