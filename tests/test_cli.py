@@ -353,7 +353,7 @@ def test_how_long_a_mend_takes_is_told_once_and_before_most_of_it(
         for now in range(0, 100, 2):
             far(Done(now, 0, 0, now, found=(50, 3, 500)))
     assert capsys.readouterr().err == "about 16 minutes: 100 events in 6 gaps, by the first 50 % of the trace\n"
-    assert mend.estimate(20, Done(1, 80_998, 364), 1000) == "about 20 s: 80,998 events in 364 gaps"
+    assert mend.estimate(20, Done(1, 80_998, 364), 1000) == "about 20 s to go for 80,998 events in 364 gaps"
 
 
 def test_that_loops_are_compiled_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,11 @@ class Library:
     examples: tuple[Example, ...]
     passed_over: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        names = ", ".join(r.name for r in self.recordings[:10]) + (", ..." if len(self.recordings) > 10 else "")
+        over = f"; {plural(len(self.passed_over), 'file')} passed over" if self.passed_over else ""
+        return f"<Library of {plural(len(self.recordings), 'recording')}{f': {names}' if names else ''}{over}>"
+
 
 def folder() -> Path:
     """The library's folder: $TRACEMEND_LIBRARY, else one among the user's data. It needn't be there."""

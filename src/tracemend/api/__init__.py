@@ -175,7 +175,7 @@ def how(
             raise ModelError(f"the model must be {_MODELS}, or a mender, not {model!r}")
         chosen = partial(_same, model)
     elif str(model) not in COPIERS:
-        _model(model)  # tells now what can't be loaded
+        trained(model)  # tells now what can't be loaded
         chosen = partial(_loaded, model)
     copier = COPIERS.get(str(model), COPIERS[MOSAIC])
     theirs = _library() if library and not alone else ()
@@ -280,7 +280,7 @@ def evaluate(
 
     number("jobs", jobs, 1, whole=True)
     number("seed", seed, whole=True)
-    network = None if str(model) in COPIERS else _model(model)
+    network = None if str(model) in COPIERS else trained(model)
     mended = lossy if isinstance(lossy, Mended) else None
     trace = lossy.trace if isinstance(lossy, Mended) else lossy
     if complete is not None:
@@ -308,8 +308,8 @@ def _several(traces: Several) -> list[Trace]:
     return [held(traces)] if isinstance(traces, Trace | str | Path) else [held(t) for t in traces]
 
 
-def _model(model: str | Path) -> Restorer:
-    """Raises ModelError for what is no model, naming what there is."""
+def trained(model: str | Path) -> Restorer:
+    """The one that a model takes. Raises ModelError for what is no model, naming what there is."""
     if str(model) != DEFAULT_MODEL and not Path(model).is_dir():
         raise ModelError(f"unknown model {str(model)!r}; it must be {_MODELS}")
     return _loaded(model)

@@ -78,8 +78,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Option(
-            help="mosaic: no network takes part. default: the network that comes with tracemend does, too. Or a folder "
-            "made by train."
+            help="Whose answer comes first: mosaic or lookup (both copy; no network takes part), default (the network "
+            "that comes with tracemend takes part, too), or a folder made by train."
         ),
     ] = "mosaic",
     held_out: Annotated[
@@ -110,17 +110,19 @@ def evaluate(
     """
     with progress("preparing", quiet):  # much is loaded, and the traces are read
         spare_pandas()
-        from tracemend.api import load
+        from tracemend.api import trained
         from tracemend.datasets import corpus as recordings
         from tracemend.engines import Local
         from tracemend.judging.evaluate import compare
         from tracemend.judging.evaluation import Evaluation
         from tracemend.judging.likelihood import held_out as likelihood_of
-        from tracemend.mending.run import COPIERS
+        from tracemend.mending.run import COPIERS, MIXTURE
         from tracemend.recording import align, pairs
         from tracemend.trace.vocabulary import universal
         from tracemend.trace.windows import streams
 
+        if model == MIXTURE:
+            raise TracemendError("evaluate doesn't try the mixture; mend with it, then: report OUT --truth COMPLETE")
         if complete is None and not lossy.is_dir() and lossy.suffix != ".parquet":
             raise TracemendError(f"{lossy}: needs the complete recording of the same run, too: evaluate LOSSY COMPLETE")
         if complete is None:
@@ -133,9 +135,13 @@ def evaluate(
         others = [read_trace(p, None, "x86_64", False, quiet=True) for p in held_out or []]
         others += recordings(corpus, "validation", split) if corpus else []
         likelihood = likelihood_of([s for t in others for s in streams(t, universal(), shortest=1)], universal())
-        network = None if model in COPIERS else load(model)
+        network = None if model in COPIERS else trained(model)
     with progress("evaluating", quiet) as update:
-        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, engine=Local(jobs), progress=update)
+
+        def tell(done: int, total: int, name: str) -> None:
+            update(done, total, f"ways to fill; the last: {name}" if name else "ways to fill")
+
+        rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, engine=Local(jobs), progress=tell)
     found = Evaluation(rows, figures, pair.lost, len(pair.missing))
     answer = found.answer(f"{model} + examples" if model in COPIERS else "mosaic + examples + network")
     if json_:

@@ -33,7 +33,7 @@ SHORT = {
     "train": "Train a network on traces.",
     "recipes": "List the networks to train.",
     "experiment": "Score menders on many data sets.",
-    "report": "Make tables of experiments.",
+    "report": "Make the report of a mended trace again, or tables of experiments.",
     "list": "List them.",
     "fetch": "Bring them from their homes.",
     "audit": "Say how alike their parts are.",

@@ -154,7 +154,7 @@ def mend(
     source = on_disk(trace, quiet)
     with progress("preparing", quiet):  # much is loaded, and examples are read
         spare_pandas()
-        from tracemend.api import how, load
+        from tracemend.api import how, trained
         from tracemend.formats.base import cores
         from tracemend.menders.base import CONTEXT
         from tracemend.mending.options import Options
@@ -174,7 +174,7 @@ def mend(
         workers = chosen_engine(engine, address, jobs, cores())
         check(source, chosen_format(source, format, arch), output, outputs, force)
         # distant workers have the network sent: the folder may be on this machine alone
-        network = load(model) if (window_only or workers.distant) and model not in COPIERS else None
+        network = trained(model) if (window_only or workers.distant) and model not in COPIERS else None
         pieces: Iterable[Piece]
         if window_only:
             for option, asked in (("--suspect", suspect), ("--perfetto", perfetto)):
@@ -297,7 +297,7 @@ def estimate(left: float, done: Done, whole: int) -> str:
         events, gaps = lost * whole // max(1, read), found * whole // max(1, read)
         how = f", by the first {min(100, 100 * read // max(1, whole))} % of the trace"
     takes = plural(round(left / 60), "minute") if left >= 90 else f"{left:.0f} s"
-    return f"about {takes}: {plural(events, 'event')} in {plural(gaps, 'gap')}{how}"
+    return f"about {takes} to go for {plural(events, 'event')} in {plural(gaps, 'gap')}{how}"
 
 
 def _print_fills(mended: Result, hypotheses: int) -> None:

@@ -43,8 +43,8 @@ def report(
     ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Make tables (Markdown, CSV) and figures from the results of experiments; or the report of a mended trace once
-    more, against the truth."""
+    """Make the report of a mended trace once more, against the truth; or tables (Markdown, CSV) and figures from the
+    results of experiments."""
     from tracemend.judging import corrected, lost
     from tracemend.judging import report as make
     from tracemend.judging.results import read_results

@@ -281,7 +281,7 @@ def _print_scan(findings: Scan, path: Path, most: int) -> None:
     seen = findings.seen
     span = seen.end_ns - seen.begin_ns
     length = duration(span) if timed else plural(span, "position")
-    say(f"{path}: {trace.format}, {plural(len(seen), 'event')} in {length}")
+    say(f"{path}: {trace.format}, {plural(len(seen), 'event')} over {length}")
     print_verdict(findings.verdict, _share(findings) if findings.lost else "")
     if not findings.gaps:
         return

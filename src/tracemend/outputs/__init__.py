@@ -111,7 +111,7 @@ def _refuse_existing(out: Path, target: Path, force: bool) -> None:
     if not target.exists():
         return
     if not force:
-        raise OutputError(f"{out}: exists already; --force replaces an output folder")
+        raise OutputError(f"{out}: exists already; --force (in Python: force=True) replaces an output folder")
     if not target.is_dir():
         raise OutputError(f"{out}: is not a folder; not replaced")
     held = sorted(p.name for p in target.iterdir())
