@@ -306,7 +306,7 @@ def evaluated(folder: Path, *known: Path) -> None:
     lines = done.stdout.splitlines()
     assert max(map(len, lines[1:])) <= 120
     assert re.match(
-        rf"{answer['right']:,} of {answer['lost']:,} lost events \(\d+ %\) came back right, and in ", lines[0]
+        rf"{answer['right']:,} of {answer['lost']:,} lost events \([\d.]+ %\) came back right, and in ", lines[0]
     )
     assert "Nearest in calls by call: " in done.stdout
     none = run("evaluate", both[1], both[1], "--model", "lookup")

@@ -375,6 +375,9 @@ def test_figures_of_a_folder_are_those_that_lie_in_it(real: Real, tmp_path: Path
 def test_an_evaluation_of_what_was_mended_judges_that_alone(real: Real) -> None:
     found = tracemend.evaluate(real.mended, real.complete)
     assert {row["mender"] for row in found.rows} == {"mosaic"}
+    right = found.answer().right
+    assert f"{right:,} right ({100 * right / 672:.1f} %) by mosaic" in repr(found)
+    assert f"{right:,} of 672 lost events" in words(found._repr_html_())
     assert (found.gaps, found.lost) == (4, 672)
     assert {"left open", "scaled", "mosaic", "mosaic, draws"} == found.figures.keys()
     assert found.to_pandas()["accuracy"].between(0, 1).all()

@@ -19,7 +19,7 @@ from tracemend.cli.lanes import lane, lanes, when
 from tracemend.cli.tables import BARS, blocks, entries, length
 from tracemend.errors import OutputError
 from tracemend.formats import pieces, read
-from tracemend.outputs.folder import Folder, Row, around, likely_wrong
+from tracemend.outputs.folder import Folder, Row, around, likely_not_right
 from tracemend.trace.pieces import Size
 
 
@@ -243,10 +243,10 @@ def test_a_lane_has_something_wherever_something_was_lost(gaps: list[tuple[int, 
         assert drawn[min(row["begin_ns"] * columns // 1000, columns - 1)] != " "
 
 
-def test_the_worst_gap_is_that_with_most_events_likely_wrong() -> None:
-    assert likely_wrong(made_up(confidence=0.9)) == pytest.approx(1)
-    assert likely_wrong(made_up(status="refused", events=0, confidence=0.9)) == 10
-    assert likely_wrong(made_up(status="left", events=0, count=None)) == float("inf")
+def test_only_inferred_events_are_likely_not_right() -> None:
+    assert likely_not_right(made_up(confidence=0.9)) == pytest.approx(1)
+    assert likely_not_right(made_up(status="refused", events=0, confidence=0.9)) is None
+    assert likely_not_right(made_up(status="left", events=0, count=None)) is None
 
 
 @given(st.integers(-(2**63), 2**63 - 1))

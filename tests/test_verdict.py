@@ -152,12 +152,46 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     written(inner, PAIR, "1.txt"), written(inner, MARKED, "2.txt"), written(inner, "nothing to see\n", "README")
     done = run("scan", tmp_path)
     assert done.returncode == 3
-    assert [line.split()[0] for line in done.stdout.splitlines()] == ["complete", "lost"]
+    assert sorted(line.split()[0] for line in done.stdout.splitlines()) == ["complete", "lost", "no"]
     assert "README" in done.stderr
     assert run("scan", str(inner / "1*")).returncode == 0
     assert run("scan", str(inner / "3*")).returncode == 1
     (tmp_path / "empty").mkdir()
     assert "no trace in this folder" in run("scan", tmp_path / "empty").stderr
+
+
+def test_an_empty_trace_fails_a_build_and_a_readme_does_not(tmp_path: Path) -> None:
+    """The folder and all of its files named give the same."""
+    written(tmp_path, PAIR, "good.txt")
+    for name, text in (("README.md", "# Traces\n"), (".gitkeep", ""), ("facts.json", "{}"), ("run.sh", "")):
+        written(tmp_path, text, name)
+    files = sorted(tmp_path.iterdir())
+    folder, named = run("scan", tmp_path, "--json"), run("scan", *files, "--json")
+    assert (folder.returncode, folder.stdout) == (named.returncode, named.stdout)
+    assert folder.returncode == 0
+    rows = {Path(row["input"]).name: row for row in map(json.loads, folder.stdout.splitlines())}
+    assert set(rows) == {f.name for f in files}
+    assert [name for name in rows if "no_trace" in rows[name]] == [f.name for f in files if f.name != "good.txt"]
+    for name, content in (("empty.txt", b""), ("cut.dat", b"\x17\x08"), ("cut.txt.xz", lzma.compress(b"x" * 99)[:40])):
+        bad = tmp_path / name
+        bad.write_bytes(content)
+        for given in ([tmp_path], sorted(tmp_path.iterdir())):
+            done = run("scan", *given)
+            assert done.returncode == 1
+            assert f"unreadable  {bad}" in done.stdout
+        bad.unlink()
+
+
+def test_of_several_traces_each_says_whether_it_lost_more_than_allowed(tmp_path: Path) -> None:
+    paths = [written(tmp_path, MARKED, "few"), written(tmp_path, MARKED.replace("LOST 2", "LOST 9"), "many")]
+    done = run("scan", *paths, "--max-lost", "40%")
+    assert done.returncode == 3
+    few, many = done.stdout.splitlines()
+    assert few.endswith(", within --max-lost")
+    assert many.endswith(", more than --max-lost")
+    meant = run("scan", paths[0], "--max-lost", "0.3")
+    assert meant.returncode == 2
+    assert "did you mean 30%?" in " ".join(meant.stderr.split())
 
 
 def test_a_folder_of_perf_record_threads_is_one_trace(tmp_path: Path) -> None:

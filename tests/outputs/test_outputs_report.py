@@ -109,7 +109,9 @@ def unpack(text: str) -> tuple[dict[str, Any], dict[str, Ints]]:
 def test_it_says_what_was_lost_and_that_a_fill_is_no_evidence() -> None:
     made = mended(statuses=("filled", "refused", "left", "filled"))
     page = Page(report.render(made))
-    assert "4,959 events were lost in 4 gaps on 2 cpus: 85 % of what the tracer saw. 876 events survived." in page.text
+    assert (
+        "4,959 events were lost in 4 gaps on 2 cpus: 85.0 % of what the tracer saw. 876 events survived." in page.text
+    )
     assert "A fill is no evidence." in page.text
     assert "2 filled, with 4,537 inferred events" in page.text
     assert "1 gap refused: confidence 0.31 is below 0.5" in page.text

@@ -23,9 +23,11 @@ RIGHT = {
     "right thread:": "so many have the thread that they really had, as a mean over gaps",
     "gaps right:": "gaps without a wrong event",
     "confidence off:": "how far the confidence lies from the share that is right, on average",
+    "too low, too high:": "more is right than the confidence says, less is; both ways: here more, there less",
 }
 #: Ways to fill gaps, or to make figures without filling them.
 WAYS = {
+    "right of lost:": "events right, of all that were lost; what stays open is not right",
     "left open:": "only what survived counts",
     "scaled:": "what survived, as many times as there are events for each that survived",
     "most frequent:": "the commonest event around the gap, again and again",
@@ -164,15 +166,15 @@ def _print_right(found: Evaluation, answer: Answer) -> None:
     rows = [r for r in found.rows if r["mender"] == answer.mender]
     if not rows:
         return
-    say(f"\nHow much of the fills is right ({answer.mender}):")
+    say(f"\nHow much of the fills is right, of the gaps that were filled ({answer.mender}):")
     print_table(
-        ("events lost", "gaps", *(name.removesuffix(":") for name in list(RIGHT)[1:])),
+        ("events lost", "gaps", *(name.removesuffix(":") for name in list(RIGHT)[1:-1])),
         [
             (
                 r["length"],
                 str(r["gaps"]),
                 *(f"{100 * r[k]:.1f} %" for k in ("event_accuracy", "threads", "perfect")),
-                f"{r['calibration_error']:.2f}",
+                _off(r),
             )
             for r in rows
         ],
@@ -180,20 +182,28 @@ def _print_right(found: Evaluation, answer: Answer) -> None:
     print_lines(entries(RIGHT.items(), limit()))
 
 
+def _off(row: dict[str, Any]) -> str:
+    """How far the confidence is off, and in which direction most of that is."""
+    off, more = row["calibration_error"], row["confidence"] - row["event_accuracy"]
+    way = "both ways" if abs(more) < off / 2 else "too high" if more > 0 else "too low"
+    return f"{off:.2f} {way}" if f"{off:.2f}" != "0.00" else "0.00"
+
+
 def _print_ways(found: Evaluation, answer: Answer) -> None:
-    """All ways side by side: how much is right, and how far figures of the whole trace are from the truth."""
+    """All ways side by side: how much of what was lost came back right, and how far figures of the whole trace are from
+    the truth."""
     from tracemend.judging.corrected import named
 
     if not answer.compared:
         return
     say("\nAll ways beside each other: how much came back right, and how far figures of the whole trace are off:")
-    right = {r["mender"]: f"{100 * r['event_accuracy']:.1f} %" for r in found.overall}
+    right = {r["mender"]: f"{100 * found.answer(r['mender']).share:.1f} %" for r in found.overall}
     rows = [
         (way, right.get(way, ""), *(f"{100 * far[k]:.1f} %" for k in answer.compared))
         for way, far in found.figures.items()
     ]
-    print_table(("", "events right", *map(named, answer.compared)), rows)
-    there = " ".join(found.figures) + "calls, time, errors"
+    print_table(("", "right of lost", *map(named, answer.compared)), rows)
+    there = " ".join(found.figures) + "calls, time, errors, right of lost"
     print_lines(entries([(k, v) for k, v in WAYS.items() if k.strip("+ :") in there], limit()))
 
 

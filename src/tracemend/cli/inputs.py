@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import glob
+import re
 import shlex
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -23,6 +25,14 @@ STDIN = Path("-")
 #: What ``mend`` always writes into its folder (outputs/overlay.py, which isn't loaded to ask).
 OVERLAY = "overlay.jsonl"
 BLOCK = 1 << 20
+
+#: What the names of traces' files end with, in front of the ending of a packed one. One without any ending may be one.
+OWN = re.compile(r"|\.(?:atrace|dat|data|etl|ftrace|log|out|perf|perfetto-trace|pftrace|strace|systrace|trace|txt|\d+)")
+#: Other files' names end with these as often: such a file is one of them if it holds something else than a trace.
+SHARED = (".bin", ".csv", ".html", ".json", ".npy", ".npz", ".parquet", ".xml")
+PACKED = (".gz", ".bz2", ".xz", ".zst")
+#: How the names begin of files that lie beside traces and are about them.
+ABOUT = (".", "readme", "license", "licence", "copying", "notice", "makefile")
 
 
 def is_pipe(path: Path) -> bool:
@@ -89,29 +99,64 @@ def on_disk(path: Path, quiet: bool = False) -> Path:
     return copy
 
 
-def traces(paths: list[Path], chosen: str | None = None) -> Iterator[Path]:
-    """Every trace that the arguments name: a pattern stands for what it matches, a folder that is no trace itself for
-    the traces in it. What else lies there is told on stderr.
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A file among traces that is none, nor is it called as one is. why: the reason that it can't be read as one."""
 
-    chosen: the format that all of them are said to have. Raises TraceError where there is no trace.
+    path: Path
+    why: str
+
+
+def traces(paths: list[Path], chosen: str | None = None) -> Iterator[Path | Stray]:
+    """Every trace that the arguments name, and what lies among them: a pattern stands for what it matches, a folder
+    that is no trace itself for all that is in it.
+
+    What is called as traces are counts as one, whatever it holds: that it can't be read must not go unnoticed.
+    chosen: the format that all of them are said to have. Raises TraceError for a folder in which nothing is.
     """
-    for path in paths:
-        matching = [path]
-        if not is_pipe(path) and not path.exists() and any(c in str(path) for c in "*?["):
-            matching = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (it may be absolute)
-            matching = matching or [path]  # told as a file that isn't there, beside what is
-        for one in matching:
-            if one.is_dir() and (one / OVERLAY).is_file():
-                yield recorded(one)
-            elif one.is_dir():
-                yield from _in_folder(one, chosen)
-            else:
-                yield one
+    named = [one for path in paths for one in _matching(path)]
+    found = [one for path in named for one in _in(path)]
+    told = [_stray(path) or path for path in found] if chosen is None else found
+    yield from told if any(isinstance(one, Path) for one in told) else found
 
 
-def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
+def _matching(path: Path) -> list[Path]:
+    if is_pipe(path) or path.exists() or not any(c in str(path) for c in "*?["):
+        return [path]
+    matching = sorted(map(Path, glob.glob(str(path), recursive=True)))  # noqa: PTH207 (it may be absolute)
+    return matching or [path]  # told as a file that isn't there, beside what is
+
+
+def _in(path: Path) -> Iterator[Path]:
+    if path.is_dir() and (path / OVERLAY).is_file():
+        yield recorded(path)
+    elif path.is_dir():
+        yield from _in_folder(path)
+    else:
+        yield path
+
+
+def _stray(path: Path) -> Stray | None:
+    """The file as a stray, if it is one."""
     from tracemend.formats import CHOICE, recognise
 
+    if not path.is_file():
+        return None
+    name = Path(path.name.lower())
+    ending = Path(name.stem).suffix if name.suffix in PACKED else name.suffix
+    about = name.name.startswith(ABOUT)
+    if not about and OWN.fullmatch(ending):
+        return None
+    try:
+        recognise(path)
+    except TraceError as e:
+        why = str(e).removesuffix(CHOICE)
+        unread = why == str(e)  # nothing in it tells what it is
+        return None if unread and not about and ending in SHARED else Stray(path, why)
+    return None
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
     metadata = {f.parent for f in folder.rglob("metadata") if f.is_file()}
     perf = {f.parent for f in folder.rglob("data") if f.is_file() and _is_trace(f.parent)} - metadata
     mended = {f.parent for f in folder.rglob(OVERLAY) if f.is_file()}
@@ -124,18 +169,7 @@ def _in_folder(folder: Path, chosen: str | None) -> Iterator[Path]:
     if folder in whole or not (loose or perf):  # one trace, in one folder or in several below
         yield folder
         return
-    found = 0
-    for path in sorted({*loose, *(m for m in whole if not whole.intersection(m.parents))}):
-        try:
-            if chosen is None:
-                recognise(path)
-        except TraceError as e:
-            complain(f"{str(e).removesuffix(CHOICE)} (passed over)")
-            continue
-        found += 1
-        yield path
-    if not found:
-        raise TraceError(folder, 0, "no trace in this folder, nor in those below it")
+    yield from sorted({*loose, *(m for m in whole if not whole.intersection(m.parents))})
 
 
 def _is_trace(folder: Path) -> bool:

@@ -317,10 +317,9 @@ def _print_fills(mended: Result, hypotheses: int) -> None:
     )
     for f in [f for f in mended.fills if f.status != "filled"][:10]:
         say(f"  gap {f.gap}: {f.status}: {f.reason}")
-    if mended.events:
-        mean = sum(f.events * (f.confidence or 0.0) for f in mended.fills) / mended.events
+    if mended.confidence is not None:
         unmet = sum(f.unmet for f in mended.fills)
-        say(f"Mean confidence {mean:.2f}. Inferred events are no evidence.")
+        say(f"Mean confidence {mended.confidence:.2f}. Inferred events are no evidence.")
         if unmet:
             say(
                 f"{unmet} calls that the surviving events leave open could not be closed: "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tracemend.cli.allowing import allowance, exit_code
 from tracemend.cli.arguments import (
     AddressOption,
     ArchOption,
@@ -25,7 +25,7 @@ from tracemend.cli.arguments import (
     glance,
     read_pieces,
 )
-from tracemend.cli.inputs import is_pipe, mended
+from tracemend.cli.inputs import Stray, is_pipe, mended
 from tracemend.cli.inputs import traces as named
 from tracemend.cli.tables import BARS
 from tracemend.cli.terminal import (
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     from tracemend.losses.following import Following
     from tracemend.losses.scanning import QuickScan, Scan
     from tracemend.losses.seen import Seen
-    from tracemend.losses.verdict import Losses, Verdict
     from tracemend.outputs.folder import Folder
     from tracemend.trace.events import Gap
 
@@ -104,7 +103,7 @@ def scan(
     Exit code 0: complete, 3: lost, 4: can't tell. Of several traces the worst counts, and one that can't be read (1) is
     worse than one that lost events.
     """
-    allowed = _allowance(max_lost)
+    allowed = allowance(max_lost)
     if quick and suspect:
         raise typer.BadParameter("--suspect needs the events, which --quick doesn't read", param_hint="--quick")
     if quick and isinstance(allowed, float):
@@ -112,17 +111,21 @@ def scan(
 
     if follow:
         live = _followed(traces, format, checked(format, arch, strict), json_)
-        raise typer.Exit(_code(live.verdict, live.losses, live.builder.rows, allowed, accept_unknown))
+        raise typer.Exit(exit_code(live.verdict, live.losses, live.builder.rows, allowed, accept_unknown))
 
     from tracemend.losses.scanning import QuickScan
     from tracemend.losses.verdict import LOST
 
     workers = chosen_engine(engine, address, None)
     asked = Asked(format, arch, strict, suspect, quick)
-    paths = list(named(traces, format))
+    found = list(named(traces, format))
+    paths = [one for one in found if isinstance(one, Path)]
     folders = {folder.original: folder for given in traces if (folder := mended(given))}
     codes = []
     try:
+        for one in found:
+            if isinstance(one, Stray):
+                _print_stray(one, len(paths) > 1, json_)
         for path, findings in _of_all(paths, asked, workers, quiet):
             if isinstance(findings, TracemendError):
                 codes.append(1)
@@ -131,12 +134,13 @@ def scan(
             if path in folders and not isinstance(findings, QuickScan):
                 _complain_of_change(findings, folders[path])
             kept = 0 if isinstance(findings, QuickScan) else len(findings.seen)
-            codes.append(_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
+            codes.append(exit_code(findings.verdict, findings.losses, kept, allowed, accept_unknown))
             if json_:
                 print_json(findings.as_dict() | {"input": str(path)})
             elif len(paths) > 1:
                 share = "" if isinstance(findings, QuickScan) or not findings.lost else _share(findings)
-                within = ", within --max-lost" if findings.verdict.word == LOST and not codes[-1] else ""
+                compared = ("more than", "within")[not codes[-1]]
+                within = f", {compared} --max-lost" if findings.verdict.word == LOST and max_lost else ""
                 say(f"{findings.verdict.word:10}  {path}: {findings.verdict.reason}{share}{within}")
             else:
                 _print(findings, path, most)
@@ -155,6 +159,15 @@ def _print_unread(error: TracemendError, path: Path, several: bool, json_: bool)
         print_json({"input": str(path), "error": str(error)})
     elif several:
         say(f"{'unreadable':10}  {path}")
+
+
+def _print_stray(stray: Stray, several: bool, json_: bool) -> None:
+    """A file that is no trace, which no exit code speaks of."""
+    complain(f"{stray.why} (passed over)")
+    if json_:
+        print_json({"input": str(stray.path), "no_trace": stray.why})
+    elif several:
+        say(f"{'no trace':10}  {stray.path}")
 
 
 def _complain_of_change(findings: Scan, folder: Folder) -> None:
@@ -230,38 +243,12 @@ def _renamed(findings: Scan | QuickScan | TracemendError, path: Path) -> Scan | 
     return findings
 
 
-def _allowance(text: str | None) -> int | float | None:
-    """How much may be lost: a number of events (int) or a share of all (float); None where nothing was said."""
-    if text is None:
-        return None
-    if re.fullmatch(r"\d{1,18}", text):
-        return int(text)
-    if re.fullmatch(r"\d{1,3}(\.\d{1,9})?%", text) and float(text[:-1]) <= 100:
-        return float(text[:-1]) / 100
-    raise typer.BadParameter(f"neither a number of events nor a share (1%): {text!r}", param_hint="--max-lost")
-
-
 def _followed(traces: list[Path], format: str | None, options: Options, json_: bool) -> Following:
     from tracemend.cli.follow import follow
 
     if len(traces) > 1 or not is_pipe(traces[0]):
         raise typer.BadParameter("takes one pipe: cat trace_pipe | tracemend scan - --follow", param_hint="--follow")
     return follow(traces[0], format, options, json_)
-
-
-def _code(said: Verdict, losses: Losses, kept: int, allowed: int | float | None, accept_unknown: bool) -> int:
-    """The exit code of a trace of which so many events were kept. A loss without a count is more than any number
-    allows."""
-    from tracemend.losses.verdict import COMPLETE, UNKNOWN
-
-    if said.word == COMPLETE or (said.word == UNKNOWN and accept_unknown):
-        return 0
-    if said.word == UNKNOWN:
-        return CANT_TELL
-    if allowed is None or losses.uncounted:
-        return GAPS_FOUND
-    much = losses.events if isinstance(allowed, int) else losses.share(kept)
-    return 0 if much <= allowed else GAPS_FOUND
 
 
 def _print(findings: Scan | QuickScan, path: Path, most: int) -> None:

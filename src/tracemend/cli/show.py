@@ -125,7 +125,7 @@ def _recorded(folder: Folder, row: Row, trace: Path | None, quiet: bool) -> Arou
 
 def _print_all(folder: Folder, most: int) -> None:
     from tracemend.cli.lanes import lanes, when
-    from tracemend.outputs.folder import likely_wrong, lost
+    from tracemend.outputs.folder import likely_not_right, lost
 
     counted = [n for row in folder.gaps if (n := row["count"]) is not None]
     least = "at least " if len(counted) < len(folder.gaps) else ""
@@ -144,7 +144,7 @@ def _print_all(folder: Folder, most: int) -> None:
     say("")
     print_lines(lanes(folder, width()))
     worst = folder.worst()[:most]
-    say(f"\nThe worst gaps ({len(worst)} of {len(folder.gaps)}): most events likely wrong or missing")
+    say(f"\nThe worst gaps ({len(worst)} of {len(folder.gaps)}): most events likely not right; then those left open")
     rows = [
         (
             str(row["gap"]),
@@ -152,14 +152,15 @@ def _print_all(folder: Folder, most: int) -> None:
             "?" if lost(row) is None else f"{lost(row):,}",
             STATES[row["status"]] + (" (suspected)" if row["known"] == "suspected" else ""),
             "" if row["confidence"] is None else f"{row['confidence']:.2f}",
-            "?" if lost(row) is None else f"{likely_wrong(row):,.0f}",
+            "-" if (doubted := likely_not_right(row)) is None else f"{doubted:,.0f}",
             duration(row["end_ns"] - row["begin_ns"]) if folder.clocked else "-",
             when(row["begin_ns"], folder.clocked),
         )
         for row in worst
     ]
     at = "at (s)" if folder.clocked else "at"
-    print_table(("gap", "cpu", "lost", "state", "confidence", "likely wrong", "duration", at), rows)
+    print_table(("gap", "cpu", "lost", "state", "confidence", "likely not right", "duration", at), rows)
+    say("likely not right: so many inferred events are probably not what happened at their place, by their confidence")
     say(f"\nOne of them:  tracemend show {_typed(folder)} --gap {worst[0]['gap']}")
     if folder.made_from:
         say(f"Its figures:  tracemend figures {shlex.quote(folder.made_from)}")
@@ -222,7 +223,7 @@ def _print_gap(folder: Folder, row: Row, ends: Ends, sides: Around | None) -> No
 def _with_details(rows: Sequence[tuple[str, ...]], width: int, narrow: bool) -> Block:
     """Events as a table; narrow: whether it has to fit. Where there is little room, details that are longer stand in
     lines of their own below their event."""
-    (block,) = blocks(("", "time", "task", "event", "inferred"), [row[:-1] for row in rows], width, 5, cut=narrow)
+    (block,) = blocks(("", "time", "task", "event", "confidence"), [row[:-1] for row in rows], width, 5, cut=narrow)
     heads = [row.split("\n") for row in block.rows]
     margin = max((length(line) for lines in (*heads, block.header) for line in lines), default=0) + 2
     room = max(width - margin, 0) if narrow else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracemend.engines import Local
 from tracemend.errors import extra
+from tracemend.judging.corrected import named
 from tracemend.judging.evaluate import compare, scored
 from tracemend.judging.figures import LEFT, WHOLE
 from tracemend.judging.likelihood import Likelihood, held_out
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 #: What is shown of each row, by the name that it has in the table.
 SHOWN = {
-    "accuracy": "events right",
+    "event_accuracy": "right of the inferred events",
+    "accuracy": "the same, mean over gaps",
     "perfect": "gaps right",
     "rouge_l": "in the right order",
     "threads": "right thread",
@@ -46,15 +48,21 @@ class Answer:
     compared: tuple[str, ...]
 
     @property
+    def share(self) -> float:
+        """Events right of events lost: what stays open is not right."""
+        return self.right / max(1, self.lost)
+
+    @property
     def sentence(self) -> str:
         if not self.lost:
             return "Nothing was lost, so nothing had to come back."
-        share = 100 * self.right / self.lost
-        told = f"{self.right:,} of {plural(self.lost, 'lost event')} ({share:.0f} %) came back right"
+        told = f"{self.right:,} of {plural(self.lost, 'lost event')} ({100 * self.share:.1f} %) came back right"
         if not self.compared:
             return f"{told}."
         many = f"{len(self.nearer)} of {plural(len(self.compared), 'kind')} of figures"
-        return f"{told}, and in {many} the corrected ones are nearer to the truth than those of what survived."
+        others = ", ".join(named(k) for k in self.compared if k not in self.nearer)
+        but = f"; not in {others}" if others else ""
+        return f"{told}, and in {many} the corrected ones are nearer to the truth than those of what survived{but}."
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -69,9 +77,10 @@ class Answer:
 @dataclass(frozen=True)
 class Evaluation:
     """How right fills are. ``rows``: a dictionary for each mender and each bin of lengths of gaps, and one with the
-    length "all"; shares from 0 to 1, means over gaps (``accuracy``: the right call on the right side at the right
-    position; ``interval``: of 95 %). ``figures``: by the way in which figures of the whole trace were made how far they
-    are from the truth, as shares of it. ``lost``: events that are really missing, in so many ``gaps``."""
+    length "all", of the gaps that were filled: how many of the inferred ``events`` are ``right``, and shares from 0 to
+    1, means over gaps (``accuracy``: the right call on the right side at the right position; ``interval``: of 95 %).
+    ``figures``: by the way in which figures of the whole trace were made how far they are from the truth, as shares of
+    it. ``lost``: events that are really missing, in so many ``gaps``."""
 
     rows: list[Row]
     figures: dict[str, dict[str, float]]
@@ -92,8 +101,7 @@ class Evaluation:
         left = self.figures.get(LEFT, {})
         compared = tuple(k for k in WHOLE if k in ours and k in left and (left[k] or ours[k]))
         nearer = tuple(k for k in compared if ours[k] < left[k])
-        right = round(row["event_accuracy"] * row["events"]) if row else 0
-        return Answer(name, self.lost, right, nearer, compared)
+        return Answer(name, self.lost, row["right"] if row else 0, nearer, compared)
 
     def as_dict(self) -> dict[str, Any]:
         return {"answer": self.answer().as_dict(), "rows": self.rows, "figures": self.figures}
@@ -105,8 +113,12 @@ class Evaluation:
         return pd.DataFrame(self.rows)
 
     def __repr__(self) -> str:
-        right = ", ".join(f"{row['mender']} {100 * row['accuracy']:.0f} %" for row in self.overall) or "nothing filled"
-        return f"<Evaluation of {plural(self.gaps, 'gap')} with {plural(self.lost, 'lost event')}: right are {right}>"
+        """Of each mender the events right of events lost."""
+        answers = [self.answer(row["mender"]) for row in self.overall]
+        right = (
+            ", ".join(f"{a.right:,} right ({100 * a.share:.1f} %) by {a.mender}" for a in answers) or "none inferred"
+        )
+        return f"<Evaluation of {plural(self.gaps, 'gap')}: of {plural(self.lost, 'lost event')} {right}>"
 
     def _repr_html_(self) -> str:
         columns = ("mender", "events lost in the gap", "gaps", *SHOWN.values())
@@ -114,7 +126,7 @@ class Evaluation:
             (row["mender"], row["length"], f"{row['gaps']:,}", *(f"{100 * row[k]:.1f} %" for k in SHOWN))
             for row in self.rows
         ]
-        lost = f"{plural(self.gaps, 'gap')} really lost {plural(self.lost, 'event')}. How much of the fills is right:"
+        lost = f"{plural(self.gaps, 'gap')} really lost {plural(self.lost, 'event')}. Of the gaps that were filled:"
         return box(said(self.answer().sentence, lost, title="Evaluation"), table(columns, rows))
 
 

@@ -157,6 +157,7 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
             continue
         per_gap = np.array([s.accuracy for s in held])
         right = np.concatenate([s.right for s in held])
+        confidence = np.concatenate([s.confidence for s in held])
         pairs = [(s.bits, s.bits_truth) for s in held if s.bits is not None and s.bits_truth is not None]
         rows.append(
             {
@@ -166,9 +167,11 @@ def summary(scores: Sequence[GapScore], seed: int = 0) -> list[dict[str, Any]]:
                 "accuracy": round(float(per_gap.mean()), 4),
                 "interval": [round(x, 4) for x in interval(per_gap, np.random.default_rng(seed))],
                 "event_accuracy": round(float(right.mean()), 4),
+                "right": int(right.sum()),
+                "confidence": round(float(confidence.mean()), 4),
                 **{k: round(float(np.mean([getattr(s, k) for s in held])), 4) for k in MEANS},
                 "count_better": round(float(np.mean([s.count_error < 1 for s in held])), 4),
-                "calibration_error": round(calibration_error(np.concatenate([s.confidence for s in held]), right), 4),
+                "calibration_error": round(calibration_error(confidence, right), 4),
             }
             | ({k: round(float(v.mean()), 4) for k, v in likelier(*np.array(pairs).T).items()} if pairs else {})
         )

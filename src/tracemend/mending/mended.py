@@ -166,17 +166,19 @@ class Result(ABC):
 
     @property
     def familiar(self) -> str:
-        """How much of the trace the examples know, in a sentence; empty where there were none."""
+        """Whether the program is among the recordings copied from, in sentences; empty where there were none."""
         told = self.provenance.get("familiar")
         if not told:
             return ""
-        share = f"{100 * told['share']:.1f} %"
-        known = f"{share} of all runs of {told['length']} events also occur in the examples."
+        runs = f"{100 * told['share']:.1f} % of the trace's runs of {told['length']} events"
         if told["enough"]:
-            return known
+            return f"The recordings copied from hold {runs}: your program is probably among them."
+        similar = (
+            " That the trace looks like one of them means similar work, not the same program." if self.alike else ""
+        )
         return (
-            f"{known} Of programs that are among them it is 97 % and more. "
-            "So fills rest mainly on the trace itself; a recording of the same program would help (--example)."
+            f"Your program is probably not among the recordings copied from: they hold {runs}; of programs that they "
+            f"know, 97 % and more.{similar} A complete recording of it would help: --example."
         )
 
     @property

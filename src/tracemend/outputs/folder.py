@@ -136,8 +136,15 @@ class Folder:
         return found
 
     def worst(self) -> list[Row]:
-        """The gaps, those first of which most events are likely wrong or missing."""
-        return sorted(self.gaps, key=lambda row: (-likely_wrong(row), row["begin_ns"] - row["end_ns"], row["gap"]))
+        """The gaps, those first of which most inferred events are likely not right; then those that stay open, the
+        longest first."""
+
+        def key(row: Row) -> tuple[float, ...]:
+            many = lost(row)
+            open_ = math.inf if many is None else many
+            return (-(likely_not_right(row) or 0), -open_, row["begin_ns"] - row["end_ns"], row["gap"])
+
+        return sorted(self.gaps, key=key)
 
     def inferred(self, number: int, most: int) -> Ends:
         """The inferred events of one gap, so many of them. Raises OutputError for a damaged file."""
@@ -166,13 +173,10 @@ def lost(row: Row) -> int | None:
     return count if count is not None else row["events"] or None
 
 
-def likely_wrong(row: Row) -> float:
-    """How many of a gap's events are probably wrong or missing: of those that were inferred by their confidence, of
-    a gap that stays open all. Infinite where nobody knows how many they are."""
-    many = lost(row)
-    if many is None:
-        return math.inf
-    return many * (1 - (row["confidence"] or 0.0)) if row["status"] == "filled" else float(many)
+def likely_not_right(row: Row) -> float | None:
+    """How many of a gap's inferred events are probably not what happened at their place, by their confidence. None of a
+    gap that stays open: nothing was inferred that could be right or not."""
+    return row["events"] * (1 - (row["confidence"] or 0.0)) if row["status"] == "filled" else None
 
 
 def around(pieces: Iterable[Piece], row: Row, many: int) -> Around | None:

@@ -74,6 +74,7 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
         trace=mended.trace,
         survived=mended.outline.kept,
         inferred=mended.events,
+        confidence=mended.confidence,
         pair=pair,
         judged=found and found.totals,
         drawn=mended.drawn() is not None,
@@ -181,7 +182,7 @@ def _losses(mended: Result) -> dict[str, Any]:
     whole = trace.lost + mended.outline.kept
     return {
         "events": trace.lost,
-        "share": f"{100 * trace.lost / whole:.2g}" if whole and trace.lost < whole else "100",
+        "share": f"{100 * trace.lost / whole:.1f}" if whole and trace.lost < whole else "100",
         "gaps": len(trace.gaps),
         "uncounted": uncounted,
         "suspected": sum(gap.known == "suspected" for gap in trace.gaps),

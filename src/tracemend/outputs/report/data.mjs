@@ -153,12 +153,11 @@ export class Model {
     return this.leaving && this._left[e] === 1;
   }
 
-  // How many of a gap's events are probably wrong or missing: of those that were inferred by their confidence, of a gap
-  // that stays open all. Infinite where nobody knows how many they are.
-  likelyWrong(g) {
-    const { count, sure, status } = this.gap;
-    const many = count[g] < 0 ? (this.estimate(g) ?? Infinity) : count[g];
-    return status[g] ? many : many * (1 - Math.max(0, sure[g]) / 10000);
+  // How many of a gap's inferred events are probably not what happened at their place, by their confidence; -1 of a gap
+  // that stays open: nothing was inferred that could be right or not.
+  likelyNotRight(g) {
+    const { events, sure, status } = this.gap;
+    return status[g] ? -1 : events[g] * (1 - Math.max(0, sure[g]) / 10000);
   }
 
   // How many events a gap lost by an estimate, where one is known: not of a fill that was refused.
@@ -212,7 +211,7 @@ export class Model {
   }
 
   // A gap's fill against what was really lost: of each inferred event, and of each lost one, whether it is right (0: the
-  // same event at the same place), shifted (1: it happened, but at another place), or not (2: wrong, missing). Who did
+  // same event at the same place), shifted (1: it happened, but at another place), or not (2: not there, missing). Who did
   // it doesn't count.
   judged(g) {
     const fill = this.eventsOf(g), lost = this.lost(g);

@@ -44,9 +44,9 @@ export class Detail {
     if (gap.unmet[g])
       said.push(`${plural(gap.unmet[g], "call")} left open: the count has no room to close ${gap.unmet[g] === 1 ? "it" : "them"}.`);
     if (this.model.compared) {
-      const [right, shifted, wrong, missing] = ["right", "shifted", "wrong", "missing"].map((how) => gap[how][g]);
+      const [right, shifted, absent, missing] = ["right", "shifted", "absent", "missing"].map((how) => gap[how][g]);
       const lost = right + shifted + missing;
-      said.push(`Of ${plural(lost, "event")} really lost ${number(right)} right, ${number(shifted)} shifted, ${number(missing)} missing; of ${plural(right + shifted + wrong, "inferred event")} ${number(wrong)} wrong.`);
+      said.push(`Of ${plural(lost, "event")} really lost ${number(right)} right, ${number(shifted)} shifted, ${number(missing)} missing; of ${plural(right + shifted + absent, "inferred event")} ${number(absent)} ${absent === 1 ? "was" : "were"} not there.`);
     }
     if (gap.agreement[g] >= 0)
       said.push(`${Math.round(gap.agreement[g] / 100)} % of the events of the other fills are the same as here.`);
@@ -176,7 +176,7 @@ export class Detail {
         "tr",
         {},
         make("td", { class: "right dim" }, String(i + 1)),
-        cell(told[i], ["right", "shifted", "wrong"], i < fill.length ? titleOf(model, event.name[fill[i]], event.phase[fill[i]]) : ""),
+        cell(told[i], ["right", "shifted", "not there"], i < fill.length ? titleOf(model, event.name[fill[i]], event.phase[fill[i]]) : ""),
         cell(been[i], ["right", "shifted", "missing"], i < lost.length ? titleOf(model, truth.name[lost[i]], truth.phase[lost[i]]) : ""),
       );
     return table(["", "Inferred", "Really lost"], this._rows(longest, row, 3));

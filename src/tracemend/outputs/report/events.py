@@ -1,7 +1,7 @@
 """The report's events: recorded and inferred ones as columns, in order of time, as many as a page has room for.
 
-Inferred events are those of all gaps, or of those first of which most are likely wrong. Recorded ones are all there up
-to some time, and beyond it those beside gaps (``mending/shown.py``).
+Inferred events are those of all gaps, or of those first of which most are likely not right. Recorded ones are all
+there up to some time, and beyond it those beside gaps (``mending/shown.py``).
 
 Axis legend: E events of the page, R recorded ones, I inferred ones, G gaps.
 """
@@ -83,7 +83,7 @@ class Names:
 
 
 def worst(result: Result, room: int) -> Ints:
-    """Numbers of the filled gaps whose events there is room for, those first of which most are likely wrong."""
+    """Numbers of the filled gaps whose events there is room for, those first of which most are likely not right."""
     fills = sorted(
         (f for f in result.fills if f.events), key=lambda f: (-f.events * (1 - (f.confidence or 0.0)), f.gap)
     )

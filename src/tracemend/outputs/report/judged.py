@@ -1,8 +1,8 @@
-"""Fills against what was really lost: how many events of each gap are right, shifted, wrong, missing.
+"""Fills against what was really lost: how many events of each gap are right, shifted, not there, missing.
 
 An inferred event is right if the same event (whichever thread it was of) was lost at its place, shifted if it was lost
-at another place of the gap, else wrong. A lost event that is neither right nor shifted is missing. ``data.mjs`` says
-the same of each event.
+at another place of the gap, else it was not there. A lost event that is neither right nor shifted is missing.
+``data.mjs`` says the same of each event.
 
 Axis legend: G gaps.
 """
@@ -28,7 +28,7 @@ class Judged:
 
     right: Ints
     shifted: Ints
-    wrong: Ints
+    absent: Ints
     missing: Ints
 
     @property
@@ -37,7 +37,7 @@ class Judged:
         return {name: int(values.sum()) for name, values in self.columns().items()}
 
     def columns(self) -> dict[str, Ints]:
-        return {"right": self.right, "shifted": self.shifted, "wrong": self.wrong, "missing": self.missing}
+        return {"right": self.right, "shifted": self.shifted, "absent": self.absent, "missing": self.missing}
 
 
 def judged(result: Result, pair: Pair) -> Judged:

@@ -5,7 +5,7 @@ const ROW = 29; // pixels, as the style has it
 
 export class List {
   constructor(model, clock, choose) {
-    Object.assign(this, { model, clock, choose, chosen: -1, sorted: model.compared ? "missing" : "wrong", down: true });
+    Object.assign(this, { model, clock, choose, chosen: -1, sorted: model.compared ? "missing" : "doubted", down: true });
     this.scroller = document.getElementById("rows");
     this.body = document.getElementById("body");
     this.columns = this._columns();
@@ -27,14 +27,14 @@ export class List {
       ["lost", "Lost", (g) => gap.count[g], (g) => (gap.count[g] < 0 ? "?" : number(gap.count[g]))],
       ["status", "Outcome", (g) => gap.status[g], (g) => make("span", { class: `status s${gap.status[g]}` }, STATUSES[gap.status[g]])],
       ["sure", "Confidence", (g) => gap.sure[g], (g) => sureness(gap.sure[g])],
-      ["wrong", "Likely wrong", (g) => this.model.likelyWrong(g), (g) => likely(this.model.likelyWrong(g))],
+      ["doubted", "Likely not right", (g) => this.model.likelyNotRight(g), (g) => likely(this.model.likelyNotRight(g))],
       ["known", "Known", (g) => gap.known[g], (g) => KNOWN[gap.known[g]], true],
       ["events", "Inferred", (g) => gap.events[g], (g) => (gap.status[g] ? "–" : number(gap.events[g]) + (gap.estimated[g] ? " est." : "")), true],
     ];
     if (this.model.compared) {
       this.scroller.className = "compared";
       const counted = (key, title, wide) => [key, title, (g) => gap[key][g], (g) => number(gap[key][g]), wide];
-      columns.splice(7, 1, counted("right", "Right"), counted("shifted", "Shifted", true), counted("missing", "Missing"), counted("wrong", "Wrong"));
+      columns.splice(7, 1, counted("right", "Right"), counted("shifted", "Shifted", true), counted("missing", "Missing"), counted("absent", "Not there"));
     }
     if (this.model.drawn)
       columns.push(["agreement", "Agreement", (g) => gap.agreement[g], (g) => share(gap.agreement[g]), true]);
@@ -45,7 +45,7 @@ export class List {
     const row = document.getElementById("columns");
     for (const column of this.columns) {
       const sort = () => {
-        this.down = this.sorted === column.key ? !this.down : ["missing", "wrong"].includes(column.key);
+        this.down = this.sorted === column.key ? !this.down : ["missing", "doubted"].includes(column.key);
         this.sorted = column.key;
         this.sort();
       };
@@ -177,7 +177,7 @@ export class List {
 }
 
 function likely(events) {
-  return events === Infinity ? "?" : number(Math.round(events));
+  return events < 0 ? "–" : number(Math.round(events));
 }
 
 function klass({ key, wide }) {
