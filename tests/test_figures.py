@@ -582,3 +582,12 @@ def test_all_is_the_same_whatever_figures_are_by(path: Path) -> None:
     calls = told["calls"]
     enters, exits = (int((trace.phase == PHASES.index(side)).sum()) for side in ("enter", "exit"))
     assert max(enters, exits) <= calls["observed"] <= calls["low"] <= calls["estimate"] <= calls["high"]
+
+
+def test_a_report_is_named_after_the_trace_also_where_only_the_marked_copy_is_left(shell: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "boot.txt"
+    trace.write_bytes(shell.read_bytes())
+    assert run("mend", trace, "-o", tmp_path / "out", "--merged", "--no-figures").returncode == 0
+    trace.unlink()
+    assert run("report", tmp_path / "out", "-o", tmp_path / "page.html").returncode == 0
+    assert "<title>What boot.txt lost</title>" in (tmp_path / "page.html").read_text()
