@@ -38,7 +38,7 @@ from tracemend.reckoning.events import Surviving
 from tracemend.reckoning.events import recorded as recorded_threads
 from tracemend.reckoning.intervals import DRAWS, FEW, spread
 from tracemend.reckoning.making import Reckoning
-from tracemend.reckoning.reading import explained
+from tracemend.reckoning.reading import explained, table
 from tracemend.reckoning.tally import BY, CALLS, CELLS, CPU, EVENTS, TIME, UNTIL, Asked, Tally
 from tracemend.reckoning.whole import reckon
 from tracemend.recording import pairs
@@ -342,6 +342,24 @@ def test_what_nobody_counted_has_no_upper_end(shell: Path) -> None:
     assert made.table["estimate"].to_pylist() == made.table["observed"].to_pylist()
     assert len(made.notes) == 1
     assert "no figure" in made.notes[0]
+    for name in ("calls", "errors", "time_ns"):
+        rows = table(made, name, 3).rows
+        assert {tuple(row[-3::2]) for row in rows if row[-1]} == {("unknown", "unknown")}
+        assert all(row[-2].endswith(" or more") for row in rows if row[-1])
+    assert any(said.startswith("Or more: ") for said in explained(made))
+
+
+def test_tables_hold_what_was_there_and_cpus_in_their_order(shell: Path) -> None:
+    made = tracemend.figures(shell, "call", 2)
+    few = table(made, "errors", 2)
+    there = [row for row in made.of("errors").to_pylist() if row["estimate"]]
+    assert few.rows[2][0] == f"{len(there) - 2} more"
+    cpus = tracemend.figures(shell, "cpu", 2)
+    keys = cpus.of("events")["cpu"].to_pylist()
+    assert keys == sorted(keys) == [int(row[0]) for row in table(cpus, "events", 9).rows[:-1]]
+    assert table(cpus, "events", 1).rows[0][0] == str(
+        max(cpus.of("events").to_pylist(), key=lambda r: r["estimate"])["cpu"]
+    )
 
 
 def test_a_figure_of_one_s_own(shell: Path) -> None:
@@ -378,9 +396,9 @@ def test_what_people_see(shell: Path, tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert lines[4].split() == ["call", "observed", "about", "range", "lost"]
     assert max(map(len, lines[2:])) <= 120
-    table = pq.read_table(file)
-    assert set(table["by"].to_pylist()) == {"call", "total"}
-    assert json.loads(table.schema.metadata[b"tracemend"])["draws"] == 2
+    written = pq.read_table(file)
+    assert set(written["by"].to_pylist()) == {"call", "total"}
+    assert json.loads(written.schema.metadata[b"tracemend"])["draws"] == 2
     again = run("figures", shell, "-o", file)
     assert (again.returncode, "--force" in again.stderr) == (1, True)
     document = json.loads(run("figures", shell, "--draws", "2", "--json", "--by", "thread").stdout)
@@ -421,6 +439,7 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
         (["--span", "nan..2"], 2, "FROM..TO"),
         (["--span", "..1e99999999"], 2, "FROM..TO"),
         (["--span", "2..1"], 1, "ends before it begins"),
+        (["--span", "1..2"], 1, "it goes from "),
         (["-o", "/nowhere/x.parquet"], 1, "no folder"),
     ],
 )
@@ -563,3 +582,12 @@ def test_all_is_the_same_whatever_figures_are_by(path: Path) -> None:
     calls = told["calls"]
     enters, exits = (int((trace.phase == PHASES.index(side)).sum()) for side in ("enter", "exit"))
     assert max(enters, exits) <= calls["observed"] <= calls["low"] <= calls["estimate"] <= calls["high"]
+
+
+def test_a_report_is_named_after_the_trace_also_where_only_the_marked_copy_is_left(shell: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "boot.txt"
+    trace.write_bytes(shell.read_bytes())
+    assert run("mend", trace, "-o", tmp_path / "out", "--merged", "--no-figures").returncode == 0
+    trace.unlink()
+    assert run("report", tmp_path / "out", "-o", tmp_path / "page.html").returncode == 0
+    assert "<title>What boot.txt lost</title>" in (tmp_path / "page.html").read_text()

@@ -118,9 +118,11 @@ def figures(
         with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
             pieces = read_pieces(source, format, arch, strict, quiet=True)
             told = partial(_tell_far, update, size(source))
-            made = reckon(pieces, way, count, lambda: Path(folder), told).figures(by, slices)
-    if span is not None and not shown(made):
-        raise TracemendError(f"{trace}: has no event from {span} (seconds of its own clock; scan shows some)")
+            reckoned = reckon(pieces, way, count, lambda: Path(folder), told)
+            made = reckoned.figures(by, slices)
+        if span is not None and not shown(made):
+            first, last = (ns / 1e9 for ns in (reckoned.result.outline.begin_ns, reckoned.result.outline.end_ns))
+            raise TracemendError(f"{trace}: has no event from {span}; it goes from {first:.9f} to {last:.9f} (seconds)")
     if output is not None:
         try:
             write([made], output)

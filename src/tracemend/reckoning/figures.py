@@ -27,8 +27,8 @@ FIGURES = {"calls": CALLS, "time_ns": TIME, "cpu_ns": CPU, "errors": ERRORS, "ev
 #: nobody knows how much it lost: then the estimate leaves that out, and more may have happened (in calls also less).
 #: ``lost``: the share of the figure that was lost, by the estimate. ``exact``: no loss that is known touches it.
 #: ``inferred``: of a ``time_ns`` that isn't exact so much rests on calls of which a side was inferred. ``unknown``: so
-#: many of these would have lasted longer than such a call was seen to: nobody knows how long they took, and what is
-#: usual counts.
+#: many of these would have lasted longer than all but one in a thousand such calls: nobody knows how long they took,
+#: and what is usual counts.
 SCHEMA = pa.schema(
     [
         pa.field("by", pa.string(), nullable=False),
@@ -52,9 +52,9 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Figures:
-    """``table``: of SCHEMA, figure by figure, the largest first (by time in order). ``total``: the same of all keys
-    together, a row a figure. ``notes``: what to know of them, a sentence each. ``about``: the trace and how they were
-    made. ``index``: the trace has no clock, times are positions."""
+    """``table``: of SCHEMA, figure by figure, the largest first (by cpu and time in order). ``total``: the same of all
+    keys together, a row a figure. ``notes``: what to know of them, a sentence each. ``about``: the trace and how they
+    were made. ``index``: the trace has no clock, times are positions."""
 
     by: str
     table: pa.Table

@@ -27,8 +27,8 @@ from tracemend.trace.pieces import Piece
 class OverFills:
     """observed: what the figure is of the trace as it is. values: of each draw (H). estimate, low, high: what the draws
     say, and the range that holds nine of ten of them. ``open``: so many gaps stay open in every draw. ``unknown``: so
-    many calls of a draw (the middle of all) have an inferred side, and their two sides are further apart than such a
-    call was ever seen to last. How long they took nobody knows: a figure of times has to do without them.
+    many calls of a draw (the middle of all) have an inferred side, and their two sides are further apart than all
+    but one in a thousand such calls last. How long they took nobody knows: a figure of times has to do without them.
 
     All of them are numbers, or arrays or dictionaries of numbers, as the figure is. The range is that of the draws as
     they are: how often it holds the truth for a figure of one's own nobody has measured.

@@ -29,7 +29,7 @@ def lasting(trace: Trace) -> dict[str, Lasting]:
     """By call, as survived of it in this trace and as the recordings tell that come with the package.
 
     Two sides of which one was inferred may be of two calls, with a long time between. If they would be a longer call
-    than any that was seen, that is likelier, and how long the call took is unknown.
+    than all but one in a thousand of that name, that is likelier, and how long the call took is unknown.
     """
     vocabulary = universal().extended(trace)
     ids = vocabulary.encode(trace).astype(np.int64)

@@ -233,6 +233,8 @@ class Reckoning:
         if keys.by in ("time", "total"):
             return table
         there = np.flatnonzero((observed > 0) | (high > 0))
+        if keys.by == "cpu":
+            return table.take(pa.array(there))
         return table.take(pa.array(there[np.lexsort((there, -estimate[there]))]))
 
 

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tracemend.reckoning.figures import Figures
 from tracemend.trace.evidence import duration
 
@@ -21,6 +25,8 @@ SHOWN = {
 KEYS = {"call": ("call",), "thread": ("command", "tid"), "cpu": ("cpu",), "time": ("from",)}
 #: Characters of a name that are shown (its ends, which tell it from others), and calls that the sentence has.
 LONGEST, MOST = 41, 3
+#: In place of a share that is rounded to nothing: it is no certain zero.
+NO_SHARE = "< 0.1 %"
 
 
 @dataclass(frozen=True)
@@ -40,9 +46,16 @@ def shown(made: Figures) -> list[str]:
 
 
 def table(made: Figures, name: str, top: int) -> Table:
-    """One figure of so many keys; by time of all."""
+    """One figure of so many keys, the largest; by time of all."""
     rows = made.of(name)
-    some = rows if made.by == "time" else rows.slice(0, top)
+    if made.by != "time":  # what probably never was is in the row of all alone
+        rows = rows.filter(pc.or_(pc.greater(rows["estimate"], 0), pc.greater(rows["observed"], 0)))
+    some = rows
+    if made.by == "cpu":  # the largest, in order of cpus
+        largest = np.argsort(-rows["estimate"].to_numpy(), kind="stable")[:top]
+        some = rows.take(pa.array(np.sort(largest)))
+    elif made.by != "time":
+        some = rows.slice(0, top)
     total = next(row for row in made.total.to_pylist() if row["figure"] == name)
     held = [*some.to_pylist(), total]
     exact = all(row["exact"] for row in held)
@@ -67,7 +80,7 @@ def sentence(made: Figures) -> str:
         observed, about, between, _ = _cells(name, row)
         were = f"about {about}" + (f" ({between})" if between != about else "")
         if row["high"] is None:
-            were = about
+            were = between
         words = ("", "") if told else (" observed", " happened")
         told.append(f"`{_short(row['key'])}`: {observed}{words[0]}, {were}{words[1]}")
     return "; ".join(told) + "." if told else ""
@@ -78,14 +91,19 @@ def explained(made: Figures) -> list[str]:
     about = made.about
     if made.exact:
         return ["Nothing that was lost touches these figures: they are exact.", *made.notes]
-    if not about["draws"]:
-        return list(made.notes)
-    return [
-        f"About: what there probably was, by {about['draws']} fills of the gaps, each as it may have been.",
-        "Nine of ten times the truth lies within the range.",
-        *_unsure_times(made),
-        *made.notes,
-    ]
+    held = pa.concat_tables([made.table, made.total])
+    endless = held.filter(pc.is_in(held["figure"], pa.array(shown(made))))["high"].null_count
+    draws, said = about["draws"], []
+    if draws:
+        said = [
+            f"About: what there probably was: the middle of {draws} fills of the gaps, each as it may have been.",
+            "Range: nine of ten times the truth lies within.",
+            "No count can be below what was observed, so a range often reaches further up than down.",
+            "Lost: the share that was lost, if about is right.",
+        ]
+    if endless:
+        said.append("Or more: nobody knows how much was lost there, so the range has no upper end.")
+    return [*said, *_unsure_times(made), *made.notes]
 
 
 def _unsure_times(made: Figures) -> Iterator[str]:
@@ -101,8 +119,8 @@ def _unsure_times(made: Figures) -> Iterator[str]:
         calls.sort(key=lambda row: (-row["unknown"], row["key"]))
         named = ", ".join(f"{_short(row['key'])} {row['unknown']:,}" for row in calls[:MOST])
         which = f" ({named}{', ...' if len(calls) > MOST else ''})" if named else ""
-        yield f"{total['unknown']:,} of these calls{which} would have lasted longer than any that was seen."
-        yield "How long they took is unknown, and what is usual counts instead."
+        yield f"{total['unknown']:,} of these calls{which} would have lasted longer than 999 of 1,000 such calls do."
+        yield "Their two sides may be of two calls. How long they took is unknown: a usual duration counts instead."
 
 
 def _key(made: Figures, row: dict[str, Any]) -> list[str]:
@@ -128,10 +146,9 @@ def _cells(name: str, row: dict[str, Any]) -> list[str]:
     observed, about, low = (told(row[k]) for k in ("observed", "estimate", "low"))
     if row["exact"]:
         return [observed, observed, "exact", ""]
-    if row["high"] is None and name == "time_ns":
-        return [observed, about, "unknown", ""]
     if row["high"] is None:
-        return [observed, f"{about} or more", f"from {low}" if low != about else "", ""]
+        about = "unknown" if row["estimate"] == row["observed"] else about
+        return [observed, about, f"{low} or more", "unknown"]
     high = told(row["high"])
-    lost = f"{100 * round(row['lost'], 4):.1f} %" if row["lost"] >= 0.0005 else "-"  # as figures are written
+    lost = f"{100 * round(row['lost'], 4):.1f} %" if row["lost"] >= 0.0005 else NO_SHARE  # as figures are written
     return [observed, about, low if low == high else f"{low} to {high}", lost]

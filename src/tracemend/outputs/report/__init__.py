@@ -69,6 +69,7 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
     return environment.from_string(files.joinpath("page.html.j2").read_text("utf-8")).render(
         note=NOTE,
         made=mended.provenance,
+        named=Path(mended.provenance.get("input") or "").name or "the trace",
         options=making.told(mended),
         again=making.again(mended, pair, outputs, bool(made)),
         trace=mended.trace,
