@@ -352,7 +352,9 @@ def test_how_long_a_mend_takes_is_told_once_and_before_most_of_it(
         far = mend._told(lambda done, total, note="": None, trace, quiet, False)
         for now in range(0, 100, 2):
             far(Done(now, 0, 0, now, found=(50, 3, 500)))
-    assert capsys.readouterr().err == "about 16 minutes: 100 events in 6 gaps, by the first 50 % of the trace\n"
+    assert (
+        capsys.readouterr().err == "about 16 minutes to go for 100 events in 6 gaps, by the first 50 % of the trace\n"
+    )
     assert mend.estimate(20, Done(1, 80_998, 364), 1000) == "about 20 s to go for 80,998 events in 364 gaps"
 
 

@@ -580,7 +580,7 @@ def test_a_glance_reads_no_event(tmp_path: Path) -> None:
 def test_scan_on_the_command_line(tmp_path: Path) -> None:
     losing(tmp_path, [{"discarded": d} for d in (0, 4)])
     runner = CliRunner()
-    for options, words in (([], "6 events in"), (["--quick"], "2 packets of")):
+    for options, words in (([], "6 events over"), (["--quick"], "2 packets of")):
         done = runner.invoke(app, ["scan", str(tmp_path), *options])
         assert done.exit_code == 3
         assert words in done.stdout

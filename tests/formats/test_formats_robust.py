@@ -451,3 +451,14 @@ def test_a_packed_file_that_breaks_off_is_refused(tmp_path: Path, pack: Callable
     path.write_bytes(pack(head_of("ftrace_pipe.txt", 10**6) * 9)[:-40])
     with pytest.raises(TraceError, match="can't read"):
         read(path)
+
+
+def test_what_an_error_is_kept_of_is_closed(tmp_path: Path) -> None:
+    """Whoever keeps the error keeps no file open."""
+    path = tmp_path / "trace"
+    path.write_text(EVENT + "x\n")
+    with pytest.raises(TraceError) as e:
+        read(path, "ftrace", strict=True)
+    held = [str(p.readlink()) for p in Path("/proc/self/fd").iterdir() if p.is_symlink()]
+    assert str(path) not in held
+    assert e.value.line == 2

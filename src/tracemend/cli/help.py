@@ -33,7 +33,7 @@ SHORT = {
     "train": "Train a network on traces.",
     "recipes": "List the networks to train.",
     "experiment": "Score menders on many data sets.",
-    "report": "Make the report of a mended trace again, or tables of experiments.",
+    "report": "Make a mended trace's report again, or tables of results.",
     "list": "List them.",
     "fetch": "Bring them from their homes.",
     "audit": "Say how alike their parts are.",

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from traceback import clear_frames
 
 from tracemend.errors import TraceError, number, one_of
 from tracemend.formats.ahead import ahead
@@ -156,6 +157,9 @@ def _read(path: Path, format: Format, options: Options) -> Trace:
         with _digest(path, options.jobs > 1 and size(path) > MUCH) as digest:
             trace = format.read(path, options)
             return _identified(trace, path, format, digest())
+    except TraceError as e:
+        clear_frames(e.__traceback__)  # what readers hold open is closed now, not when the error is forgotten
+        raise
     except OSError as e:
         raise TraceError(path, 0, e.strerror or str(e)) from e
 
