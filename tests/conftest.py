@@ -16,11 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from hypothesis import settings
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import FIELDS, INFERRED, Fill, Mended
 from tracemend.trace.events import PHASES, SCHEMA, Trace
+
+# how long an example takes says how busy the machine is
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["browser"]
 
