@@ -15,7 +15,7 @@ import tomllib
 from itertools import groupby
 from pathlib import Path
 
-from tracemend.datasets import corpus
+from tracemend.datasets import corpus, workload
 from tracemend.formats import read
 from tracemend.menders.examples import NAME, Example, write
 from tracemend.trace.events import Trace
@@ -34,17 +34,12 @@ TOLD = (
 )
 
 
-def workload(path: Path | None) -> str:
-    """Whose recording it is, by its file's name."""
-    return path.stem.rpartition("-")[0] if path else ""
-
-
 def programs(folder: Path) -> list[Trace]:
     """The recordings of more programs that may be copied from, by workload and run."""
     listed = tomllib.loads((EXPERIMENTS / "library.toml").read_text())["workload"]
     free = {w["name"] for w in listed if "split" not in w}
-    paths = [p for p in folder.glob("*.parquet") if workload(p) in free and p.stem.endswith(RUNS)]
-    return [read(p) for p in sorted(paths, key=lambda p: (workload(p), p.name))]
+    split = sorted((*p.stem.rpartition("-")[::2], p) for p in folder.glob("*.parquet"))
+    return [read(path) for name, run, path in split if name in free and run in RUNS]
 
 
 def tell(folder: Path) -> None:
@@ -74,7 +69,7 @@ def main() -> None:
         tell(options.programs)
     else:
         traces = corpus(options.corpus, "train", EXPERIMENTS / "workloads.toml")
-    runs = groupby(traces, key=lambda t: workload(t.path))
+    runs = groupby(traces, key=workload)
     found = [Example(name, tuple(s for t in some for s in streams(t, universal())), universal()) for name, some in runs]
     write(found, options.out)
     events, size = sum(map(len, found)), options.out.stat().st_size

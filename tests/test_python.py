@@ -253,6 +253,7 @@ def test_options_and_gaps_that_there_are_not(real: Real) -> None:
         (lambda: tracemend.read(SMALL, jobs=-1), "jobs must be a whole number from 1, not -1"),
         (lambda: tracemend.evaluate(SMALL, SMALL, jobs=0), "jobs must be a whole number from 1, not 0"),
         (lambda: tracemend.evaluate(SMALL, SMALL, "x"), "unknown model 'x'"),
+        (lambda: tracemend.evaluate(SMALL, SMALL, "mixture"), "evaluate doesn't try the mixture"),
     ],
 )
 def test_values_that_others_cannot_take(wrong: Callable[[], Any], told: str) -> None:

@@ -25,7 +25,7 @@ from tracemend.formats import in_pieces
 from tracemend.formats.base import EARLIER
 from tracemend.losses.scanning import Scanning
 from tracemend.losses.verdict import COMPLETE, LOST
-from tracemend.menders.examples import Example
+from tracemend.menders.examples import Example, apart, laid_out
 from tracemend.trace.events import PHASES, Trace
 from tracemend.trace.evidence import plural
 from tracemend.trace.pieces import Piece
@@ -233,11 +233,8 @@ def _alone() -> Iterator[Path]:
 
 def _write(recording: Recording, example: Example, path: Path) -> None:
     entries = [[name, PHASES[phase]] for name, phase in example.vocabulary.entries]
-    lengths = [len(s) for s in example.streams]
-    threads = [np.unique(s.tids, return_inverse=True)[1] for s in example.streams]
-    ids = np.concatenate([s.ids for s in example.streams])
-    columns = [np.repeat(np.arange(len(lengths)), lengths), ids, np.concatenate(threads)]
-    table = pa.Table.from_arrays([pa.array(c.astype(np.int32)) for c in columns], schema=COLUMNS)
+    columns = [pa.array(c.astype(np.int32)) for c in laid_out(example.streams)]
+    table = pa.Table.from_arrays(columns, schema=COLUMNS)
     about = json.dumps(asdict(recording) | {"entries": entries}).encode()
     with whole_file(path) as file:
         pq.write_table(table.replace_schema_metadata({KEY: about}), file, compression="zstd", compression_level=9)
@@ -265,11 +262,9 @@ def _read(path: Path) -> tuple[Recording, Example]:
         if not isinstance(getattr(about, field.name), int if field.name == "events" else str):
             raise ValueError(f"no {field.name}")
     vocabulary = Vocabulary((str(n), PHASES.index(p)) for n, p in document["entries"])
-    cuts = np.flatnonzero(np.diff(number)) + 1
-    streams = [Stream(i, t) for i, t in zip(np.split(ids, cuts), np.split(threads, cuts), strict=True)]
     if not len(ids) or ids.min() < FIRST or ids.max() >= len(vocabulary):
         raise ValueError("events without a name")
-    example = Example(_named(about.name, None), tuple(streams), vocabulary, own=True)
+    example = Example(_named(about.name, None), tuple(apart(number, ids, threads)), vocabulary, own=True)
     if example.sha256 != about.sha256 or path.stem != about.sha256[:16]:
         raise ValueError("damaged")
     return about, example

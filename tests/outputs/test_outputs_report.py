@@ -172,6 +172,18 @@ def test_how_it_was_made_is_told_in_words() -> None:
     assert "{" not in page.text.split("How this was made")[1]
 
 
+def test_the_programs_copied_from_are_named() -> None:
+    made = mended()
+    used = [{"name": name, "sha256": "0" * 64} for name in ("sort", "tar")]
+    options = made.provenance["options"] | {"shipped": 5, "more_examples": True, "programs": used}
+    text = Page(report.render(replace(made, provenance=made.provenance | {"options": options}))).text
+    assert (
+        "the recordings of sort, tar that come with tracemend, those of many more programs among them (5 events)"
+        in text
+    )
+    assert "{" not in text.split("How this was made")[1]
+
+
 def test_it_needs_nothing_else() -> None:
     text = report.render(mended())
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text.replace("http-equiv", "").replace(data_of(text), ""))

@@ -268,16 +268,19 @@ def evaluate(
     model: with "mosaic" no network takes part; else as for ``mend``. held_out: other runs' traces, by which to judge
     how likely each fill is. seed: of the fills. jobs: how many menders to try at once, each in a process of its own.
     Raises TraceError for a path that can't be read, TypeError for what is neither a trace nor a path, RecordError for
-    two traces that aren't of one run, OptionError for jobs or a model that can't be.
+    two traces that aren't of one run, OptionError for jobs that can't be, ModelError for a model that can't be or isn't
+    tried.
 
     >>> mended = mend("recordings/shell/lossy.txt")
     >>> found = evaluate(mended, "recordings/shell/complete.txt.xz")
     >>> found.gaps, found.lost, 0 < found.overall[0]["accuracy"] < 1
     (17, 3957, True)
     """
+    from tracemend.judging.evaluate import part_for
     from tracemend.judging.evaluation import evaluation
     from tracemend.recording import align, pairs
 
+    part_for(str(model))  # tells of what isn't tried
     number("jobs", jobs, 1, whole=True)
     number("seed", seed, whole=True)
     network = None if str(model) in COPIERS else trained(model)

@@ -53,30 +53,25 @@ for panel, verbs in VERBS.items():
     for verb in verbs:
         app.command(cls=Worded, rich_help_panel=panel, epilog=examples(verb.__name__))(verb)
 
-of_datasets = typer.Typer(
-    cls=Grouped, no_args_is_help=True, rich_markup_mode=None, help="Data sets: list, fetch and audit them."
-)
 OF_DATASETS: dict[str, Callable[..., None]] = {
     "list": datasets.listed,
     "fetch": datasets.fetch,
     "audit": datasets.audit,
 }
-for name, verb in OF_DATASETS.items():
-    of_datasets.command(name, cls=Worded, epilog=examples(f"datasets {name}"))(verb)
-app.add_typer(of_datasets, name="datasets", rich_help_panel="Record, train, experiment")
-
-of_library = typer.Typer(
-    cls=Grouped, no_args_is_help=True, rich_markup_mode=None, help="Your own recordings, which mend copies from."
-)
 OF_LIBRARY: dict[str, Callable[..., None]] = {
     "add": library.add,
     "list": library.listed,
     "remove": library.remove,
     "like": library.like,
 }
-for name, verb in OF_LIBRARY.items():
-    of_library.command(name, cls=Worded, epilog=examples(f"library {name}"))(verb)
-app.add_typer(of_library, name="library", rich_help_panel="Record, train, experiment")
+for group, told, of_group in (
+    ("datasets", "Data sets: list, fetch and audit them.", OF_DATASETS),
+    ("library", "Your own recordings, which mend copies from.", OF_LIBRARY),
+):
+    verbs_of = typer.Typer(cls=Grouped, no_args_is_help=True, rich_markup_mode=None, help=told)
+    for name, verb in of_group.items():
+        verbs_of.command(name, cls=Worded, epilog=examples(f"{group} {name}"))(verb)
+    app.add_typer(verbs_of, name=group, rich_help_panel="Record, train, experiment")
 
 
 def main() -> None:

@@ -113,16 +113,15 @@ def evaluate(
         from tracemend.api import trained
         from tracemend.datasets import corpus as recordings
         from tracemend.engines import Local
-        from tracemend.judging.evaluate import compare
+        from tracemend.judging.evaluate import compare, part_for
         from tracemend.judging.evaluation import Evaluation
         from tracemend.judging.likelihood import held_out as likelihood_of
-        from tracemend.mending.run import COPIERS, MIXTURE
+        from tracemend.mending.run import COPIERS
         from tracemend.recording import align, pairs
         from tracemend.trace.vocabulary import universal
         from tracemend.trace.windows import streams
 
-        if model == MIXTURE:
-            raise TracemendError("evaluate doesn't try the mixture; mend with it, then: report OUT --truth COMPLETE")
+        part = part_for(model)
         if complete is None and not lossy.is_dir() and lossy.suffix != ".parquet":
             raise TracemendError(f"{lossy}: needs the complete recording of the same run, too: evaluate LOSSY COMPLETE")
         if complete is None:
@@ -143,7 +142,7 @@ def evaluate(
 
         rows, figures = compare(pair, network, seed=seed, likelihood=likelihood, engine=Local(jobs), progress=tell)
     found = Evaluation(rows, figures, pair.lost, len(pair.missing))
-    answer = found.answer(f"{model} + examples" if model in COPIERS else "mosaic + examples + network")
+    answer = found.answer(part)
     if json_:
         about = {"lossy": str(lossy), "complete": str(complete), "model": model, "seed": seed}
         about |= {"held_out": [str(t.path) for t in others]}

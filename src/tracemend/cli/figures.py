@@ -88,11 +88,12 @@ def figures(
     unless what is asked for isn't there.
     """
     given = (span is not None, draws, seed is not None, examples, alone, not library, format, strict, arch != "x86_64")
-    made = None if any(given) else _lying(trace, by)
-    source = trace
-    if made is None:
-        trace = recorded(trace)
-        source = on_disk(trace, quiet)
+    lying = None if any(given) else _lying(trace, by)
+    if lying is not None:
+        _give(lying, trace, output, force, json_, top)
+        return
+    trace = recorded(trace)
+    source = on_disk(trace, quiet)
     with progress("preparing", quiet):  # much is loaded, and examples are read
         spare_pandas()
         from dataclasses import replace
@@ -101,7 +102,7 @@ def figures(
         from tracemend.formats import size
         from tracemend.formats.base import cores
         from tracemend.mending.options import Options
-        from tracemend.outputs.figures import check, write
+        from tracemend.outputs.figures import check
         from tracemend.reckoning.counting import Count
         from tracemend.reckoning.intervals import DRAWS
         from tracemend.reckoning.reading import shown
@@ -114,16 +115,23 @@ def figures(
         way = how(options=Options(seed or 0), examples=others, alone=alone, library=False)
         own = own_examples(library and not alone)
         way = replace(way, library=own, engine=chosen_engine("local", None, jobs, cores()))
-    if made is None:
-        with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
-            pieces = read_pieces(source, format, arch, strict, quiet=True)
-            told = partial(_tell_far, update, size(source))
-            reckoned = reckon(pieces, way, count, lambda: Path(folder), told)
-            made = reckoned.figures(by, slices)
-        if span is not None and not shown(made):
-            first, last = (ns / 1e9 for ns in (reckoned.result.outline.begin_ns, reckoned.result.outline.end_ns))
-            raise TracemendError(f"{trace}: has no event from {span}; it goes from {first:.9f} to {last:.9f} (seconds)")
+    with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
+        pieces = read_pieces(source, format, arch, strict, quiet=True)
+        told = partial(_tell_far, update, size(source))
+        reckoned = reckon(pieces, way, count, lambda: Path(folder), told)
+        made = reckoned.figures(by, slices)
+    if span is not None and not shown(made):
+        first, last = (ns / 1e9 for ns in (reckoned.result.outline.begin_ns, reckoned.result.outline.end_ns))
+        raise TracemendError(f"{trace}: has no event from {span}; it goes from {first:.9f} to {last:.9f} (seconds)")
+    _give(made, trace, output, force, json_, top)
+
+
+def _give(made: Figures, trace: Path, output: Path | None, force: bool, json_: bool, top: int) -> None:
+    """Write them where that was asked for, and print them. Raises OutputError."""
     if output is not None:
+        from tracemend.outputs.figures import check, write
+
+        check(output, trace, force)
         try:
             write([made], output)
         except OSError as e:

@@ -26,13 +26,13 @@ def _live(quiet: bool) -> Iterator[Any]:
             yield lambda events, rate, lost: update(0, 0, _far(events, rate, lost))
         return
 
-    def say(text: str) -> None:
+    def put(text: str) -> None:
         sys.stderr.write(f"{text}\033[K\r")
         sys.stderr.flush()
 
-    say("recording")
-    yield lambda events, rate, lost: say(_far(events, rate, lost))
-    say("")
+    put("recording")
+    yield lambda events, rate, lost: put(_far(events, rate, lost))
+    put("")
 
 
 def _far(events: int, rate: float, lost: int) -> str:

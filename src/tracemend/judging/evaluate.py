@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tracemend.engines import HERE, Engine
+from tracemend.errors import ModelError
 from tracemend.judging.downstream import errors, of_mended, of_trace
 from tracemend.judging.figures import DRAWS, FILL, LEFT, SCALED, Judging
 from tracemend.judging.figures import errors as of_figures
@@ -47,6 +48,17 @@ def part_of_mend(name: str, model: Trained | None) -> Contestant:
         )
 
     return fill
+
+
+def part_for(model: str) -> str:
+    """The one of ``PARTS`` that fills as ``mend`` does with a model of this name (any other name: a network's).
+
+    Raises ModelError for what copies but is tried in experiments alone.
+    """
+    part = f"{model} + examples" if model in COPIERS else "mosaic + examples + network"
+    if part not in PARTS:
+        raise ModelError(f"evaluate doesn't try the {model}; mend with it, then: report OUT --truth COMPLETE")
+    return part
 
 
 def contestants(model: Trained | None) -> dict[str, Contestant]:

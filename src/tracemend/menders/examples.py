@@ -18,12 +18,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from tracemend.errors import ModelError
 from tracemend.trace.vocabulary import Vocabulary, universal
 from tracemend.trace.windows import Stream
 from tracemend.untrusted import json_of
 from tracemend.whole import whole_file
+
+Ints = NDArray[np.int64]
 
 NAME, PROGRAMS = "examples.parquet", "programs.parquet"
 #: The digest of the universal vocabulary that the ids are of, and the name of each stream's program.
@@ -48,12 +51,11 @@ class Example:
     @cached_property
     def sha256(self) -> str:
         """The same for the same events by the same threads, whatever they are called."""
-        ids = np.concatenate([s.ids for s in self.streams])
+        _, ids, threads = laid_out(self.streams)
         known, local = np.unique(ids, return_inverse=True)
         entries = [self.vocabulary.entry(int(i)) for i in known]
-        threads = [np.unique(s.tids, return_inverse=True)[1] for s in self.streams]
         digest = hashlib.sha256(json.dumps([entries, [len(s) for s in self.streams]]).encode())
-        for column in (local, np.concatenate(threads)):
+        for column in (local, threads):
             digest.update(column.astype("<u4").tobytes())
         return digest.hexdigest()
 
@@ -70,15 +72,27 @@ class Example:
         return kept[0][1]
 
 
+def laid_out(streams: Sequence[Stream]) -> tuple[Ints, Ints, Ints]:
+    """Streams as columns: of each event the number of its stream, its id, and its thread, numbered anew in each."""
+    number = np.repeat(np.arange(len(streams)), [len(s) for s in streams])
+    threads = [np.unique(s.tids, return_inverse=True)[1] for s in streams]
+    return number, np.concatenate([s.ids for s in streams]), np.concatenate(threads)
+
+
+def apart(number: Ints, ids: Ints, threads: Ints) -> list[Stream]:
+    """The streams of such columns."""
+    cuts = np.flatnonzero(np.diff(number)) + 1
+    return [Stream(i, t) for i, t in zip(np.split(ids, cuts), np.split(threads, cuts), strict=True)]
+
+
 def write(examples: Sequence[Example], path: Path) -> None:
     """Write examples of the universal vocabulary; threads are numbered anew in each stream. Raises OSError."""
     named = [(e.name, s) for e in examples for s in e.streams]
-    number = np.repeat(np.arange(len(named)), [len(s) for _, s in named])
-    threads = [np.unique(s.tids, return_inverse=True)[1] for _, s in named]
+    number, ids, threads = laid_out([s for _, s in named])
     columns = {
         "stream": pa.array(number.astype(np.int16)),
-        "id": pa.array(np.concatenate([s.ids for _, s in named]).astype(np.uint16)),
-        "thread": pa.array(np.concatenate(threads).astype(np.uint16)),
+        "id": pa.array(ids.astype(np.uint16)),
+        "thread": pa.array(threads.astype(np.uint16)),
     }
     about = {KEY: universal().digest.encode(), NAMES: json.dumps([n for n, _ in named]).encode()}
     table = pa.table(columns).replace_schema_metadata(about)
@@ -99,8 +113,7 @@ def read(path: Path) -> list[Example]:
         raise ModelError(f"{path}: examples of another vocabulary; scripts/make_examples.py makes them anew")
     del table
     pa.default_memory_pool().release_unused()  # fifty megabytes, in each process that mends
-    cuts = np.flatnonzero(np.diff(number)) + 1
-    found = [Stream(i, t) for i, t in zip(np.split(ids, cuts), np.split(threads, cuts), strict=True)]
+    found = apart(number, ids, threads)
     if len(names) != len(found):
         raise ModelError(f"{path}: no examples ({len(names)} names of {len(found)} streams)")
     by_name = groupby(zip(names, found, strict=True), key=lambda pair: str(pair[0]))

@@ -1,7 +1,7 @@
 """Which recordings is a trace like? Few of a large library are worth copying from: those of the same kind of work.
 
 A recording is as like as the share of the trace's runs of events that stand in it word for word. The most alike of the
-project's own recordings is that of the same program for all 34 programs (tests/test_likeness.py).
+project's own recordings is that of the same program for all 34 programs (tests/test_library.py).
 
 Axis legend: K distinct runs of a trace.
 """
@@ -75,8 +75,10 @@ def _told(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def sentence(rows: Sequence[dict[str, Any]]) -> str:
     """What a trace looks like, as people read it; empty where nothing is like it."""
-    if not rows:
-        return ""
+    return f"Looks like: {named(rows)}." if rows else ""
+
+
+def named(rows: Sequence[dict[str, Any]]) -> str:
+    """Each with where it is from, and its share."""
     homes = {True: "in your library", False: "comes with tracemend"}
-    named = (f"{row['name']} ({homes[row['own']]}; {100 * row['share']:.0f} %)" for row in rows)
-    return f"Looks like: {', '.join(named)}."
+    return ", ".join(f"{row['name']} ({homes[row['own']]}; {100 * row['share']:.0f} %)" for row in rows)

@@ -2,8 +2,7 @@
 
 Menders that go wrong in different ways know more together than the best of them: where one is sure and wrong another
 doubts. The powers say how far each is to be heard. They are few, and fitted where the truth is known, for each class of
-gap lengths its own: they are about proportional to how much a mender can be believed when it is sure, and that falls
-with the length of a gap otherwise for copies than for counts.
+gap lengths its own.
 
 A product of experts (Hinton, "Training products of experts by minimizing contrastive divergence", 2002, eq. 1), its
 powers by logistic mixing (Mattern, "Mixing strategies in data compression", 2012, eq. 8; Mahoney's PAQ mixes bits so).

@@ -32,7 +32,7 @@ _OPTIONS: dict[str, Any] = {
     **dict.fromkeys(("refuse", "adapt"), _NUMBER),
     **dict.fromkeys(("hypotheses", "shipped", "pieces"), int),
     "examples": [str],
-    "library": [{"name": str, "sha256": str}],
+    **{key: [{"name": str, "sha256": str}] for key in ("library", "programs")},
     "adapted": {"trials": int},
     "tuned": {"steps": int},
     "budget": {"seconds": _NUMBER, "gaps_after": int},

@@ -19,6 +19,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
+from tracemend.menders.likeness import named
 from tracemend.mending.mended import Result
 from tracemend.outputs.overlay import NOTE
 from tracemend.outputs.report import gaps, making
@@ -80,7 +81,7 @@ def render(mended: Result, made: Sequence[Figures] = (), pair: Pair | None = Non
         judged=found and found.totals,
         drawn=mended.drawn() is not None,
         familiar=mended.familiar,
-        alike=mended.alike.removeprefix("Looks like: "),
+        alike=named(mended.provenance.get("alike", ())),
         sentence=sentence(made[0]) if made else "",
         figures=[table(f, name, MOST_FIGURES) for f in made for name in shown_figures(f)],
         figures_said=explained(made[0]) if made else (),

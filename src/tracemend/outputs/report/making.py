@@ -82,10 +82,12 @@ def _options(mended: Result) -> dict[str, Any]:
 def _sources(options: dict[str, Any]) -> str:
     """What there was to copy from; takes it out of the options."""
     shipped, own, more = (options.pop(key, None) for key in ("shipped", "library", "more_examples"))
+    programs = options.pop("programs", None)
     sources = ["the parts of this trace that nothing is missing in"]
     if shipped:
+        among = f" of {', '.join(e['name'] for e in programs)}" if programs else ""
         which = "that come with tracemend" + (", those of many more programs among them" if more else "")
-        sources.append(f"the recordings {which} ({plural(shipped, 'event')})")
+        sources.append(f"the recordings{among} {which} ({plural(shipped, 'event')})")
     if own:
         sources.append(f"of your library {', '.join(e['name'] for e in own)}")
     return "; ".join([*sources, *options.pop("examples", ())])
