@@ -172,7 +172,9 @@ def test_an_empty_trace_fails_a_build_and_a_readme_does_not(tmp_path: Path) -> N
     rows = {Path(row["input"]).name: row for row in map(json.loads, folder.stdout.splitlines())}
     assert set(rows) == {f.name for f in files}
     assert [name for name in rows if "no_trace" in rows[name]] == [f.name for f in files if f.name != "good.txt"]
-    for name, content in (("empty.txt", b""), ("cut.dat", b"\x17\x08"), ("cut.txt.xz", lzma.compress(b"x" * 99)[:40])):
+    cut = lzma.compress(b"x" * 99)[:40]
+    unread = {"empty.txt": b"", "cut.dat": b"\x17\x08", "cut.txt.xz": cut, "empty.json": b"", "cut.csv.xz": cut}
+    for name, content in unread.items():
         bad = tmp_path / name
         bad.write_bytes(content)
         for given in ([tmp_path], sorted(tmp_path.iterdir())):
