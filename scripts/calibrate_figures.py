@@ -5,7 +5,7 @@
 The recordings are the validation part of experiments/workloads.toml: not trained on, not tested on. Complete ones
 lose events as a ring buffer does (``diffusion/gaps.py``); whole machines (corpus/kernel, run 2) really lost theirs, and
 are taken as they are and with their system calls alone. Half of them are mended with other runs of the workload as
-examples, half without.
+examples, half without. They don't say which threads are one process: threads of one command stand for one.
 
 An end of an interval is so far from the estimate that 95 % of the figures lie on its inner side: the 95 % quantile
 regression (Koenker and Bassett 1978) of the residual on ``intervals.terms``, then made to hold by conformal factors
@@ -41,9 +41,9 @@ from tracemend.mending.run import mend_trace
 from tracemend.reckoning.figures import FIGURES
 from tracemend.reckoning.intervals import DRAWS, GRADES, NOMINAL, End, estimated, root, shared_out, size, terms
 from tracemend.reckoning.tally import BY, Asked
-from tracemend.reckoning.whole import reckoned
+from tracemend.reckoning.whole import FIGURES_BY, reckoned
 from tracemend.recording import Pair, pairs
-from tracemend.trace.events import INSTANT, Gap
+from tracemend.trace.events import INSTANT, Gap, Trace
 from tracemend.trace.vocabulary import universal
 from tracemend.trace.windows import Stream, streams
 
@@ -54,6 +54,8 @@ ROOT = Path(__file__).parents[1]
 SPLIT = ROOT / "experiments" / "workloads.toml"
 OUT = ROOT / "src" / "tracemend" / "reckoning" / "intervals.json"
 EVENTS, SHARE, LONGEST = 12_000, 0.35, 3000  # of each recording with simulated losses
+#: All that is counted.
+ALL = Asked(BY, processes=True)
 TAIL = (1 + NOMINAL) / 2
 SIDES = {"low": -1, "high": 1}
 #: What share of figures factors put on the inner side of an end: with 95 % of the weighted ones, 87 to 89 % of all
@@ -170,10 +172,13 @@ def mended(folder: Path, seed: int, draws: int, keep: Path | None) -> Iterator[t
 
 def samples(name: str, seen: bool, judging: Judging) -> Iterator[Sample]:
     """All kinds of figures of the whole trace, and those of gaps."""
-    truth = reckoned(Mended(judging.pair.complete, INFERRED.empty_table(), (), {}), 1, Asked(BY))
-    ours = reckoned(judging.mended, judging.draws, Asked(BY))
+    processes = groups(judging.pair.complete)
+    complete = replace(judging.pair.complete, processes=processes)
+    truth = reckoned(Mended(complete, INFERRED.empty_table(), (), {}), 1, ALL)
+    given = replace(judging.mended, trace=replace(judging.mended.trace, processes=processes))
+    ours = reckoned(given, judging.draws, ALL)
     told = {"errors": ours.counted.results, "cpu_ns": ours.counted.switched}
-    for by in BY:
+    for by in FIGURES_BY:
         (real_keys, real), (keys, made) = truth.sides(by), ours.sides(by)
         if real_keys.width != keys.width and by == "time":
             continue
@@ -194,6 +199,16 @@ def samples(name: str, seen: bool, judging: Judging) -> Iterator[Sample]:
     for kind in KINDS:
         gap, usual, true_part, draws = judging.lost_in_gaps(kind)
         yield Sample(kind, name, seen, true_part, np.zeros(len(gap)), usual, draws, length[gap]).lost()
+
+
+def groups(trace: Trace) -> dict[int, int]:
+    """Threads of one command as if they were a process, by the first one's number: the recordings don't say which
+    threads are."""
+    codes, _ = trace.comms
+    first: dict[int, int] = {}
+    named = np.flatnonzero((codes >= 0) & (trace.tid >= 0))
+    pairs = np.unique(np.stack([trace.tid[named], codes[named]]), axis=1).T.tolist()
+    return {tid: first.setdefault(code, tid) for tid, code in pairs}
 
 
 def of_whole(kind: str, name: str, seen: bool, truth: Floats, observed: Floats, draws: Floats) -> Sample:

@@ -433,8 +433,8 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--by", "foo"], 1, "one of call, thread, cpu, time"),
-        (["--by", "process"], 1, "use thread"),
+        (["--by", "foo"], 1, "one of call, thread, process, cpu, time"),
+        (["--by", "process"], 1, "ask by thread"),
         (["--span", "1"], 2, "FROM..TO"),
         (["--span", "nan..2"], 2, "FROM..TO"),
         (["--span", "..1e99999999"], 2, "FROM..TO"),

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -94,6 +95,19 @@ def test_a_complete_recording_pairs_every_call() -> None:
     assert (whole.lost, whole.status) == (0, 0)
     assert (np.diff(trace.time_ns) >= 0).all()
     assert left_behind() == []
+
+
+@recorders
+@recording
+def test_a_recording_says_which_threads_are_one_process() -> None:
+    program = (
+        "import os, threading as t; w = t.Thread(target=os.getppid); w.start(); w.join(); os.fork() or os.getppid()"
+    )
+    trace = record([sys.executable, "-c", program], quiet=True).trace
+    assert trace.processes.keys() == set(trace.tid.tolist())
+    processes = Counter(trace.processes.values())
+    assert sorted(processes.values()) == [1, 2]
+    assert all(trace.processes[pid] == pid for pid in processes)
 
 
 @recorders
@@ -273,6 +287,7 @@ def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
     pair, _ = sound(partial(lttng.record_pair, [program, "4000", "2"], overwrite=overwrite, quiet=True))
     assert pair.lost
     assert len(pair.lossy) + pair.lost == len(pair.complete)
+    assert len(pair.complete.processes) > len(set(pair.complete.processes.values())) == 1
     if not overwrite:
         assert pair.lost == pair.lossy.lost
 

@@ -102,6 +102,15 @@ def test_lttng_as_babeltrace_reads_it(lttng_recordings: dict[str, Path], name: s
         assert trace.lost == counted
 
 
+@pytest.mark.parametrize("name", CHANNELS)
+def test_contexts_say_which_threads_are_one_process(lttng_recordings: dict[str, Path], name: str) -> None:
+    trace = read(lttng_recordings[name])
+    assert trace.processes.keys() == set(trace.tid.tolist())
+    assert len(trace.processes) > len(set(trace.processes.values())) == 1
+    said = {int(a.rpartition("vpid=")[2].partition(",")[0]) for a in trace.table["args"].to_pylist()}
+    assert said == set(trace.processes.values())
+
+
 def index_entries(index: Path) -> list[bytes]:
     """What LTTng's index beside a stream says of each of its packets."""
     data = index.read_bytes()

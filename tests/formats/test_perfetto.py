@@ -394,6 +394,7 @@ def test_threads_are_called_what_events_and_the_list_of_processes_tell(tmp_path:
     assert comms[101, 15] == "renamed"
     assert comms[102, 21] == "very-long-progr"
     assert comms[103, 31] == "worker"
+    assert trace.processes == {102: 102, 103: 102}
 
 
 def test_packets_packed_with_zstd(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ class Mended(mending.Mended):
         from tracemend.outputs import DEFAULT, write
 
         chosen = [outputs] if isinstance(outputs, str) else DEFAULT if outputs is None else outputs
-        made = [self.figures(by) for by in ("call", "thread")] if self.draws > 1 and self.filled else []
+        made = reckoned(self, self.draws).every() if self.draws > 1 and self.filled else []
         return write(self, Path(folder), chosen, force, made=made)
 
     @property
@@ -196,11 +196,12 @@ def figures(
     """The figures that people make from a trace, as far as they can be told after a loss: calls, time in calls, cpu
     time, errors, events; each as it was observed, as it probably was, and between what in nine of ten cases.
 
-    by: "call", "thread", "cpu" or "time" (in slices). draws: so many whole fills of all gaps are drawn. span: of this
-    time alone, from and to in ns, both included. seed, examples, alone: as for ``mend``.
+    by: "call", "thread", "process" (where the trace says which threads are one), "cpu" or "time" (in slices).
+    draws: so many whole fills of all gaps are drawn. span: of this time alone, from and to in ns, both included.
+    seed, examples, alone: as for ``mend``.
     A large trace is gone through in pieces. A trace without losses isn't mended, and all of its figures are exact.
     trace: also what ``mend`` gave, and then the draws that it has are counted. Or a folder that ``tracemend mend``
-    wrote; then the figures are those that lie in it, by call or thread. In both nothing is mended again.
+    wrote; then the figures are those that lie in it, by call, thread or process. In both nothing is mended again.
     Raises TraceError for a path that can't be read, OptionError for what figures can't be by or a span that is none,
     OutputError for a folder without such figures, TypeError for what is neither a trace nor a path.
 

@@ -38,15 +38,13 @@ if TYPE_CHECKING:
     from tracemend.mending.pieces import Done
     from tracemend.reckoning.figures import Figures
 
-#: What the figures that ``mend`` writes are by.
-HELD = ("call", "thread")
 #: Seconds that a time has at most.
 LATEST = Decimal(4 * 10**9)
 
 
 def figures(
     trace: TraceArgument,
-    by: Annotated[str, typer.Option(help="What figures are of: call, thread, cpu or time.")] = "call",
+    by: Annotated[str, typer.Option(help="What figures are of: call, thread, process, cpu or time.")] = "call",
     span: Annotated[
         str | None,
         typer.Option(
@@ -146,11 +144,11 @@ def _lying(path: Path, by: str) -> Figures | None:
     """The figures that ``mend`` wrote into a folder, which is told on stderr; None where there are none by this, and
     for what is no such folder. Raises OutputError for damaged ones."""
     folder = mended(path)
-    if folder is None or by not in HELD:
+    if folder is None:
         return None
-    from tracemend.outputs.figures import NAME, read
+    from tracemend.outputs.figures import lying, read
 
-    if not (folder.path / NAME).is_file():
+    if by not in lying(folder.path):
         return None
     made = read(folder.path, by)
     complain(f"{folder.described} These are the figures that lie in it; --draws makes them anew.")

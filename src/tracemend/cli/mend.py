@@ -211,7 +211,7 @@ def mend(
             else:
                 reckoning = reckon(pieces, way, count, folder, told)
                 mended = reckoning.result
-                made = [reckoning.figures(by) for by in count.asked.by] if mended.fills else []
+                made = reckoning.every() if mended.fills else []
             paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"), made)
     except FileExistsError as e:
         raise OutputError(f"{work}: {e.strerror}") from e

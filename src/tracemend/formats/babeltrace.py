@@ -61,6 +61,8 @@ CPU, TID, COMM = (
     for of in ((rb"cpu_id", rb"\d{1,5}\b"), (rb"v?tid", rb"-?\d{1,9}\b"), (rb"procname|comm", rb"[^\"]*"))
 )
 PERF_TID, PERF_COMM = re.compile(rb"\bperf_tid = (-?\d{1,9})\b"), re.compile(rb"\bperf_comm = \"([^\"]*)")
+#: The process of a thread by ``tid``, and by ``vtid``, which counts as its container does.
+PIDS = [re.compile(rb"(?<![\w.])%s = (\d{1,9})\b" % name) for name in (b"pid", b"vpid")]
 #: An inferred event of a mended trace says so in the first context that has names of any kind.
 INFERRED = re.compile(rb"[^\"]*\{ tracemend_inferred = 1,")
 NUMBER, RET = re.compile(rb"\bid = (\d{1,9})\b"), re.compile(rb"\bret = (-?\w+)")
@@ -176,6 +178,9 @@ class _Reader:
             comm = COMM.search(around) or PERF_COMM.search(fields)
             code = self.builder.comms(decode(comm[1])) if comm else -1
             known = int(cpu[1]) if cpu else -1, int(tid[1]) if tid else -1, code
+            process = tid and PIDS[tid[0].startswith(b"v")].search(around)
+            if tid and process:
+                self.builder.processes[int(tid[1])] = int(process[1])
             if min(known) >= 0 and not PERF_TID.search(fields) and len(self.contexts) < MOST_KEPT:
                 self.contexts[around] = known
         return known

@@ -177,6 +177,7 @@ class Builder:
     unplaced: list[Unplaced] = field(default_factory=list)
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
+    processes: dict[int, int] = field(default_factory=dict)
     rows: int = 0
     #: Bytes that were read by now, unpacked, where the reader counts them.
     taken: int = 0
@@ -253,6 +254,15 @@ class Builder:
             ]
         )
 
+    def belong(self, tid: NDArray[np.integer[Any]], process: NDArray[np.integer[Any]]) -> None:
+        """Say of which process each event's thread is, in file order (E,); below 0: nobody knows.
+
+        A number can be given to one thread after another; the last one counts.
+        """
+        told = np.flatnonzero((tid >= 0) & (process >= 0))[::-1]
+        threads, last = np.unique(tid[told], return_index=True)
+        self.processes.update(zip(threads.tolist(), process[told[last]].tolist(), strict=True))
+
     def add_sorted(self, events: Sorted) -> None:
         """Append all events, a batch at a time: their texts together may be more than 2 GiB. Raises as ``add`` does."""
         for begin in range(0, len(events.order), BATCH):
@@ -307,6 +317,10 @@ class Builder:
         self._batches.clear()
         self._first = self.rows
         return table
+
+    def held(self) -> pa.Table:
+        """The events that are held."""
+        return self._table()
 
     def passed_over(self) -> list[str]:
         """A warning for each sort of things that were not read."""
@@ -365,6 +379,7 @@ class Builder:
             doubts=tuple(self.doubts),
             passed_over=self.unread(),
             stored=self.stored,
+            processes=self.processes,
         )
 
     def _hand_on(self, ended: bool = False) -> None:
@@ -377,7 +392,7 @@ class Builder:
     def _piece(self, sink: Sink, until: int | None) -> Piece:
         """The events from the first that was not handed on up to row ``until`` (None: all that is left) as a piece, of
         which only what later ones will show stays here."""
-        facts = Trace(self.path, self.format, self._table(), nested=self.nested)
+        facts = Trace(self.path, self.format, self._table(), nested=self.nested, processes=self.processes.copy())
         piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks)
         while self._batches and self._first + len(self._batches[0][0]) <= keep:
             self._first += len(self._batches.pop(0)[0])

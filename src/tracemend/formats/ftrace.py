@@ -22,7 +22,10 @@ from tracemend.trace.events import Mark, Trace
 from tracemend.trace.evidence import Doubt, Unplaced
 
 #: Thread, cpu and flags in front of the time: as usual, in the latency format, and in its verbose one.
-USUAL = rb"\s*+(?P<comm>.*?)-(?P<tid>\d++)\s++(?:\(\s*+[\d-]++\)\s++)?\[(?P<cpu>\d{1,5})\]\s++(?:[^\s:]++\s++)?"
+USUAL = (
+    rb"\s*+(?P<comm>.*?)-(?P<tid>\d++)\s++(?:\(\s*+(?P<process>[\d-]++)\)\s++)?\[(?P<cpu>\d{1,5})\]\s++"
+    rb"(?:[^\s:]++\s++)?"
+)
 LATENCY = rb"\s*+(?P<comm>.*?)-(?P<tid>\d++)\s++(?P<cpu>\d{1,5})[^\s\d:][^\s:]*+\s++"
 VERBOSE = rb"\s*+(?P<comm>\S.*?)\s++(?P<tid>\d++)\s++(?P<cpu>\d{1,5}) \d+ [\da-f]{8} [\da-f]{8} \[[\da-f]+\] "
 SECONDS, TICKS = rb"(?P<time>\d++\.\d++):\s++(?P<event>\S)", rb"(?P<time>\d++):\s++(?P<event>\S)"

@@ -55,15 +55,16 @@ CUT = re.compile(
 )
 
 
-#: What stands in front of a time: command, thread and cpu (-1: none).
-Head = tuple[bytes | None, int, int]
+#: What stands in front of a time: command, thread, cpu, and the thread's process (-1: none).
+Head = tuple[bytes | None, int, int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layout:
     """What differs between the tracers: the pattern of a line, and the word that tells a remark from an event.
 
-    ``pattern`` has the groups comm (may be absent), tid, cpu (may be absent), time and event, the event's first byte.
+    ``pattern`` has the groups comm (may be absent), tid, cpu (may be absent), time and event, the event's first byte;
+    it may have the group process.
     ``unit_ns``: what one of the time stands for; 1 also for a clock's ticks, of which nothing tells how long they are.
     ``counted``: a number may stand between time and event.
     """
@@ -90,8 +91,15 @@ def head_of(layout: Layout, text: bytes) -> Head | None:
 
 def _head(match: re.Match[bytes]) -> Head | None:
     """None if the thread's number can't be one."""
-    cpu = match["cpu"]
-    return (match["comm"], int(match["tid"]), -1 if cpu is None else int(cpu)) if len(match["tid"]) <= 9 else None
+    cpu, process = match["cpu"], match.groupdict().get("process") or b""
+    if len(match["tid"]) > 9:
+        return None
+    return (
+        match["comm"],
+        int(match["tid"]),
+        -1 if cpu is None else int(cpu),
+        int(process) if process.isdigit() and len(process) <= 9 else -1,
+    )
 
 
 @dataclass(slots=True)
@@ -105,17 +113,21 @@ class _Fields:
     time_ns: Ints
     word: Ints
     comms: Interner = field(default_factory=Interner)
+    processes: dict[int, int] = field(default_factory=dict)
     #: What a compiled loop found, of which ``time_ns`` and ``word`` are rows, and the words in it.
     scanned: tuple[Ints, Table] | None = None
 
     def of(self, rows: Ints) -> _Fields:
         """Those of some lines."""
         cpu, tid, comm = (column[rows] for column in (self.cpu, self.tid, self.comm))
-        return _Fields(self.found[rows], cpu, tid, comm, self.time_ns[rows], self.word[rows], self.comms)
+        times, words = self.time_ns[rows], self.word[rows]
+        return _Fields(self.found[rows], cpu, tid, comm, times, words, self.comms, self.processes)
 
     def code(self, head: Head) -> tuple[int, int, int]:
         """Cpu, thread and the command's code (-1: none)."""
-        comm, tid, cpu = head
+        comm, tid, cpu, process = head
+        if process >= 0:
+            self.processes[tid] = process
         return cpu, tid, -1 if comm is None else self.comms(decode(comm))
 
 
@@ -152,6 +164,7 @@ class Parsed:
         if self.details is None:
             return
         fields, details = self.fields, self.details
+        builder.processes.update(fields.processes)
         builder.add(
             time_ns=fields.time_ns,
             cpu=fields.cpu,

@@ -69,6 +69,7 @@ def write(
         **({"nested": True} if trace.nested else {}),
         "unplaced": [u.as_dict() for u in trace.unplaced],
         "doubts": [asdict(d) for d in trace.doubts],
+        **({"processes": sorted(trace.processes.items())} if trace.processes else {}),
         **(about or {}),
     }
     table = pa.table(columns).replace_schema_metadata({KEY: json.dumps(document, sort_keys=True).encode()})
@@ -184,6 +185,7 @@ def from_columns(table: pa.Table, about: dict[str, Any], path: Path) -> Trace:
             nested=about.get("nested") is True,
             unplaced=tuple(Unplaced(**u) for u in about.get("unplaced", [])),
             doubts=tuple(Doubt(**d) for d in about["doubts"]) if "doubts" in about else (SILENT,),
+            processes={_int(t, (1 << 31) - 1): _int(p, (1 << 31) - 1) for t, p in about.get("processes", [])},
         )
     except (pa.ArrowException, ValueError, TypeError) as e:
         raise TraceError(path, 0, f"no recording: {str(e).splitlines()[0]}") from e

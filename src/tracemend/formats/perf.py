@@ -26,7 +26,7 @@ from tracemend.trace.evidence import Doubt, Unplaced
 
 #: A counted event has its count in front of its name: ``250000 cycles:``.
 EVENT = re.compile(
-    rb"\s*+(?:(?P<comm>\S.{0,63}?)\s++)??(?:\d++/)?(?P<tid>-1|\d++)\s++(?:\[(?P<cpu>-?\d{1,5})\]\s++)?"
+    rb"\s*+(?:(?P<comm>\S.{0,63}?)\s++)??(?:(?P<process>\d++)/)?(?P<tid>-1|\d++)\s++(?:\[(?P<cpu>-?\d{1,5})\]\s++)?"
     rb"(?P<time>\d++\.\d++):\s++(?:\d++\s++)?(?P<event>\S)"
 )
 REMARK = b"PERF_RECORD_"

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tracemend.errors import TraceError
 from tracemend.formats.base import Builder, Evidence, Format, Options
@@ -48,6 +49,8 @@ from tracemend.trace.syscalls import LAST_CALLS
 PID = re.compile(rb"^\[pid +(\d{1,9})[\]<]|Process (\d{1,9}) attached", re.MULTILINE)
 #: The thread whose execve took over its process, and that process's number.
 HEIR = re.compile(rb"superseded by execve in pid (\d{1,9})")
+#: Calls that make threads and processes.
+MAKERS = ("clone", "clone3", "fork", "vfork")
 #: So much longer than by array operations it takes to read line by line.
 EFFORT = 8
 #: Events that are added to a trace at once.
@@ -364,7 +367,29 @@ def read(path: Path, options: Options) -> Trace:
     elif reader.index and not reader.over:
         builder.doubts.append(ENDLESS)
     reader.events.add_to(builder)
+    builder.processes = _processes(builder)
     return builder.finish("ns" if reader.timed else "index")
+
+
+def _processes(builder: Builder) -> dict[int, int]:
+    """By thread its process, as far as calls tell: a new thread is of its parent's, all else that is made is a process
+    of its own, and so is whoever runs a program."""
+    table = builder.held()
+    of = pc.is_in(table["name"].cast(pa.string()), pa.array([*MAKERS, "execve"]))
+    processes: dict[int, int] = {}
+    asked: dict[int, str] = {}
+    for call in table.filter(of).select(["tid", "name", "phase", "args", "ret"]).to_pylist():
+        tid = call["tid"]
+        if call["phase"] == "enter":
+            asked[tid] = call["args"] or ""
+        elif call["name"] == "execve":
+            if call["ret"] == "0":
+                processes[tid] = tid
+        elif (call["ret"] or "").isdigit() and int(call["ret"]):
+            child, thread = int(call["ret"]), "CLONE_THREAD" in asked.pop(tid, "")
+            if not thread or tid in processes:
+                processes[child] = processes[tid] if thread else child
+    return processes
 
 
 EVIDENCE = Evidence(

@@ -21,7 +21,7 @@ MOST_ROWS = 1 << 24
 #: What the metadata must tell for figures to be read.
 ABOUT = {"events": int, "lost_events": int, "lost": bool, "verdict": str, "reason": str, "draws": int, "notes": list}
 #: The column that says what figures are of, where it isn't the key alone.
-KEYED = {"thread": "tid", "cpu": "cpu", "time": "begin_ns"}
+KEYED = {"thread": "tid", "process": "pid", "cpu": "cpu", "time": "begin_ns"}
 
 
 def write(figures: Sequence[Figures], path: Path) -> None:
@@ -48,6 +48,12 @@ def read(folder: Path, by: str) -> Figures:
     return _figures(path, table, about, by)
 
 
+def lying(folder: Path) -> list[str]:
+    """By what there are figures in an output folder. Raises OutputError for damaged ones."""
+    path = folder / NAME
+    return _by(_read(path)[0]) if path.is_file() else []
+
+
 def read_all(folder: Path) -> list[Figures]:
     """All figures that lie in an output folder, which may be none. Raises OutputError for damaged ones."""
     path = folder / NAME
@@ -71,7 +77,10 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
         about = json_of((table.schema.metadata or {})[b"tracemend"])
         if not all(isinstance(about[key], kind) for key, kind in ABOUT.items()):
             raise ValueError("its metadata don't say how they were made")
-        table = table.cast(SCHEMA).replace_schema_metadata()
+        for field in SCHEMA:  # what an earlier version didn't say, nobody knows
+            if field.nullable and field.name not in table.column_names:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        table = table.select(SCHEMA.names).cast(SCHEMA).replace_schema_metadata()
         if set(table["figure"].to_pylist()) - FIGURES.keys():
             raise ValueError("figures that nobody knows")
         if set(_by(table)) - {"call", *KEYED}:

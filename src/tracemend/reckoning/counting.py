@@ -35,6 +35,7 @@ class Count:
         document: dict[str, Any] = {
             "observed": Tally.of(surviving.events(), self.asked, nested).as_dict(),
             "comms": list(surviving.comms.items()) if "thread" in self.asked.by else [],
+            "processes": list(surviving.processes.items()) if "thread" in self.asked.by else [],
             "switched": surviving.switched,
             "results": bool(surviving.piece.own.table["ret"].null_count < len(piece)),
         }
@@ -63,12 +64,14 @@ def drawn(mended: Mended, draws: int) -> list[pa.Table]:
 @dataclass
 class Counted:
     """What was counted so far. fills: of the fill, and of each draw (1 + H). comms: what threads were called last.
-    switched, results: whether the scheduler's switches and the calls' results were recorded."""
+    processes: of which process each thread is, as far as the trace says it. switched, results: whether the scheduler's
+    switches and the calls' results were recorded."""
 
     count: Count
     observed: Tally = field(init=False)
     fills: list[Tally] = field(init=False)
     comms: dict[int, str] = field(default_factory=dict)
+    processes: dict[int, int] = field(default_factory=dict)
     switched: bool = False
     results: bool = False
 
@@ -86,6 +89,7 @@ class Counted:
         for tally, more in zip(self.fills, filled, strict=True):
             tally.take(Tally.of_dict(asked, more))
         self.comms |= dict(document["comms"])
+        self.processes |= dict(document["processes"])
         self.switched |= document["switched"]
         self.results |= document["results"]
 

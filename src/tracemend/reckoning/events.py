@@ -77,6 +77,12 @@ class Surviving:
         return {t: known[c] for t, c in zip(tids.tolist(), codes[named[last]].tolist(), strict=True)}
 
     @cached_property
+    def processes(self) -> dict[int, int]:
+        """Of which process each thread is, as far as that is known."""
+        known = self.piece.trace.processes
+        return {tid: known[tid] for tid in np.unique(self.piece.trace.tid).tolist() if tid in known}
+
+    @cached_property
     def lasting(self) -> dict[str, Lasting]:
         """How long its calls may have lasted."""
         return lasting(self.piece.trace)

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 FIGURES = {"calls": CALLS, "time_ns": TIME, "cpu_ns": CPU, "errors": ERRORS, "events": EVENTS}
 
 #: One row a figure of a key. ``by``: what figures are by; ``total`` in a row of all keys together, whose key is empty.
-#: ``key``: the call, the thread's command, the number of the cpu or of the slice of time; ``tid``, ``cpu``,
-#: ``begin_ns`` and ``end_ns`` (the last ns) are there where figures are by thread, cpu and time.
+#: ``key``: the call, the command of the thread or process, the number of the cpu or of the slice of time; ``tid``,
+#: ``pid``, ``cpu``, ``begin_ns`` and ``end_ns`` (the last ns) are there where figures are by thread, process, cpu and
+#: time. A ``tid`` or ``pid`` of -1: nobody knows whose it was.
 #: ``observed``: what survived; of all but ``time_ns`` no less happened. ``estimate``: what probably happened.
 #: ``low``, ``high``: in nine of ten cases it was no less and no more. ``high`` is null where it touches a gap of which
 #: nobody knows how much it lost: then the estimate leaves that out, and more may have happened (in calls also less).
@@ -34,6 +35,7 @@ SCHEMA = pa.schema(
         pa.field("by", pa.string(), nullable=False),
         pa.field("key", pa.string(), nullable=False),
         pa.field("tid", pa.int32()),
+        pa.field("pid", pa.int32()),
         pa.field("cpu", pa.int32()),
         pa.field("begin_ns", pa.int64()),
         pa.field("end_ns", pa.int64()),
@@ -100,7 +102,7 @@ class Figures:
         }
 
     def __repr__(self) -> str:
-        keys = len({tuple(k.values()) for k in self.table.select(["key", "tid"]).to_pylist()})
+        keys = len({tuple(k.values()) for k in self.table.select(["key", "tid", "pid"]).to_pylist()})
         drawn = f"from {plural(self.about['draws'], 'draw')}" if self.about["lost"] else "as recorded"
         sure = "exact" if self.exact else drawn
         return f"<Figures by {self.by}: {', '.join(self.names) or 'none'} of {keys:,}, {sure}>"

@@ -84,13 +84,20 @@ class Reckoning:
             trace.clock == "index",
         )
 
+    def every(self) -> list[Figures]:
+        """The figures by all that was counted, and by process where the trace says which threads are one."""
+        by = self.counted.count.asked.by
+        return [self.figures(b) for b in (*by, *(["process"] if "thread" in by and self.counted.processes else []))]
+
     def sides(self, by: str, slices: int = SLICES) -> tuple[Keys, Ints]:
         """What figures by one thing are made of: the columns of the tallies of what survived, and of each draw
         (1 + H, K, columns)."""
         tallies = [self.counted.observed, *self.counted.fills[1:]]
-        counts = [t.counts[by] for t in tallies]
+        counts = [t.counts["thread" if by == "process" else by] for t in tallies]
         width = tallies[0].width
-        if by == "time":
+        if by == "process":
+            counts = [_together(t, self.counted.processes) for t in counts]
+        elif by == "time":
             width = _slice({int(k) for c in counts for k in c}, width, slices)
             counts = [_coarse(t, width) for t in tallies]
         keys = _keys(by, counts)
@@ -98,7 +105,7 @@ class Reckoning:
         rows = [[c.get(k, nothing) for k in keys] for c in counts]
         made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
         _returned(made)
-        return Keys(by, keys, width, self.counted.count.asked.anywhere(by)), made
+        return Keys(by, keys, width, self.counted.count.asked.anywhere("thread" if by == "process" else by)), made
 
     def _whole(self, made: Ints) -> Ints:
         """The columns of all keys together (1 + H, 1, columns): the same for every way to ask. made: of the keys, by
@@ -147,6 +154,15 @@ class Reckoning:
         """The figures of keys, by the columns of their tallies (1 + H, K, columns): of what survived, and the draws."""
         return pa.concat_tables(self._figure(name, keys, counts) for name in names)
 
+    def _called(self, by: str) -> dict[int, str]:
+        """What threads or processes were called last: a process as its first thread is, or else as any of them."""
+        comms, processes = self.counted.comms, self.counted.processes
+        if by != "process":
+            return comms
+        return {processes[tid]: comms[tid] for tid in sorted(comms, reverse=True) if tid in processes} | {
+            pid: comms[pid] for pid in processes.values() if pid in comms
+        }
+
     def _filled(self, keys: Keys) -> Floats:
         """How many events were filled in that may be of each key (K,)."""
         filled: Counter[int] = Counter()
@@ -189,6 +205,10 @@ class Reckoning:
         if keys.by == "thread":
             return np.where(keys.numbers < 0, np.inf, length)
         threads = {tid for t in tallies for tid in t.heads}
+        if keys.by == "process":
+            known = self.counted.processes
+            number = Counter(known.get(tid, -1) for tid in threads)
+            return np.where(keys.numbers < 0, np.inf, length * np.array([number[k] for k in keys.numbers.tolist()]))
         return np.full(len(keys), np.inf) if min(threads, default=0) < 0 else length * len(threads)
 
     def _figure(self, name: str, keys: Keys, counts: Ints) -> pa.Table:
@@ -218,7 +238,7 @@ class Reckoning:
         timed = touched & (name == "time_ns")
         guessed = estimated(counts[1:][:, :, [GUESSED, UNKNOWN]].astype(float)).round().astype(np.int64)
         columns = {
-            **keys.columns(self.counted.comms),
+            **keys.columns(self._called(keys.by)),
             "figure": pa.array([name] * len(keys), pa.string()),
             "observed": pa.array(observed.astype(np.int64)),
             "estimate": pa.array(estimate.astype(np.int64)),
@@ -253,7 +273,8 @@ class Keys:
 
     @cached_property
     def numbers(self) -> Ints:
-        return np.array(self.keys if self.by in ("thread", "cpu", "time") else [0] * len(self), np.int64)
+        numbered = self.by in ("thread", "process", "cpu", "time")
+        return np.array(self.keys if numbered else [0] * len(self), np.int64)
 
     @property
     def cpus(self) -> Ints | None:
@@ -275,7 +296,7 @@ class Keys:
     def columns(self, comms: dict[int, str]) -> dict[str, pa.Array]:
         """The columns that say what it is."""
         begin, end = self.times(ALWAYS)
-        names = [comms.get(int(k), "") if self.by == "thread" else str(k) for k in self.keys]
+        names = [comms.get(int(k), "") if self.by in ("thread", "process") else str(k) for k in self.keys]
 
         def there(by: str, values: Ints, kind: pa.DataType) -> pa.Array:
             return pa.array(values, kind) if self.by == by else pa.nulls(len(self), kind)
@@ -284,6 +305,7 @@ class Keys:
             "by": pa.array([self.by] * len(self), pa.string()),
             "key": pa.array(names, pa.string()),
             "tid": there("thread", self.numbers, pa.int32()),
+            "pid": there("process", self.numbers, pa.int32()),
             "cpu": there("cpu", self.numbers, pa.int32()),
             "begin_ns": there("time", begin, pa.int64()),
             "end_ns": there("time", end, pa.int64()),
@@ -296,6 +318,16 @@ def _keys(by: str, counts: list[dict[Key, list[int]]]) -> list[Key]:
     if by == "time" and found:
         return list(range(found[0], found[-1] + 1))
     return found
+
+
+def _together(threads: dict[Key, list[int]], processes: dict[int, int]) -> dict[Key, list[int]]:
+    """The columns of threads, summed up by the process that they are of; -1: nobody knows which."""
+    held: dict[Key, list[int]] = {}
+    for tid, columns in threads.items():
+        own = held.setdefault(processes.get(int(tid), -1), [0] * UNTIL + [NEVER])
+        own[:UNTIL] = [a + b for a, b in zip(own[:UNTIL], columns[:UNTIL], strict=True)]
+        own[UNTIL] = max(own[UNTIL], columns[UNTIL])
+    return held
 
 
 def _coarse(tally: Tally, width: int) -> dict[Key, list[int]]:

@@ -18,11 +18,18 @@ TITLES = {"calls": "Calls", "time_ns": "Time in calls", "cpu_ns": "Cpu time", "e
 SHOWN = {
     "call": ("calls", "time_ns", "errors"),
     "thread": ("cpu_ns", "calls", "time_ns"),
+    "process": ("cpu_ns", "calls", "time_ns"),
     "cpu": ("cpu_ns", "events", "calls"),
     "time": ("events", "calls", "cpu_ns"),
 }
 #: What they are of.
-KEYS = {"call": ("call",), "thread": ("command", "tid"), "cpu": ("cpu",), "time": ("from",)}
+KEYS = {
+    "call": ("call",),
+    "thread": ("command", "tid"),
+    "process": ("command", "pid"),
+    "cpu": ("cpu",),
+    "time": ("from",),
+}
 #: Characters of a name that are shown (its ends, which tell it from others), and calls that the sentence has.
 LONGEST, MOST = 41, 3
 #: In place of a share that is rounded to nothing: it is no certain zero.
@@ -124,8 +131,9 @@ def _unsure_times(made: Figures) -> Iterator[str]:
 
 
 def _key(made: Figures, row: dict[str, Any]) -> list[str]:
-    if made.by == "thread":
-        return [_short(row["key"]) or "-", str(row["tid"])] if row["tid"] >= 0 else ["unknown", "-"]
+    if made.by in ("thread", "process"):
+        number = row["tid" if made.by == "thread" else "pid"]
+        return [_short(row["key"]) or "-", str(number)] if number >= 0 else ["unknown", "-"]
     if made.by == "cpu":
         return [str(row["cpu"]) if row["cpu"] >= 0 else "-"]
     if made.by == "time":

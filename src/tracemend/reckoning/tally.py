@@ -20,7 +20,7 @@ from tracemend.trace.events import ENTER, EXIT, INSTANT, stable_order
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-#: What figures can be by.
+#: What is counted by. Figures can be by process as well: its threads' together.
 BY = ("call", "thread", "cpu", "time")
 #: Columns of a tally. UNSAID: exits that don't say how their call ended. SIDES: enters and exits. GUESSED: the part of
 #: TIME of calls with an inferred side; UNKNOWN: so many of them would have lasted longer than is plausible, and are
@@ -38,7 +38,8 @@ Key = str | int
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is counted: ``by`` what, and of what time (ns, both included; all of it if None).
+    """What is counted: ``by`` what, and of what time (ns, both included; all of it if None). ``processes``: figures by
+    process are to be made of what is counted by thread.
 
     A call counts where it was entered. One whose enter is not there was made all the same, if that place doesn't
     matter: by call and thread, and of all times. So what all keys have together is what they have by call, which is
@@ -48,6 +49,7 @@ class Asked:
 
     by: tuple[str, ...] = ("call",)
     span: tuple[int, int] | None = None
+    processes: bool = False
 
     def inside(self, time_ns: Ints) -> Bools:
         if self.span is None:

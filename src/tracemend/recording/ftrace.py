@@ -30,6 +30,7 @@ from tracemend.recording.tracefs import (
     names_kept,
     remove_stale,
     thread_names,
+    thread_processes,
 )
 from tracemend.trace.events import Trace
 
@@ -105,7 +106,10 @@ class _Pages:
             "lost": lost,
             **about,
         }
-        return Recorded(replace(trace, path=None, provenance=provenance), letters, lost, status)
+        there = set(np.unique(trace.tid).tolist())
+        processes = {tid: pid for tid, pid in thread_processes().items() if tid in there}
+        trace = replace(trace, path=None, provenance=provenance, processes=processes)
+        return Recorded(trace, letters, lost, status)
 
 
 def _ready(events: str | Wanted) -> Wanted:

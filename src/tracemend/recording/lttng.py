@@ -99,7 +99,7 @@ def record_pair(
             stack.callback(_destroy, session)
             _lttng("enable-channel", "--userspace", "--session", session, "ch", *channel)
             _lttng("enable-event", "--userspace", event, "--channel", "ch", "--session", session)
-            context = ["--type", "vtid", "--type", "procname"]
+            context = ["--type", "vtid", "--type", "vpid", "--type", "procname"]
             _lttng("add-context", "--userspace", "--session", session, "--channel", "ch", *context)
             _lttng("start", session)
         null = subprocess.DEVNULL if quiet else None

@@ -1,5 +1,6 @@
 """ftrace's own text of raw system calls and other events, line for line as the kernel's ``trace_pipe`` prints it
-(kernel/trace/trace_output.c; a test compares the two on one and the same buffer). Addresses are as they are, not hashed
+(kernel/trace/trace_output.c; a test compares the two on one and the same buffer), with the process behind each thread
+where the trace says it (the kernel's option ``record-tgid``). Addresses are as they are, not hashed
 (the kernel's own text with its option ``hash-ptr`` off)."""
 
 from __future__ import annotations
@@ -59,8 +60,10 @@ def lines(trace: Trace, letters: Sequence[str], arch: str) -> Iterator[str]:
         else:
             number = numbers[name] if name in numbers else int(name.removeprefix(NO_NUMBER[:-2]))
             event = f"sys_exit: NR {number} = {ret}" if phase == EXIT else f"sys_enter: NR {number} ({args})"
+        process = trace.processes.get(tid)
+        whose = (f"({process:7d}) " if process else "(-------) ") if trace.processes else ""
         yield (
-            f"{comm or '<...>':>16}-{tid:<7} [{cpu:03d}] {letters[row]} "
+            f"{comm or '<...>':>16}-{tid:<7} {whose}[{cpu:03d}] {letters[row]} "
             f"{microseconds // 1_000_000:5d}.{microseconds % 1_000_000:06d}: {event}\n"
         )
     yield from marks.get(len(trace), ())

@@ -128,6 +128,8 @@ class Instance:
             self.set("trace_clock", "mono")
             self.set("buffer_size_kb", buffer_kb)
             self.set("options/overwrite", int(overwrite))
+            if (self.path / "options/record-tgid").exists():  # Linux 4.14
+                self.set("options/record-tgid", 1)
             if not self.wanted.machine:
                 self.set("options/event-fork", 1)
                 self.set("set_event_pid", pid)
@@ -227,6 +229,15 @@ def names_kept() -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.write_text(old)
+
+
+def thread_processes() -> dict[int, int]:
+    """Which process each thread was last seen in by an instance; empty where the kernel doesn't keep that."""
+    try:
+        pairs = (line.split() for line in (TRACEFS / "saved_tgids").read_text().splitlines())
+    except OSError:
+        return {}
+    return {int(pair[0]): int(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def thread_names() -> dict[int, str]:

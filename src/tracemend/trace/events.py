@@ -205,6 +205,8 @@ class Trace:
     passed_over: PassedOver | None = None
     #: By stream, the bytes that its events took in the ring buffer, where the format tells.
     stored: dict[int, int] = field(default_factory=dict)
+    #: By thread the process that it is of, as far as the format tells.
+    processes: dict[int, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +16,8 @@ from tracemend.formats.base import Builder, Options
 from tracemend.formats.ctf.batches import Batch, joined, merge
 from tracemend.formats.ctf.event_names import OLD_EXIT, Kinds
 from tracemend.formats.ctf.folders import folder_of
-from tracemend.formats.ctf.packets import Lost
+from tracemend.formats.ctf.names import shown_name
+from tracemend.formats.ctf.packets import Lost, Stream
 from tracemend.formats.ctf.stream_events import Comms, Events, Maps, Shared
 from tracemend.formats.ctf.streams import all_streams, doubts, open_traces, tracer, warnings
 from tracemend.formats.ctf.windows import select
@@ -40,6 +43,7 @@ class _Reader:
         self.streams = all_streams(self.traces)
         self.numbers = np.array([s.number for s in self.streams], np.int32)
         self.open_calls: dict[tuple[int, int], int] = {}
+        self.process = _process(self.streams)
 
     def trace(self, context: int | None = None) -> Trace:
         """The whole trace, or of its packets those that the ``context`` events around each loss need."""
@@ -135,9 +139,21 @@ class _Reader:
             ret=rows.ret,
             line=np.arange(self.builder.rows, self.builder.rows + len(order)),
         )
+        if self.process:
+            self._belong(rows, self.process)
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
         return rank
+
+    def _belong(self, rows: Batch, process: re.Pattern[str]) -> None:
+        """Note of which process each thread is that wasn't there before: the first event of each says it."""
+        known = self.builder.processes
+        threads, first = np.unique(rows.tid, return_index=True)
+        new = [(t, i) for t, i in zip(threads.tolist(), first.tolist(), strict=True) if t >= 0 and t not in known]
+        for thread, row in new:
+            said = process.findall(rows.args[row].as_py() or "")
+            if said:
+                known[thread] = int(said[-1])
 
     def _name_exits(self, kind: NDArray[np.int32], tid: NDArray[np.int32], cpu: NDArray[np.int32]) -> None:
         """Give exits that don't tell their call the one that their thread (or else their cpu) is in."""
@@ -150,6 +166,16 @@ class _Reader:
                 entered = self.open_calls.pop(key, None)
                 name = NO_NUMBER if entered is None else self.kinds.name(entered)
                 kind[row] = self.kinds(name, EXIT)
+
+
+def _process(streams: Sequence[Stream]) -> re.Pattern[str] | None:
+    """How events' arguments end with the process of their thread (contexts stand behind fields); None where no context
+    says both."""
+    classes = [e for s in streams for e in s.decoder.stream.events.values()]
+    contexts = [s.decoder.stream.event_context for s in streams] + [e.context for e in classes]
+    told = {shown_name(name) for c in contexts if c is not None for name, _ in c.members}
+    name = next((pid for tid, pid in (("tid", "pid"), ("vtid", "vpid")) if tid in told and pid in told), None)
+    return re.compile(rf"(?:^|, ){name}=(\d{{1,9}})(?![^,])") if name else None
 
 
 def read(path: Path, options: Options) -> Trace:

@@ -123,6 +123,7 @@ class _Reader:
         self.time_ns, self.cpu = time[order], cpu[order]
         self.name = np.concatenate([c.name for c in read.columns])[order]
         thread = np.concatenate([c.thread for c in read.columns])[order]
+        builder.belong(thread, np.concatenate([c.process for c in read.columns])[order])
         first, texts = 0, []
         switches, incoming, outgoing = [], [], []
         for piece in read.columns:
@@ -206,6 +207,7 @@ def _kept(found: Columns, kept: NDArray[np.bool_]) -> Columns:
     return Columns(
         found.time[kept],
         found.thread[kept],
+        found.process[kept],
         found.name[kept],
         place[found.switches[remain]],
         found.incoming[remain],

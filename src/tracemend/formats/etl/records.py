@@ -30,13 +30,14 @@ SEQUENCE, GUID, COMPONENT, TIME, FINE_TIME, THREAD = 0x1, 0x2, 0x4, 0x8, 0x10, 0
 
 @dataclass
 class Columns:
-    """Records as columns (N,). ``thread``: NOBODY where the record doesn't say. ``switches``: records that tell which
-    thread gets the cpu (``incoming``) and which gives it up (``outgoing``). ``texts``: arguments by record. ``own``:
-    records that tell of the log itself, not of the system.
+    """Records as columns (N,). ``thread``, ``process``: NOBODY where the record doesn't say. ``switches``: records that
+    tell which thread gets the cpu (``incoming``) and which gives it up (``outgoing``). ``texts``: arguments by record.
+    ``own``: records that tell of the log itself, not of the system.
     """
 
     time: Ints
     thread: NDArray[np.int32]
+    process: NDArray[np.int32]
     name: NDArray[np.int32]
     switches: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     incoming: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
@@ -61,7 +62,8 @@ class _Reader:
         first = words[at >> 2]
         self.kind, self.message = first >> 16 & 0xFF, (first >> 24 & TABLED) != TABLED
         count = len(at)
-        self.found = Columns(np.zeros(count, np.int64), np.full(count, NOBODY, np.int32), np.zeros(count, np.int32))
+        thread, process = np.full((2, count), NOBODY, np.int32)
+        self.found = Columns(np.zeros(count, np.int64), thread, process, np.zeros(count, np.int32))
 
     def tabled(self) -> None:
         """Every kind of records but messages."""
@@ -70,7 +72,7 @@ class _Reader:
         at = self.at[kernel]
         hook = self._word(at, 4).astype(np.int64) >> 16  # the type is the lower byte, the group the upper one
         self.found.time[kernel] = self._long(at + np.where(brief, 8, 16))
-        self.found.thread[kernel[~brief]] = self._word(at[~brief], 8).view(np.int32)
+        self._whose(kernel[~brief])
         hooks, of = np.unique(hook, return_inverse=True)
         codes = [self.intern(names.kernel(h >> 8, h & 0xFF)) for h in hooks.tolist()]
         self.found.name[kernel] = np.array(codes, np.int32)[of]
@@ -80,10 +82,15 @@ class _Reader:
         for rows in (self._rows(*EVENT), self._rows(*CLASSIC, *INSTANCE)):
             at = self.at[rows]
             self.found.time[rows] = self._long(at + 16)
-            self.found.thread[rows] = self._word(at, 8).view(np.int32)
+            self._whose(rows)
         self._providers(self._rows(*EVENT), names.described)
         self._providers(self._rows(*CLASSIC, *INSTANCE), names.classic)
         self._told()
+
+    def _whose(self, rows: Ints) -> None:
+        """Thread and process of records that tell both in their heads."""
+        for column, offset in ((self.found.thread, 8), (self.found.process, 12)):
+            column[rows] = self._word(self.at[rows], offset).view(np.int32)
 
     def _rows(self, *kinds: int) -> Ints:
         return np.flatnonzero(np.isin(self.kind, kinds) & ~self.message)

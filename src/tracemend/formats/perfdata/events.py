@@ -80,6 +80,7 @@ class _Reader:
         self.time.append(np.where(late, -1, samples.time.astype(np.int64)))
         self.cpu.append(samples.cpu)
         self.tid.append(samples.tid)
+        builder.belong(samples.tid, samples.pid)
         self.name.append(name)
         self.phase.append(phase)
         self.args.append(pa.array(args.tolist(), pa.large_string()))

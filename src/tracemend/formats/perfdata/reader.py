@@ -126,6 +126,7 @@ def _printed(empty: Builder, path: Path, folder: Path) -> Builder:
 def _tell(builder: Builder, found: Described, told: Told) -> None:
     """What the records say of losses beyond the marks, and what could not be known from them."""
     builder.stored.update(told.stored)
+    builder.processes = told.processes | builder.processes
     beyond = max(sum(n or 0 for *_, n in told.lost), told.lost_samples) - sum(m.count or 0 for m in builder.marks)
     if beyond > 0:
         said = f"{beyond:,} events more were lost at the end of the recording, which no mark places"

@@ -66,6 +66,7 @@ class Samples:
     time: NDArray[np.uint64]
     cpu: Ints
     tid: Ints
+    pid: Ints
 
 
 @dataclass
@@ -81,6 +82,7 @@ class Told:
     throttled: int = 0
     stored: dict[int, int] = field(default_factory=dict)
     named: list[tuple[int, int, str | int]] = field(default_factory=list)
+    processes: dict[int, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
 
@@ -231,7 +233,10 @@ class _Walker:
                 told.aux[cpu] = told.aux.get(cpu, 0) + 1
         elif kind == THROTTLE:
             told.throttled += 1
-        elif kind in (COMM, FORK) and self.take is not None and len(record) >= 24:
+        elif kind in (COMM, FORK) and len(record) >= 24:
+            told.processes[number(record, 12 if kind == COMM else 16, 4)] = number(record, 8, 4)
+            if self.take is None:
+                return
             time = self._trailer(record, TIME, 8) or 0
             if kind == COMM:
                 told.named.append((time, number(record, 12, 4), decode(record[16:].partition(b"\0")[0])))
@@ -306,13 +311,13 @@ class _Walker:
                 rows = np.flatnonzero(end - begin >= place + 8)
                 of[rows] = self._of(stream.numbers(rows, place, 8, False).astype(np.uint64))
         time = np.zeros(len(begin), np.uint64)
-        cpu, tid = np.full(len(begin), -1, np.int64), np.full(len(begin), -1, np.int64)
+        cpu, tid, pid = np.full((3, len(begin)), -1, np.int64)
         whole = np.zeros(len(begin), bool)
         for k in np.unique(of).tolist():
             attr = attrs[k]
             rows = np.flatnonzero((of == k) & (end - begin >= attr.fixed))
             whole[rows] = True
-            for bit, offset, size, to in ((TIME, 0, 8, time), (CPU, 0, 4, cpu), (TID, 4, 4, tid)):
+            for bit, offset, size, to in ((TIME, 0, 8, time), (CPU, 0, 4, cpu), (TID, 4, 4, tid), (TID, 0, 4, pid)):
                 at = attr.place(bit)
                 if at is not None:
                     to[rows] = stream.numbers(rows, at + offset, size, False)
@@ -322,10 +327,11 @@ class _Walker:
             )
         cpu[cpu >= 1 << 31] = -1
         tid[tid >= 1 << 31] = -1
+        pid[pid >= 1 << 31] = -1
         for c, n in zip(*_sums(cpu, end - begin), strict=True):
             self.told.stored[c] = self.told.stored.get(c, 0) + n
         if self.take is not None:
-            self.take(Samples(raw, stream.layout, begin, end, np.where(whole, of, -1), time, cpu, tid))
+            self.take(Samples(raw, stream.layout, begin, end, np.where(whole, of, -1), time, cpu, tid, pid))
         self.told.samples += len(begin)
 
 

@@ -101,12 +101,16 @@ class _Reader:
     def processes(self, data: bytes) -> None:
         """Take in a ProcessTree. Raises WireError."""
         about = message(data)
+        belong = self.builder.processes
         for process in within(about, 1):
+            belong[number(process, 1)] = number(process, 1)
             words = [decode(w) for w in process.get(3, ()) if isinstance(w, bytes)]
             if words and words[0]:
                 exact = number(process, 9) or number(process, 8)
                 self.names.setdefault(number(process, 1), words[0] if exact else Path(words[0]).name[:15])
         for thread in within(about, 2):
+            if 3 in thread:
+                belong[number(thread, 1)] = number(thread, 3)
             if raw(thread, 2):
                 self.names[number(thread, 1)] = decode(raw(thread, 2))
 

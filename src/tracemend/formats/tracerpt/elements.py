@@ -79,9 +79,9 @@ def _element(text: str, line: int, rows: Rows) -> str:
         rows.tell_lost(opcode)
     number_told = number(system["EventID"].text or "") if "EventID" in system else None
     provider = provider or _attribute(system, "Provider", "Name") or guid or "unknown"
-    thread, cpu = (small(_attribute(system, "Execution", a)) for a in ("ThreadID", "ProcessorID"))
+    process, thread, cpu = (small(_attribute(system, "Execution", a)) for a in ("ProcessID", "ThreadID", "ProcessorID"))
     args = ", ".join(f"{key}={value}" if key else value for key, value in data)
-    rows.add(Event(time, cpu, thread, f"{provider}/{number_told or kind}", args, line))
+    rows.add(Event(time, cpu, thread, process, f"{provider}/{number_told or kind}", args, line))
     return ""
 
 

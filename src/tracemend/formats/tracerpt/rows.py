@@ -33,6 +33,7 @@ class Event:
     time_ns: int
     cpu: int
     thread: int
+    process: int
     name: str
     args: str
     line: int
@@ -46,6 +47,7 @@ class Rows:
     time: Any = field(default_factory=lambda: array("q"))
     cpu: Any = field(default_factory=lambda: array("i"))
     thread: Any = field(default_factory=lambda: array("i"))
+    process: Any = field(default_factory=lambda: array("i"))
     name: Any = field(default_factory=lambda: array("i"))
     line: Any = field(default_factory=lambda: array("q"))
     args: list[str | None] = field(default_factory=list)
@@ -57,6 +59,7 @@ class Rows:
         self.time.append(event.time_ns)
         self.cpu.append(event.cpu)
         self.thread.append(event.thread)
+        self.process.append(event.process)
         self.name.append(self.builder.names(event.name))
         self.line.append(event.line)
         self.args.append(event.args or None)
@@ -76,6 +79,7 @@ class Rows:
         order = np.argsort(time, kind="stable")
         events = Sorted(order, time[order], cpu[order], thread[order], name[order], args, line=line[order])
         self.builder.add_sorted(events)
+        self.builder.belong(thread[order], np.array(self.process, np.int32)[order])
         self._losses()
         return self.builder.finish()
 

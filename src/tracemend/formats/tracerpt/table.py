@@ -77,8 +77,8 @@ def _row(line: str, at: int, places: dict[str, int], rows: Rows) -> str:
     if is_of(provider, LOST_CLASS):
         rows.tell_lost(kind)
     name = f"{provider}/{number(value('Event ID')) or kind}"
-    thread, cpu = small(value("TID")), small(value("Processor Number"))
-    rows.add(Event((tick - EPOCH) * 100, cpu, thread, name, told, at))
+    process, thread, cpu = small(value("PID")), small(value("TID")), small(value("Processor Number"))
+    rows.add(Event((tick - EPOCH) * 100, cpu, thread, process, name, told, at))
     return ""
 
 

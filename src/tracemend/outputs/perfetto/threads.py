@@ -1,8 +1,8 @@
 """Tracks of threads: what survived of each, and below it what was inferred.
 
-Of what is read nothing says which threads are one process. So threads are put together by their commands, and the name
-of such a group says how many there are. Its number is larger than those of Linux's processes, so that nobody takes it
-for one. A thread that is alone with its command stands under its own number.
+Where the trace says which threads are one process, they stand under that process. The others are put together by their
+commands, and the name of such a group says how many there are. Its number is larger than those of Linux's processes, so
+that nobody takes it for one. A thread that is alone with its command stands under its own number.
 
 Axis legend: T threads, E events, I inferred events.
 """
@@ -102,14 +102,29 @@ class Threads:
     def _tracks(self, tid: Ints) -> Ints:
         return _FIRST + 3 * np.searchsorted(self.tids, tid)
 
-    def _groups(self) -> dict[str | int, list[int]]:
-        """Which threads go together, in order of appearance: those of one command, and alone those without one."""
-        groups: dict[str | int, list[int]] = {}
+    def _groups(self) -> Iterator[tuple[int, str, list[int]]]:
+        """Which threads go together, in order of appearance: those of one process; where that isn't known those of one
+        command, and alone those without one. Their number, what they are called, and which they are."""
+        processes = self._mended.trace.processes
+        groups: dict[tuple[int, str], list[int]] = {}
         for i in np.argsort(self._appearance).tolist():
             tid = int(self.tids[i])
             if tid > 0:
-                groups.setdefault(self.comm.get(tid) or tid, []).append(i)
-        return groups
+                comm = self.comm.get(tid, "")
+                key = (processes[tid], "") if tid in processes else (0, comm) if comm else (-tid, "")
+                groups.setdefault(key, []).append(i)
+        taken = {*self.tids.tolist(), *processes.values()}
+        numbers = itertools.filterfalse(taken.__contains__, itertools.count(_GROUPS))
+        known = set(processes.values())
+        for (pid, comm), members in groups.items():
+            first = int(self.tids[members[0]])
+            many = f": {len(members)} threads" if len(members) > 1 else ""
+            if pid > 0:
+                yield pid, self.comm.get(pid) or self.comm.get(first) or f"process {pid}", members
+            elif many or first in known:
+                yield next(numbers), (comm or f"thread {first}") + many, members
+            else:
+                yield first, comm or f"thread {first}", members
 
     def descriptors(self) -> Iterator[bytes]:
         """What the tracks are. Newer versions of the viewer than 52 show processes and threads in the order given.
@@ -117,11 +132,7 @@ class Threads:
         The viewer puts a thread's number behind the names of its tracks. A thread names its process by number alone:
         with a parent its process would have a track, and such tracks push those of the cpus down.
         """
-        numbers = itertools.filterfalse(set(self.tids.tolist()).__contains__, itertools.count(_GROUPS))
-        for rank, (comm, members) in enumerate(self._groups().items()):
-            pid = next(numbers) if len(members) > 1 else int(self.tids[members[0]])
-            name = comm if isinstance(comm, str) else f"thread {comm}"
-            name += f": {len(members)} threads" if len(members) > 1 else ""
+        for rank, (pid, name, members) in enumerate(self._groups()):
             process = message(3, uint(1, pid) + text(6, name))
             yield descriptor(_FIRST + 3 * members[0], rest=process + ranked(rank))
             for i in members:
