@@ -19,9 +19,9 @@ Floats = NDArray[np.float64]
 
 #: The share of intervals that are to hold what really happened.
 NOMINAL = 0.9
-#: Draws that are made if nobody says how many; and where a trace is mended and figures only come along: eight take as
-#: long as all else of mending.
-DRAWS, FEW = 16, 8
+#: Draws that are made if nobody says how many; and where a trace is mended and figures only come along: four take half
+#: as long as all else of mending, and estimates are as good as of sixteen (``benchmarks/few.py``).
+DRAWS, FEW = 16, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +97,17 @@ def terms(draws: Floats, observed: Floats, usual: Floats, kind: str) -> Floats:
     as sums of many small losses and as a whole, and the least there is."""
     unit = np.full(draws.shape[1], 1e3 if kind.endswith("_ns") else 1.0)
     mean = np.abs(draws.mean(axis=0) - observed)
-    apart = draws.std(axis=0)
+    apart = draws.std(axis=0) * np.sqrt(unsure(len(draws)) / unsure(DRAWS))
     return np.stack(
         [apart**2, apart * mean, mean**2, mean * usual, usual**2, unit * mean, unit * usual, unit * apart, unit**2]
     )
+
+
+def unsure(draws: int) -> float:
+    """By how much the variance of so many draws is too small for how far the truth may be from their median: the mean
+    that it is taken about is their own, and the median itself varies by pi / 2H of it (that of a normal distribution).
+    """
+    return draws / (draws - 1) * (1 + np.pi / (2 * draws))
 
 
 def root(grounds: Floats, weights: Floats) -> Floats:
