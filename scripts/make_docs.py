@@ -90,6 +90,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "kernel fields": kernel.fields,
     "figures short": corrected.short,
     "plausible": corrected.plausible,
+    "few": corrected.few,
     "figures errors": corrected.errors,
     "figures nearest": corrected.nearest,
     "figures coverage": corrected.coverage,

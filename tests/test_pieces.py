@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from tracemend.api import how, mend
 from tracemend.compiled import before_compiling
 from tracemend.engines import Local, at_work, tell
-from tracemend.errors import OptionError, TraceError, WorkerError
+from tracemend.errors import OptionError, OutputError, TraceError, WorkerError
 from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
@@ -310,7 +310,7 @@ def in_pieces(path: Path, out: Path, size: Size = SMALL, **how_else: Any) -> Res
     with work_folder(out.parent / f".{out.name}.work", {}) as folder:
         mended = mend_pieces(pieces(path, cuts=size), way, folder)
         merged = ["merged"] if FORMATS[mended.trace.format].name in ("ftrace", "perf", "sequence") else []
-        write(mended, out, ["overlay", "report", "perfetto", *merged])
+        write(mended, out, ["overlay", "report", "perfetto", *merged], engine=way.engine)
     return mended
 
 
@@ -352,6 +352,17 @@ def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: P
         in_pieces(recording, tmp_path / str(jobs), engine=Local(jobs), options=options, suspect=True)
     for path in (tmp_path / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
+
+
+def test_what_goes_wrong_in_one_of_several_processes_that_write_leaves_nothing(recording: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "trace.txt"
+    trace.write_bytes(recording.read_bytes())
+    with work_folder(tmp_path / ".work", {}) as folder:
+        mended = mend_pieces(pieces(trace, cuts=SMALL), how("lookup", alone=True), folder)
+        trace.write_bytes(recording.read_bytes() + b"# more\n")
+        with pytest.raises(OutputError, match="changed since it was read"):
+            write(mended, tmp_path / "out", ["merged", "report"], engine=Local(2))
+    assert [p.name for p in tmp_path.iterdir()] == ["trace.txt"]
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,21 @@ def _share(found: tuple[int, int, int]) -> str:
     return f"{closer} of {of}" + (f", {same} the same" if same else "")
 
 
+def few() -> str:
+    """What figures are worth by the number of draws that they are made of."""
+    d = load("few")
+    rows = [
+        [
+            str(r["draws"]),
+            *(f"{100 * r[k]:.1f}" for k in ("error", "held", "width")),
+            f"{100 * r['least_held']:.1f} ({r['kind'].replace('_ns', '').split()[1]} by {r['kind'].split()[0]})",
+        ]
+        for r in d["rows"]
+    ]
+    head = ["draws", "error of the estimate", "ranges that hold", "their width", "least, of one kind of figure"]
+    return markdown_table(head, rows) + source(d, "few")
+
+
 def plausible() -> str:
     """Whether durations of calls with an inferred side are to be believed."""
     d = load("plausible")

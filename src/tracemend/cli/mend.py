@@ -212,7 +212,7 @@ def mend(
                 reckoning = reckon(pieces, way, count, folder, told)
                 mended = reckoning.result
                 made = reckoning.every() if mended.fills else []
-            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"), made)
+            paths = write(mended, output, outputs, force, lambda name: update(0, 0, f"writing {name}"), made, workers)
     except FileExistsError as e:
         raise OutputError(f"{work}: {e.strerror}") from e
     except stays as e:

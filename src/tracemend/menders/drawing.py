@@ -27,12 +27,18 @@ class _Into(NamedTuple):
 
 @compiled
 def _into(chain: Chain) -> _Into:
-    states = len(chain.weight_C)
-    order = np.argsort(chain.to_E, kind="mergesort")
-    start = np.searchsorted(chain.to_E[order], np.arange(states + 1))
+    states, edges = len(chain.weight_C), len(chain.to_E)
+    start, order = np.zeros(states + 1, np.int64), np.empty(edges, np.int64)
+    for e in range(edges):
+        start[chain.to_E[e] + 1] += 1
     most = 1
     for c in range(states):
-        most = max(most, 1 + start[c + 1] - start[c])
+        most = max(most, 1 + start[c + 1])
+        start[c + 1] += start[c]
+    place = start.copy()
+    for e in range(edges):
+        order[place[chain.to_E[e]]] = e
+        place[chain.to_E[e]] += 1
     return _Into(order, start, np.empty(most, np.int64), np.empty(2 * most))
 
 
@@ -53,7 +59,9 @@ def draw(
     events, copied = np.empty((number, n), np.int64), np.empty((number, n), np.int64)
     at_H, ways = np.empty(number, np.int64), (chain, rates, diagonals, _into(chain))
     behind = behind_of(chain, rates, diagonals, run, miss)
-    here = way.last * behind
+    here = np.empty(len(behind))
+    for i in range(len(here)):  # expressions of whole arrays take seconds to compile
+        here[i] = way.last[i] * behind[i]
     for h in range(number):
         at_H[h] = _one_of(here, chance_NH3[n - 1, h, 0])
     for t in range(n - 1, -1, -1):
@@ -64,7 +72,8 @@ def draw(
             copied[h, t] = chain.place_C[c] if at < states else run.site_D[at - states] + t
         if t:
             hold(way, chain, diagonals, run, (t - 1) // block)
-            here[:] = held[(t - 1) % block]
+            for i in range(len(here)):
+                here[i] = held[(t - 1) % block, i]
             leaving(chain, rates, diagonals, first + t - 1, here)
             for h in range(number):
                 at_H[h] = _earlier(ways, first + t - 1, here, at_H[h], chance_NH3[t - 1, h])

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tracemend.engines import HERE, Engine, Local, at_work
 from tracemend.errors import OutputError, one_of
-from tracemend.mending.mended import Result
+from tracemend.mending.mended import Mended, Result
 from tracemend.outputs import figures, merged, overlay, perfetto, report
 from tracemend.outputs.overlay import read_overlay
 from tracemend.outputs.strip import strip
@@ -45,14 +46,17 @@ def write(
     force: bool = False,
     progress: Callable[[str], None] = lambda name: None,
     made: Sequence[Figures] = (),
+    engine: Engine = HERE,
 ) -> list[Path]:
     """Write the folder ``out`` with the named outputs (the overlay always) and return the paths of its files.
-    ``progress`` is called with the name of each before it is written. made: figures, which get a file, too.
+    ``progress`` is called with the name of each before it is written. made: figures, which get a file, too. engine:
+    where outputs of a trace that was mended in pieces are written beside one another, if it has processes for that.
 
     The folder is written under another name beside ``out``, brought to disk and renamed. ``force`` replaces an ``out``
-    that is an output folder of tracemend's with nothing else in it. Raises OptionError for an unknown output, and
-    OutputError: an ``out`` that exists, is, holds or lies in the input, a disk that is full or refuses, and what the
-    outputs raise. Then nothing is left behind, and an ``out`` that was there is as it was.
+    that is an output folder of tracemend's with nothing else in it. Raises OptionError for an unknown output,
+    WorkerError where a process that writes is killed, and OutputError: an ``out`` that exists, is, holds or lies in the
+    input, a disk that is full or refuses, and what the outputs raise. Then nothing is left behind, and an ``out`` that
+    was there is as it was.
     """
     trace = mended.trace
     try:
@@ -61,17 +65,41 @@ def write(
         target = out.resolve()
         with whole_folder(target, may_go=lambda: _may_go(out, target, force)) as work:
             chosen = [name for name in OUTPUTS if name == "overlay" or name in outputs]
+            writing = _Writing(mended, work, made, tuple(outputs))
             paths = []
-            writers = OUTPUTS | {"report": partial(report.write, made=made, outputs=outputs)}
-            for name in chosen:
-                progress(name)
-                paths += writers[name](mended, work)
+            # what is held would have to be sent, and takes no time
+            if len(chosen) > 1 and isinstance(engine, Local) and not (engine.alone or isinstance(mended, Mended)):
+                progress(", ".join(chosen))
+                with at_work(replace(engine, jobs=min(engine.jobs, len(chosen))), writing) as crew:
+                    # what takes longest first
+                    tasks = {name: crew.submit(_Writing.one, name) for name in reversed(chosen)}
+                    paths += [path for name in chosen for path in tasks[name].result()]
+            else:
+                for name in chosen:
+                    progress(name)
+                    paths += writing.one(name)
             if made:
                 figures.write(made, work / figures.NAME)
                 paths.append(work / figures.NAME)
     except OSError as e:
         raise OutputError(f"{out}: can't be written: {e.strerror or e}") from e
     return [out / path.name for path in paths]
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """What the outputs of one folder have in common."""
+
+    mended: Result
+    work: Path
+    made: Sequence[Figures]
+    outputs: tuple[str, ...]
+
+    def one(self, name: str) -> list[Path]:
+        """Write one output; the paths of its files."""
+        if name == "report":
+            return report.write(self.mended, self.work, made=self.made, outputs=self.outputs)
+        return OUTPUTS[name](self.mended, self.work)
 
 
 def check(source: Path | None, format: str, out: Path, outputs: Sequence[str] = DEFAULT, force: bool = False) -> None:
