@@ -63,7 +63,8 @@ def main() -> None:
     given = parser.parse_args()
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     document = json.loads(given.out.read_text()) if given.out.exists() else {"commands": [], "runs": []}
-    document |= {"seed": None, "processors": os.cpu_count(), "commands": [*document["commands"], command()]}
+    commands = list(dict.fromkeys([*document["commands"], command()]))
+    document |= {"seed": None, "processors": os.cpu_count(), "commands": commands}
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         work = Path(folder)
         for kind, source, make in (("ftrace", given.text, enlarge), ("ctf", given.ctf, enlarge_ctf)):

@@ -430,6 +430,30 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "figures.parquet").exists()
 
 
+def test_what_a_refused_gap_lost_counts_in_figures_all_the_same(shell: Path, tmp_path: Path) -> None:
+    """What isn't sure event by event can be in its counts."""
+    said = {}
+    for name, more in (("all", ()), ("sure", ("--refuse", "0.5", "--hypotheses", "2")), ("none", ("--refuse", "1"))):
+        done = run("mend", shell, "-o", tmp_path / name, "--json", *more)
+        assert done.returncode == 0
+        said[name] = json.loads(done.stdout)
+    trace = read(shell)
+    for name, document in said.items():
+        refused = [g for g in document["gaps"] if g["status"] == "refused"]
+        assert bool(refused) == (name != "all")
+        assert [g["drawn"] for g in refused] == [g["count"] for g in refused]
+        assert document["events"] == sum(g["count"] for g in document["gaps"]) - sum(g["count"] for g in refused)
+        by_call = document["figures"][0]
+        (events,) = [r for r in by_call["total"] if r["figure"] == "events"]
+        assert events["estimate"] == len(trace) + trace.lost
+        assert all(r["high"] is not None for r in by_call["figures"])
+        assert any("refused" in note for note in by_call["notes"]) == (name != "all")
+        assert not any("stay open" in note for note in by_call["notes"])
+    open_gaps = {g["gap"] for g in said["sure"]["gaps"] if g["status"] == "refused"}
+    assert not open_gaps & set(pq.read_table(tmp_path / "sure" / "hypotheses.parquet")["gap"].to_pylist())
+    assert not open_gaps & set(pq.read_table(tmp_path / "sure" / "overlay.parquet")["gap"].to_pylist())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

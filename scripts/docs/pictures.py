@@ -9,6 +9,7 @@ from docs import corrected, kernel
 from docs.common import ROOT, load, rows_of
 from docs.drawing import Bars, Columns, Curves, Panel, Ranges
 from docs.lost import SOME_MENDERS, TITLES, recorded
+from docs.recordings import as_usual
 from tracemend.judging import corrected as figures
 from tracemend.judging import kernel as machines
 from tracemend.judging import lost
@@ -251,7 +252,7 @@ def holding() -> list[Panel]:
 
 def size() -> list[Panel]:
     """Time and memory by the size of the trace."""
-    runs = [r for r in load("scale")["runs"] if r["trace"] == "ftrace" and r["jobs"] == 1]
+    runs = [r for r in load("scale")["runs"] if r["trace"] == "ftrace" and as_usual(r)]
     sizes = sorted({r["gb"] for r in runs})
 
     def of(value: Callable[[Any], float]) -> dict[str, Points]:
@@ -263,7 +264,7 @@ def size() -> list[Panel]:
     ticks = evenly(f"{s:g}" for s in sizes)
     return [
         Curves(
-            "Processor time", "GB of text", ticks, of(lambda r: r["cpu_s"] / r["gb"]), "seconds a gigabyte", most=300
+            "Processor time", "GB of text", ticks, of(lambda r: r["cpu_s"] / r["gb"]), "seconds a gigabyte", most=700
         ),
         Curves("Memory", "GB of text", ticks, of(lambda r: r["peak_mb"]), "largest process (MB)", most=800),
     ]

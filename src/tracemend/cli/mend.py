@@ -81,7 +81,12 @@ def mend(
         typer.Option(help="What to do with gaps of which the tracer doesn't tell how many events were lost."),
     ] = "leave",
     refuse: Annotated[
-        float, typer.Option(min=0, max=1, help="Leave a gap open if the mean confidence of its fill is below this.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave a gap open if the mean confidence of its fill is below this; figures count it all the same.",
+        ),
     ] = 0.0,
     hypotheses: Annotated[
         int,

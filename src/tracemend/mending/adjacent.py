@@ -48,6 +48,7 @@ class Places:
                 gap=gap.number,
                 events=self._own[gap.number] if filled else 0,
                 estimated=gap.count is None,
+                drawn=self._own[gap.number] if whole.drawn else 0,
                 unmet=whole.unmet if first else 0,
                 changed=whole.changed if first else 0,
             )

@@ -73,7 +73,8 @@ class Fill:
     and that the gap's count has no room to close. ``agreement``: the share of the hypotheses' events that are those of
     the fill (threads aside), None where none were drawn. ``by``: who filled it, if not the model that was asked for,
     because there was no time left. ``changed``: so many events aren't those that were proposed as the likeliest ones,
-    because these would not have fitted the events around them.
+    because these would not have fitted the events around them. ``drawn``: of a refused gap so many events were drawn
+    all the same, as often as figures take: what isn't sure event by event can be in its counts.
     """
 
     gap: int
@@ -86,13 +87,20 @@ class Fill:
     agreement: float | None = None
     by: str = ""
     changed: int = 0
+    drawn: int = 0
+
+    @property
+    def counted(self) -> int:
+        """So many of its events figures count."""
+        return self.events + self.drawn
 
     def as_dict(self) -> dict[str, Any]:
-        """``agreement`` is there only if hypotheses were drawn, ``by`` and ``changed`` if they say something."""
-        drawn = {} if self.agreement is None else {"agreement": round(self.agreement, 4)}
+        """``agreement`` is there only if hypotheses were drawn, others that are mostly empty if they say something."""
+        agreed = {} if self.agreement is None else {"agreement": round(self.agreement, 4)}
         by = {"by": self.by} if self.by else {}
         changed = {"changed": self.changed} if self.changed else {}
-        return drawn | {
+        drawn = {"drawn": self.drawn} if self.drawn else {}
+        return agreed | {
             "status": self.status,
             "events": self.events,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
@@ -101,6 +109,7 @@ class Fill:
             "unmet": self.unmet,
             **by,
             **changed,
+            **drawn,
         }
 
 
@@ -292,11 +301,13 @@ class Mended(Result):
         return None if self.hypotheses is None else iter([self.hypotheses])
 
     def with_draws(self, number: int) -> Mended:
-        """The same with the first hypotheses alone; without any as if none had been asked for."""
+        """The same with the first hypotheses of filled gaps alone; without any as if none had been asked for."""
         if number:
             table = self.hypotheses
-            few = None if table is None else table.filter(pc.less(table["hypothesis"], number))
-            return replace(self, hypotheses=few)
+            if table is not None:
+                filled = pa.array([f.gap for f in self.fills if f.status == "filled"], pa.int32())
+                table = table.filter(pc.and_(pc.less(table["hypothesis"], number), pc.is_in(table["gap"], filled)))
+            return replace(self, hypotheses=table)
         options = {k: v for k, v in self.provenance["options"].items() if k != "hypotheses"}
         fills = tuple(replace(f, agreement=None) for f in self.fills)
         return replace(self, hypotheses=None, fills=fills, provenance={**self.provenance, "options": options})

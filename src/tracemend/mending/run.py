@@ -233,15 +233,21 @@ def _filled(
         mean = float(filled.confidence.mean())
         if mean < options.refuse:
             reason = f"mean confidence {mean:.2f} is below {options.refuse:g}"
-            plan.fills[gap.number] = Fill(gap.number, "refused", 0, mean, gap.count is None, reason)
-            continue
+            fill = Fill(
+                gap.number, "refused", 0, mean, gap.count is None, reason, drawn=count if options.counted else 0
+            )
+            plan.fills[gap.number] = fill
+            if not fill.drawn:
+                continue
         if others is None:
             _, others = draw(gap, count, believed)
         for history, other in zip(histories, others, strict=True):
             history.remember(other)
-        agreement = None
         if options.kept:
             drawn.append(others[: options.kept])
+        if gap.number in plan.fills:
+            continue
+        agreement = None
         if options.hypotheses:
             agreement = float(np.mean([other.ids == filled.ids for other in others[: options.hypotheses]]))
         run.remember(filled)

@@ -39,11 +39,12 @@ class Count:
             "switched": surviving.switched,
             "results": bool(surviving.piece.own.table["ret"].null_count < len(piece)),
         }
-        if mended is not None and mended.inferred.num_rows:
-            still_open = {f.gap for f in mended.fills if f.status != "filled"}
-            fills = [mended.inferred, *drawn(mended, self.draws)]
+        if mended is not None and any(f.counted for f in mended.fills):
+            unfilled = {f.gap for f in mended.fills if f.status != "filled"}
+            undrawn = {f.gap for f in mended.fills if not f.counted}
+            fills = [(mended.inferred, unfilled), *((draw, undrawn) for draw in drawn(mended, self.draws))]
             document["fills"] = [
-                Tally.of(surviving.events(fill, still_open), self.asked, nested).as_dict() for fill in fills
+                Tally.of(surviving.events(fill, still_open), self.asked, nested).as_dict() for fill, still_open in fills
             ]
         return pa.py_buffer(json.dumps(document).encode())
 

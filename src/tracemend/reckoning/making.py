@@ -71,7 +71,7 @@ class Reckoning:
             "uncounted": verdict.Losses.of(trace).uncounted,
             "lost": self.lost,
             **{k: v for k, v in self.result.verdict.as_dict().items() if k != "advice"},
-            "draws": self.counted.count.draws if self.result.filled else 0,
+            "draws": self.counted.count.draws if any(f.counted for f in self.result.fills) else 0,
             "seed": self.result.provenance.get("seed"),
             **({} if span is None else {"span_ns": list(span)}),
         }
@@ -128,11 +128,13 @@ class Reckoning:
             yield "Nobody knows where all of that was lost: no figure is exact, and none has an upper end."
         if trace.overwritten:
             yield "The figures are of the time from the first event on that is left."
-        left = [f for f in fills if f.status != "filled"]
+        left = [f for f in fills if f.status != "filled" and not f.drawn]
+        if drawn := [f for f in fills if f.drawn]:
+            yield f"The fills of {plural(len(drawn), 'gap')} were refused; what was drawn of them counts all the same."
         if left:
             why = "; ".join(list(dict.fromkeys(f.reason for f in left))[:2])
             yield f"{len(left):,} of {plural(len(fills), 'gap')} stay open ({why}): what they lost is in no figure."
-        if any(f.estimated and f.status == "filled" for f in fills):
+        if any(f.estimated and f.counted for f in fills):
             yield "The tracer gave no count of some gaps: how much they lost is a guess, without an upper end."
         if any(f.by for f in fills):
             yield "Some gaps were filled in a hurry: what they lost is known without an upper end."
@@ -167,7 +169,7 @@ class Reckoning:
         """How many events were filled in that may be of each key (K,)."""
         filled: Counter[int] = Counter()
         for gap, fill in zip(self.result.trace.gaps, self.result.fills, strict=True):
-            filled[gap.cpu] += fill.events
+            filled[gap.cpu] += fill.counted
         if keys.cpus is None:
             return np.full(len(keys), float(filled.total()))
         return np.array([filled.total() if cpu < 0 else filled[cpu] + filled[-1] for cpu in keys.cpus.tolist()], float)
@@ -188,7 +190,7 @@ class Reckoning:
         most = np.minimum(filled, np.floor((sides + filled) / 2 + more) - observed)
         least = observed
         if keys.by == "total" and sides.sum() == survived[:, EVENTS].sum():  # nothing but calls was recorded
-            stated = sum(f.events for f in self.result.fills if not f.estimated)
+            stated = sum(f.counted for f in self.result.fills if not f.estimated)
             least = np.maximum(observed, np.ceil((sides + stated) / 2))
         return least, np.maximum(least, observed + most)
 

@@ -33,7 +33,7 @@ class Touched:
     @classmethod
     def by(cls, gaps: Sequence[Gap], fills: Sequence[Fill]) -> Touched:
         places = np.array([(g.begin_ns, g.end_ns, g.cpu) for g in gaps], np.int64).reshape(-1, 3)
-        unsure = [f.status != "filled" or f.estimated or bool(f.by) for f in fills]
+        unsure = [not f.counted or f.estimated or bool(f.by) for f in fills]
         return cls(places[:, 0], places[:, 1], places[:, 2], np.array(unsure, bool))
 
     def of(self, which: Bools) -> Touched:
