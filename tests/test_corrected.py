@@ -29,8 +29,7 @@ from tracemend.mending.run import mend_trace
 from tracemend.reckoning import lasting
 from tracemend.reckoning.figures import FIGURES
 from tracemend.reckoning.intervals import End, interval, root, shared_out, size, table, terms
-from tracemend.reckoning.tally import BY
-from tracemend.reckoning.whole import reckoned
+from tracemend.reckoning.whole import FIGURES_BY, reckoned
 from tracemend.recording import Pair, pairs
 
 ROOT = Path(__file__).parents[1]
@@ -112,7 +111,7 @@ def test_an_interval_is_about_its_estimate_and_wider_where_draws_differ_more(see
 def test_what_is_known_of_intervals_is_of_figures_that_there_are() -> None:
     for kind, ends in table().items():
         by, name = kind.split(" ")
-        assert by in (*BY, "total")
+        assert by in (*FIGURES_BY, "total")
         assert name in FIGURES
         for end in ends.values():
             assert len(end.times) == len(end.upto) + 1

@@ -245,7 +245,7 @@ def test_options_and_gaps_that_there_are_not(real: Real) -> None:
     [
         (lambda: tracemend.figures(SMALL, draws=0), "draws must be a whole number from 2, not 0"),
         (lambda: tracemend.over_fills(SMALL, len, draws=1), "draws must be a whole number from 2, not 1"),
-        (lambda: tracemend.figures(SMALL, "colour"), "'colour'; one of call, thread, cpu, time"),
+        (lambda: tracemend.figures(SMALL, "colour"), "'colour'; one of call, thread, process, cpu, time"),
         (lambda: tracemend.figures(SMALL, span=(1, 2.5)), r"a span is two whole numbers.*not \(1, 2.5\)"),  # type: ignore[arg-type]
         (lambda: tracemend.figures(SMALL, span=(2, 1)), "the span ends before it begins"),
         (lambda: tracemend.read(SMALL, "etw"), "unknown format 'etw'; one of parquet"),

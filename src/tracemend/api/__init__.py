@@ -207,7 +207,7 @@ def figures(
 
     >>> made = figures("recordings/shell/lossy.txt")
     >>> made.of("calls").select(["key", "observed", "estimate", "low", "high"]).to_pylist()[0]
-    {'key': 'openat', 'observed': 832, 'estimate': 1222, 'low': 1053, 'high': 1395}
+    {'key': 'openat', 'observed': 832, 'estimate': 1222, 'low': 1053, 'high': 1408}
     """
     count = Count(asked(by, span), _drawing(draws))
     if isinstance(trace, Mended):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
+from tracemend.formats.columns import Interner, Sorted
 from tracemend.formats.cutting import Cutting, Sink
 from tracemend.formats.endings import WITHIN_A_LINE
 from tracemend.formats.text import count_lines, decode
@@ -92,65 +93,6 @@ class Format:
     windows: Callable[[Path, Options, int], Trace] | None = None
     fill: Callable[[Builder, Pieces], Clock] | None = None
     in_pieces: bool = False
-
-
-class Interner:
-    """Strings to codes in order of first sight."""
-
-    def __init__(self, names: tuple[str, ...] = ()) -> None:
-        self.codes: dict[str, int] = {n: i for i, n in enumerate(names)}
-
-    def __call__(self, name: str) -> int:
-        return self.codes.setdefault(name, len(self.codes))
-
-    def dictionary(self) -> pa.Array:
-        return pa.array(list(self.codes), pa.string())
-
-
-@dataclass(frozen=True, slots=True)
-class Coded:
-    """A column of strings (E,) as codes into those that occur, in the order in which they first do; -1: none."""
-
-    codes: NDArray[np.int32]
-    words: list[str]
-
-    @staticmethod
-    def of(codes: NDArray[np.integer[Any]], words: list[str]) -> Coded:
-        """From codes into a list in any order, of which some may not occur."""
-        first = np.full(len(words) + 1, len(codes))
-        first[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
-        first[-1] = len(codes)
-        order = np.argsort(first[:-1], kind="stable")
-        order = order[first[order] < len(codes)]
-        renamed = np.full(len(words) + 1, -1, np.int32)
-        renamed[order] = np.arange(len(order))
-        return Coded(renamed[codes], [words[i] for i in order.tolist()])
-
-    def among(self, interner: Interner) -> NDArray[np.int32]:
-        """Their codes there, where new ones get the next."""
-        codes = np.array([*map(interner, self.words), -1], np.int32)
-        among: NDArray[np.int32] = codes[self.codes]
-        return among
-
-
-@dataclass(frozen=True, slots=True)
-class Sorted:
-    """All events of a trace in order of time, as columns (E,).
-
-    ``order``: the place of each among ``args`` and ``ret``, which are large strings as they were found. What a format
-    doesn't have may be left out: comm (then nobody's), phase (then instants), ret, and line (then the row).
-    """
-
-    order: NDArray[np.int64]
-    time_ns: NDArray[np.int64]
-    cpu: NDArray[np.int32]
-    tid: NDArray[np.int32]
-    name: NDArray[np.int32]
-    args: pa.Array
-    ret: pa.Array | None = None
-    comm: NDArray[np.int32] | None = None
-    phase: NDArray[np.int8] | None = None
-    line: NDArray[np.int64] | None = None
 
 
 @dataclass
@@ -313,14 +255,10 @@ class Builder:
 
     def take(self) -> pa.Table:
         """The events added since they were last taken; they are kept no longer."""
-        table = self._table()
+        table = self.held()
         self._batches.clear()
         self._first = self.rows
         return table
-
-    def held(self) -> pa.Table:
-        """The events that are held."""
-        return self._table()
 
     def passed_over(self) -> list[str]:
         """A warning for each sort of things that were not read."""
@@ -355,7 +293,7 @@ class Builder:
             rest = self._piece(sink, None)
             table, gaps = rest.trace.table, rest.trace.gaps
         else:
-            table = self._table()
+            table = self.held()
             gaps = gaps_from_marks(table["cpu"].to_numpy(), table["time_ns"].to_numpy(), self.marks)
         trace = self._trace(table, gaps, clock)
         if sink:
@@ -392,13 +330,14 @@ class Builder:
     def _piece(self, sink: Sink, until: int | None) -> Piece:
         """The events from the first that was not handed on up to row ``until`` (None: all that is left) as a piece, of
         which only what later ones will show stays here."""
-        facts = Trace(self.path, self.format, self._table(), nested=self.nested, processes=self.processes.copy())
+        facts = Trace(self.path, self.format, self.held(), nested=self.nested, processes=self.processes.copy())
         piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks)
         while self._batches and self._first + len(self._batches[0][0]) <= keep:
             self._first += len(self._batches.pop(0)[0])
         return replace(piece, taken=self.taken)
 
-    def _table(self) -> pa.Table:
+    def held(self) -> pa.Table:
+        """The events that were not handed on or taken."""
         names, comms = self.names.dictionary(), self.comms.dictionary()
         phases = pa.array(PHASES, pa.string())
         batches = []

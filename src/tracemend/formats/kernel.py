@@ -21,7 +21,8 @@ import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tracemend.formats.base import Builder, Coded, Interner
+from tracemend.formats.base import Builder
+from tracemend.formats.columns import Coded, Interner
 from tracemend.formats.kernel_details import (
     COLON,
     DOT,

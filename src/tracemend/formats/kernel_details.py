@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tracemend.formats.base import Coded, Interner
+from tracemend.formats.columns import Coded, Interner
 from tracemend.formats.text import Ints, Lines, as_strings, decode, digits_at, scratch, skip, spans
 from tracemend.trace.events import ENTER, EXIT, INSTANT
 from tracemend.trace.syscalls import call_name, canonical

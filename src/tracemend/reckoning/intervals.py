@@ -107,7 +107,7 @@ def unsure(draws: int) -> float:
     """By how much the variance of so many draws is too small for how far the truth may be from their median: the mean
     that it is taken about is their own, and the median itself varies by pi / 2H of it (that of a normal distribution).
     """
-    return draws / (draws - 1) * (1 + np.pi / (2 * draws))
+    return draws / (draws - 1) * (1 + np.pi / (2 * draws)) if draws > 1 else 1.0  # of one nothing is apart
 
 
 def root(grounds: Floats, weights: Floats) -> Floats:

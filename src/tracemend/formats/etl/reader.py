@@ -13,7 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Options, Sorted
+from tracemend.formats.base import Builder, Options
+from tracemend.formats.columns import Sorted
 from tracemend.formats.etl import BUFFER_HEADER
 from tracemend.formats.etl.buffers import COMPRESSED, Buffer, Ints, Words, buffers, mapped, walk
 from tracemend.formats.etl.header import DATA, Header, parse

@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import Builder, Sorted
+from tracemend.formats.base import Builder
+from tracemend.formats.columns import Sorted
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.perf import WITHOUT_TIMES
 from tracemend.formats.perfdata.file import CALLCHAIN, RAW, READ, TIME, TRACEPOINT, Attr, Described

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from tracemend.formats.base import Builder, Sorted
+from tracemend.formats.base import Builder
+from tracemend.formats.columns import Sorted
 from tracemend.formats.perfetto.bundles import Bundles
 from tracemend.formats.perfetto.clocks import BOOT, NAMES, Clocks, to_boot
 from tracemend.formats.perfetto.events import UNKNOWN

@@ -21,7 +21,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.errors import TraceError
-from tracemend.formats.base import MOST_LOST, Builder, Options, Sorted
+from tracemend.formats.base import MOST_LOST, Builder, Options
+from tracemend.formats.columns import Sorted
 from tracemend.formats.endings import another
 from tracemend.formats.kernel import LATEST
 from tracemend.formats.ringbuffer import Bools, Columns, Ints, Kind, Stream, columns, short, split, values

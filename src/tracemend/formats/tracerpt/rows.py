@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tracemend.formats.base import Builder, Sorted
+from tracemend.formats.base import Builder
+from tracemend.formats.columns import Sorted
 from tracemend.formats.etl.header import CIRCULAR, IN_MEMORY
 from tracemend.formats.etl.losses import STOP
 from tracemend.formats.etl.names import LOST, TYPES
