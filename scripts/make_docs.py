@@ -108,6 +108,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "backbones": networks.backbones,
     "backbones short": networks.backbones_short,
     "hypotheses": lost.hypotheses,
+    "suits": lost.suits,
     "foreign": lost.foreign,
     "index": lost.index,
     "mending": lost.mending,

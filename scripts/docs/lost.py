@@ -325,6 +325,24 @@ def hypotheses() -> str:
     return markdown_table(head, body) + "\n" + markdown_table(titles, rows) + source(d, "hypotheses")
 
 
+def suits() -> str:
+    """Fills for positions and for figures, beside copying and the lookup."""
+    d = load("suits")
+    bins = list(dict.fromkeys(r["length"] for r in d["rows"]))
+    cells = {(r["mender"], r["length"]): r for r in d["rows"]}
+    menders = list(dict.fromkeys(r["mender"] for r in d["rows"]))
+    body = [
+        [
+            f"{title}: {mender}",
+            *(f"{100 * cells[mender, b][measure]:.1f}" if (mender, b) in cells else "" for b in bins),
+        ]
+        for title, measure in (("count error", "count_error"), ("ROUGE-L", "rouge_l"), ("accuracy", "accuracy"))
+        for mender in menders
+    ]
+    head = ["events lost", *(f"{b} ({cells[menders[0], b]['gaps']} gaps)" for b in bins)]
+    return markdown_table(head, body) + source(d, "suits")
+
+
 def foreign() -> str:
     """How well programs that were recorded before are told from those that weren't."""
     d = load("foreign")
