@@ -29,6 +29,7 @@ from tracemend.mending.options import Options, Suits
 HOW = ("overwrite", "drop", "perf")
 POSITIONS, FIGURES = "mosaic + examples", "mosaic + examples, for figures"
 MENDERS = ("copy", "lookup + examples", POSITIONS, FIGURES)
+ALL = (0, 1 << 63)
 MEASURES = ("accuracy", "perfect", "rouge_l", "threads", "count_error")
 
 
@@ -54,11 +55,13 @@ def main() -> None:
             by_mender[name][job.pair] = judge(fill(pair.lossy, Options(given.seed, suits=suits)), pair)
         print(job.pair, flush=True)
     rows = []
-    for low, high in (*LENGTH_BINS, (1, 1 << 63)):
+    for low, high in (*LENGTH_BINS, ALL):
         for name, of in by_mender.items():
             held = [s for scores in of.values() for s in scores if low <= s.length <= high]
             if held:
-                rows.append({"mender": name, "length": "all" if high >> 62 else bin_name(low, high), **means(held)})
+                rows.append(
+                    {"mender": name, "length": "all" if (low, high) == ALL else bin_name(low, high), **means(held)}
+                )
     better = {
         measure: int(
             sum(
