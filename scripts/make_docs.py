@@ -72,6 +72,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     **{f"lost {part}": partial(lost.contests, part) for part in lost.PARTS},
     "lost main": lost.main,
     "lost confidence": lost.confidence,
+    "lost confidence single": lost.single,
     "lost standing": lost.standing,
     "lost standing short": partial(lost.standing, ("by workload",)),
     "lost speed": lost.speed,

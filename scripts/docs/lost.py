@@ -9,6 +9,7 @@ import numpy as np
 from docs.common import folded, load, rows_of, source
 from tracemend.judging import lost
 from tracemend.judging.evaluate import PARTS as PARTS_OF_MEND
+from tracemend.judging.metrics import error_of_bins
 from tracemend.judging.report import markdown_table, triple
 from tracemend.judging.results import Row
 
@@ -115,6 +116,27 @@ def confidence() -> str:
     show = _percent("calibration_error")
     body = [[name, *(show(held[name]) if name in held else "" for held in cells.values())] for name in names]
     return markdown_table(["events lost in the gap", *cells], body) + end if body else "Not run.\n"
+
+
+#: Recordings with fewer inferred events than this say little of a confidence.
+ENOUGH = 200
+
+
+def single() -> str:
+    """How far the confidence of single recordings is from the share that is right."""
+    rows, end = recorded()
+    body = []
+    for part in PARTS:
+        off = []
+        for row in of_part(rows, part):
+            bins = np.sum(list(row["confidence"].values()), axis=0)
+            if row["mender"] == ALL and row["events"] >= ENOUGH:
+                off.append(100 * error_of_bins(bins))
+        if off:
+            quantiles = (f"{np.quantile(off, q):.1f}" for q in (0.5, 0.9))
+            body.append([part, str(len(off)), *quantiles, f"{100 * np.mean(np.array(off) <= 10):.0f}"])
+    head = ["", "recordings", "calibration error, median", "nine of ten are no more than", "at most 10 (%)"]
+    return markdown_table(head, body) + end if body else "Not run.\n"
 
 
 def standing(parts: Sequence[str] = tuple(PARTS)) -> str:
