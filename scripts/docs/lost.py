@@ -359,7 +359,7 @@ def suits() -> str:
             *(f"{100 * cells[mender, b][measure]:.1f}" if (mender, b) in cells else "" for b in bins),
         ]
         for title, measure in (("count error", "count_error"), ("ROUGE-L", "rouge_l"), ("accuracy", "accuracy"))
-        for mender in menders
+        for mender in (menders[-2:] if measure == "accuracy" else menders)
     ]
     head = ["events lost", *(f"{b} ({cells[menders[0], b]['gaps']} gaps)" for b in bins)]
     return markdown_table(head, body) + source(d, "suits")
