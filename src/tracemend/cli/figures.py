@@ -146,11 +146,11 @@ def _lying(path: Path, by: str) -> Figures | None:
     folder = mended(path)
     if folder is None:
         return None
-    from tracemend.outputs.figures import lying, read
+    from tracemend.outputs.figures import read_all
 
-    if by not in lying(folder.path):
+    made = next((made for made in read_all(folder.path) if made.by == by), None)
+    if made is None:
         return None
-    made = read(folder.path, by)
     complain(f"{folder.described} These are the figures that lie in it; --draws makes them anew.")
     return made
 

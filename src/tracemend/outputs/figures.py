@@ -48,12 +48,6 @@ def read(folder: Path, by: str) -> Figures:
     return _figures(path, table, about, by)
 
 
-def lying(folder: Path) -> list[str]:
-    """By what there are figures in an output folder. Raises OutputError for damaged ones."""
-    path = folder / NAME
-    return _by(_read(path)[0]) if path.is_file() else []
-
-
 def read_all(folder: Path) -> list[Figures]:
     """All figures that lie in an output folder, which may be none. Raises OutputError for damaged ones."""
     path = folder / NAME

@@ -93,7 +93,8 @@ class Reckoning:
         """What figures by one thing are made of: the columns of the tallies of what survived, and of each draw
         (1 + H, K, columns)."""
         tallies = [self.counted.observed, *self.counted.fills[1:]]
-        counts = [t.counts["thread" if by == "process" else by] for t in tallies]
+        counted_by = "thread" if by == "process" else by
+        counts = [t.counts[counted_by] for t in tallies]
         width = tallies[0].width
         if by == "process":
             counts = [_together(t, self.counted.processes) for t in counts]
@@ -105,7 +106,7 @@ class Reckoning:
         rows = [[c.get(k, nothing) for k in keys] for c in counts]
         made = np.array(rows, np.int64).reshape(len(counts), len(keys), UNTIL + 1)
         _returned(made)
-        return Keys(by, keys, width, self.counted.count.asked.anywhere("thread" if by == "process" else by)), made
+        return Keys(by, keys, width, self.counted.count.asked.anywhere(counted_by)), made
 
     def _whole(self, made: Ints) -> Ints:
         """The columns of all keys together (1 + H, 1, columns): the same for every way to ask. made: of the keys, by
