@@ -19,10 +19,10 @@ demo: $(VENV)/core ## set up, mend a really lossy recording, compare with the co
 	$(BIN)/tracemend evaluate $(DEMO)/lossy.txt $(DEMO)/complete.txt.xz --jobs 2
 	@echo "The report lies at out/demo/report.html; out/demo/trace.perfetto-trace is for ui.perfetto.dev"
 
-test: $(VENV)/ready ## all tests but the long ones, in a few minutes
+test: $(VENV)/ready ## the quick tests, in a few minutes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
-test-long: $(VENV)/ready ## the tests that take long by nature: whole recordings, whole grids, networks of the paper's size
+test-long: $(VENV)/ready ## the others: what takes a second or longer, up to whole recordings and networks of the paper's size
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m long
 
 lint: $(VENV)/ready ## style, types

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The demonstration's workload: a small release script of git, rsync, perl and shell pipes, of which the shipped model
 # has never seen a recording. Record it again, with other losses and other lines:
-#   python scripts/record_pair.py -o recordings/deploy --buffer-kb 48 --delay-ms 6 -- sh recordings/deploy.sh
+#   tracemend record --pair -o recordings/deploy --buffer 8 --delay 1 -- sh recordings/deploy.sh
 set -e
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

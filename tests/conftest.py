@@ -9,8 +9,9 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +35,12 @@ DEMO = ROOT / "recordings" / "deploy"
 
 #: Tracers share one kernel and one LTTng daemon: of tests that record, one runs at a time.
 recorders = pytest.mark.usefixtures("alone")
+
+
+def mostly_long(values: Iterable[Any], quick: int = 1) -> list[Any]:
+    """Values of a parameter of which only the first are tried among the quick tests."""
+    return [v if k < quick else pytest.param(v, marks=pytest.mark.long) for k, v in enumerate(values)]
+
 
 CALLS = ("openat", "read", "write", "close", "mmap", "futex", "newfstatat")
 

@@ -135,6 +135,7 @@ def exhaustive(model: NGram, left: list[int], right: list[int], n: int) -> NDArr
     return np.asarray(table / table.sum(axis=1, keepdims=True))
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(parts=pieces, left=side, right=side, n=st.integers(1, 4), order=st.integers(1, 5))
 def test_a_wide_beam_is_exhaustive_search(parts: Pieces, left: list[int], right: list[int], n: int, order: int) -> None:
@@ -175,6 +176,7 @@ def path_p(machine: Machine, left: list[int], fill: tuple[int, ...], right: list
     return best
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(parts=pieces, left=side, right=side, n=st.integers(1, 3), tail=st.integers(1, 2))
 def test_the_path_is_the_best_of_all(parts: Pieces, left: list[int], right: list[int], n: int, tail: int) -> None:
@@ -254,6 +256,7 @@ class TestLearnt:
         assert (proposal.events_NM[:, 0] == loop[20:33]).all()
         assert (w.tids[proposal.threads_NT.argmax(axis=1)] == 7).all()
 
+    @pytest.mark.long
     def test_long_gaps_and_many_kinds_of_events(self, name: str) -> None:
         rng = np.random.default_rng(1)
         text = walk(rng, 4000, 1300)

@@ -112,6 +112,7 @@ def test_a_gap_beyond_reason_is_left(tmp_path: Path) -> None:
     assert "a gap of 2,000,000 events is too long to fill from 4" in done.stdout
 
 
+@pytest.mark.long
 def test_very_many_cpus_with_very_many_gaps() -> None:
     rows, cpus = 200_000, 10_000
     columns = table(rows, cpu=pa.array((np.arange(rows) % cpus).astype(np.int32)))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from commands import run, run_apart
-from conftest import DEMO, ROOT
+from conftest import DEMO, ROOT, mostly_long
 from heads import head
 
 from tracemend.cli import arguments, mend, terminal
@@ -84,6 +84,7 @@ def test_mend_and_strip(lossy: Path, tmp_path: Path) -> None:
     assert "passed over" in again.stderr
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes(lossy: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert run("mend", lossy, "-o", tmp_path / name, "--model", "lookup", "--seed", "5").returncode == 0
@@ -91,6 +92,7 @@ def test_the_same_seed_gives_the_same_bytes(lossy: Path, tmp_path: Path) -> None
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes(), file.name
 
 
+@pytest.mark.long
 def test_hypotheses_are_written_and_shown(lossy: Path, tmp_path: Path) -> None:
     out = tmp_path / "mended"
     done = run("mend", lossy, "-o", out, "--hypotheses", "4")
@@ -215,7 +217,7 @@ def test_advice_has_numbers_and_commands(lossy: Path) -> None:
     assert advice["cpus"][0]["sufficient_kb"] >= 8
 
 
-@pytest.mark.parametrize("recipe", ["masked-transformer-tiny", "csdi-s4-tiny", "lstm-tiny"])
+@pytest.mark.parametrize("recipe", mostly_long(["lstm-tiny", "masked-transformer-tiny", "csdi-s4-tiny"]))
 def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path, recipe: str) -> None:
     sample = ROOT / "tests" / "data" / "ftrace_pipe.txt"
     folder = tmp_path / "model"
@@ -235,6 +237,7 @@ def test_train_then_mend_with_the_model(tmp_path: Path, lossy: Path, recipe: str
     assert len(header["model_sha256"]) == 64
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("command", [["formats"], ["scan"], ["strip"]])
 def test_a_full_disk_behind_stdout_is_one_line(lossy: Path, tmp_path: Path, command: list[str]) -> None:
     if not Path("/dev/full").exists():
@@ -316,6 +319,7 @@ def evaluated(folder: Path, *known: Path) -> None:
     assert len(swapped.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.long
 def test_evaluate_on_what_the_demonstration_begins_with(tmp_path: Path) -> None:
     folder = head("deploy", 1800, tmp_path / "pair")
     known = head("shell", 1200, tmp_path / "known") / "lossy.txt"
@@ -328,6 +332,7 @@ def test_evaluate_on_the_demonstration() -> None:
     evaluated(DEMO, DEMO.parent / "shell" / "lossy.txt")
 
 
+@pytest.mark.long
 def test_commands_run_as_processes_and_warn_of_nothing(lossy: Path, tmp_path: Path) -> None:
     """The network that ships with the package takes part: so does all that it imports."""
     assert run_apart("scan", lossy).returncode == 3

@@ -32,6 +32,7 @@ def run(folder: Path, home: Path) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.long
 def test_what_was_compiled_is_kept_and_compiling_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "loops.py").write_text(LOOPS)
     assert run(tmp_path, tmp_path) == ["compiling", "6 9"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import rng, threads_on_cpus
+from conftest import mostly_long, rng, threads_on_cpus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -257,7 +257,7 @@ class TestTinyRecipes:
             Training.resume(tmp_path, numbered(5, range(5, 0, -1)), device="cpu")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * ("-published" in n)) for n in TINY])
+@pytest.mark.parametrize("name", mostly_long(sorted(TINY, key=lambda n: "-published" in n), 2))
 def test_training_learns_and_the_folder_restores(name: str, tmp_path: Path) -> None:
     training = Training(recipe(name), VOCABULARY, total=3, device="cpu")
     stream = Stream(np.tile(np.arange(FIRST, FIRST + 7), 40), np.ones(280, np.int64))

@@ -78,7 +78,7 @@ def test_scan_and_advise(bare: dict[str, str]) -> None:
     assert run(bare, "advise", TRACE).returncode == 0
 
 
-@pytest.mark.parametrize("model", ["mosaic", "lookup"])
+@pytest.mark.parametrize("model", ["mosaic", pytest.param("lookup", marks=pytest.mark.long)])
 def test_mend_and_strip(bare: dict[str, str], tmp_path: Path, model: str) -> None:
     out = tmp_path / "out"
     done = run(bare, "mend", TRACE, "-o", out, "--alone", "--model", model, "--merged", "--perfetto")

@@ -119,6 +119,7 @@ def test_what_is_known_of_intervals_is_of_figures_that_there_are() -> None:
             assert min(end.times) >= 0 <= min(end.weights)
 
 
+@pytest.mark.long
 def test_ends_that_are_fitted_hold_nine_of_ten_others() -> None:
     """Made up: what draws say is right but for noise, the more the more was lost."""
 

@@ -127,6 +127,7 @@ def test_the_split_names_workloads_that_are_there() -> None:
     assert recorded == {w.name for w in found if not w.ust} or not recorded
 
 
+@pytest.mark.long
 def test_the_corpus_pairs_agree_with_themselves() -> None:
     """Of each file: what survived and what is missing is everything, and what was stated is what is missing."""
     split, names = read_split(SPLIT), set()
@@ -241,6 +242,7 @@ def test_loops() -> None:
 numbers = st.lists(st.integers(0, 3), min_size=0, max_size=40)
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(st.lists(numbers, max_size=4), st.lists(numbers, max_size=3), st.integers(1, 12))
 def test_unseen_agrees_with_brute_force(train: list[list[int]], test: list[list[int]], length: int) -> None:
@@ -297,6 +299,7 @@ def test_audit_of_made_up_streams() -> None:
     assert told["loop"]["test"] == 0
 
 
+@pytest.mark.long
 def test_the_audit_shows_the_studys_leak() -> None:
     told = audit(loaded("pts/compress-gzip"))
     assert told["test_windows_in_training"] == {"train": 0.986, "train_and_validation": 1.0}
@@ -411,6 +414,7 @@ def test_the_archive_of_adfa_is_converted(tmp_path: Path, monkeypatch: pytest.Mo
             adfa.converted(archive(tmp_path / "b.zip", bad))
 
 
+@pytest.mark.long
 def test_adfa_comes_out_of_its_texts_again(tmp_path: Path) -> None:
     loaded("adfa")
     arrays = read_arrays(SHARED / adfa.FILE, "adfa", adfa.KEYS)

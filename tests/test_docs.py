@@ -43,6 +43,7 @@ def _one_paper(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "Paper", once)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_one_paper")
 def test_generated_parts_are_up_to_date(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["make_docs.py", "--check", "--quick"])
@@ -62,6 +63,7 @@ def python_of_the_readme() -> None:
     exec(compile(code, "README.md", "exec"), {})
 
 
+@pytest.mark.long
 def test_the_python_of_the_readme_runs_on_the_beginning_of_its_trace(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -99,6 +101,7 @@ def with_results(folder: Path, monkeypatch: pytest.MonkeyPatch, **rows: list[Any
     monkeypatch.setattr(common, "RESULTS", folder)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("every", [None, 7, 50])
 def test_makers_take_whatever_rows_exist(every: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing measured at all, and rows here and there."""

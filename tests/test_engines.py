@@ -71,6 +71,7 @@ def _dies(common: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.long
 def test_tasks_and_what_they_have_in_common(engine: Engine) -> None:
     with at_work(engine, 7) as crew:
         assert list(crew.in_order(_times, range(20))) == [7 * n for n in range(20)]
@@ -84,6 +85,7 @@ def test_jobs_come_with_their_results(engine: Engine) -> None:
     assert dict(shared_out([1, 2, 3], engine, lambda job: partial(_times, 2, job))) == {1: 2, 2: 4, 3: 6}
 
 
+@pytest.mark.long
 def test_whose_tasks_are_always_killed_is_told(engine: Engine) -> None:
     with pytest.raises(WorkerError, match="was killed"), at_work(engine) as crew:
         crew.submit(_dies).result()

@@ -22,6 +22,7 @@ def shell(script: str, **environment: str) -> subprocess.CompletedProcess[bytes]
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("streams", "code"),
     [("<&-", 3), (">&-", 3), ("2>&-", 3), ("<&- >&- 2>&-", 3)],
@@ -41,6 +42,7 @@ def test_stdin_that_is_closed_holds_no_trace() -> None:
     assert done.stderr == b"tracemend: -: the file is empty\n"
 
 
+@pytest.mark.long
 def test_what_is_written_never_goes_into_a_file_that_took_a_closed_descriptor(tmp_path: Path) -> None:
     done = shell(f"cd {tmp_path}; {TRACEMEND} mend {LOSSY} -o out --merged --alone --model lookup >&- 2>&-")
     assert done.returncode == 0
@@ -48,6 +50,7 @@ def test_what_is_written_never_goes_into_a_file_that_took_a_closed_descriptor(tm
     assert done.stdout == LOSSY.read_bytes()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
     [

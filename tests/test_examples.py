@@ -21,6 +21,7 @@ from tracemend.trace.windows import Stream, streams, window
 SPLIT = ROOT / "experiments" / "workloads.toml"
 
 
+@pytest.mark.long
 def test_what_ships_is_the_training_part_of_the_corpus() -> None:
     made = [s for t in corpus(ROOT / "corpus", "train", SPLIT) for s in streams(t, universal())]
     shipped = examples.shipped()
@@ -84,6 +85,7 @@ def test_the_trace_itself_counts_more_than_examples() -> None:
     assert said([Stream(np.array([5]), np.array([0]))], [other]) == [40, 41]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not DEMO.is_dir(), reason="recordings/deploy isn't there")
 def test_mend_copies_from_them_unless_told_not_to() -> None:
     lossy = tracemend.read(DEMO / "lossy.txt")

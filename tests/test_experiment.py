@@ -341,6 +341,7 @@ def test_rows_from_before_a_measure_was_made_are_read_beside_others() -> None:
     assert "| copy |" in as_markdown([old, new])
 
 
+@pytest.mark.long
 def test_tables_and_figures(tmp_path: Path) -> None:
     rows = [row(set=(), gap=g, mender=m) for g in (1, 10) for m in ("copy", "lookup")] + [
         row(set=("steps=2",), mender="lstm-tiny", gap=10, train_s=3.0, iterations=20)

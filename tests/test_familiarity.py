@@ -44,6 +44,7 @@ def test_it_is_the_share_of_runs_that_the_examples_have(
         assert found is None
 
 
+@pytest.mark.long
 def test_mending_says_how_familiar_a_trace_is() -> None:
     complete = threads_on_cpus(rng(5), 2000)
     lossy, _ = lose(complete, rng(6), longest=30)
@@ -58,6 +59,7 @@ def test_mending_says_how_familiar_a_trace_is() -> None:
     assert "familiar" not in mend_trace(lossy).provenance
 
 
+@pytest.mark.long
 def test_the_command_says_it(tmp_path: Path) -> None:
     """git, rsync and perl are among the workloads that nothing was recorded of for the examples."""
     done = run("mend", head("deploy", 2700, tmp_path / "pair") / "lossy.txt", "-o", tmp_path / "out", "--adapt", "0")

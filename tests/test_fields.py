@@ -82,6 +82,7 @@ def babeltrace(prev: str, pid: int, to: str, next_pid: int) -> str:
 SPELLINGS = (kernel, trace_cmd, perfetto, ctf, babeltrace)
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None)
 @given(COMMS, PIDS, COMMS, PIDS)
 def test_a_switch_tells_who_left_and_who_came_in_every_spelling(prev: str, pid: int, to: str, next_pid: int) -> None:

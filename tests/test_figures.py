@@ -201,6 +201,7 @@ def test_right_draws_give_the_figures_of_what_happened(seed: int, by: str, span:
         assert row["figure"] == "time_ns" or row["observed"] <= row["low"] <= row["estimate"] <= row["high"]
 
 
+@pytest.mark.long
 @settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 1 << 32), by=st.sampled_from(["call", "thread"]), phase=st.sampled_from(["enter", "instant"])
@@ -233,6 +234,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return head("shell", 1800, tmp_path_factory.mktemp("heads") / "shell") / "lossy.txt"
 
 
+@pytest.mark.long
 def test_an_intact_span_is_exact(shell: Path) -> None:
     trace = read(shell)
     # the longest time between all gaps
@@ -255,6 +257,7 @@ def test_an_intact_span_is_exact(shell: Path) -> None:
     assert not any(whole.table["exact"].to_pylist())
 
 
+@pytest.mark.long
 def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
     """How many events there were on each cpu the tracer counted: no range is needed."""
     trace = read(shell)
@@ -272,6 +275,7 @@ def test_draws_agree_with_the_tracer_s_counts(shell: Path) -> None:
         assert pc.all(pc.less_equal(few["high"], pc.add(few["observed"], trace.lost))).as_py()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("machine", [False, True])
 def test_draws_that_are_only_counted_count_as_those_that_are_shown(shell: Path, machine: bool) -> None:
     """Of them less is found: no arguments, no confidence. Fewer hypotheses take no draws from the figures."""
@@ -349,6 +353,7 @@ def test_what_nobody_counted_has_no_upper_end(shell: Path) -> None:
     assert any(said.startswith("Or more: ") for said in explained(made))
 
 
+@pytest.mark.long
 def test_tables_hold_what_was_there_and_cpus_in_their_order(shell: Path) -> None:
     made = tracemend.figures(shell, "call", 2)
     few = table(made, "errors", 2)
@@ -362,6 +367,7 @@ def test_tables_hold_what_was_there_and_cpus_in_their_order(shell: Path) -> None
     )
 
 
+@pytest.mark.long
 def test_a_figure_of_one_s_own(shell: Path) -> None:
     trace = read(shell)
     calls = tracemend.over_fills(trace, lambda t: of_trace(t).calls.total(), 3)
@@ -389,6 +395,7 @@ def test_a_figure_of_one_s_own(shell: Path) -> None:
         tracemend.over_fills(trace, lambda t: "many", 2)
 
 
+@pytest.mark.long
 def test_what_people_see(shell: Path, tmp_path: Path) -> None:
     file = tmp_path / "figures.parquet"
     done = run("figures", shell, "--draws", "2", "--top", "3", "-o", file)
@@ -430,6 +437,7 @@ def test_mend_says_what_changed(shell: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "figures.parquet").exists()
 
 
+@pytest.mark.long
 def test_what_a_refused_gap_lost_counts_in_figures_all_the_same(shell: Path, tmp_path: Path) -> None:
     """What isn't sure event by event can be in its counts."""
     said = {}
@@ -496,6 +504,7 @@ def test_other_traces(tmp_path: Path, text: str, seen: str) -> None:
         assert seen in done.stdout
 
 
+@pytest.mark.long
 def test_a_gap_where_nothing_can_be_copied_beside_one_where_much_can() -> None:
     trace = read(ROOT / "tests" / "data" / "ftrace_pipe.txt")
     made = tracemend.figures(trace, "cpu", 2)
@@ -509,6 +518,7 @@ def in_pieces(shell: Path, jobs: int) -> tracemend.Figures:
         return reckon(cut(read(shell), Size(600, 100)), way, Count(ALL, 2), lambda: Path(folder)).figures("cpu")
 
 
+@pytest.mark.long
 def test_pieces_have_the_figures_of_all_of_them(shell: Path) -> None:
     trace = read(shell)
     assert sum(in_pieces(shell, 1).of("events")["estimate"].to_pylist()) == len(trace) + trace.lost
@@ -561,6 +571,7 @@ def in_calls(trace: Trace, by: str, span: tuple[int, int]) -> dict[Any, int]:
     return dict(found)
 
 
+@pytest.mark.long
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1 << 32), by=st.sampled_from(BY), events=st.sampled_from([9, 40, 10**6]))
 def test_times_in_calls_are_cut_at_the_edges_of_a_span(seed: int, by: str, events: int) -> None:
@@ -575,6 +586,7 @@ def test_times_in_calls_are_cut_at_the_edges_of_a_span(seed: int, by: str, event
     assert found == in_calls(trace, by, (begin, end))
 
 
+@pytest.mark.long
 @settings(max_examples=12, deadline=None)
 @given(seed=st.integers(0, 1 << 32), span=st.booleans())
 def test_no_more_time_than_there_is(seed: int, span: bool) -> None:
@@ -593,6 +605,7 @@ def test_no_more_time_than_there_is(seed: int, span: bool) -> None:
                 assert row["estimate"] <= row["high"] <= (last - first + 1) * (5 if row["by"] == "total" else most)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", sorted((ROOT / "recordings").glob("*/lossy.txt")), ids=lambda path: path.parent.name)
 def test_all_is_the_same_whatever_figures_are_by(path: Path) -> None:
     """What survived, what there was by the draws, and the ranges; of cpu time where it is told."""
@@ -608,6 +621,7 @@ def test_all_is_the_same_whatever_figures_are_by(path: Path) -> None:
     assert max(enters, exits) <= calls["observed"] <= calls["low"] <= calls["estimate"] <= calls["high"]
 
 
+@pytest.mark.long
 def test_a_report_is_named_after_the_trace_also_where_only_the_marked_copy_is_left(shell: Path, tmp_path: Path) -> None:
     trace = tmp_path / "boot.txt"
     trace.write_bytes(shell.read_bytes())

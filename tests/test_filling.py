@@ -54,6 +54,7 @@ def test_the_demo_is_filled_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_filled_alike(read(ROOT / "recordings" / folder / "lossy.txt"), monkeypatch)
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_same_stands_around_gaps(data: st.DataObject) -> None:
@@ -78,6 +79,7 @@ def a_stream(data: st.DataObject) -> Stream:
     return Stream(ids, chance.integers(-1, data.draw(st.integers(0, 40)), n), chance.integers(-1, 1 << 20, n))
 
 
+@pytest.mark.long
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_same_windows(data: st.DataObject) -> None:

@@ -319,6 +319,7 @@ def test_no_wakeup_is_asked_for_where_none_were_recorded(tmp_path: Path) -> None
     assert sum(map(sum, (n.values() for n in counted(of_trace(trace, result.inferred)).values()))) == 0
 
 
+@pytest.mark.long
 def test_idle_threads_make_no_calls() -> None:
     path = KERNEL / "make-2-kernel_overwrite.parquet"
     if not path.exists():

@@ -438,6 +438,7 @@ def test_the_key_argument_is_found_by_its_name_or_its_place(text: str, key: tupl
     assert key_texts(pa.array([text, None]), key).to_pylist() == [told, None]
 
 
+@pytest.mark.long
 def test_calls_say_what_they_are_about(kernel: Trace) -> None:
     """On a recording: nearly every key that is given is the one that the lost call had."""
     right = given = 0

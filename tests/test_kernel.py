@@ -128,6 +128,7 @@ def test_an_interval_of_a_share_is_of_the_whole_share() -> None:
     assert interval(part, rng(0), group_G=np.zeros(3, np.int64), weight_G=whole) == (31 / 70, 31 / 70)
 
 
+@pytest.mark.long
 def test_a_contest_on_whole_machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree = tmp_path / "tree"
     folder = tree / "corpus" / "kernel" / "pairs"

@@ -173,6 +173,7 @@ def test_damaged_and_foreign_files_are_told_and_passed_over(own: Path) -> None:
     assert all("\n" not in line and "passed over" in line for line in found.passed_over)
 
 
+@pytest.mark.long
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255))
 def test_a_file_with_a_changed_byte_is_never_taken_for_another(
     at: int, byte: int, tmp_path_factory: pytest.TempPathFactory
@@ -257,6 +258,7 @@ def test_the_command_line(own: Path, tmp_path: Path) -> None:
     assert run("library", "remove", "shop").returncode == 1
 
 
+@pytest.mark.long
 def test_the_most_alike_of_the_packages_recordings_is_that_of_the_same_program() -> None:
     from tracemend.datasets import corpus
 
@@ -284,6 +286,7 @@ def test_the_choice_does_not_hang_on_what_is_not_chosen(shares: list[float], mos
     assert most < MOST
 
 
+@pytest.mark.long
 def test_of_many_programs_those_are_copied_from_that_a_trace_is_like(lossy: Trace) -> None:
     mended = tracemend.mend(lossy, "lookup", only=frozenset({0}), more_examples=True)
     options = mended.provenance["options"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from unittest import mock
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -56,6 +57,7 @@ def test_match_lengths_are_those_that_brute_force_finds(parts: list[list[int]], 
         assert n == length
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(
     streams=st.lists(small, max_size=3),

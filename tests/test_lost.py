@@ -52,6 +52,7 @@ def contest(tree: Path, *arguments: str) -> Done:
     return run("experiment", "c.toml", "-o", "r.jsonl", "--from", tree, *arguments, cwd=tree.parent)
 
 
+@pytest.mark.long
 def test_a_contest_from_the_command_line(tree: Path) -> None:
     (tree.parent / "c.toml").write_text(CONTEST)
     done = contest(tree, "--dry-run")

@@ -148,7 +148,7 @@ def test_refusal_leaves_out_what_is_below() -> None:
     assert some.inferred.num_rows < everything.inferred.num_rows
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 10_000), longest=st.integers(1, 60), blocks=st.booleans())
 def test_every_hypothesis_is_a_history(seed: int, longest: int, blocks: bool) -> None:
     """As many events, within the gaps, and no call out of order from the first gap to behind the last: in gaps drawn
@@ -178,6 +178,7 @@ def test_every_hypothesis_is_a_history(seed: int, longest: int, blocks: bool) ->
             assert odd_pairs(lossy, one) == []
 
 
+@pytest.mark.long
 def test_a_fill_for_figures_is_a_fill() -> None:
     """Nearest in its counts to all that was drawn, and as sure as the beliefs in each of its events."""
     lossy, _ = lose(threads_on_cpus(rng(2), 800, threads=3), rng(3), longest=80)

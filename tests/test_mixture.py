@@ -103,6 +103,7 @@ def test_experts_are_those_by_themselves() -> None:
         assert np.allclose(found.p_NM, plain.p_NM)
 
 
+@pytest.mark.long
 def test_powers_are_fitted_to_what_is_held_out() -> None:
     """Once for each class of lengths; where there is little, they stay as they ship."""
     rng = np.random.default_rng(2)

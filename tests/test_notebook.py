@@ -43,6 +43,7 @@ def test_the_notebook_is_one_and_stores_no_results() -> None:
             assert (cell["outputs"], cell["execution_count"]) == ([], None)
 
 
+@pytest.mark.long
 def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "recordings").symlink_to(ROOT / "recordings")

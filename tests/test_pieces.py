@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import ROOT, make_trace
+from conftest import ROOT, make_trace, mostly_long
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -47,7 +47,7 @@ from tracemend.trace.pieces import Piece, Size, cut
 from tracemend.whole import work_folder
 
 DATA = ROOT / "tests" / "data"
-SIZES = [Size(50, 20), Size(300, 1000), pytest.param(Size(7, 0), marks=pytest.mark.long)]
+SIZES = mostly_long([Size(300, 1000), Size(50, 20), Size(7, 0)])
 
 
 @cache
@@ -112,6 +112,7 @@ def test_a_piece_shows_the_gaps_around_its_own_events(size: Size) -> None:
                     assert own.before == (gap.before - piece.first if near and gap.before is not None else None)
 
 
+@pytest.mark.long
 def test_a_trace_cut_when_it_is_held_is_the_same() -> None:
     for name, trace in readable().items():
         assert trace.path is not None
@@ -138,6 +139,7 @@ def batches(draw: st.DrawFn) -> list[tuple[list[tuple[int, int]], list[tuple[int
     return draw(st.lists(st.tuples(st.lists(event, min_size=1, max_size=6), st.lists(mark, max_size=2)), max_size=12))
 
 
+@pytest.mark.long
 @settings(max_examples=80, deadline=None)
 @given(batches(), st.integers(1, 8), st.integers(0, 6))
 def test_marks_are_placed_as_in_the_whole(
@@ -177,6 +179,7 @@ def add(builder: Builder, at: NDArray[np.int64], cpu: NDArray[np.int64], row: in
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", SIZES)
 def test_a_scan_finds_the_same_in_pieces(size: Size) -> None:
     for name, trace, path in cases(size):
@@ -346,6 +349,7 @@ def test_one_piece_is_mended_as_ever(recording: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.long
 def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: Path) -> None:
     options = Options(hypotheses=0, refuse=0.5)
     for jobs in (1, 2):
@@ -354,6 +358,7 @@ def test_the_same_bytes_for_any_number_of_processes(recording: Path, tmp_path: P
         assert path.read_bytes() == (tmp_path / "2" / path.name).read_bytes(), path.name
 
 
+@pytest.mark.long
 def test_what_goes_wrong_in_one_of_several_processes_that_write_leaves_nothing(recording: Path, tmp_path: Path) -> None:
     trace = tmp_path / "trace.txt"
     trace.write_bytes(recording.read_bytes())
@@ -418,6 +423,7 @@ def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path
         assert sha256(tmp_path / f"{name}-back") == trace.provenance["sha256"]
 
 
+@pytest.mark.long
 def test_suspected_gaps_are_numbered_behind_the_marked_ones(tmp_path: Path) -> None:
     path = tmp_path / "drop.txt"
     text = lzma.decompress((DATA / "ftrace_drop.txt.xz").read_bytes()).decode()
@@ -480,6 +486,7 @@ def test_progress_moves_within_a_piece(recording: Path, tmp_path: Path) -> None:
     assert told[-1].found[:2] == (sum(g.count or 0 for g in mended.trace.gaps), len(mended.fills))
 
 
+@pytest.mark.long
 def test_other_processes_tell_how_far_they_are() -> None:
     with at_work(Local(2)) as crew:
         tasks = [crew.submit(_told, done) for done in (3, 4)]
@@ -518,7 +525,7 @@ def test_a_stopped_mend_is_taken_up(recording: Path, tmp_path: Path) -> None:
         assert (tmp_path / "resumed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-@pytest.mark.parametrize("hurt", ["0.part", "0.inferred", "1.inferred"])
+@pytest.mark.parametrize("hurt", mostly_long(["0.part", "0.inferred", "1.inferred"]))
 @pytest.mark.parametrize("damage", [b"", b"[]", b'{"tables": ""}', b"\xff"], ids=["empty", "list", "lacking", "noise"])
 def test_damaged_work_is_done_anew(recording: Path, tmp_path: Path, hurt: str, damage: bytes) -> None:
     """As a part may be whose tables didn't reach the disk when the power went."""
@@ -618,6 +625,7 @@ def test_a_budget_is_a_number_of_seconds() -> None:
         Options(refuse=float("nan"))
 
 
+@pytest.mark.long
 def test_processes_end_with_the_one_that_sends_the_pieces(recording: Path, tmp_path: Path) -> None:
     """Even if that is killed: they would wait for pieces for ever."""
     program = f"""
@@ -657,6 +665,7 @@ def test_the_work_of_another_mend_is_not_taken_up(tmp_path: Path) -> None:
     assert not work.exists()
 
 
+@pytest.mark.long
 def test_a_work_folder_that_cannot_be_made_is_named(recording: Path, tmp_path: Path) -> None:
     program = """
 import sys

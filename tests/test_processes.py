@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 import tracemend
 from tracemend.diffusion.gaps import lose
 from tracemend.errors import OptionError
-from tracemend.formats import parquet, read
+from tracemend.formats import parquet, read, text
 from tracemend.outputs import figures as written
 from tracemend.reckoning.figures import SCHEMA
 from tracemend.reckoning.making import Reckoning
@@ -45,13 +46,11 @@ def test_ftrace_tells_it_in_its_lines(several: tracemend.Trace) -> None:
     assert not read(DATA / "ftrace_pipe.txt").processes
 
 
-def test_large_texts_tell_it_too(several: tracemend.Trace, tmp_path: Path) -> None:
+def test_large_texts_tell_it_too(several: tracemend.Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are read by compiled loops."""
-    import lzma
-
-    text = lzma.decompress(TOLD.read_bytes())
+    monkeypatch.setattr(text, "MUCH", 0)
     path = tmp_path / "trace.txt"
-    path.write_bytes(text + b"# nothing\n" * ((49 << 20) // 10))
+    path.write_bytes(lzma.decompress(TOLD.read_bytes()))
     assert read(path).processes == several.processes
 
 
@@ -128,7 +127,8 @@ def test_nonsense_in_parquet_is_told(several: tracemend.Trace, tmp_path: Path, t
         read(tmp_path / "a.parquet")
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.mark.long
+@settings(max_examples=8, deadline=None)
 @given(seed=st.integers(0, 1 << 32), share=st.floats(0, 1))
 def test_a_process_has_what_its_threads_have(seed: int, share: float) -> None:
     rng = np.random.default_rng(seed)
@@ -161,6 +161,7 @@ def test_figures_by_process(several: tracemend.Trace) -> None:
     assert all(row["tid"] is None for row in by_process.values())
 
 
+@pytest.mark.long
 def test_the_total_is_the_same_by_process_as_by_thread(several: tracemend.Trace) -> None:
     by_process, by_thread = (tracemend.figures(several, by, 4).total.to_pylist() for by in ("process", "thread"))
     for a, b in zip(by_process, by_thread, strict=True):
@@ -208,6 +209,7 @@ def test_figures_that_an_earlier_version_wrote_are_read(several: tracemend.Trace
         written.read(tmp_path, "thread")
 
 
+@pytest.mark.long
 def test_every_has_processes_only_where_they_are_told(several: tracemend.Trace) -> None:
     def by(trace: tracemend.Trace) -> list[str]:
         made: Reckoning = reckoned(tracemend.mend(trace, hypotheses=2), 2)
@@ -217,6 +219,7 @@ def test_every_has_processes_only_where_they_are_told(several: tracemend.Trace) 
     assert by(replace(several, processes={})) == ["call", "thread"]
 
 
+@pytest.mark.long
 def test_threads_of_a_process_stand_under_it_in_perfetto(several: tracemend.Trace, tmp_path: Path) -> None:
     tracemend.mend(several).write(tmp_path / "out", ["perfetto"])
     asked = "select tid, pid from thread join process using (upid) where tid > 0"

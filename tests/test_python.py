@@ -179,6 +179,7 @@ def test_a_trace_with_nothing_in_it_can_be_shown() -> None:
 # What functions take -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_a_trace_or_its_path_is_the_same(real: Real) -> None:
     trace = real.mended.trace
     for one in (str(real.lossy), real.lossy):

@@ -24,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from commands import run, run_apart
-from conftest import DEMO, make_trace, recorders, rng, threads_on_cpus
+from conftest import DEMO, make_trace, mostly_long, recorders, rng, threads_on_cpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +136,7 @@ def switches(trace: Trace) -> list[tuple[int, int, int, int]]:
     return found
 
 
+@pytest.mark.long
 @recorders
 @recording
 def test_of_the_machine_each_cpu_has_a_story_without_a_hole() -> None:
@@ -232,7 +233,7 @@ def test_recording_works_with_many_files_open() -> None:
 @recorders
 @recording
 @pytest.mark.parametrize("overwrite", [True, False])
-@pytest.mark.parametrize("events", EVENTS)
+@pytest.mark.parametrize("events", mostly_long(EVENTS))
 def test_marks_counters_and_missing_events_agree(events: str, overwrite: bool) -> None:
     """Workloads that outrun a small buffer, several threads and one at a time; a machine always has several."""
     for command in (["sh", "-c", PIPES], ["find", "/usr/share/perl", "/usr/include"])[: 1 if events == "kernel" else 2]:
@@ -260,6 +261,7 @@ def test_a_pair_by_perf() -> None:
     assert printed.count("PERF_RECORD_LOST lost") == sum(g.count is not None for g in pair.lossy.gaps)
 
 
+@pytest.mark.long
 @recorders
 def test_a_program_without_tracepoints() -> None:
     reason = lttng.available_lttng()
@@ -276,7 +278,7 @@ def _needs_ust() -> None:
 
 
 @recorders
-@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("overwrite", [True, pytest.param(False, marks=pytest.mark.long)])
 def test_a_pair_by_lttng(tmp_path: Path, overwrite: bool) -> None:
     """A program with tracepoints; events of two sizes, so that small ones find room where large ones don't."""
     _needs_ust()
@@ -331,6 +333,7 @@ def test_a_signal_while_an_instance_is_made(monkeypatch: pytest.MonkeyPatch) -> 
     assert not (TRACEFS / "instances" / f"{PREFIX}{os.getpid()}-all").exists()
 
 
+@pytest.mark.long
 @recorders
 @recording
 def test_the_command_line_records(tmp_path: Path) -> None:
@@ -378,6 +381,7 @@ def test_the_command_line_records_pairs(tmp_path: Path) -> None:
     assert (refused.returncode, "holds mine" in refused.stderr) == (1, True)
 
 
+@pytest.mark.long
 @recorders
 @recording
 def test_the_command_line_records_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -435,6 +439,7 @@ def program_of_the_corpus() -> corpus.Workload:
     return workload
 
 
+@pytest.mark.long
 @recorders
 def test_a_program_of_the_corpus_with_tracepoints_and_little_to_do() -> None:
     workload = program_of_the_corpus()

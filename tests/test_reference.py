@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 from safetensors.torch import load_file, save_file
 
 from tracemend.diffusion.backbones.held import chain
@@ -53,6 +53,7 @@ def test_the_networks_compute_the_same(name: str) -> None:
         torch.testing.assert_close(side, io["side_info"].reshape(3, -1, 64), atol=1e-5, rtol=0)
 
 
+@pytest.mark.long
 @golden
 @pytest.mark.parametrize("name", ["diffwave", "sssd-s4", "sssd-sa"])
 def test_a_whole_reverse_chain_ends_in_the_same_place(name: str) -> None:
@@ -118,7 +119,7 @@ def parameters(recipe: Recipe) -> int:
     return sum(p.numel() for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", ["diffwave", "sssd-s4", "csdi-s4"])
+@pytest.mark.parametrize("name", mostly_long(["diffwave", "sssd-s4", "csdi-s4"]))
 def test_the_papers_sizes_have_the_papers_parameters_layer_by_layer(name: str) -> None:
     """One layer is as large as another: what two have more than one, all the others have, too."""
     paper = published(name, "paper")

@@ -45,6 +45,7 @@ def some_threads(draw: st.DrawFn, n: int, most: int = 8) -> list[slow_fill.Threa
     return threads
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_same_obligations_are_dropped(data: st.DataObject) -> None:
@@ -56,6 +57,7 @@ def test_the_same_obligations_are_dropped(data: st.DataObject) -> None:
     assert dropped == number
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_same_fill_bit_for_bit(data: st.DataObject) -> None:

@@ -121,6 +121,7 @@ def test_a_gap_of_any_format_is_found_by_what_the_overlay_says_of_it(name: str) 
         assert (found.before.to_pylist()[-1:], found.after.to_pylist()[:1]) == (before, after)
 
 
+@pytest.mark.long
 def test_of_a_mended_folder_commands_say_what_it_is(trace: Path, out: Path, tmp_path: Path) -> None:
     what = f"tracemend: {out} is a mended trace of {trace}, made by tracemend "
     for command, code in (("scan", 3), ("advise", 0)):

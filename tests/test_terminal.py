@@ -116,6 +116,7 @@ def test_colours_are_for_terminals_that_want_them(out: Path, monkeypatch: pytest
         assert painted("x", BOLD) == seen
 
 
+@pytest.mark.long
 def test_ctrl_c_is_one_line_with_workers_starting_or_at_work(tmp_path: Path) -> None:
     mend = ("mend", DEMO / "lossy.txt", "-o", tmp_path / "out", "--jobs", "2")
     for when in ("preparing", "mending"):
@@ -146,6 +147,7 @@ def test_who_has_seen_enough_ends_a_command_quietly(out: Path) -> None:
         assert writing_to(here, *words) == (code, ""), words
 
 
+@pytest.mark.long
 def test_help_has_groups_examples_and_exit_codes() -> None:
     said = run("-h").stdout
     assert said == run("--help").stdout

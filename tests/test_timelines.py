@@ -82,6 +82,7 @@ def assert_all_the_same(trace: Trace, vocabulary: Vocabulary, seed: int, most: i
         slow.remember(filled)
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_the_same_threads_take_part_in_the_same_way(data: st.DataObject) -> None:

@@ -34,6 +34,7 @@ def run(steps: int, seed: int = 0, chosen: Recipe = TINY) -> Training:
     return training
 
 
+@pytest.mark.long
 def test_a_loop_is_learnt() -> None:
     training = run(300, chosen=TINY.changed(["rate=0.006"]))
     steps = list(training.steps(DATA, DATA, every=300))
@@ -177,6 +178,7 @@ def test_the_functions_of_the_package() -> None:
         tracemend.train([replace(trace, table=trace.table.slice(0, 4))])
 
 
+@pytest.mark.long
 def test_a_stopped_run_keeps_its_best_weights(tmp_path: Path) -> None:
     """Published recipes keep the weights of the lowest validation loss; a resumed run must know which those were."""
     chosen = recipe("diffwave-tiny-published")

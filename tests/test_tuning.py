@@ -99,6 +99,7 @@ def test_other_random_numbers_stay_as_they_are() -> None:
     assert torch.equal(torch.rand(2), expected)
 
 
+@pytest.mark.long
 def test_mending_trains_the_network_for_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     lossy, _ = lose(threads_on_cpus(rng(0), 900), rng(1), longest=30)
     chosen = recipe("masked-transformer-tiny")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from commands import run
-from conftest import ROOT
+from conftest import ROOT, mostly_long
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,7 +60,7 @@ def test_escapes_are_spelt_out() -> None:
     assert json.loads(json_text("\x7f\x1b\u202e")) == "\x7f\x1b\u202e"
 
 
-@pytest.mark.parametrize("name", NAMES, ids=ascii)
+@pytest.mark.parametrize("name", mostly_long(NAMES, 2), ids=ascii)
 def test_no_output_has_a_control_character_of_a_name(tmp_path: Path, name: str) -> None:
     folder = tmp_path / f"in {name.replace('/', '|')}"
     folder.mkdir()
@@ -175,6 +175,7 @@ def shipped() -> Path:
     return Path(tracemend.diffusion.__file__).parent / "models" / "default"
 
 
+@pytest.mark.long
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

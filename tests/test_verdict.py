@@ -160,6 +160,7 @@ def test_folders_and_patterns(tmp_path: Path) -> None:
     assert "no trace in this folder" in run("scan", tmp_path / "empty").stderr
 
 
+@pytest.mark.long
 def test_an_empty_trace_fails_a_build_and_a_readme_does_not(tmp_path: Path) -> None:
     """The folder and all of its files named give the same."""
     written(tmp_path, PAIR, "good.txt")
@@ -208,6 +209,7 @@ def test_of_a_text_that_breaks_off_within_a_line_nobody_can_tell(tmp_path: Path,
     assert "they are exact" not in figures.stdout
 
 
+@pytest.mark.long
 def test_figures_say_at_least_where_a_gap_has_no_count(tmp_path: Path) -> None:
     path = written(tmp_path, MARKED + "CPU:0 [LOST EVENTS]\n" + PAIR.replace("1.0", "3.0"))
     for command in ("scan", "figures"):
@@ -270,12 +272,14 @@ def test_process_substitution(tmp_path: Path) -> None:
     assert done.stdout.startswith("/dev/fd/")
 
 
+@pytest.mark.long
 def test_mending_from_a_pipe(tmp_path: Path) -> None:
     done = piped("mend", "-", "-o", str(tmp_path / "out"), "--alone", "--merged", text=MARKED.encode())
     assert done.returncode == 0, done.stderr
     assert any(p.name.startswith("merged") for p in (tmp_path / "out").iterdir())
 
 
+@pytest.mark.long
 def test_following_tells_a_loss_at_once() -> None:
     command = [sys.executable, "-u", "-m", "tracemend", "scan", "-", "--follow"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as live:
@@ -298,6 +302,7 @@ def test_following_judges_at_the_end(text: str, code: int) -> None:
     assert piped("scan", "-", "--follow", text=text.encode()).returncode == code
 
 
+@pytest.mark.long
 def test_following_keeps_pairs_that_pieces_divide() -> None:
     command = [sys.executable, "-m", "tracemend", "scan", "-", "--follow", "--json"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as live:

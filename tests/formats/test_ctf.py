@@ -155,6 +155,7 @@ def test_discarded_events_are_missing_where_the_gaps_are(lttng_recordings: dict[
         assert sum(r[1] == gap.cpu and r[0] <= gap.end_ns + slack for r in missing) >= counted[gap.cpu]
 
 
+@pytest.mark.long
 def test_overwritten_packets_are_gaps_without_a_count(lttng_recordings: dict[str, Path]) -> None:
     trace = read(lttng_recordings["overwrite"])
     ((_, lost, _),) = judged(lttng_recordings["overwrite"])
@@ -166,6 +167,7 @@ def test_overwritten_packets_are_gaps_without_a_count(lttng_recordings: dict[str
         assert trace.time_ns[gap.before] <= gap.begin_ns <= gap.end_ns <= trace.time_ns[gap.after]
 
 
+@pytest.mark.long
 @recorders
 def test_perf_as_babeltrace_reads_it(tmp_path: Path) -> None:
     if shutil.which("perf") is None:
@@ -482,6 +484,7 @@ def test_chunks_of_one_moment_are_joined_in_order(tmp_path: Path) -> None:
     assert sizes(read(tmp_path / "copies")) == {0: 1, 1000: 1}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("grown", ["1", "2"])
 def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
     """Also where a stream is in one chunk alone: babeltrace2 takes one chunk's metadata for all of them."""
@@ -506,6 +509,7 @@ def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
     assert sizes(after) == sizes(before)
 
 
+@pytest.mark.long
 def test_chunks_that_lttng_rotated(lttng_daemon: None, traced_program: Path, tmp_path: Path) -> None:
     session = f"tracemend-{os.getpid()}-rotated"
     try:
@@ -1076,6 +1080,7 @@ def test_what_fuzzing_found(tmp_path: Path) -> None:
         attempt(tmp_path, strict=bool(len(data) & 1))
 
 
+@pytest.mark.long
 @settings(
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )

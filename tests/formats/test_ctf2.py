@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import CHANNELS
+from conftest import CHANNELS, mostly_long
 from ctf2_made import Object, convert, sequence
 from ctf_made import MAGIC, UUID
 from hypothesis import HealthCheck, given, settings
@@ -60,7 +60,7 @@ def same(ours: Trace, theirs: Trace) -> None:
 # traces of CTF 1.8, said in CTF 2
 
 
-@pytest.mark.parametrize("seed", [*range(25), *(pytest.param(n, marks=pytest.mark.long) for n in range(25, 60))])
+@pytest.mark.parametrize("seed", mostly_long(range(60), 25))
 def test_random_types_said_in_ctf_2(tmp_path: Path, seed: int) -> None:
     trace, events, contexts = made(seed)
     packets = [trace.packet(events[:1], contexts=contexts[:1]), trace.packet(events[1:], contexts=contexts[1:])]
@@ -492,6 +492,7 @@ def test_metadata_that_can_not_be(tmp_path: Path, raw: bytes, line: int, why: st
     assert "\n" not in e.value.message
 
 
+@pytest.mark.long
 def test_aliases_of_aliases_are_no_bomb(tmp_path: Path) -> None:
     layers = [{"type": "field-class-alias", "name": "a0", "field-class": unsigned(8)}]
     for i in range(30):

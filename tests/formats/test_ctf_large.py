@@ -114,6 +114,7 @@ def test_what_is_odd_is_read_all_the_same(
     assert len(found) == 4000
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_damage_is_told_alike(tmp_path_factory: pytest.TempPathFactory, both: Reading, seed: int) -> None:
@@ -161,6 +162,7 @@ def test_integers_of_any_bits(data: bytes, at: int, size: int, little: bool, sig
         assert text[:end].tobytes().decode() == form % shown
 
 
+@pytest.mark.long
 def test_small_traces_wait_for_no_compiled_loop(lttng_recordings: dict[str, Path]) -> None:
     code = "import sys; from tracemend.formats import read; read(sys.argv[1]); sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", code, lttng_recordings["whole"]], check=True)
@@ -170,6 +172,7 @@ def test_formats_are_imported_by_their_names() -> None:
     assert [f.name for f in FORMATS.values()] == list(FORMATS)
 
 
+@pytest.mark.long
 def test_commands_load_no_pandas(lttng_recordings: dict[str, Path]) -> None:
     code = """if True:
         import sys

@@ -92,6 +92,7 @@ def assert_windows(folder: Path) -> tuple[Trace, Trace]:
     return whole, some
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed: int) -> None:
     whole, some = assert_windows(kernel(tmp_path / "trace", seed))
@@ -110,6 +111,7 @@ def test_gaps_and_their_surroundings_are_those_of_the_whole(tmp_path: Path, seed
         assert holes == cuts.get(cpu, set())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_what_lies_beyond_a_window_asks_nothing_of_a_thread(tmp_path: Path, seed: int) -> None:
     """A thread's obligations are what its neighbouring events in the whole trace ask for, or none; never others."""
@@ -139,6 +141,7 @@ def test_what_lies_beyond_a_window_asks_nothing_of_a_thread(tmp_path: Path, seed
     assert free
 
 
+@pytest.mark.long
 def test_fills_are_consistent_within_the_windows(tmp_path: Path) -> None:
     some = read_windows(kernel(tmp_path / "trace"), CONTEXT)
     mended = mend_trace(some)
@@ -153,6 +156,7 @@ def test_fills_are_consistent_within_the_windows(tmp_path: Path) -> None:
     assert mended.provenance["windows"]["events_read"] == len(some)
 
 
+@pytest.mark.long
 def test_packets_elsewhere_are_not_decoded(tmp_path: Path) -> None:
     """Proven by damage: their events' class is one that isn't there."""
     folder = kernel(tmp_path / "trace")
@@ -167,6 +171,7 @@ def test_packets_elsewhere_are_not_decoded(tmp_path: Path) -> None:
     assert rows(read_windows(folder, CONTEXT)) == before
 
 
+@pytest.mark.long
 def test_a_trace_without_gaps(tmp_path: Path) -> None:
     folder = kernel(tmp_path / "trace", losses=0)
     some = read_windows(folder, CONTEXT)
@@ -201,6 +206,7 @@ def test_real_recordings(lttng_recordings: dict[str, Path]) -> None:
 # what is said
 
 
+@pytest.mark.long
 def test_the_command_says_that_only_windows_were_read(tmp_path: Path) -> None:
     folder, out = kernel(tmp_path / "trace"), tmp_path / "out"
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
@@ -223,6 +229,7 @@ def test_the_command_says_that_only_windows_were_read(tmp_path: Path) -> None:
     assert "windows" not in json.loads((tmp_path / "whole" / "overlay.jsonl").read_text().splitlines()[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["--suspect", "--perfetto"])
 def test_what_needs_the_whole_trace_is_refused(tmp_path: Path, option: str) -> None:
     folder = kernel(tmp_path / "trace", losses=1)
@@ -242,6 +249,7 @@ def test_other_formats_are_refused(tmp_path: Path) -> None:
         read_windows(path, CONTEXT)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [

@@ -87,6 +87,7 @@ def test_real_buffers_are_numbered_in_the_order_of_their_first_events(name: str)
     assert [begun[n] for n in sorted(begun)] == sorted(begun.values())
 
 
+@pytest.mark.long
 @real
 @pytest.mark.parametrize("name", JUDGED)
 def test_another_reader_counts_the_same(name: str) -> None:
@@ -395,6 +396,7 @@ def seeds() -> list[bytes]:
 SEEDS = seeds()
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_never_raises_anything_else(tmp_path: Path, data: st.DataObject) -> None:

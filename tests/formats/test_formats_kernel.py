@@ -70,6 +70,7 @@ def chunks_of(draw: st.DrawFn) -> tuple[str, bytes]:
 WAYS = ("columns", "compiled")
 
 
+@pytest.mark.long
 @settings(max_examples=150, deadline=None)
 @given(chunk=chunks_of())
 def test_columns_read_as_lines_do(chunk: tuple[str, bytes]) -> None:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import recorders
+from conftest import mostly_long, recorders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from printed import (
@@ -362,7 +362,7 @@ WAYS = [
 
 @recorders
 @pytest.mark.parametrize("kept", ["discard", "overwrite", "whole"])
-@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+@pytest.mark.parametrize("way", mostly_long(WAYS, 3), ids=" ".join)
 def test_as_the_trace_itself_is_read(
     lttng_recordings: dict[str, Path], tmp_path: Path, kept: str, way: list[str]
 ) -> None:
@@ -459,6 +459,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return kind, bytes(data)
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=damaged(), forced=st.booleans(), strict=st.booleans())
 def test_damage_never_raises_anything_else(tmp_path: Path, case: tuple[str, bytes], forced: bool, strict: bool) -> None:

@@ -168,6 +168,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("damaged") / "trace"
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=damaged(), format=st.sampled_from([None, *TEXT_FORMATS]), strict=st.booleans())
 def test_damage_never_raises_anything_else(scratch: Path, data: bytes, format: str | None, strict: bool) -> None:

@@ -66,6 +66,7 @@ def test_inferred_tokens_are_no_evidence(tmp_path: Path) -> None:
 NAMES = st.sampled_from(["openat", "read", "close", "openat:enter", "f.g", "12", "a::b", "?", "...", "~read"])
 
 
+@pytest.mark.long
 @settings(max_examples=100, deadline=None)
 @given(tokens=st.lists(st.tuples(NAMES, st.sampled_from([" ", "\n", "\t", "  \r\n"])), min_size=1, max_size=60))
 def test_any_division_into_lines_reads_the_same(

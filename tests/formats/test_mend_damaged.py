@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from conftest import mostly_long
 from printed import SEEDS as PRINTED
 from test_ctf import damage, made
 
@@ -135,7 +136,7 @@ def many(format: str, numbers: range, folder: Path) -> int:
     return mended
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", mostly_long(FORMATS, 4))
 def test_damaged_traces_are_mended(format: str, tmp_path: Path) -> None:
     assert many(format, range(3), tmp_path)
 

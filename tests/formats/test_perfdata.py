@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import recorders
+from conftest import mostly_long, recorders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from perfdata_made import BACKWARD, ID_ALL, WITH_ID, lossy
@@ -115,14 +115,16 @@ def test_records_read_as_perf_prints_them() -> None:
 @can_record
 @pytest.mark.parametrize(
     "arguments",
-    [
-        ("-m", "1", *RAW),
-        ("-m", "1", "-z", *RAW),
-        ("-m", "1", "--threads", *RAW),
-        ("-m", "1", "-a", "-g", "-e", "sched:sched_switch,syscalls:sys_enter_read"),
-        ("-m", "1", "-e", "raw_syscalls:sys_enter", "-e", "cpu-clock", "--no-buffering"),
-        ("-m", "1024", *RAW),
-    ],
+    mostly_long(
+        [
+            ("-m", "1", *RAW),
+            ("-m", "1", "-z", *RAW),
+            ("-m", "1", "--threads", *RAW),
+            ("-m", "1", "-a", "-g", "-e", "sched:sched_switch,syscalls:sys_enter_read"),
+            ("-m", "1", "-e", "raw_syscalls:sys_enter", "-e", "cpu-clock", "--no-buffering"),
+            ("-m", "1024", *RAW),
+        ]
+    ),
     ids=["small", "compressed", "a folder", "all cpus, call chains", "two sorts", "large"],
 )
 def test_every_loss_is_a_gap_or_has_no_place(tmp_path: Path, arguments: tuple[str, ...]) -> None:
@@ -136,6 +138,7 @@ def test_every_loss_is_a_gap_or_has_no_place(tmp_path: Path, arguments: tuple[st
     assert sum(trace.stored.values()) > 40 * len(trace)
 
 
+@pytest.mark.long
 @recorders
 @can_record
 def test_what_is_lost_at_the_very_end_has_no_mark(tmp_path: Path) -> None:
@@ -163,6 +166,7 @@ def test_a_recorder_that_was_killed_leaves_a_doubt(tmp_path: Path) -> None:
     assert "its recorder was ended before it took down what it had lost" in [d.why for d in trace.doubts]
 
 
+@pytest.mark.long
 @recorders
 @can_record
 def test_overwriting_and_pipes_leave_doubts(tmp_path: Path) -> None:
@@ -176,6 +180,7 @@ def test_overwriting_and_pipes_leave_doubts(tmp_path: Path) -> None:
     assert [d.unless for d in trace.doubts] == ["unless perf record was killed"]
 
 
+@pytest.mark.long
 @recorders
 @can_record
 def test_without_times_is_refused(tmp_path: Path) -> None:

@@ -458,6 +458,7 @@ def test_what_is_no_trace_is_not_taken_for_one(data: bytes, tmp_path: Path) -> N
         assert recognise(path).name != "perfetto"
 
 
+@pytest.mark.long
 def test_a_bomb_is_refused(tmp_path: Path) -> None:
     packed = zlib.compress(bytes(1 << 28) + b"\0" * 10)
     path = tmp_path / "trace"
@@ -509,6 +510,7 @@ def encoded(number: int, value: int | bytes | float) -> bytes:
     return varint(number << 3) + varint(value)
 
 
+@pytest.mark.long
 @settings(deadline=None)
 @given(messages=st.lists(st.lists(FIELD, max_size=6), max_size=8))
 def test_fields_of_many_messages_are_those_of_each(messages: list[list[tuple[int, Any]]]) -> None:

@@ -108,6 +108,7 @@ RAW = ("-e", "raw_syscalls")
 LOSSY = ("-b", "8", "-s", "30000")
 
 
+@pytest.mark.long
 @recorders
 @recorded
 @pytest.mark.parametrize(
@@ -139,6 +140,7 @@ def test_what_trace_cmd_records_reads_as_it_reports_it(
     assert str(trace.provenance["recorder"]).startswith("trace-cmd ")
 
 
+@pytest.mark.long
 @recorders
 @recorded
 @pytest.mark.parametrize("version", ["6", "7"])

@@ -326,6 +326,7 @@ AWKWARD = [
 ]
 
 
+@pytest.mark.long
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damage_never_raises_anything_else(tmp_path: Path, data: st.DataObject) -> None:

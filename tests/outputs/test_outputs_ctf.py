@@ -22,6 +22,7 @@ import pyarrow as pa
 import pytest
 from babeltrace import Event, judged, lines_of_the_first
 from commands import run
+from conftest import mostly_long
 from ctf_made import MAGIC, UUID, Enum, Int, Made, Struct, Words, draw_struct
 from hypothesis import given
 from hypothesis import strategies as st
@@ -298,7 +299,7 @@ def test_system_calls(tmp_path: Path, little: bool, packets: bool) -> None:
     assert_given_back(made, tmp_path / "out")
 
 
-@pytest.mark.parametrize("seed", [*range(12), *(pytest.param(n, marks=pytest.mark.long) for n in range(12, 30))])
+@pytest.mark.parametrize("seed", mostly_long(range(30), 12))
 def test_random_types(tmp_path: Path, seed: int) -> None:
     source = random_trace(seed, tmp_path / "trace")
     made = mended(source, seed)

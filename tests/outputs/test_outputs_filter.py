@@ -100,6 +100,7 @@ def test_made_up_traces(tmp_path: Path, seed: int) -> None:
     assert_filtered(made, tmp_path / "out")
 
 
+@pytest.mark.long
 def test_a_real_recording(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
     made = mend_trace(read(lttng_recordings["discard"]), copier=Lookup)
     assert made.inferred.num_rows == made.trace.lost > 0

@@ -25,6 +25,7 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
+@pytest.mark.long
 def test_the_folder_holds_what_was_asked_for(tmp_path: Path) -> None:
     out = tmp_path / "out"
     paths = write(mended(), out, DEFAULT)
@@ -70,6 +71,7 @@ def test_an_unknown_output(tmp_path: Path) -> None:
 # What is there already ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_an_existing_folder_stays_without_force(tmp_path: Path) -> None:
     out = tmp_path / "out"
     write(mended(seed=1), out)
@@ -178,6 +180,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert names(tmp_path) == []
 
 
+@pytest.mark.long
 def test_a_failing_rename_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out"
     write(mended(seed=1), out)

@@ -224,6 +224,7 @@ def test_our_readers_find_the_fields_in_the_lines(tmp_path: Path, seed: int) -> 
     ]
 
 
+@pytest.mark.long
 def test_a_whole_machine_s_trace(tmp_path: Path) -> None:
     """A real lossy recording of scheduling and interrupts, as text; what is inferred is made up."""
     pair = pairs.read(ROOT / "corpus" / "kernel" / "pairs" / "asyncio-2-kernel_overwrite.parquet")
@@ -325,6 +326,7 @@ TOKEN = st.sampled_from(["openat", "read:enter", "read:exit", "my_function", "?"
 BETWEEN = st.sampled_from([" ", "\n", "\r\n", "  ", " \n\n", "\n# a comment ~with a tilde\n", "\t"])
 
 
+@pytest.mark.long
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(TOKEN, BETWEEN), min_size=1, max_size=20), st.booleans(), st.sampled_from(["", " ", "\n"]))
 def test_sequences_come_back_from_any_layout(

@@ -49,6 +49,7 @@ def test_both_files_hold_the_same(tmp_path: Path) -> None:
     assert pyarrow.parquet.ParquetFile(parquet).metadata.row_group(0).column(0).compression == "ZSTD"
 
 
+@pytest.mark.long
 def test_a_gap_s_file_may_lie_in_a_folder_that_looks_like_a_partition(tmp_path: Path) -> None:
     folder = tmp_path / "cpu=1"
     folder.mkdir()
@@ -56,6 +57,7 @@ def test_a_gap_s_file_may_lie_in_a_folder_that_looks_like_a_partition(tmp_path: 
     assert read_overlay(parquet)[1].schema.equals(overlay.OVERLAY)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     for folder in (first, second):
@@ -139,6 +141,7 @@ def test_damage_is_told(tmp_path: Path) -> None:
         read_overlay(tmp_path / "nothing.jsonl")
 
 
+@pytest.mark.long
 def test_the_input_s_own_bytes_stay(tmp_path: Path) -> None:
     before = RAW.read_bytes()
     overlay.write(mended(), tmp_path)

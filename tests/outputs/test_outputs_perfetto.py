@@ -13,6 +13,7 @@ import numpy as np
 import perfetto_judge
 import pyarrow as pa
 import pytest
+from conftest import mostly_long
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up import KERNEL, RAW, made_up, mended
@@ -559,9 +560,7 @@ def running(slices: Slices) -> dict[int, list[tuple[int, int, str]]]:
     return {cpu: sorted(one) for cpu, one in found.items()}
 
 
-@pytest.mark.parametrize(
-    "path", [PAIRS[0], *(pytest.param(p, marks=pytest.mark.long) for p in PAIRS[1:])], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", mostly_long(PAIRS), ids=lambda p: p.stem)
 def test_who_ran_is_who_really_ran(path: Path) -> None:
     """On real machines' lossy recordings, against the complete ones: what is drawn of what survived is true, and all
     of it is drawn but for the gaps and the stretches that no switch bounds."""
@@ -596,6 +595,7 @@ EVENT = st.sampled_from([(name, args) for name, texts in ARGS.items() for args i
 TIMES = st.integers(1, 8)
 
 
+@pytest.mark.long
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(TIMES, st.integers(-1, 1), EVENT), min_size=1, max_size=14),

@@ -85,6 +85,7 @@ def test_a_folder_whose_trace_has_changed_is_refused(tmp_path: Path) -> None:
         reopen(Folder.open(out))
 
 
+@pytest.mark.long
 def test_a_report_against_the_truth(mended: Mended, tmp_path: Path) -> None:
     write(mended, tmp_path / "out")
     page = tmp_path / "page.html"
@@ -103,6 +104,7 @@ def test_a_report_against_the_truth(mended: Mended, tmp_path: Path) -> None:
     assert run(LOSSY, "--truth", complete) == 2
 
 
+@pytest.mark.long
 def test_a_folder_s_own_page(mended: Mended, tmp_path: Path) -> None:
     out = tmp_path / "out"
     write(mended, out)
@@ -131,6 +133,7 @@ def test_a_folder_s_own_page(mended: Mended, tmp_path: Path) -> None:
         assert taken.read_bytes() == before, "what is given is never written"
 
 
+@pytest.mark.long
 def test_figures_are_in_the_page_again(tmp_path: Path) -> None:
     out, page = tmp_path / "out", tmp_path / "page.html"
     source = ROOT / "tests" / "data" / "ftrace_pipe.txt"

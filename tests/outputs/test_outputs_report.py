@@ -172,6 +172,7 @@ def test_how_it_was_made_is_told_in_words() -> None:
     assert "{" not in page.text.split("How this was made")[1]
 
 
+@pytest.mark.long
 def test_the_programs_copied_from_are_named() -> None:
     made = mended()
     used = [{"name": name, "sha256": "0" * 64} for name in ("sort", "tar")]
@@ -321,6 +322,7 @@ def many(gaps: int, cpus: int) -> str:
     return report.render(made)
 
 
+@pytest.mark.long
 def test_many_gaps_are_all_there() -> None:
     text = many(3000, 100)
     told, columns = unpacked(text)
@@ -330,6 +332,7 @@ def test_many_gaps_are_all_there() -> None:
     assert len(text) < 2_000_000
 
 
+@pytest.mark.long
 def test_a_trace_without_a_gap_is_judged() -> None:
     broken = read(RAW).with_gaps(())
     assert "Can't tell : ftrace marks nothing that a buffer in drop mode" in Page(report.render(made_up(broken))).text
@@ -405,6 +408,7 @@ def test_columns_are_what_was_put_in(columns: list[list[int]], strings: list[str
     assert {name: c.tolist() for name, c in found.items()} == {name: c.tolist() for name, c in given_.items()}
 
 
+@pytest.mark.long
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.lists(SMALL, max_size=40) | st.lists(st.integers(-(2**51), 2**51), max_size=40), min_size=20))
 def test_the_page_reads_the_same_columns(columns: list[list[int]]) -> None:

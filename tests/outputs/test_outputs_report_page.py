@@ -91,6 +91,7 @@ def test_timeline_list_and_detail_are_there(page: Page, path: Path, deploy: Mend
     assert {"39,106,167", "179,74,0"} <= colours(page), "recorded and inferred are drawn"
 
 
+@pytest.mark.long
 def test_a_link_leads_to_its_gap(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path, "#gap-7")
     assert "Gap 7" in page.locator("#which").inner_text()
@@ -103,6 +104,7 @@ def test_a_link_leads_to_its_gap(page: Page, path: Path, deploy: Mended) -> None
     assert "Gap 30" in page.locator("#which").inner_text(), "no such gap: nothing happens"
 
 
+@pytest.mark.long
 def test_keys_move_through_the_gaps_and_in_time(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path)
     whole = page.evaluate(SEEN)
@@ -128,6 +130,7 @@ def test_keys_move_through_the_gaps_and_in_time(page: Page, path: Path, deploy: 
     assert page.locator("#search").input_value() == "n", "what is typed is no command"
 
 
+@pytest.mark.long
 def test_the_wheel_zooms_and_a_drag_moves(page: Page, path: Path) -> None:
     at(page, path)
     whole = page.evaluate(SEEN)
@@ -143,6 +146,7 @@ def test_the_wheel_zooms_and_a_drag_moves(page: Page, path: Path) -> None:
     until(page, f"document.getElementById('span').textContent !== {zoomed!r}")
 
 
+@pytest.mark.long
 def test_a_click_on_a_gap_chooses_it(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path, "#gap-3")
     page.keyboard.press("s")
@@ -195,6 +199,7 @@ def test_the_list_sorts_and_filters(page: Page, path: Path, deploy: Mended) -> N
     assert page.locator("#found").inner_text() == f"{many} of 31 gaps"
 
 
+@pytest.mark.long
 def test_other_fills_stand_side_by_side(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path)
     page.keyboard.press("n")
@@ -237,6 +242,7 @@ def test_each_event_is_set_against_the_truth(page: Page, deploy: Mended, tmp_pat
     assert page.locator("#events td:nth-child(3).j2").count() == wrong
 
 
+@pytest.mark.long
 def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
     at(page, path, "#gap-7")
     page.locator(".tabs button", has_text="Seen elsewhere").click()
@@ -252,6 +258,7 @@ def test_parts_of_a_fill_are_seen_elsewhere(page: Page, path: Path) -> None:
     assert begin <= float(seconds) <= end
 
 
+@pytest.mark.long
 def test_a_recording_that_has_the_same_is_named(page: Page, deploy: Mended, tmp_path: Path) -> None:
     example = str(ROOT / "recordings" / "deploy" / "complete.txt.xz")
     options = deploy.provenance["options"] | {"examples": [example]}
@@ -264,6 +271,7 @@ def test_a_recording_that_has_the_same_is_named(page: Page, deploy: Mended, tmp_
     assert [begin for begin, _ in bounds] == [1, *(end + 1 for _, end in bounds[:-1])], "every event is in one part"
 
 
+@pytest.mark.long
 def test_cpus_unfold_to_their_threads(page: Page, path: Path) -> None:
     at(page, path)
     page.locator("#labels .cpu").first.click()
@@ -271,6 +279,7 @@ def test_cpus_unfold_to_their_threads(page: Page, path: Path) -> None:
     assert page.locator("#labels .thread").count() > 3
 
 
+@pytest.mark.long
 def test_a_gap_s_own_threads_come_first(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path, "#gap-16")
     cpu = deploy.trace.gaps[16].cpu
@@ -290,6 +299,7 @@ def test_a_gap_s_own_threads_come_first(page: Page, path: Path, deploy: Mended) 
         assert scroller["y"] <= box["y"] <= box["y"] + box["height"] <= scroller["y"] + scroller["height"], "in sight"
 
 
+@pytest.mark.long
 def test_a_thread_is_found_by_its_name(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path)
     page.keyboard.press("t")
@@ -315,6 +325,7 @@ def test_a_thread_is_found_by_its_name(page: Page, path: Path, deploy: Mended) -
     assert page.locator("#threads").inner_text() == ""
 
 
+@pytest.mark.long
 def test_escape_closes_what_is_open(page: Page, path: Path) -> None:
     at(page, path)
     page.keyboard.press("?")
@@ -327,6 +338,7 @@ def test_escape_closes_what_is_open(page: Page, path: Path) -> None:
     assert page.locator("#found").inner_text() == "31 gaps"
 
 
+@pytest.mark.long
 def test_an_estimate_is_told_as_one(page: Page, tmp_path: Path) -> None:
     made = mended(statuses=("filled", "refused", "left"), most=1)
     trace = made.trace.with_gaps(tuple(replace(g, count=None, known="uncounted") for g in made.trace.gaps))
@@ -342,6 +354,7 @@ def test_an_estimate_is_told_as_one(page: Page, tmp_path: Path) -> None:
     assert (told["1"], told["2"]) == ("–", "–"), "nothing was inferred that could be right or not"
 
 
+@pytest.mark.long
 def test_many_gaps_have_few_rows(page: Page, tmp_path: Path) -> None:
     trace = read(RAW)
     first = trace.gaps[0]
@@ -359,6 +372,7 @@ def test_many_gaps_have_few_rows(page: Page, tmp_path: Path) -> None:
     assert page.locator("#found").inner_text() == "3,333 of 10,000 gaps"
 
 
+@pytest.mark.long
 def test_no_string_of_a_trace_acts(page: Page, tmp_path: Path) -> None:
     trace = read(RAW)
     for column in ("comm", "name"):
@@ -377,6 +391,7 @@ def test_no_string_of_a_trace_acts(page: Page, tmp_path: Path) -> None:
     assert EVIL in page.locator("#events").inner_text()
 
 
+@pytest.mark.long
 def test_a_narrow_page_is_not_wider_than_its_window(opened: Callable[..., Page], path: Path) -> None:
     page = at(opened(width=500, height=900), path, "#gap-3")
     assert page.evaluate("document.documentElement.scrollWidth") == 500
@@ -387,11 +402,13 @@ def test_a_narrow_page_is_not_wider_than_its_window(opened: Callable[..., Page],
     assert page.evaluate("document.documentElement.scrollWidth") == 500
 
 
+@pytest.mark.long
 def test_a_dark_page_has_colours_of_its_own(opened: Callable[..., Page], path: Path) -> None:
     page = at(opened(dark=True), path)
     assert {"111,179,234", "242,155,75"} <= colours(page)
 
 
+@pytest.mark.long
 def test_on_paper_it_is_light(opened: Callable[..., Page], path: Path) -> None:
     page = at(opened(dark=True), path)
     page.emulate_media(media="print")
@@ -399,6 +416,7 @@ def test_on_paper_it_is_light(opened: Callable[..., Page], path: Path) -> None:
     assert page.evaluate("getComputedStyle(document.body).color") == "rgb(27, 31, 36)"
 
 
+@pytest.mark.long
 def test_it_is_read_and_used_without_eyes_and_mouse(page: Page, path: Path, deploy: Mended) -> None:
     at(page, path)
     told = page.locator("#bench").aria_snapshot()
@@ -442,6 +460,7 @@ def test_without_its_script_it_can_be_read(opened: Callable[..., Page], path: Pa
     assert page.locator("#bench").is_hidden()
 
 
+@pytest.mark.long
 def test_refused_and_open_gaps_are_hatched(page: Page, tmp_path: Path) -> None:
     (path,) = report.write(mended(statuses=("refused", "left"), most=5), tmp_path)
     at(page, path, "#gap-0")

@@ -67,6 +67,7 @@ def test_an_original_that_is_gone(tmp_path: Path) -> None:
     refused(out, r"no longer at .*trace\.txt")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", [10, -1])
 def test_a_merged_file_that_was_changed(tmp_path: Path, place: int) -> None:
     out = output(tmp_path, "merged")

@@ -176,6 +176,7 @@ def view(*words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
 
 
+@pytest.mark.long
 @needs_viewer
 def test_view_serves_a_folder_until_it_is_interrupted(made: Mended, tmp_path: Path) -> None:
     """Also one without a Perfetto trace; it is as it was afterwards."""
@@ -273,7 +274,8 @@ def scheduling() -> Mended:
     return made_up(pairs.read(path).lossy, names=KERNEL, statuses=("filled", "refused"))
 
 
-@pytest.mark.parametrize("made", [calls, pytest.param(scheduling, marks=pytest.mark.long)], ids=lambda m: m.__name__)
+@pytest.mark.long
+@pytest.mark.parametrize("made", [calls, scheduling], ids=lambda m: m.__name__)
 def test_the_viewer_shows_what_was_written(
     made: Callable[[], Mended], shown: Callable[[Path], Page], tmp_path: Path
 ) -> None:
