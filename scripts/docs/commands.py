@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import typer.main
 
-from tracemend.cli.app import app
+from tracemend.cli.app import command_line
 from tracemend.cli.help import EXAMPLES
 from tracemend.outputs.overlay import OVERLAY
 
@@ -17,7 +17,7 @@ Command = Any  # typer's own click, which has no public types
 
 def commands(command: Command | None = None, name: str = "tracemend") -> Iterator[tuple[str, Command]]:
     """Every command under its whole name, in the order of --help."""
-    command = command or typer.main.get_command(app)
+    command = command or typer.main.get_command(command_line())
     for below, one in getattr(command, "commands", {}).items():
         yield from commands(one, f"{name} {below}")
     if not hasattr(command, "commands"):

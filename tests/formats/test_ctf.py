@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tracemend.cli.app import app
+from tracemend.cli.app import command_line
 from tracemend.errors import TraceError
 from tracemend.formats import glance, read
 from tracemend.formats.ctf.tsdl import read_metadata
@@ -498,7 +498,10 @@ def test_merged_chunks_are_one_trace(tmp_path: Path, grown: str) -> None:
     before = read(tmp_path / "in")
     assert sizes(before) == {0: 100, 1: 40}
     assert (
-        CliRunner().invoke(app, ["mend", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--merged"]).exit_code == 0
+        CliRunner()
+        .invoke(command_line(), ["mend", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--merged"])
+        .exit_code
+        == 0
     )
     merged = tmp_path / "out" / "merged"
     ((events, _, error),) = judged(merged)
@@ -594,15 +597,15 @@ def test_scan_on_the_command_line(tmp_path: Path) -> None:
     losing(tmp_path, [{"discarded": d} for d in (0, 4)])
     runner = CliRunner()
     for options, words in (([], "6 events over"), (["--quick"], "2 packets of")):
-        done = runner.invoke(app, ["scan", str(tmp_path), *options])
+        done = runner.invoke(command_line(), ["scan", str(tmp_path), *options])
         assert done.exit_code == 3
         assert words in done.stdout
         assert "Lost: 4 events in 1 gap" in done.stdout
-        document = json.loads(runner.invoke(app, ["scan", str(tmp_path), "--json", *options]).stdout)
+        document = json.loads(runner.invoke(command_line(), ["scan", str(tmp_path), "--json", *options]).stdout)
         assert document["lost"] == 4
-    assert runner.invoke(app, ["scan", str(tmp_path), "--quick", "--suspect"]).exit_code == 2
+    assert runner.invoke(command_line(), ["scan", str(tmp_path), "--quick", "--suspect"]).exit_code == 2
     losing(tmp_path, [{"discarded": 0}])
-    assert runner.invoke(app, ["scan", str(tmp_path), "--quick"]).exit_code == 0
+    assert runner.invoke(command_line(), ["scan", str(tmp_path), "--quick"]).exit_code == 0
 
 
 # times

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from test_ctf import damage, index_counters, kernel, made
 from typer.testing import CliRunner
 
-from tracemend.cli.app import app
+from tracemend.cli.app import command_line
 from tracemend.errors import TraceError
 from tracemend.formats import glance, read, read_windows, recognise
 from tracemend.trace.events import Trace
@@ -520,9 +520,9 @@ def test_nothing_is_merged_into_ctf_2(tmp_path: Path) -> None:
     ]
     folder = convert(trace.write(tmp_path / "1", [packets]), tmp_path / "2")
     words = ["mend", str(folder), "-o", str(tmp_path / "out"), "--model", "lookup"]
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(command_line(), words)
     assert done.exit_code == 0, done.output
-    done = CliRunner().invoke(app, [*words[:3], str(tmp_path / "other"), *words[4:], "--merged"])
+    done = CliRunner().invoke(command_line(), [*words[:3], str(tmp_path / "other"), *words[4:], "--merged"])
     assert done.exit_code != 0
     assert not (tmp_path / "other").exists()
 

@@ -13,7 +13,7 @@ from ctf_made import UUID, Int, Made, Struct
 from test_ctf import counting, losing
 from typer.testing import CliRunner
 
-from tracemend.cli.app import app
+from tracemend.cli.app import command_line
 from tracemend.errors import TraceError
 from tracemend.formats import glance, read, read_windows
 from tracemend.formats.ctf.counters import growth
@@ -209,7 +209,7 @@ def test_the_bytes_that_events_took(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [["scan"], ["scan", "--quick"]])
 def test_a_trace_without_an_event_is_no_error(tmp_path: Path, words: list[str]) -> None:
     one_event(tmp_path, "event { name = e; fields := struct { u8 v; }; };")
-    done = CliRunner().invoke(app, [*words, str(tmp_path), "--json"])
+    done = CliRunner().invoke(command_line(), [*words, str(tmp_path), "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["gaps"] == []
 

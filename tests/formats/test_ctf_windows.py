@@ -16,7 +16,7 @@ from ctf_made import Int, Made, Struct, Words
 from slow_fill import Timelines
 from typer.testing import CliRunner
 
-from tracemend.cli.app import app
+from tracemend.cli.app import command_line
 from tracemend.errors import TraceError
 from tracemend.formats import read, read_windows
 from tracemend.formats.ctf.tsdl import read_metadata
@@ -177,7 +177,7 @@ def test_a_trace_without_gaps(tmp_path: Path) -> None:
     some = read_windows(folder, CONTEXT)
     assert len(some) == 0 == partial(some).packets_read
     done = CliRunner().invoke(
-        app, ["mend", str(folder), "-o", str(tmp_path / "out"), "--window-only", "--model", "lookup"]
+        command_line(), ["mend", str(folder), "-o", str(tmp_path / "out"), "--window-only", "--model", "lookup"]
     )
     assert done.exit_code == 0, done.output
     assert "No gap to fill" in done.output
@@ -211,7 +211,7 @@ def test_the_command_says_that_only_windows_were_read(tmp_path: Path) -> None:
     folder, out = kernel(tmp_path / "trace"), tmp_path / "out"
     before = {f.name: f.read_bytes() for f in folder.iterdir()}
     words = ["mend", str(folder), "-o", str(out), "--window-only", "--model", "lookup", "--merged"]
-    done = CliRunner().invoke(app, words)
+    done = CliRunner().invoke(command_line(), words)
     assert done.exit_code == 0, done.output
     some = read_windows(folder, CONTEXT)
     said = partial(some).sentence(len(some))
@@ -233,7 +233,9 @@ def test_the_command_says_that_only_windows_were_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["--suspect", "--perfetto"])
 def test_what_needs_the_whole_trace_is_refused(tmp_path: Path, option: str) -> None:
     folder = kernel(tmp_path / "trace", losses=1)
-    done = CliRunner().invoke(app, ["mend", str(folder), "-o", str(tmp_path / "out"), "--window-only", option])
+    done = CliRunner().invoke(
+        command_line(), ["mend", str(folder), "-o", str(tmp_path / "out"), "--window-only", option]
+    )
     assert done.exit_code == 2
     assert f"{option} needs the whole trace" in done.output
     assert not (tmp_path / "out").exists()
@@ -242,7 +244,7 @@ def test_what_needs_the_whole_trace_is_refused(tmp_path: Path, option: str) -> N
 def test_other_formats_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "calls.txt"
     path.write_text("read write close ? ? read\n")
-    done = CliRunner().invoke(app, ["mend", str(path), "-o", str(tmp_path / "out"), "--window-only"])
+    done = CliRunner().invoke(command_line(), ["mend", str(path), "-o", str(tmp_path / "out"), "--window-only"])
     assert done.exit_code == 2
     assert "for ctf only, and this is sequence" in done.output
     with pytest.raises(TraceError, match="windows alone can be read only of ctf"):

@@ -11,7 +11,7 @@ from conftest import ROOT
 from typer.testing import CliRunner
 
 from tracemend.api import mend
-from tracemend.cli.app import app
+from tracemend.cli.app import command_line
 from tracemend.errors import OutputError
 from tracemend.formats import read
 from tracemend.losses.suspect import suspect
@@ -91,7 +91,7 @@ def test_a_report_against_the_truth(mended: Mended, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
 
     def run(*words: object) -> int:
-        return CliRunner().invoke(app, ["report", *map(str, words)]).exit_code
+        return CliRunner().invoke(command_line(), ["report", *map(str, words)]).exit_code
 
     complete = LOSSY.parent / "complete.txt.xz"
     assert run(tmp_path / "out", "--truth", complete, "-o", page) == 0
@@ -112,7 +112,7 @@ def test_a_folder_s_own_page(mended: Mended, tmp_path: Path) -> None:
     first = page.read_bytes()
 
     def run(*words: object) -> tuple[int, str]:
-        done = CliRunner().invoke(app, ["report", *map(str, words), "--quiet"])
+        done = CliRunner().invoke(command_line(), ["report", *map(str, words), "--quiet"])
         return done.exit_code, done.output
 
     page.write_bytes(b"")
@@ -139,8 +139,8 @@ def test_figures_are_in_the_page_again(tmp_path: Path) -> None:
     source = ROOT / "tests" / "data" / "ftrace_pipe.txt"
     run = CliRunner()
     asked = ["mend", str(source), "-o", str(out), "--alone", "--perfetto", "--merged", "--refuse", "0.1", "--quiet"]
-    assert run.invoke(app, asked).exit_code == 0
-    assert run.invoke(app, ["report", str(out), "-o", str(page), "--quiet"]).exit_code == 0
+    assert run.invoke(command_line(), asked).exit_code == 0
+    assert run.invoke(command_line(), ["report", str(out), "-o", str(page), "--quiet"]).exit_code == 0
     first, again = ((path.read_text()).split('id="figures"')[1] for path in (out / report.NAME, page))
     assert first.split("</section>")[0] == again.split("</section>")[0]
     command = f"tracemend mend {source} -o OUT --refuse 0.1 --alone --merged --perfetto"
@@ -148,7 +148,7 @@ def test_figures_are_in_the_page_again(tmp_path: Path) -> None:
     assert "fills with a mean confidence below 0.1" in again
     figures = out / "figures.parquet"
     figures.write_bytes(figures.read_bytes()[:100])
-    assert run.invoke(app, ["report", str(out), "-o", str(page), "--quiet", "--force"]).exit_code == 1
+    assert run.invoke(command_line(), ["report", str(out), "-o", str(page), "--quiet", "--force"]).exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ class How:
         mended = self.mend(piece, progress)
         if not self.count:
             return mended, None
+        pa.default_memory_pool().release_unused()
         return mended.with_draws(self.options.hypotheses), self.count(piece, mended)
 
 

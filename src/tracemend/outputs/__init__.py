@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from tracemend.engines import HERE, Engine, Local, at_work
 from tracemend.errors import OutputError, one_of
 from tracemend.mending.mended import Mended, Result
@@ -77,6 +79,7 @@ def write(
             else:
                 for name in chosen:
                     progress(name)
+                    pa.default_memory_pool().release_unused()  # to the system, before more is taken from it
                     paths += writing.one(name)
             if made:
                 figures.write(made, work / figures.NAME)

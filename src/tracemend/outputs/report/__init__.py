@@ -10,7 +10,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import chain
 from pathlib import Path
@@ -18,12 +18,13 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pyarrow as pa
 
 from tracemend.menders.likeness import named
 from tracemend.mending.mended import Result
 from tracemend.outputs.overlay import NOTE
 from tracemend.outputs.report import gaps, making
-from tracemend.outputs.report.columns import Ints, Words, packed
+from tracemend.outputs.report.columns import Numbers, Words, packed
 from tracemend.outputs.report.copied import elsewhere
 from tracemend.outputs.report.events import Names, Room, events, worst
 from tracemend.outputs.report.judged import Judged, judged
@@ -110,20 +111,27 @@ def _data(mended: Result, pair: Pair | None, found: Judged | None, clock: _Clock
     """What the page works on, packed, with as many events as fit."""
     room = Room()
     copies, recordings, searched = elsewhere(mended, worst(mended, room.inferred))
+    pa.default_memory_pool().release_unused()  # there were all the recordings
     while True:
         names, reasons = Names(), Words(gaps.LONGEST_REASON)
         shown = events(mended, names, room, clock.begin)
         drawn = gaps.others(mended, names, room, shown.gaps)
-        parts = {"e": shown.columns, "g": gaps.gaps(mended, shown, reasons, clock.begin), "h": drawn, "c": copies}
+        parts: dict[str, Mapping[str, Numbers]] = {
+            "e": shown.columns,
+            "g": gaps.gaps(mended, shown, reasons, clock.begin),
+            "h": drawn,
+            "c": copies,
+        }
         if pair is not None and found is not None:
             parts["t"] = gaps.truth(pair, names, room)
-            parts["g"] |= {name: held[: gaps.MOST_GAPS] for name, held in found.columns().items()}
+            parts["g"] = {**parts["g"], **{name: held[: gaps.MOST_GAPS] for name, held in found.columns().items()}}
         cpus, counts = gaps.density(mended, shown, clock.begin, clock.end - clock.begin)
-        columns: dict[str, Ints] = {
+        columns: dict[str, Numbers] = {
             f"{part}_{name}": held for part, told in parts.items() for name, held in told.items()
         }
         columns["thread_tid"] = np.array([tid for tid, _ in names.threads], np.int64)
         columns["density"] = counts
+        pa.default_memory_pool().release_unused()
         text = packed(
             columns,
             {

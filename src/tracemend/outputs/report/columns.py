@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tracemend.untrusted import printable
 
-Ints = NDArray[np.integer[Any]]
+Numbers = NDArray[np.integer[Any]]
 
 #: Numbers beyond are cut off: their differences must fit, too.
 LARGEST = 1 << 62
@@ -30,7 +30,7 @@ LARGEST = 1 << 62
 LEVEL = 6
 
 
-def packed(columns: Mapping[str, Ints], strings: Mapping[str, Sequence[str]], facts: Mapping[str, Any]) -> str:
+def packed(columns: Mapping[str, Numbers], strings: Mapping[str, Sequence[str]], facts: Mapping[str, Any]) -> str:
     """Columns, strings and whatever else JSON can tell (``facts``) as one text of letters that no HTML minds."""
     told, bodies = [], []
     for name, values in columns.items():

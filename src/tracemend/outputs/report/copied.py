@@ -33,6 +33,8 @@ Ints = NDArray[np.int64]
 
 #: Events of a run, at least, and places of the same run that are compared, at most; both as ``places.mjs`` has them.
 RUN, MOST = 6, 2000
+#: What it takes of the inferred events.
+COLUMNS = ["gap", "name", "phase"]
 #: Bytes of an example that is read once more for this, at most.
 LARGEST = 1 << 26
 
@@ -47,7 +49,8 @@ class Fills:
 
     @classmethod
     def of(cls, result: Result, gaps: Ints) -> Fills:
-        table = pa.concat_tables([INFERRED.empty_table(), *of_gaps(result.tables(), gaps)]).unify_dictionaries()
+        told = (t.select(COLUMNS) for t in (INFERRED.empty_table(), *of_gaps(result.tables(), gaps)))
+        table = pa.concat_tables(told).unify_dictionaries()
         name, phase = (table[c].combine_chunks() for c in ("name", "phase"))
         if isinstance(name, pa.ChunkedArray):  # no events at all
             return cls([], [], universal())
@@ -70,14 +73,21 @@ class Recordings:
     def __init__(self, named: Sequence[tuple[str, Sequence[Stream]]], fills: Sequence[Ints]) -> None:
         self.names = [name for name, _ in named]
         # what is no event stands between streams: no run goes on over it
-        between = np.array([MASK])
-        parts = (part for _, held in named for stream in held for part in (stream.ids, between))
-        self.ids_S: Ints = np.concatenate([between, *parts])
+        between = np.array([MASK], np.int32)
+        held_S, at, hashes, begin = [between], [np.empty(0, np.int64)], [np.empty(0, np.uint64)], 1
+        wanted = ngrams.distinct(fills, RUN)
+        for stream in (stream for _, held in named for stream in held):
+            of_runs = ngrams.runs(stream.ids, RUN)
+            found = np.flatnonzero(ngrams.occur(of_runs, wanted))
+            at.append(found + begin)
+            hashes.append(of_runs[found])
+            held_S += [stream.ids.astype(np.int32), between]
+            begin += len(stream) + 1
+        self.ids_S = np.concatenate(held_S)
         self.ends = np.cumsum([sum(len(stream) + 1 for stream in held) for _, held in named])
-        hashes = ngrams.runs(self.ids_S, RUN)
-        self.at = np.flatnonzero(ngrams.occur(hashes, ngrams.distinct(fills, RUN)))
-        order = np.argsort(hashes[self.at], kind="stable")
-        self.at, self.hashes = self.at[order], hashes[self.at][order]
+        self.at, self.hashes = np.concatenate(at), np.concatenate(hashes)
+        order = np.argsort(self.hashes, kind="stable")
+        self.at, self.hashes = self.at[order], self.hashes[order]
 
     def parts(self, ids_N: Ints) -> Iterator[tuple[int, int, int]]:
         """The longest runs of a fill that stand somewhere: first event, number of events, recording."""

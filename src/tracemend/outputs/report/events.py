@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tracemend.mending.mended import INFERRED, Result, rows_of
 from tracemend.mending.shown import beside
 from tracemend.outputs.known import flat
-from tracemend.outputs.report.columns import Words
+from tracemend.outputs.report.columns import Numbers, Words
 from tracemend.trace.events import PHASES, rows_by
 
 Ints = NDArray[np.int64]
@@ -51,8 +51,8 @@ class Names:
     values: Words = field(default_factory=lambda: Words(LONGEST_VALUE))
     threads: dict[tuple[int, int], int] = field(default_factory=dict)
 
-    def kinds(self, table: pa.Table) -> dict[str, Ints]:
-        """What happened to whom: name, phase and thread of each event."""
+    def kinds(self, table: pa.Table) -> dict[str, Numbers]:
+        """What happened to whom: name, phase and thread of each event, each as narrow as it can be."""
         comm = self._codes(table["comm"], self.comms)
         tid = table["tid"].to_numpy().astype(np.int64)
         pair, first, which = np.unique(tid << 32 | (comm + 1), return_index=True, return_inverse=True)
@@ -63,9 +63,9 @@ class Names:
         phase = Words(LONGEST_NAME)
         phase.numbers(PHASES)
         return {
-            "name": self._codes(table["name"], self.names),
-            "phase": self._codes(table["phase"], phase),
-            "thread": number[which],
+            "name": self._codes(table["name"], self.names).astype(np.int32),
+            "phase": self._codes(table["phase"], phase).astype(np.int8),
+            "thread": number[which].astype(np.int32),
         }
 
     @staticmethod
@@ -102,7 +102,7 @@ class Events:
     among the events. ``until_ns``: up to there all recorded events are there; None: all are. ``gaps``: whose inferred
     events are there."""
 
-    columns: dict[str, Ints]
+    columns: dict[str, Numbers]
     rows: Ints
     place: Ints
     until_ns: int | None
@@ -119,34 +119,39 @@ class Events:
 def events(result: Result, names: Names, room: Room, begin_ns: int) -> Events:
     """What there is room for; times since ``begin_ns``."""
     recorded, whole = _recorded(result, room.recorded)
+    rows, cut = recorded["row"].to_numpy(), whole < result.outline.kept
+    columns = _own(recorded, names)
+    until = int(columns["time"][: _first(rows, whole)].max(initial=begin_ns)) if cut else None
+    del recorded  # of what is large there is one at a time
+    pa.default_memory_pool().release_unused()
     gaps = worst(result, room.inferred)
     inferred = pa.concat_tables([INFERRED.empty_table(), *of_gaps(result.tables(), gaps)]).unify_dictionaries()
-    rows, cut = recorded["row"].to_numpy(), whole < result.outline.kept
-    time_ns = np.concatenate([recorded["time_ns"].to_numpy(), inferred["time_ns"].to_numpy()])
-    order = np.lexsort((np.concatenate([rows, rows_of(inferred, result.trace.gaps)]), time_ns))
     r, i = len(rows), inferred.num_rows
-    kinds = [names.kinds(t) for t in (recorded, inferred)]
-    sure = np.round(inferred["confidence"].to_numpy().astype(np.float64) * PARTS).astype(np.int64)
-    columns = {
-        "time": since(time_ns, begin_ns),
-        "cpu": np.concatenate([t["cpu"].to_numpy().astype(np.int64) for t in (recorded, inferred)]),
-        **{key: np.concatenate([k[key] for k in kinds]) for key in kinds[0]},
-        "gap": np.concatenate([np.full(r, -1), inferred["gap"].to_numpy().astype(np.int64)]),
-        "sure": np.concatenate([np.zeros(r, np.int64), sure]),
-    }
-    columns = {name: values[order] for name, values in columns.items()}
+    sure = np.round(inferred["confidence"].to_numpy().astype(np.float64) * PARTS).astype(np.int32)
+    columns |= {"gap": np.full(r, -1, np.int32), "sure": np.zeros(r, np.int32)}
+    for name, values in (_own(inferred, names) | {"gap": inferred["gap"].to_numpy(), "sure": sure}).items():
+        columns[name] = np.concatenate([columns[name], values])
+    pa.default_memory_pool().release_unused()
+    order = np.lexsort((np.concatenate([rows, rows_of(inferred, result.trace.gaps)]), columns["time"]))
+    for name in columns:
+        columns[name] = columns[name][order]
+    columns["time"] = since(columns["time"].astype(np.int64), begin_ns)
     place = np.empty(r + i, np.int64)
     place[order] = np.arange(r + i)
-    until = int(recorded["time_ns"].to_numpy()[: _first(rows, whole)].max(initial=begin_ns)) if cut else None
-    columns |= _fields(inferred.take(pa.array(order[order >= r] - r)), names)
+    columns |= _fields(inferred.select(["fields"]).take(pa.array(order[order >= r] - r)), names)
     return Events(columns, rows, place[:r], until, gaps)
+
+
+def _own(table: pa.Table, names: Names) -> dict[str, Numbers]:
+    """When and where each event was, and what happened to whom."""
+    return {"time": table["time_ns"].to_numpy(), "cpu": table["cpu"].to_numpy(), **names.kinds(table)}
 
 
 def _recorded(result: Result, room: int) -> tuple[pa.Table, int]:
     """Recorded events in the order of the trace's rows, no more than there is room for, and how many of them from the
     first on are all there."""
     whole, tables = result.recorded()
-    table = pa.concat_tables(tables).unify_dictionaries()
+    table = pa.concat_tables(tables)
     rows, first = np.unique(table["row"].to_numpy(), return_index=True)
     if len(rows) > room:
         streams = rows_by(table["cpu"].to_numpy()[first])
@@ -156,7 +161,7 @@ def _recorded(result: Result, room: int) -> tuple[pa.Table, int]:
         whole = min(whole, room - len(near))
         kept = (rows < whole) | np.isin(rows, near)
         first = first[kept]
-    return table.take(pa.array(first)), whole
+    return table.take(pa.array(first)).unify_dictionaries(), whole
 
 
 def _first(rows: Ints, whole: int) -> int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tracemend.mending.mended import HYPOTHESES, Result
-from tracemend.outputs.report.columns import LARGEST, Words
+from tracemend.outputs.report.columns import LARGEST, Numbers, Words
 from tracemend.outputs.report.events import PARTS, Events, Names, Room, of_gaps, since
 from tracemend.recording.pairs import Pair
 
@@ -69,7 +69,7 @@ def _parts(share: float | None) -> int:
     return -1 if share is None else round(share * PARTS)
 
 
-def others(result: Result, names: Names, room: Room, chosen: Ints) -> dict[str, Ints]:
+def others(result: Result, names: Names, room: Room, chosen: Ints) -> dict[str, Numbers]:
     """Events of hypotheses, of the same gaps as many as there is room for."""
     drawn = result.drawn()
     if drawn is None:
@@ -78,17 +78,16 @@ def others(result: Result, names: Names, room: Room, chosen: Ints) -> dict[str, 
     events = {f.gap: f.events for f in result.fills}
     fit = np.cumsum([number * events[g] for g in chosen.tolist()]) <= room.others
     table = pa.concat_tables([HYPOTHESES.empty_table(), *of_gaps(drawn, chosen[fit])]).unify_dictionaries()
-    told = {name: table[name].to_numpy().astype(np.int64) for name in ("gap", "hypothesis")}
-    return told | names.kinds(table)
+    return {name: table[name].to_numpy() for name in ("gap", "hypothesis")} | names.kinds(table)
 
 
-def truth(pair: Pair, names: Names, room: Room) -> dict[str, Ints]:
+def truth(pair: Pair, names: Names, room: Room) -> dict[str, Numbers]:
     """The events that gaps really lost, of the first ones as many as there is room for."""
     lengths = [len(rows) for rows in pair.missing]
     fit = int(np.searchsorted(np.cumsum(lengths), room.others, "right"))
     rows = np.concatenate([np.empty(0, np.int64), *pair.missing[:fit]])
     gap = np.repeat([g.number for g in pair.lossy.gaps[:fit]], lengths[:fit])
-    return {"gap": gap.astype(np.int64)} | names.kinds(pair.complete.table.take(pa.array(rows)))
+    return {"gap": gap} | names.kinds(pair.complete.table.take(pa.array(rows)))
 
 
 def density(result: Result, events: Events, begin_ns: int, span_ns: int) -> tuple[list[int], Ints]:
