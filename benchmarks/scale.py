@@ -32,6 +32,7 @@ WORDS = {
     "mend": ["mend", "{trace}", "-o", "{out}", "--merged", "--perfetto", "--force", "--quiet", "--jobs", "{jobs}"],
     "lookup": ["mend", "{trace}", "-o", "{out}", "--force", "--quiet", "--model", "lookup", "--jobs", "{jobs}"],
     "strip": ["strip", "{out}", "-o", "{back}", "--force"],
+    "figures": ["figures", "{trace}", "--quiet", "--jobs", "{jobs}"],
 }
 
 

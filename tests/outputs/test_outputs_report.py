@@ -28,10 +28,12 @@ from tracemend.mending import shown
 from tracemend.mending.mended import INFERRED
 from tracemend.mending.options import Options
 from tracemend.mending.pieces import Spooled, mend_pieces
+from tracemend.mending.spool import read_table, write_table
 from tracemend.outputs import report
 from tracemend.outputs.known import known
 from tracemend.outputs.report import copied
 from tracemend.outputs.report.columns import packed
+from tracemend.outputs.report.events import of_gaps
 from tracemend.trace.events import SCHEMA, Gap
 from tracemend.trace.evidence import Unplaced
 from tracemend.trace.pieces import Size
@@ -470,3 +472,20 @@ def test_an_example_that_was_copied_from_is_named(tmp_path: Path) -> None:
     assert columns["c_gap"].tolist()[:1] == [gap.number]
     assert columns["c_length"].sum() + columns["c_first"][0] <= 30
     assert columns["c_length"].max() >= copied.RUN
+
+
+def test_of_a_file_that_is_mapped_nothing_is_held(tmp_path: Path) -> None:
+    """Some gaps' events are copies: of a large trace the tables of all pieces would stay mapped."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("no /proc/self/maps here")
+    inferred = mended().inferred
+    path = tmp_path / "0.inferred"
+    write_table(inferred, path)
+    gaps = np.unique(inferred["gap"].to_numpy())[::2].astype(np.int64)
+    (found,) = of_gaps(map(read_table, [path]), gaps)
+    assert str(path) not in maps.read_text()
+    assert found.schema == inferred.schema
+    wanted = inferred.filter(pa.array(np.isin(inferred["gap"].to_numpy(), gaps)))
+    assert found.to_pylist() == wanted.to_pylist()
+    assert list(of_gaps([inferred], np.array([], np.int64))) == []

@@ -130,7 +130,7 @@ class Spool:
             path = self.folder / f"{number}.in_time"
             kept = table.take(pa.array(order)).append_column("row", pa.array(row[order]))
             write_table(kept, path)
-            parts.append((path, time_ns[order][:: AT_ONCE // 4]))
+            parts.append((path, time_ns[order][:: AT_ONCE // 4].copy()))  # a view would hold all of them
         bounds = np.unique(np.concatenate([np.empty(0, np.int64), *(times for _, times in parts)]))
         for begin, end in zip(bounds, np.append(bounds[1:], np.iinfo(np.int64).max), strict=True):
             found = []

@@ -92,8 +92,16 @@ def worst(result: Result, room: int) -> Ints:
 
 
 def of_gaps(tables: Iterable[pa.Table], gaps: Ints) -> Iterator[pa.Table]:
-    """The rows of some gaps."""
-    return (t.filter(pa.array(np.isin(t["gap"].to_numpy(), gaps))) for t in tables)
+    """The rows of some gaps, copied: a table is mapped from its file for as long as anything of it is held."""
+    for table in tables:
+        chosen = np.isin(table["gap"].to_numpy(), gaps)
+        if chosen.any():
+            found = table.filter(pa.array(chosen))
+            for i, field in enumerate(found.schema):
+                if pa.types.is_dictionary(field.type):  # whose words are still the table's
+                    words = found.column(i).cast(field.type.value_type)
+                    found = found.set_column(i, field, words.dictionary_encode().cast(field.type))
+            yield found
 
 
 @dataclass(frozen=True)
