@@ -217,6 +217,13 @@ def test_damaged_arrays(scratch: Path, kind: str, at: float, patch: bytes, keep:
     attempt(scratch)
 
 
+def test_a_damaged_array_s_name_is_told_in_one_line(scratch: Path) -> None:
+    out = io.BytesIO()
+    np.savez(out, **{"i\nds": np.array([1, 2]), "other": np.array([1])})  # type: ignore[arg-type]
+    scratch.write_bytes(out.getvalue())
+    attempt(scratch)
+
+
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
 def test_compressed_input_reads_the_same(tmp_path: Path, name: str, pack: Callable[[bytes], bytes]) -> None:

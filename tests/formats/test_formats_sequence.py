@@ -155,7 +155,7 @@ def test_the_only_array_is_the_ids(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"a": np.array([1]), "b": np.array([1])}, "no array named ids, but a, b"),
+        ({"a": np.array([1]), "b": np.array([1])}, "no array named ids, but .a., .b."),
         ({"ids": np.zeros((2, 2), int)}, r"no single row of integers, but int64 of shape \(2, 2\)"),
         ({"ids": np.array([1.5])}, "no single row of integers, but float64"),
         (

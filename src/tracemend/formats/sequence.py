@@ -178,10 +178,10 @@ def _load(path: Path) -> tuple[Ints, NDArray[Any] | None, Ints]:
                 raise ValueError(f"more than {MOST_BYTES >> 20} MiB of them")
             arrays = _arrays(raw)
     except Exception as e:  # a damaged file makes numpy raise a dozen kinds of errors
-        raise TraceError(path, 0, f"can't read the arrays: {e}") from e
+        raise TraceError(path, 0, f"can't read the arrays: {' '.join(str(e).split())}") from e
     ids = arrays["ids"] if "ids" in arrays else next(iter(arrays.values())) if len(arrays) == 1 else None
     if ids is None:
-        raise TraceError(path, 0, f"no array named ids, but {', '.join(arrays) or 'none at all'}")
+        raise TraceError(path, 0, f"no array named ids, but {', '.join(map(repr, arrays)) or 'none at all'}")
     if ids.size > MOST_IDS:
         raise TraceError(path, 0, f"{ids.size:,} ids are more than can be read at once ({MOST_IDS:,}): cut the file up")
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
