@@ -52,6 +52,17 @@ def measured(words: list[str]) -> dict[str, Any]:
     }
 
 
+def told(source: Path) -> dict[str, int]:
+    """What is repeated: its bytes without the index of a CTF trace, and what ``scan`` says of it."""
+    files = [f for f in source.rglob("*") if f.is_file() and f.suffix != ".idx"] if source.is_dir() else [source]
+    done = subprocess.run(
+        [sys.executable, "-m", "tracemend", "scan", str(source), "--json"], capture_output=True, check=False
+    )
+    found = json.loads(done.stdout)
+    size = sum(f.stat().st_size for f in files)
+    return {"bytes": size, "events": found["events"], "lost": found["lost"], "gaps": len(found["gaps"])}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1.0], help="GB")
@@ -69,6 +80,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.work) as folder:
         work = Path(folder)
         for kind, source, make in (("ftrace", given.text, enlarge), ("ctf", given.ctf, enlarge_ctf)):
+            if source:
+                document.setdefault("recordings", {})[kind] = told(source)
             for size in given.sizes if source else ():
                 trace, out, back = work / f"trace-{kind}", work / "out", work / "back"
                 make(source, trace, int(size * GB))

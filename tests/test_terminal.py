@@ -22,7 +22,7 @@ from commands import handlers_kept, run, stream, text
 from conftest import DEMO
 from heads import head
 
-from tracemend.cli.app import VERBS, main
+from tracemend.cli.app import VERBS, command_line, main
 from tracemend.cli.help import EXAMPLES, SHORT
 from tracemend.cli.terminal import BOLD, painted
 
@@ -173,3 +173,12 @@ def test_shells_complete_commands_and_options() -> None:
         command = [sys.executable, "-m", "tracemend"]
         done = subprocess.run(command, env={**os.environ, **asked}, capture_output=True, text=True, check=False)
         assert done.stdout.split() == found
+
+
+def test_only_the_verb_that_is_asked_for_is_put_together() -> None:
+    assert [c.callback and c.callback.__name__ for c in command_line("scan").registered_commands] == ["scan"]
+    assert not command_line("scan").registered_groups
+    for asked in ("", "library", "scn"):
+        line = command_line(asked)
+        assert len(line.registered_commands) == sum(map(len, VERBS.values()))
+        assert len(line.registered_groups) == 2

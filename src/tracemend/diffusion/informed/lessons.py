@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from tracemend.diffusion.informed.clues import CONTEXT, Batch, Clue, rename
 from tracemend.diffusion.informed.network import EXPERTS, Informed
+from tracemend.diffusion.training import weights_of
 from tracemend.trace.vocabulary import FIRST
 from tracemend.trace.windows import Stream, slots_by_recency, to_slots
 
@@ -64,8 +65,7 @@ class Lessons:
         self.network, self.course, self.seed = network, course, seed
         self.clues = sorted(clues, key=len)
         self.streams = [s for s in streams if len(s) > 1]
-        root = np.sqrt([len(s) for s in self.streams])
-        self.share = root / root.sum()
+        self.share = weights_of(self.streams)
         self.longest = max((len(c) for c in clues), default=1)
         self.average = {name: v.detach().clone() for name, v in network.state_dict().items()}
         self.rng = np.random.default_rng(seed)
@@ -95,18 +95,19 @@ class Lessons:
     def with_evidence(self) -> Batch:
         """Gaps of about one length, some of each shown."""
         at = int(self.rng.integers(len(self.clues)))
-        per = len(self.clues[at]) + 2 * self.network.shape.context
-        size = max(1, min(self.course.batch, self.course.positions // per))
+        size = self._size(len(self.clues[at]))
         begin = max(0, min(at - size // 2, len(self.clues) - size))
         return self._taught(Batch.of(self.clues[begin : begin + size], *self._how()))
 
     def without_evidence(self) -> Batch:
         """Gaps anywhere in the streams, of one length, of which nobody says anything."""
         n = int(np.exp(self.rng.uniform(0, np.log(self.longest + 1))))
-        per = n + 2 * self.network.shape.context
-        size = max(1, min(self.course.batch, self.course.positions // per))
-        chosen = self.rng.choice(len(self.streams), size, p=self.share)
+        chosen = self.rng.choice(len(self.streams), self._size(n), p=self.share)
         return self._taught(Batch.of([bare(self.streams[i], n, self.rng) for i in chosen.tolist()], *self._how()))
+
+    def _size(self, n: int) -> int:
+        """Gaps of a step, if they have about ``n`` events."""
+        return max(1, min(self.course.batch, self.course.positions // (n + 2 * self.network.shape.context)))
 
     def _how(self) -> tuple[int, int]:
         return self.network.shape.context, self.network.shape.known
