@@ -6,6 +6,7 @@ import errno
 import io
 import lzma
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -400,6 +401,18 @@ def test_a_sequence_on_one_line_is_merged(tmp_path: Path) -> None:
     out = io.BytesIO()
     strip(tmp_path / "out", out)
     assert out.getvalue() == path.read_bytes()
+
+
+def test_what_writers_are_sent_is_the_same_and_small(recording: Path, tmp_path: Path) -> None:
+    mended = in_pieces(recording, tmp_path / "out", Size(400, 50))
+    assert isinstance(mended, Spooled)
+    sent = pickle.dumps(mended)
+    received = pickle.loads(sent)
+    assert (received.trace.gaps, received.fills) == (mended.trace.gaps, mended.fills)
+    assert received.outline.places == mended.outline.places
+    assert [p.path for p in (received.trace, mended.trace)] == [recording] * 2
+    many = replace(mended, trace=replace(mended.trace, gaps=mended.trace.gaps * 50), fills=mended.fills * 50)
+    assert len(pickle.dumps(many)) - len(sent) < 150 * 49 * len(mended.fills)
 
 
 def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:

@@ -333,10 +333,30 @@ class Mended(Result):
         return frame
 
 
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Of gaps, in order of their numbers (G,): behind and in front of which of the trace's rows they lie, and when they
+    end."""
+
+    number_G: NDArray[np.int64]
+    behind_G: NDArray[np.float64]
+    ahead_G: NDArray[np.float64]
+    end_G: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, gaps: Sequence[Gap]) -> Edges:
+        number_G, end_G = (np.array(x, np.int64) for x in ([g.number for g in gaps], [g.end_ns for g in gaps]))
+        behind_G, ahead_G = (np.array([g.edges[side][1] for g in gaps], np.float64) for side in (0, 1))
+        order = np.argsort(number_G)
+        return cls(number_G[order], behind_G[order], ahead_G[order], end_G[order])
+
+    def rows(self, inferred: pa.Table) -> NDArray[np.float64]:
+        """Where among a trace's rows each inferred event stands (I,), if it is of the same time as one of them."""
+        at = np.searchsorted(self.number_G, inferred["gap"].to_numpy())
+        last = inferred["time_ns"].to_numpy() == self.end_G[at]
+        return np.asarray(np.where(last, self.ahead_G[at], self.behind_G[at]))
+
+
 def rows_of(inferred: pa.Table, gaps: Sequence[Gap]) -> NDArray[np.float64]:
-    """Where among a trace's rows each inferred event stands (I,), if it is of the same time as one of them."""
-    gaps = sorted(gaps, key=lambda g: g.number)
-    at = np.searchsorted([g.number for g in gaps], inferred["gap"].to_numpy())
-    behind_G, ahead_G = (np.array([g.edges[side][1] for g in gaps], np.float64) for side in (0, 1))
-    last = inferred["time_ns"].to_numpy() == np.array([g.end_ns for g in gaps], np.int64)[at]
-    return np.asarray(np.where(last, ahead_G[at], behind_G[at]))
+    """The same for some gaps."""
+    return Edges.of(gaps).rows(inferred)

@@ -5,6 +5,8 @@ Axis legend: E events of a piece, X columns of time.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,21 +19,22 @@ from tracemend.trace.pieces import Piece
 COLUMNS = 1 << 13
 #: Cpus of which events are counted.
 MOST_CPUS = 1 << 10
+_NO_LINE = -1
 
 
 @dataclass
 class Outline:
     """``kept``: events. ``lines``: of the first event and, where there are any, of the first call entered and the first
-    left. ``whole_us``: whether the first events' times are whole microseconds. ``places``: by gap the line of the event
-    behind it (None: there is none), and how many events begin before that one on its line."""
+    left. ``whole_us``: whether the first events' times are whole microseconds."""
 
     kept: int = 0
     begin_ns: int = 0
     end_ns: int = 0
     whole_us: bool = True
     lines: dict[int, int] = field(default_factory=dict)
-    places: dict[int, tuple[int | None, int]] = field(default_factory=dict)
     cpus: set[int] = field(default_factory=set)
+    #: Of each gap its number and its place, one behind the other: there may be very many.
+    _places: array[int] = field(default_factory=lambda: array("q"))
     _density: dict[int, NDArray[np.int64]] = field(default_factory=dict)
     _column_ns: int = 1
     _first_ns: int = 0
@@ -53,15 +56,26 @@ class Outline:
             self._count(piece)
             self.kept += len(own)
         for gap in gaps:
-            self.places[gap.number] = self._place(piece, gap, first)
+            self._places.extend((gap.number, *self._place(piece, gap, first)))
         if len(own):
             last = int(own.line[-1])
             begin = first + int(np.searchsorted(own.line, last))
             self._line = last, self._line[1] if self._line[0] == last else begin
 
-    def _place(self, piece: Piece, gap: Gap, first: int) -> tuple[int | None, int]:
+    @property
+    def places(self) -> dict[int, tuple[int | None, int]]:
+        """By gap the line of the event behind it (None: there is none), and how many events begin before that one on
+        its line."""
+        triples = zip(self._places[::3], self._places[1::3], self._places[2::3], strict=True)
+        return {number: (None if line == _NO_LINE else line, begun) for number, line, begun in triples}
+
+    def renumber(self, number: Callable[[int], int]) -> None:
+        """Call the gaps by other numbers."""
+        self._places[::3] = array("q", map(number, self._places[::3]))
+
+    def _place(self, piece: Piece, gap: Gap, first: int) -> tuple[int, int]:
         if gap.after is None:
-            return None, 0
+            return _NO_LINE, 0
         own = piece.own.line
         line = int(own[gap.after - first])
         begin = self._line[1] if line == self._line[0] else first + int(np.searchsorted(own, line))

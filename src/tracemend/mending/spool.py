@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.ipc
 from numpy.typing import NDArray
 
-from tracemend.mending.mended import HYPOTHESES, INFERRED, Mended, rows_of
+from tracemend.mending.mended import HYPOTHESES, INFERRED, Edges, Mended
 from tracemend.trace.events import Gap
 
 #: Suspected gaps are numbered from here on until it is known how many are marked.
@@ -122,10 +122,10 @@ class Spool:
 
     def in_time(self, gaps: Sequence[Gap]) -> Iterator[pa.Table]:
         """All inferred events as they follow each other, some at a time: no more than a few parts have of one time."""
-        parts: list[tuple[Path, Ints]] = []
+        edges, parts = Edges.of(gaps), list[tuple[Path, Ints]]()
         for number, table in enumerate(self.parts()):
             time_ns = table["time_ns"].to_numpy()
-            row = rows_of(table, gaps)
+            row = edges.rows(table)
             order = np.lexsort((row, time_ns))
             path = self.folder / f"{number}.in_time"
             kept = table.take(pa.array(order)).append_column("row", pa.array(row[order]))

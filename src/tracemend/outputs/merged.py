@@ -214,8 +214,10 @@ def _is_text(path: Path) -> bool:
 def _merge_lines(mended: Result, source: IO[bytes], sink: IO[bytes]) -> str:
     style = Style.of(mended)
 
+    behind = mended.outline.places
+
     def where(gap: Gap) -> tuple[float, int]:
-        line, _ = mended.outline.places[gap.number]
+        line, _ = behind[gap.number]
         return (gap.line + 1 if line is None else line), 0
 
     places = _places(mended, where, style.lines)
@@ -250,10 +252,11 @@ def _place(found: tuple[float, int, int, pa.Table]) -> tuple[float, int, int]:
 
 def _merge_sequence(mended: Result, source: IO[bytes], sink: IO[bytes]) -> str:
     numbers = any(token.isdigit() for token in samples(mended)[0].split())
+    behind = mended.outline.places
 
     def where(gap: Gap) -> tuple[float, int]:
         """Before the gap's first surviving event, which is right behind the run; or at the file's end."""
-        line, ordinal = mended.outline.places[gap.number]
+        line, ordinal = behind[gap.number]
         return math.inf if line is None else line, ordinal
 
     def texts(inferred: pa.Table) -> Iterator[bytes]:
