@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ import torch
 from common import ROOT, command
 from numpy.typing import NDArray
 
-from tracemend.datasets import Data, corpus, load, pairs, workload
+from tracemend.datasets import Data, LossyRun, corpus, load, pairs, workload
 from tracemend.diffusion.gaps import lose
 from tracemend.diffusion.informed import network as networks
 from tracemend.diffusion.informed.answers import answers
@@ -42,7 +44,7 @@ from tracemend.diffusion.informed.lessons import Course, Lessons
 from tracemend.judging import lost
 from tracemend.judging.contests import SPLIT
 from tracemend.judging.informed import InformedMixture
-from tracemend.judging.metrics import calibration_error, interval
+from tracemend.judging.metrics import LENGTH_BINS, bin_name, calibration_error, interval
 from tracemend.judging.provenance import provenance
 from tracemend.judging.windows import blackout
 from tracemend.menders.examples import shipped as examples
@@ -51,16 +53,18 @@ from tracemend.mending.mended import Mended
 from tracemend.mending.options import Options
 from tracemend.mending.run import mend_trace
 from tracemend.mending.surroundings import Surroundings
-from tracemend.recording.corpus import HOW, HOW_UST
+from tracemend.recording.corpus import HOW
 from tracemend.trace import ngrams
 from tracemend.trace.events import Trace
 from tracemend.trace.vocabulary import universal
 from tracemend.trace.windows import Stream, streams, window
 
 PARTS, LOST = 8, "lost"
+MIXTURE, MOSAIC = "mixture", "mosaic + examples"
 #: Events of a stretch that loses some.
 EVENTS = 20_000
 LENGTH, LONGEST, GAPS, STEPS = 200, 40, (1, 10, 40), (1, 4)
+BEST = "the best of all, chosen by the truth"
 
 
 def lessons(given: argparse.Namespace) -> None:
@@ -147,10 +151,10 @@ def train(given: argparse.Namespace) -> None:
     known, taught = _taught(given)
     clues = [c for path in sorted(given.into.glob(f"{given.data}-?.npz")) for c in load_clues(path)]
     torch.manual_seed(given.seed)
-    shape = networks.Shape(known, LENGTHS, given.width, given.layers)
+    shape = networks.Shape(known, LENGTHS, given.width, given.layers, context=given.context)
     network = networks.Informed(shape, shipped().power_FE)
     print(f"{len(clues):,} gaps, {sum(p.numel() for p in network.parameters()):,} parameters", flush=True)
-    course = Course(minutes=given.minutes, alone=given.alone)
+    course = Course(minutes=given.minutes, alone=given.alone, beside=given.beside)
     learning = Lessons(network, clues, taught, course, given.seed)
     losses: dict[bool, list[float]] = {True: [], False: []}
     told = time.monotonic()
@@ -182,34 +186,63 @@ def judge(given: argparse.Namespace) -> None:
 
 
 def _on_lost(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Recordings that really lost events: the scores of each gap."""
-    contestants = {"mosaic + examples": 0, "mixture + examples": 0}
-    for path in sorted(given.into.glob(f"{LOST}-*.safetensors")):
-        network = networks.load(path)
-        for steps in STEPS:
-            name = f"informed + examples, {path.stem}, {steps}"
-            contestants[name] = steps
-            lost.CONTESTANTS[name] = partial(_informed, network, steps)
-    knowledge = lost.Knowledge(ROOT, "")
+    """Recordings that really lost events: by bin of length the scores of each mender, and how much better it is than
+    the mosaic on the same gaps."""
+    models = sorted(map(str, given.into.glob(f"{LOST}-*.safetensors")))
+    recordings = [r for r in pairs(ROOT / "corpus", ROOT / SPLIT) if r.how in HOW]
+    with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
+        found = [r for rows in pool.map(partial(_lost_rows, models), recordings) for r in rows]
     rows = []
-    for recording in pairs(ROOT / "corpus", ROOT / SPLIT):
-        if recording.how in HOW + HOW_UST:
-            for name in contestants:
-                row = lost.row(lost.Job(recording.name, name, "", 3, 0), recording, knowledge)
-                rows.append({"data": LOST, **row})
-                print(recording.name, name, np.round(np.mean(row["gaps"]["accuracy"]), 3), flush=True)
     for tests in ("by run", "by workload"):
-        held = [r for r in rows if r["part"] == tests and r["how"] in HOW]
+        held = [r for r in found if r["part"] == tests]
         for cell in lost.by_length(held):
-            print(tests, {k: v for k, v in cell.items() if k in ("mender", "length", "gaps", "accuracy", "perfect")})
+            mender, _, model = cell["mender"].partition(", ")
+            told = {"data": LOST, "part": tests, "mender": mender, "model": model}
+            rows.append(cell | told | _better(held, cell["mender"], cell["length"]))
+            print(
+                {k: rows[-1][k] for k in ("part", "mender", "model", "length", "gaps", "accuracy", "more")}, flush=True
+            )
     return rows
 
 
-def _informed(
-    network: networks.Informed, steps: int, lossy: Trace, known: lost.Knowledge, only: set[int], seed: int
-) -> Mended:
+def _lost_rows(models: Sequence[str], recording: LossyRun) -> list[dict[str, Any]]:
+    """All contestants on one recording."""
+    torch.set_num_threads(1)
+    names = [MOSAIC, f"{MIXTURE} + examples"]
+    for model in models:
+        name = f"informed + examples, {Path(model).stem}"
+        lost.CONTESTANTS[name] = partial(_informed, _loaded(model))
+        names.append(name)
+    rows = [lost.row(lost.Job(recording.name, name, "", 3, 0), recording, _knowledge()) for name in names]
+    print(recording.name, [round(float(np.mean(r["gaps"]["accuracy"])), 3) for r in rows], flush=True)
+    return rows
+
+
+_loaded = cache(lambda model: networks.load(Path(model)))
+_knowledge = cache(lambda: lost.Knowledge(ROOT, ""))
+
+
+def _better(rows: Sequence[dict[str, Any]], name: str, n: str) -> dict[str, Any]:
+    """How much more of a gap's events are right than by the mosaic; paired by gap, the interval over recordings."""
+    both = {m: {r["pair"]: r["gaps"] for r in rows if r["mender"] == m} for m in (name, MOSAIC)}
+    more, recording = [], []
+    for k, (pair, gaps) in enumerate(both[name].items()):
+        length, own = np.array(gaps["length"]), np.array(gaps["accuracy"])
+        within = np.array([n in ("all", _bin(x)) for x in length.tolist()])
+        more.append((own - np.array(both[MOSAIC][pair]["accuracy"]))[within])
+        recording.append(np.full(int(within.sum()), k))
+    values = np.concatenate(more)
+    low, high = interval(values, np.random.default_rng(0), group_G=np.concatenate(recording))
+    return {"more": float(values.mean()), "more_interval": [low, high]}
+
+
+def _bin(n: int) -> str:
+    return next(bin_name(low, high) for low, high in LENGTH_BINS if low <= n <= high)
+
+
+def _informed(network: networks.Informed, lossy: Trace, known: lost.Knowledge, only: set[int], seed: int) -> Mended:
     own = streams(lossy, universal().extended(lossy), shortest=1)
-    mender = InformedMixture(own, examples(), network, steps)
+    mender = InformedMixture(own, examples(), network)
     return mend_trace(lossy, mender, Options(seed=seed, only=frozenset(only)), copier=None)
 
 
@@ -226,12 +259,15 @@ def _on_windows(given: argparse.Namespace) -> list[dict[str, Any]]:
         base = {"data": given.data, "gap": n}
         truth = np.stack([c.truth_N for c in clues]).astype(np.int64)
         for e, name in enumerate(EXPERTS):
-            own = np.stack([c.events_NC[np.arange(n), c.p_NCE[..., e].argmax(axis=1)] for c in clues])
-            belief = np.stack([c.p_NCE[..., e].max(axis=1) for c in clues])
+            own, belief = (
+                np.stack([_named(c)[e] for c in clues]),
+                np.stack([c.p_NCE[..., e].max(axis=1) for c in clues]),
+            )
             rows.append(base | {"mender": name} | _scored(own, belief, truth, group))
+        rows.append(base | {"mender": BEST, **_by_the_truth(clues, truth, group)})
         mixed = [_mixed(_evidence(c), power_E) for c in clues]
         events, belief = (np.stack([x[k] for x in mixed]) for k in (0, 1))
-        rows.append(base | {"mender": "mixture", "powers": [round(p, 4) for p in power_E]})
+        rows.append(base | {"mender": MIXTURE, "powers": [round(p, 4) for p in power_E]})
         rows[-1] |= _scored(events, belief, truth, group)
         for name, network in models.items():
             for steps in STEPS if n > 1 else (1,):
@@ -244,6 +280,22 @@ def _on_windows(given: argparse.Namespace) -> list[dict[str, Any]]:
             if row["gap"] == n:
                 print({k: v for k, v in row.items() if k != "powers"}, flush=True)
     return rows
+
+
+def _named(clue: Clue) -> NDArray[np.int64]:
+    """What each expert by itself would fill in (E, N)."""
+    best_NE = clue.p_NCE.argmax(axis=1)
+    return np.take_along_axis(clue.events_NC, best_NE, axis=1).T.astype(np.int64)
+
+
+def _by_the_truth(clues: Sequence[Clue], truth: NDArray[np.int64], group: NDArray[np.int64]) -> dict[str, Any]:
+    """The best of the experts' fills and the drawn ones, of each gap the one with the most events right: what nobody
+    can choose who doesn't know the truth."""
+    chosen = []
+    for clue, true in zip(clues, truth, strict=True):
+        every = np.concatenate([_named(clue), clue.drawn_DN])
+        chosen.append(every[(every == true).sum(axis=1).argmax()])
+    return _scored(np.stack(chosen), np.ones(truth.shape, np.float32), truth, group) | {"calibration_error": None}
 
 
 def _number(given: argparse.Namespace) -> int:
@@ -298,10 +350,13 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=3000, help="gaps of a part, losses of a recording")
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--alone", type=float, default=0.3)
+    parser.add_argument("--beside", type=float, default=0.2)
+    parser.add_argument("--context", type=int, default=32, help="known events that are read on each side")
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--name", default="", help="of the network, the seed if not given")
     parser.add_argument("--windows", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=2, help="recordings that are judged side by side")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "informed.json")
     given = parser.parse_args()

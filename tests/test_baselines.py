@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tracemend.menders import MENDERS, Automaton, NGram, hidden_runs
+from tracemend.menders import MENDERS, Automaton, NGram, bridging, hidden_runs
 from tracemend.menders.automaton import Machine, _descending
 from tracemend.menders.base import CANDIDATES
 from tracemend.menders.contexts import Contexts
+from tracemend.menders.ngram import AHEAD
 from tracemend.menders.runs import Run
 from tracemend.trace.vocabulary import BREAK
 from tracemend.trace.windows import SLOTS, Stream, Window, window
@@ -61,12 +62,54 @@ def contexts(model: NGram, history: list[int]) -> NDArray[np.int64]:
 def test_probabilities_are_those_of_the_definition(parts: Pieces, history: list[int], order: int) -> None:
     model = NGram(streams(parts), order=order)
     ids = model.model.ids_V.tolist()
-    row = model.distributions(contexts(model, history))[0]
+    start = int(contexts(model, history)[0])
+    row, leads = np.empty(len(ids)), np.empty(len(ids), np.int32)
+    bridging.distribution(model.arrays, start, np.empty(order, np.int64), np.empty(order), row, leads)
     assert math.isclose(row.sum(), 1)
     since = history[max((i + 1 for i, x in enumerate(history) if x not in ids), default=0) :]
     np.testing.assert_allclose(row, [naive(parts, since, x, order) for x in ids])
     single = model.p(np.repeat(contexts(model, history), len(ids)), np.arange(len(ids)))
     np.testing.assert_allclose(single, row)
+    every = np.repeat(start, len(ids)), np.arange(len(ids))
+    assert leads.tolist() == model.model.step(*every).tolist()
+    for x in range(-1, len(ids)):
+        assert bridging.step(model.arrays, start, x) == model.model.step(np.array([start]), np.array([x]))[0]
+        assert bridging.likelihood(model.arrays, start, x) == pytest.approx(
+            model.p(np.array([start]), np.array([x]))[0]
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(parts=pieces, right=side, order=st.integers(1, 5))
+def test_the_look_ahead_is_that_of_its_definition(parts: Pieces, right: list[int], order: int) -> None:
+    """Under the model cut to contexts of two events."""
+    model = NGram(streams(parts), order=order)
+    moments, after = 4, model.model.encode(np.array(right[:AHEAD], np.int64))
+    guide = bridging.look_ahead(model.arrays, after, model.near, moments)
+    events = range(len(model.model.ids_V))
+
+    def to(context: int, event: int) -> int:
+        return int(model._cut(model.model.step(np.array([context]), np.array([event])))[0])
+
+    def ahead(context: int, left: int) -> float:
+        """What the context says by itself, and what the shorter one says."""
+        if not left:
+            total = 1.0
+            for event in after.tolist():
+                total *= float(model.p(np.array([context]), np.array([event]))[0])
+                context = to(context, event)
+            return total
+        pairs = range(model.model.start_C[context], model.model.start_C[context + 1])
+        own = sum(float(model.own_E[e]) * ahead(to(context, int(model.model.event_E[e])), left - 1) for e in pairs)
+        if context:
+            less = ahead(int(model.model.shorter_C[context]), left)
+        else:
+            less = float(np.mean([ahead(to(0, e), left - 1) for e in events]))
+        return own + float(model.back_C[context]) * less
+
+    for left in range(moments):
+        wanted = np.array([ahead(c, left) for c in range(model.near)])
+        np.testing.assert_allclose(guide[left], wanted / wanted.max())
 
 
 @settings(max_examples=60, deadline=None)

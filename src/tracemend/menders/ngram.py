@@ -1,42 +1,32 @@
 """A two-sided n-gram bridge: what the events on both sides of a gap make likely, position by position.
 
-Axis legend: R runs (gaps), W hypotheses of a run (the beam), C contexts of the model, V distinct ids, Q extensions of
-a run's hypotheses that are looked at, M queries, N hidden positions; B windows of L positions.
+Axis legend: C contexts of the model, V distinct ids, E pairs of both, M queries, N hidden positions; B windows of L
+positions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracemend.menders.base import CANDIDATES, Proposal, Proposer
+from tracemend.menders.base import Proposal, Proposer
 from tracemend.menders.contexts import Contexts
 from tracemend.menders.runs import Run, by_runs, likeliest
 from tracemend.trace.vocabulary import OTHER
 from tracemend.trace.windows import Stream, Window
+
+if TYPE_CHECKING:
+    from tracemend.menders.bridging import Model
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 #: The look-ahead sees contexts of so many events, and this far: from there on it hardly changes.
 AHEAD, REACH = 2, 256
-#: Numbers that a chunk of runs may hold at once.
-ROOM = 1 << 23
-TINY = 1e-290
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One position of the lattice: its hypotheses' weights (R, W), and its edges (R, Q) to those of the next one."""
-
-    weight_RW: Floats
-    parent_RQ: Ints
-    event_RQ: Ints
-    p_RQ: Floats
-    dest_RQ: Ints
 
 
 class NGram(Proposer):
@@ -64,26 +54,44 @@ class NGram(Proposer):
         #: p(v | h) = own_E of the pair, if there is one, + back_C[h] p(v | h')
         self.back_C: Floats = types / np.maximum(model.total_C + types, 1)
         self.own_E: Floats = model.count_E / np.repeat(np.maximum(model.total_C + types, 1), types)
-        if not len(model.ids_V):
-            return
-        self._ahead_tables()
 
-    def _ahead_tables(self) -> None:
-        """The model cut to contexts of AHEAD events: its pairs come first, and lead to the longest of its contexts."""
+    @cached_property
+    def arrays(self) -> Model:
+        """The model as loops take it, with what leads from context to context of at most AHEAD events."""
+        from tracemend.menders.bridging import Model
+
         model, v = self.model, len(self.model.ids_V)
-        self.ahead_contexts = int(np.searchsorted(model.length_C, AHEAD, "right"))
         last = np.zeros(len(model.length_C), np.int64)  # the latest event of each context, V for the empty one
         last[model.goto_E] = model.event_E
         last[0] = v
-        self.last_C = last
-        goto = model.goto_E[: model.start_C[self.ahead_contexts]].copy()
-        self.ahead_goto = self._cut(goto)
         single = np.zeros(v + 1, np.int64)  # the context of one event (or none)
         ones = np.flatnonzero(model.length_C == 1)
         single[last[ones]] = ones
         every = np.repeat(single, v), np.tile(np.arange(v), v + 1)
-        #: context of at most AHEAD = 2 events after (latest event, next event)
-        self.near_VV: Ints = self._cut(model.step(*every)).reshape(v + 1, v)
+        near_VV = self._cut(model.step(*every)).reshape(v + 1, v)
+        goto_A = self._cut(model.goto_E[: model.start_C[self.near]])
+        whole = (model.shorter_C, model.start_C, model.event_E, model.goto_E, last, near_VV, goto_A)
+        shorter, start, event, goto, last_C, near, cut = (
+            x.astype(np.int32) for x in whole
+        )  # half as much to go through
+        p_VV = self._p_near(last)
+        return Model(shorter, start, event, goto, self.own_E, self.back_C, last_C, 1 + len(ones), p_VV, near, cut)
+
+    def _p_near(self, last_C: Ints) -> Floats:
+        """p(v | u) of all events u (rows), and p(v) in a row behind them."""
+        v, start = len(self.model.ids_V), self.model.start_C
+        none = self.own_E[:v] + self.back_C[0] / v  # every event follows the empty context
+        table = np.tile(none, (v + 1, 1))
+        for c in range(1, int(np.searchsorted(self.model.length_C, 1, "right"))):
+            table[last_C[c]] *= self.back_C[c]
+            pairs = slice(start[c], start[c + 1])
+            table[last_C[c], self.model.event_E[pairs]] += self.own_E[pairs]
+        return table
+
+    @cached_property
+    def near(self) -> int:
+        """How many contexts of at most AHEAD events there are; they come first."""
+        return int(np.searchsorted(self.model.length_C, AHEAD, "right"))
 
     def _cut(self, context_M: Ints) -> Ints:
         context = context_M.copy()
@@ -98,19 +106,17 @@ class NGram(Proposer):
     def _fill(self, runs: Sequence[Run]) -> list[tuple[Ints, NDArray[np.float32]]]:
         if not len(self.model.ids_V):
             return [likeliest(np.full((len(run), 1), 0.05), np.array([OTHER])) for run in runs]
-        filled: list[tuple[Ints, NDArray[np.float32]]] = [None] * len(runs)  # type: ignore[list-item]
-        order = sorted(range(len(runs)), key=lambda i: -len(runs[i]))
-        while order:
-            n = len(runs[order[0]])
-            each = max(
-                min(n, REACH) * self.ahead_contexts, 8 * n * self.width * 3, self.width * len(self.model.ids_V) * 2
-            )
-            chunk, order = order[: max(1, ROOM // each)], order[max(1, ROOM // each) :]
-            for i, part in zip(chunk, self._bridge([runs[i] for i in chunk]), strict=True):
-                filled[i] = part
-        return filled
+        starts = self._context([run.left for run in runs])
+        return [self._bridge(run, int(start)) for run, start in zip(runs, starts, strict=True)]
 
-    # ------------------------------------------------------------------ the model
+    def _bridge(self, run: Run, start: int) -> tuple[Ints, NDArray[np.float32]]:
+        """start: the context before the run."""
+        from tracemend.menders.bridging import bridge, look_ahead
+
+        right = self.model.encode(run.right[: self.order - 1])
+        guide = look_ahead(self.arrays, right[:AHEAD], self.near, min(len(run), REACH + 1))
+        places, p = bridge(self.arrays, start, right, guide, len(run), self.width)
+        return np.where(places >= 0, self.model.ids_V[places], -1), p.astype(np.float32)
 
     def p(self, context_M: Ints, event_M: Ints, among: int = 0) -> Floats:
         """p(event | context) of single pairs.
@@ -148,19 +154,6 @@ class NGram(Proposer):
             state = self.model.step(state, event)
         return np.asarray(total / np.maximum(hidden_BL.sum(axis=1), 1))
 
-    def distributions(self, context_M: Ints) -> Floats:
-        """p(. | context), a row each."""
-        model = self.model
-        table = np.zeros((len(context_M), len(model.ids_V)))
-        scale, context, rows = np.ones(len(context_M)), context_M.copy(), np.arange(len(context_M))
-        while len(rows):
-            row, pair = model.successors(context[rows])
-            table[rows[row], model.event_E[pair]] += (scale[rows])[row] * self.own_E[pair]
-            scale[rows] *= self.back_C[context[rows]]
-            rows = rows[context[rows] > 0]
-            context[rows] = model.shorter_C[context[rows]]
-        return table + (scale / len(model.ids_V))[:, None]
-
     def _context(self, known: Sequence[Ints]) -> Ints:
         """The longest known context at the end of each sequence."""
         k = self.model.longest
@@ -172,107 +165,3 @@ class NGram(Proposer):
         for column in tails.T:
             state = self.model.step(state, column)
         return state
-
-    # ------------------------------------------------------------------ the bridge
-
-    def _bridge(self, runs: Sequence[Run]) -> list[tuple[Ints, NDArray[np.float32]]]:
-        """Runs in order of falling length: all end at the same step."""
-        model, v = self.model, len(self.model.ids_V)
-        length = np.array([len(r) for r in runs])
-        right = np.full((len(runs), self.order - 1), -1, np.int64)
-        for i, run in enumerate(runs):
-            head = run.right[: self.order - 1]
-            right[i, : len(head)] = model.encode(head)
-        ahead, which = self._look_ahead(right, min(int(length[0]), REACH))
-        start = self._context([r.left for r in runs])
-        weight = np.zeros((len(runs), self.width))
-        state = np.zeros((len(runs), self.width), np.int64)
-        weight[:, 0], state[:, 0] = 1, start
-        steps: list[_Step] = []
-        for left in range(int(length[0]), 0, -1):
-            active = int(np.searchsorted(-length, -left, "right"))
-            guide = ahead[min(left - 1, len(ahead) - 1)][which[:active]]
-            step, weight[:active], state[:active] = self._extend(weight[:active], state[:active], guide)
-            steps.append(step)
-        beta = np.ones(weight.shape)
-        for column in right.T:
-            event = np.repeat(column, self.width)
-            beta *= self.p(state.ravel(), event).reshape(beta.shape)
-            state = model.step(state.ravel(), event).reshape(beta.shape)
-        events = np.full((len(runs), length[0], CANDIDATES), -1, np.int64)
-        p = np.zeros(events.shape, np.float32)
-        for left, step in enumerate(reversed(steps), 1):
-            active = len(step.weight_RW)
-            beta = beta[:active]
-            rows = np.arange(active)[:, None]
-            onward = step.p_RQ * np.where(step.dest_RQ >= 0, beta[rows, step.dest_RQ], 0)
-            share = step.weight_RW[rows, step.parent_RQ] * onward
-            flat = (rows * v + step.event_RQ).ravel()
-            table: Floats = np.bincount(flat, share.ravel(), active * v).reshape(active, v).astype(float)
-            table /= np.maximum(table.sum(axis=1, keepdims=True), TINY)
-            at = length[:active] - left
-            events[rows[:, 0], at], p[rows[:, 0], at] = likeliest(table, model.ids_V)
-            flat = (rows * self.width + step.parent_RQ).ravel()
-            beta = np.bincount(flat, onward.ravel(), active * self.width).reshape(active, self.width).astype(float)
-            beta /= np.maximum(beta.max(axis=1, keepdims=True), TINY)
-        return [(events[i, :n], p[i, :n]) for i, n in enumerate(length.tolist())]
-
-    def _extend(self, weight_RW: Floats, state_RW: Ints, guide_RC: Floats) -> tuple[_Step, Floats, Ints]:
-        """One position further: the step, and the weights (largest 1) and contexts of the hypotheses behind it."""
-        model, v, width = self.model, len(self.model.ids_V), self.width
-        runs = len(weight_RW)
-        rows = np.arange(runs)[:, None]
-        distinct, which = np.unique(state_RW, return_inverse=True)
-        table, which = self.distributions(distinct), which.reshape(state_RW.shape)
-        near = self.near_VV[self.last_C[distinct]]
-        score = weight_RW[:, :, None] * table[which] * guide_RC[rows[:, :, None], near[which]]
-        score = score.reshape(runs, -1)
-        most = min(4 * width, score.shape[1])
-        chosen = np.argpartition(-score, most - 1, axis=1)[:, :most]
-        parent, event = chosen // v, chosen % v
-        p = table[which[rows, parent], event]
-        weight = weight_RW[rows, parent] * p
-        state = model.step(state_RW[rows, parent].ravel(), event.ravel())
-        # what the model can't tell apart any more is one hypothesis
-        key = np.repeat(np.arange(runs), most) * len(model.length_C) + state
-        found, merged = np.unique(key, return_inverse=True)
-        worth = np.bincount(merged, np.take_along_axis(score, chosen, 1).ravel())
-        row = found // len(model.length_C)
-        order = np.lexsort((-worth, row))
-        rank = np.empty(len(found), np.int64)
-        rank[order] = np.arange(len(found)) - np.searchsorted(row, row[order])
-        keep = (rank < width) & (worth > 0)
-        sums = np.bincount(merged, weight.ravel())
-        new_weight, new_state = np.zeros((runs, width)), np.zeros((runs, width), np.int64)
-        new_weight[row[keep], rank[keep]] = sums[keep]
-        new_state[row[keep], rank[keep]] = found[keep] % len(model.length_C)
-        new_weight /= np.maximum(new_weight.max(axis=1, keepdims=True), TINY)
-        dest = np.where(keep, rank, -1)[merged].reshape(parent.shape)
-        return _Step(weight_RW.copy(), parent, event, p, dest), new_weight, new_state
-
-    def _look_ahead(self, right_RK: Ints, reach: int) -> tuple[list[Floats], Ints]:
-        """For 0, 1, ... events until the gap's end: the probability (largest 1) of the first events after it, given
-        each context (D, C) of at most AHEAD events; and which of the D each run is."""
-        model = self.model
-        heads, which = np.unique(right_RK[:, :AHEAD], axis=0, return_inverse=True)
-        d, c = len(heads), self.ahead_contexts
-        state, end = np.tile(np.arange(c), d), np.ones(d * c)
-        for column in heads.T:
-            event = np.repeat(column, c)
-            end *= self.p(state, event)
-            state = self._cut(model.step(state, event))
-        beta: Floats = end.reshape(d, c)
-        beta /= beta.max(axis=1, keepdims=True)
-        messages = [beta]
-        starts = model.start_C[:c]
-        edges = np.searchsorted(model.length_C, np.arange(AHEAD + 2))
-        for _ in range(reach):
-            beta = np.add.reduceat(beta[:, self.ahead_goto] * self.own_E[: len(self.ahead_goto)], starts, axis=1)
-            uniform = messages[-1][:, self.ahead_goto[: len(model.ids_V)]].mean(axis=1)
-            beta[:, 0] += self.back_C[0] * uniform
-            for k in range(1, AHEAD + 1):
-                part = slice(edges[k], edges[k + 1])
-                beta[:, part] += self.back_C[part] * beta[:, model.shorter_C[part]]
-            beta /= beta.max(axis=1, keepdims=True)
-            messages.append(beta)
-        return messages, which.reshape(-1)
