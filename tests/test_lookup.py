@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracemend.menders import hidden_runs
 from tracemend.menders.lookup import Lookup
-from tracemend.menders.matching import match
+from tracemend.menders.matching import match, united
 from tracemend.menders.places import CONTEXT, ORDERS, Places, of_runs, prefixes
 from tracemend.trace.windows import GONE, Stream, window
 
@@ -153,3 +153,26 @@ def test_a_match_in_the_examples_ranks_behind_one_that_is_little_shorter() -> No
         sites, left, _, _ = places.best(gap, 1, discount)
         assert left.tolist() == [first]
         assert (sites >= places.foreign).tolist() == [first == 9]
+
+
+@given(
+    sites=st.lists(st.integers(-9, 30), max_size=12),
+    others=st.lists(st.integers(-9, 30), max_size=12),
+    low=st.integers(-9, 0),
+)
+def test_sites_of_both_sides_stand_once_and_in_order(sites: list[int], others: list[int], low: int) -> None:
+    found = united(*(np.sort(np.array(x, np.int64)) for x in (sites, others)), low, 20)
+    assert found.tolist() == sorted({x for x in (*sites, *others) if low <= x < 20})
+
+
+def test_of_a_common_run_some_places_are_taken_all_over() -> None:
+    """Two streams, and one to copy from besides."""
+    parts = [Stream(np.full(n, 5), np.zeros(n, np.int64)) for n in (300, 200, 100)]
+    places = Places(parts[:2], parts[2:])
+    key = of_runs(prefixes(np.array([5])), 1)[0]
+    every = places.behind(1, key, 600)
+    assert len(every) == 600
+    assert (np.diff(every) > 0).all()
+    for most in (1, 2, 7, 599):
+        some = places.behind(1, key, most)
+        assert some.tolist() == every[np.linspace(0, 599, most).astype(int)].tolist()

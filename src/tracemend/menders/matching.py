@@ -16,6 +16,24 @@ Words = NDArray[np.uint64]
 
 
 @compiled
+def united(sites_P: Ints, others_P: Ints, low: int, high: int) -> Ints:
+    """Sites of both, each once, from ``low`` up to ``high``; all in order."""
+    found = np.empty(len(sites_P) + len(others_P), np.int64)
+    i = j = number = 0
+    while i < len(sites_P) or j < len(others_P):
+        if j == len(others_P) or (i < len(sites_P) and sites_P[i] <= others_P[j]):
+            site = sites_P[i]
+            i += 1
+        else:
+            site = others_P[j]
+            j += 1
+        if low <= site < high and (number == 0 or found[number - 1] != site):
+            found[number] = site
+            number += 1
+    return found[:number]
+
+
+@compiled
 def match(ids_S: NDArray[np.int32], site_P: Ints, context_K: Ints, side: int) -> Ints:
     """How many events of the context stand next to each site (P,): before it (side -1) or from it on (side 1)."""
     length_P = np.zeros(len(site_P), np.int64)

@@ -92,15 +92,20 @@ class Places:
         all of them."""
         own = self.own.behind(k, key, self.prefix_S[: self.foreign + 1])
         others = self.others.behind(k, key, self.prefix_S[self.foreign :])
-        found = np.concatenate([own.astype(np.int64), others + np.int64(self.foreign)])
-        return found if len(found) <= most else found[np.linspace(0, len(found) - 1, most).astype(np.int64)]
+        number = len(own) + len(others)
+        if number > most:  # of a common run there are very many
+            at = np.linspace(0, number - 1, most).astype(np.int64)
+            divide = int(np.searchsorted(at, len(own)))
+            own, others = own[at[:divide]], others[at[divide:] - len(own)]
+        return np.concatenate([own.astype(np.int64), others + np.int64(self.foreign)])
 
     def sites(self, run: Run) -> Ints:
         """Places (P,) where the run's left context stands before them, or its right one behind them at the run's exact
         distance, in order; they may lie outside of the streams."""
+        from tracemend.menders.matching import united
+
         n = len(run)
-        found = np.unique(np.concatenate([self._matching(run.left, -1), self._matching(run.right, 1) - n]))
-        return np.asarray(found[(found > -n) & (found < len(self.ids_S))], np.int64)
+        return united(self._matching(run.left, -1), self._matching(run.right, 1) - n, 1 - n, len(self.ids_S))
 
     def best(self, run: Run, most: int, discount: float) -> tuple[Ints, Ints, Ints, NDArray[np.bool_]]:
         """Up to ``most`` sites (P,), the one with the longest matches first; how many events match on the left and on

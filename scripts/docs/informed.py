@@ -1,0 +1,85 @@
+"""What a network adds that reads what the mixture's experts hold likely (docs/results/informed.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from docs.common import load
+from tracemend.judging.report import markdown_table
+
+#: Menders in the order of the tables, by what they are called there.
+NAMES = {
+    "n-gram": "n-gram",
+    "mosaic": "mosaic",
+    "lookup": "lookup",
+    "mixture": "mixture",
+    "informed": "network that reads them",
+    "the best of all, chosen by the truth": "the best of all and of 8 drawn fills, chosen by the truth",
+}
+LOST = "lost"
+
+
+def windows() -> str:
+    """Hidden events in windows of others' traces: a row a mender, a column a length of gap."""
+    rows = [r for r in _rows() if r["data"] != LOST and r.get("steps", 1) == 1]
+    gaps = sorted({r["gap"] for r in rows})
+    body = []
+    for mender, name in NAMES.items():
+        own = [[r for r in rows if r["mender"] == mender and r["gap"] == n] for n in gaps]
+        if all(own):
+            body.append([name, *map(_window, own)])
+    heads = [f"{n} hidden ({_one(rows, 'windows', gap=n):,} windows)" for n in gaps]
+    return markdown_table(["adfa, windows of 200, unseen", *heads], body) + _source(rows)
+
+
+def _window(rows: list[dict[str, Any]]) -> str:
+    spread = _spread([r["accuracy"] for r in rows])
+    said = f"{_mean(rows, 'accuracy'):.1f}{spread} / {_mean(rows, 'perfect'):.1f}"
+    return said if rows[0]["calibration_error"] is None else f"{said} / {_mean(rows, 'calibration_error') / 100:.3f}"
+
+
+def lost(part: str) -> str:
+    """Really lost events: a row a length of gaps, a column a mender, and how much better it is than the mosaic."""
+    rows = [r for r in _rows() if r["data"] == LOST and r["part"] == part]
+    bins = list(dict.fromkeys(r["length"] for r in rows))
+    body = []
+    for n in bins:
+        own = [[r for r in rows if r["length"] == n and r["mender"].startswith(m)] for m in ("mosaic", "mixture", "informed")]
+        body.append([n, f"{own[0][0]['gaps']:,}", *map(_lost, own)])
+    heads = ["events lost", "gaps", "mosaic", "mixture", "network that reads them"]
+    return markdown_table(heads, body) + _source(rows)
+
+
+def _lost(rows: list[dict[str, Any]]) -> str:
+    error = f" / {_mean(rows, 'calibration_error') / 100:.3f}"
+    said = f"{_mean(rows, 'accuracy'):.1f}{_spread([r['accuracy'] for r in rows])}"
+    if rows[0]["mender"].startswith("mosaic"):
+        return said + error
+    low, high = (100 * float(np.mean([r["more_interval"][k] for r in rows])) for k in (0, 1))
+    return f"{said} ({_mean(rows, 'more'):+.1f}: {low:+.1f} to {high:+.1f}){error}"
+
+
+def _rows() -> list[dict[str, Any]]:
+    return list(load("informed")["rows"])
+
+
+def _one(rows: list[dict[str, Any]], name: str, **of: Any) -> Any:
+    return next(r[name] for r in rows if all(r[k] == v for k, v in of.items()))
+
+
+def _mean(rows: list[dict[str, Any]], name: str) -> float:
+    """Per cent."""
+    return 100 * float(np.mean([r[name] for r in rows]))
+
+
+def _spread(values: list[float]) -> str:
+    """Half the range over seeds."""
+    return f" (± {50 * (max(values) - min(values)):.1f})" if len(values) > 1 else ""
+
+
+def _source(rows: list[dict[str, Any]]) -> str:
+    commands = ", ".join(f"`{c}`" for c in dict.fromkeys(r["command"] for r in rows))
+    commits = ", ".join(f"`{c[:10]}`" for c in dict.fromkeys(r["commit"] for r in rows))
+    return f"\nFrom `benchmarks/results/informed.json`: {commands}; commit {commits}, seed 0.\n"
