@@ -61,6 +61,8 @@ from tracemend.trace.windows import Stream, streams, window
 
 PARTS, LOST = 8, "lost"
 MIXTURE, MOSAIC = "mixture", "mosaic + examples"
+#: Between the paths of networks that are asked together.
+TOGETHER = "\n"
 #: Events of a stretch that loses some.
 EVENTS = 20_000
 LENGTH, LONGEST, GAPS, STEPS = 200, 40, (1, 10, 40), (1, 4)
@@ -188,7 +190,8 @@ def judge(given: argparse.Namespace) -> None:
 def _on_lost(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Recordings that really lost events: by bin of length the scores of each mender, and how much better it is than
     the mosaic on the same gaps."""
-    models = sorted(map(str, given.into.glob(f"{LOST}-*.safetensors")))
+    single = sorted(map(str, given.into.glob(f"{LOST}-*.safetensors")))
+    models = [*single, TOGETHER.join(single)]
     recordings = [r for r in pairs(ROOT / "corpus", ROOT / SPLIT) if r.how in HOW]
     with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
         found = [r for rows in pool.map(partial(_lost_rows, models), recordings) for r in rows]
@@ -210,7 +213,7 @@ def _lost_rows(models: Sequence[str], recording: LossyRun) -> list[dict[str, Any
     torch.set_num_threads(1)
     names = [MOSAIC, f"{MIXTURE} + examples"]
     for model in models:
-        name = f"informed + examples, {Path(model).stem}"
+        name = f"informed + examples, {'together' if TOGETHER in model else Path(model).stem}"
         lost.CONTESTANTS[name] = partial(_informed, _loaded(model))
         names.append(name)
     rows = [lost.row(lost.Job(recording.name, name, "", 3, 0), recording, _knowledge()) for name in names]
@@ -218,7 +221,12 @@ def _lost_rows(models: Sequence[str], recording: LossyRun) -> list[dict[str, Any
     return rows
 
 
-_loaded = cache(lambda model: networks.load(Path(model)))
+@cache
+def _loaded(model: str) -> networks.Informed | networks.Together:
+    each = [networks.load(Path(path)) for path in model.split(TOGETHER)]
+    return networks.Together(each) if len(each) > 1 else each[0]
+
+
 _knowledge = cache(lambda: lost.Knowledge(ROOT, ""))
 
 
@@ -240,7 +248,9 @@ def _bin(n: int) -> str:
     return next(bin_name(low, high) for low, high in LENGTH_BINS if low <= n <= high)
 
 
-def _informed(network: networks.Informed, lossy: Trace, known: lost.Knowledge, only: set[int], seed: int) -> Mended:
+def _informed(
+    network: networks.Informed | networks.Together, lossy: Trace, known: lost.Knowledge, only: set[int], seed: int
+) -> Mended:
     own = streams(lossy, universal().extended(lossy), shortest=1)
     mender = InformedMixture(own, examples(), network)
     return mend_trace(lossy, mender, Options(seed=seed, only=frozenset(only)), copier=None)
@@ -251,7 +261,10 @@ def _on_windows(given: argparse.Namespace) -> list[dict[str, Any]]:
     data = load(given.data, given.folder)
     experts = _experts(data.train)
     rows: list[dict[str, Any]] = []
-    models = {p.stem: networks.load(p) for p in sorted(given.into.glob(f"{given.data}-*.safetensors"))}
+    models: dict[str, networks.Informed | networks.Together] = {
+        p.stem: networks.load(p) for p in sorted(given.into.glob(f"{given.data}-*.safetensors"))
+    }
+    models["together"] = networks.Together([m for m in models.values() if isinstance(m, networks.Informed)])
     for n in GAPS:
         fitted, _ = _told(experts, replace(data, test=data.validation), n, given.windows // 2, given.into, "validation")
         power_E = fit([_evidence(c) for c in fitted], [c.truth_N.astype(np.int64) for c in fitted])

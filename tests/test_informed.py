@@ -56,6 +56,18 @@ def text(generator: Generator, events: int) -> Stream:
     return Stream(ids, np.zeros_like(ids))
 
 
+def test_together_networks_say_the_mean_of_what_each_says() -> None:
+    each = [a_network(seed, trained=True) for seed in range(3)]
+    clues = [a_clue(rng(k)) for k in range(4)]
+    batch = Batch.of(clues, SHAPE.context, SHAPE.known)
+    with torch.inference_mode():
+        mean = torch.stack([torch.softmax(network(batch), dim=-1) for network in each]).mean(dim=0)
+        torch.testing.assert_close(networks.Together(each)(batch).exp(), mean)
+    events, p = answers(networks.Together(each), clues)[0]
+    assert events.shape == p.shape
+    assert (np.diff(p, axis=1) <= 0).all()
+
+
 def test_untrained_it_is_the_mixture() -> None:
     streams_ = [text(rng(k), 300) for k in range(4)]
     w = window(streams_[0][40:80], streams_[0][85:130], 5)

@@ -19,7 +19,7 @@ from tracemend.trace.windows import Stream, Window
 
 if TYPE_CHECKING:
     from tracemend.diffusion.informed.clues import Clue
-    from tracemend.diffusion.informed.network import Informed
+    from tracemend.diffusion.informed.network import Informed, Together
 
 #: Fills that are drawn of each gap, for the network to read.
 DRAWN = 8
@@ -32,7 +32,12 @@ class InformedMixture(Mixture):
     name = "informed"
 
     def __init__(
-        self, streams: Sequence[Stream], examples: Sequence[Stream], network: Informed, steps: int = 1, **how: Any
+        self,
+        streams: Sequence[Stream],
+        examples: Sequence[Stream],
+        network: Informed | Together,
+        steps: int = 1,
+        **how: Any,
     ) -> None:
         """steps: in which the network answers. how: of the mixture."""
         super().__init__(streams, examples, **how)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from tracemend.diffusion.informed.clues import Batch, Clue, Floats, Ints
-from tracemend.diffusion.informed.network import Informed
+from tracemend.diffusion.informed.network import Informed, Together
 from tracemend.menders.base import CANDIDATES
 from tracemend.trace.vocabulary import BREAK, MASK
 
@@ -23,7 +23,7 @@ TOGETHER, POSITIONS = 32, 8192
 Answer = tuple[Ints, Floats]
 
 
-def answers(network: Informed, clues: Sequence[Clue], steps: int = 1) -> list[Answer]:
+def answers(network: Informed | Together, clues: Sequence[Clue], steps: int = 1) -> list[Answer]:
     """Of each gap the likeliest events_NM and their probabilities p_NM, -1 where there are fewer.
 
     Gaps of one length are run together, so that none depends on what others are filled up with. steps: of which each
@@ -46,7 +46,7 @@ def answers(network: Informed, clues: Sequence[Clue], steps: int = 1) -> list[An
     return [found.get(i, nothing) for i in range(len(clues))]
 
 
-def _run(network: Informed, clues: Sequence[Clue], steps: int) -> list[Answer]:
+def _run(network: Informed | Together, clues: Sequence[Clue], steps: int) -> list[Answer]:
     """Gaps of one length."""
     batch = Batch.of(clues, network.shape.context, network.shape.known)
     shape = batch.candidates_BNC.shape[:2]

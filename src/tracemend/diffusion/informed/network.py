@@ -124,6 +124,18 @@ class Informed(nn.Module):
         return Read(rows, there, odds, floor, share, logs, torch.log(drawn[..., 1] + UNDRAWN), seen)
 
 
+class Together(nn.Module):
+    """Several networks of one shape as one: the mean of what they hold likely."""
+
+    def __init__(self, networks: Sequence[Informed]) -> None:
+        super().__init__()
+        self.networks, self.shape = nn.ModuleList(networks), networks[0].shape
+
+    def forward(self, batch: Batch) -> Tensor:
+        each = torch.stack([torch.log_softmax(network(batch), dim=-1) for network in self.networks])
+        return torch.logsumexp(each, dim=0) - math.log(len(each))
+
+
 @dataclass(frozen=True, slots=True)
 class Read:
     """What a batch's evidence is to the network. rows_BNC: of the candidates; odds_BNC: of the mixture; floor_B: of
