@@ -59,10 +59,8 @@ from tracemend.trace.events import Trace
 from tracemend.trace.vocabulary import universal
 from tracemend.trace.windows import Stream, streams, window
 
-PARTS, LOST = 8, "lost"
+PARTS, LOST, UNSEEN = 8, "lost", "by workload"
 MIXTURE, MOSAIC = "mixture", "mosaic + examples"
-#: Between the paths of networks that are asked together.
-TOGETHER = "\n"
 #: Events of a stretch that loses some.
 EVENTS = 20_000
 LENGTH, LONGEST, GAPS, STEPS = 200, 40, (1, 10, 40), (1, 4)
@@ -188,23 +186,18 @@ def judge(given: argparse.Namespace) -> None:
 
 
 def _on_lost(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Recordings that really lost events: by bin of length the scores of each mender, and how much better it is than
-    the mosaic on the same gaps."""
-    single = sorted(map(str, given.into.glob(f"{LOST}-*.safetensors")))
-    models = [*single, TOGETHER.join(single)]
-    recordings = [r for r in pairs(ROOT / "corpus", ROOT / SPLIT) if r.how in HOW]
+    """Recordings that really lost events, of workloads that nobody has learnt from: by bin of length the scores of each
+    mender, and how much better it is than the mosaic on the same gaps."""
+    models = sorted(map(str, given.into.glob(f"{LOST}-*.safetensors")))
+    recordings = [r for r in pairs(ROOT / "corpus", ROOT / SPLIT) if r.how in HOW and r.tests == UNSEEN]
     with ProcessPoolExecutor(given.jobs, multiprocessing.get_context("spawn")) as pool:
         found = [r for rows in pool.map(partial(_lost_rows, models), recordings) for r in rows]
     rows = []
-    for tests in ("by run", "by workload"):
-        held = [r for r in found if r["part"] == tests]
-        for cell in lost.by_length(held):
-            mender, _, model = cell["mender"].partition(", ")
-            told = {"data": LOST, "part": tests, "mender": mender, "model": model}
-            rows.append(cell | told | _better(held, cell["mender"], cell["length"]))
-            print(
-                {k: rows[-1][k] for k in ("part", "mender", "model", "length", "gaps", "accuracy", "more")}, flush=True
-            )
+    for cell in lost.by_length(found):
+        mender, _, model = cell["mender"].partition(", ")
+        told = {"data": LOST, "part": UNSEEN, "mender": mender, "model": model}
+        rows.append(cell | told | _better(found, cell["mender"], cell["length"]))
+        print({k: rows[-1][k] for k in ("mender", "model", "length", "gaps", "accuracy", "more")}, flush=True)
     return rows
 
 
@@ -213,7 +206,7 @@ def _lost_rows(models: Sequence[str], recording: LossyRun) -> list[dict[str, Any
     torch.set_num_threads(1)
     names = [MOSAIC, f"{MIXTURE} + examples"]
     for model in models:
-        name = f"informed + examples, {'together' if TOGETHER in model else Path(model).stem}"
+        name = f"informed + examples, {Path(model).stem}"
         lost.CONTESTANTS[name] = partial(_informed, _loaded(model))
         names.append(name)
     rows = [lost.row(lost.Job(recording.name, name, "", 3, 0), recording, _knowledge()) for name in names]
@@ -221,12 +214,7 @@ def _lost_rows(models: Sequence[str], recording: LossyRun) -> list[dict[str, Any
     return rows
 
 
-@cache
-def _loaded(model: str) -> networks.Informed | networks.Together:
-    each = [networks.load(Path(path)) for path in model.split(TOGETHER)]
-    return networks.Together(each) if len(each) > 1 else each[0]
-
-
+_loaded = cache(lambda model: networks.load(Path(model)))
 _knowledge = cache(lambda: lost.Knowledge(ROOT, ""))
 
 
@@ -248,9 +236,7 @@ def _bin(n: int) -> str:
     return next(bin_name(low, high) for low, high in LENGTH_BINS if low <= n <= high)
 
 
-def _informed(
-    network: networks.Informed | networks.Together, lossy: Trace, known: lost.Knowledge, only: set[int], seed: int
-) -> Mended:
+def _informed(network: networks.Informed, lossy: Trace, known: lost.Knowledge, only: set[int], seed: int) -> Mended:
     own = streams(lossy, universal().extended(lossy), shortest=1)
     mender = InformedMixture(own, examples(), network)
     return mend_trace(lossy, mender, Options(seed=seed, only=frozenset(only)), copier=None)
