@@ -268,13 +268,15 @@ def _on_windows(given: argparse.Namespace) -> list[dict[str, Any]]:
         events, belief = (np.stack([x[k] for x in mixed]) for k in (0, 1))
         rows.append(base | {"mender": MIXTURE, "powers": [round(p, 4) for p in power_E]})
         rows[-1] |= _scored(events, belief, truth, group)
+        by_mixture = (events == truth).mean(axis=1)
         for name, network in models.items():
             for steps in STEPS if n > 1 else (1,):
                 told = answers(network, clues, steps)
                 events, p = (np.stack([x[k][:, 0] for x in told]) for k in (0, 1))
-                rows.append(
-                    base | {"mender": "informed", "model": name, "steps": steps} | _scored(events, p, truth, group)
-                )
+                more = (events == truth).mean(axis=1) - by_mixture
+                ends = interval(more, np.random.default_rng(0), group_G=group)
+                row = base | {"mender": "informed", "model": name, "steps": steps} | _scored(events, p, truth, group)
+                rows.append(row | {"more": round(float(more.mean()), 4), "more_interval": [round(x, 4) for x in ends]})
         for row in rows:
             if row["gap"] == n:
                 print({k: v for k, v in row.items() if k != "powers"}, flush=True)
