@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from docs import lost_figures, pictures, windows
+from docs import informed, lost_figures, pictures, windows
 from docs.common import ROOT, by_part, rows_of
 from docs.drawing import Bars, Curves, Panel, Ranges, draw
 from docs.paper import (
@@ -186,6 +186,7 @@ FIGURES: dict[str, tuple[str, Callable[[], Sequence[Panel]], int]] = {
     **lost_figures.FIGURES,
     **pictures.FIGURES,
     **windows.FIGURES,
+    "informed": ("Accuracy of a network that reads the copies' beliefs, beside them", informed.picture, 2),
 }
 
 

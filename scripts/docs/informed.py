@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from docs.common import load
+from docs.drawing import Curves, Panel
+from docs.pictures import evenly
 from tracemend.judging.report import markdown_table
 
 #: Menders in the order of the tables, by what they are called there.
@@ -16,9 +18,14 @@ NAMES = {
     "lookup": "lookup",
     "mixture": "mixture",
     "informed": "network that reads them",
+    "together": "three of these together",
     "the best of all, chosen by the truth": "the best of all and of 8 drawn fills, chosen by the truth",
 }
 LOST = "lost"
+LOST_MENDERS = ("mosaic", "mixture", "informed")
+SHOWN = {name: NAMES[name] for name in ("mosaic", "mixture", "informed")} | {
+    "the best of all, chosen by the truth": "the best, chosen by the truth"
+}
 
 
 def windows() -> str:
@@ -35,20 +42,22 @@ def windows() -> str:
 
 
 def _window(rows: list[dict[str, Any]]) -> str:
-    spread = _spread([r["accuracy"] for r in rows])
-    said = f"{_mean(rows, 'accuracy'):.1f}{spread} / {_mean(rows, 'perfect'):.1f}"
+    said = f"{_mean(rows, 'accuracy'):.1f}{_spread([r['accuracy'] for r in rows])}"
+    if "more" in rows[0]:
+        said += _more(rows)
+    said += f" / {_mean(rows, 'perfect'):.1f}"
     return said if rows[0]["calibration_error"] is None else f"{said} / {_mean(rows, 'calibration_error') / 100:.3f}"
 
 
-def lost(part: str) -> str:
+def lost() -> str:
     """Really lost events: a row a length of gaps, a column a mender, and how much better it is than the mosaic."""
-    rows = [r for r in _rows() if r["data"] == LOST and r["part"] == part]
+    rows = [r for r in _rows() if r["data"] == LOST]
     bins = list(dict.fromkeys(r["length"] for r in rows))
     body = []
     for n in bins:
-        own = [[r for r in rows if r["length"] == n and r["mender"].startswith(m)] for m in ("mosaic", "mixture", "informed")]
+        own = [[r for r in rows if r["length"] == n and r["mender"].startswith(m)] for m in LOST_MENDERS]
         body.append([n, f"{own[0][0]['gaps']:,}", *map(_lost, own)])
-    heads = ["events lost", "gaps", "mosaic", "mixture", "network that reads them"]
+    heads = ["events lost", "gaps", *(NAMES[name] for name in LOST_MENDERS)]
     return markdown_table(heads, body) + _source(rows)
 
 
@@ -57,12 +66,46 @@ def _lost(rows: list[dict[str, Any]]) -> str:
     said = f"{_mean(rows, 'accuracy'):.1f}{_spread([r['accuracy'] for r in rows])}"
     if rows[0]["mender"].startswith("mosaic"):
         return said + error
+    return said + _more(rows) + error
+
+
+def _more(rows: list[dict[str, Any]]) -> str:
+    """By how much it is better than what it is compared with; ends of intervals as means over seeds."""
     low, high = (100 * float(np.mean([r["more_interval"][k] for r in rows])) for k in (0, 1))
-    return f"{said} ({_mean(rows, 'more'):+.1f}: {low:+.1f} to {high:+.1f}){error}"
+    return f" ({_mean(rows, 'more'):+.1f}: {low:+.1f} to {high:+.1f})"
+
+
+def picture() -> list[Panel]:
+    """Accuracy by the length of a gap: hidden events of others' traces, and really lost ones."""
+    hidden = [r for r in _rows() if r["data"] != LOST and r.get("steps", 1) == 1]
+    gaps = sorted({r["gap"] for r in hidden})
+    shown = {
+        name: [
+            (float(x), _mean([r for r in hidden if (r["mender"], r["gap"]) == (m, n)], "accuracy"))
+            for x, n in enumerate(gaps)
+        ]
+        for m, name in SHOWN.items()
+    }
+    panels: list[Panel] = [Curves("ADFA-LD, hidden, unseen windows", "events hidden", evenly(map(str, gaps)), shown)]
+    lost = [r for r in _rows() if r["data"] == LOST and r["length"] != "all"]
+    if lost:
+        bins = list(dict.fromkeys(r["length"] for r in lost))
+        ways = {
+            name: [
+                (float(x), _mean([r for r in lost if r["mender"].startswith(m) and r["length"] == n], "accuracy"))
+                for x, n in enumerate(bins)
+            ]
+            for m, name in SHOWN.items()
+            if any(r["mender"].startswith(m) for r in lost)
+        }
+        panels.append(Curves("Really lost, workloads never seen", "events lost", evenly(bins), ways))
+    return panels
 
 
 def _rows() -> list[dict[str, Any]]:
-    return list(load("informed")["rows"])
+    """Networks that are asked together as a mender of their own."""
+    rows = load("informed")["rows"]
+    return [r | {"mender": "together"} if r.get("model") == "together" else r for r in rows]
 
 
 def _one(rows: list[dict[str, Any]], name: str, **of: Any) -> Any:
