@@ -69,9 +69,31 @@ def test_any_encoding(tmp_path: Path, environment: dict[str, str]) -> None:
         assert b"Traceback" not in done.stderr
 
 
+def test_an_interrupt_that_python_can_not_raise_is_not_lost() -> None:
+    """As it may come while a module is loaded, within the callback of a weak reference to its lock."""
+    lines = [
+        "import sys, time, weakref",
+        "from tracemend.__main__ import interrupted_again",
+        "sys.unraisablehook = interrupted_again",
+        "class Lock: pass",
+        "def freed(reference): raise KeyboardInterrupt",
+        "lock = Lock()",
+        "reference = weakref.ref(lock, freed)",
+        "try:",
+        "    del lock",
+        "    time.sleep(5)",
+        "    print('went on')",
+        "except KeyboardInterrupt:",
+        "    print('stopped')",
+    ]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"stopped\n", b"")
+
+
 @pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.4])
 def test_an_interrupt_at_any_moment(after_s: float) -> None:
-    """While the interpreter itself starts there is nothing that could be done about its own words."""
+    """While the interpreter itself starts there is nothing that could be done about its own words; while it ends, a
+    signal ends it."""
     begun = "from tracemend.__main__ import main; import sys; sys.stdout.write('x'); sys.stdout.flush(); main()"
     command = [sys.executable, "-c", begun, "scan", str(LOSSY), "--suspect"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as scanning:
@@ -81,4 +103,4 @@ def test_an_interrupt_at_any_moment(after_s: float) -> None:
         scanning.send_signal(signal.SIGINT)
         _, said = scanning.communicate(timeout=60)
     assert b"Traceback" not in said, said
-    assert scanning.returncode in (1, 3, 130)
+    assert scanning.returncode in (1, 3, 130, -signal.SIGINT)
