@@ -199,6 +199,14 @@ def test_a_gap_at_the_windows_begin_is_filled_from_behind() -> None:
     assert model.propose([gap([], rare, 9)])[0].events_NM[:, 0].tolist() == (rare * 2)[3:]
 
 
+def test_contexts_may_be_long() -> None:
+    """Made up: what follows is told by what stood a hundred events before."""
+    parts = [np.array([first, *range(20, 120), last]) for first, last in ((3, 4), (5, 6))]
+    model = NGram([Stream(ids, np.zeros(len(ids), int)) for ids in parts], order=110)
+    for ids in parts:
+        assert model.propose([gap(ids[:-1].tolist(), [], 1)])[0].events_NM[0, 0] == ids[-1]
+
+
 def path_p(machine: Machine, left: list[int], fill: tuple[int, ...], right: list[int]) -> float:
     """Log p of the best path along these events, from all states that the machine may begin in."""
     best = -math.inf

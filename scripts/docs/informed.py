@@ -37,7 +37,8 @@ def windows() -> str:
         own = [[r for r in rows if r["mender"] == mender and r["gap"] == n] for n in gaps]
         if all(own):
             body.append([name, *map(_window, own)])
-    heads = [f"{n} hidden ({_one(rows, 'windows', gap=n):,} windows)" for n in gaps]
+    windows = {r["gap"]: r["windows"] for r in rows}
+    heads = [f"{n} hidden ({windows[n]:,} windows)" for n in gaps]
     return markdown_table(["adfa, windows of 200, unseen", *heads], body) + _source(rows)
 
 
@@ -78,38 +79,27 @@ def _more(rows: list[dict[str, Any]]) -> str:
 def picture() -> list[Panel]:
     """Accuracy by the length of a gap: hidden events of others' traces, and really lost ones."""
     hidden = [r for r in _rows() if r["data"] != LOST and r.get("steps", 1) == 1]
-    gaps = sorted({r["gap"] for r in hidden})
-    shown = {
-        name: [
-            (float(x), _mean([r for r in hidden if (r["mender"], r["gap"]) == (m, n)], "accuracy"))
-            for x, n in enumerate(gaps)
-        ]
-        for m, name in SHOWN.items()
-    }
-    panels: list[Panel] = [Curves("ADFA-LD, hidden, unseen windows", "events hidden", evenly(map(str, gaps)), shown)]
     lost = [r for r in _rows() if r["data"] == LOST and r["length"] != "all"]
-    if lost:
-        bins = list(dict.fromkeys(r["length"] for r in lost))
-        ways = {
-            name: [
-                (float(x), _mean([r for r in lost if r["mender"].startswith(m) and r["length"] == n], "accuracy"))
-                for x, n in enumerate(bins)
-            ]
-            for m, name in SHOWN.items()
-            if any(r["mender"].startswith(m) for r in lost)
-        }
-        panels.append(Curves("Really lost, workloads never seen", "events lost", evenly(bins), ways))
-    return panels
+    return [
+        _curves("ADFA-LD, hidden, unseen windows", "events hidden", hidden, "gap"),
+        _curves("Really lost, workloads never seen", "events lost", lost, "length"),
+    ]
+
+
+def _curves(title: str, across: str, rows: list[dict[str, Any]], by: str) -> Panel:
+    places = list(dict.fromkeys(r[by] for r in rows))
+    curves = {}
+    for mender, name in SHOWN.items():
+        own = [[r for r in rows if r["mender"].startswith(mender) and r[by] == x] for x in places]
+        if all(own):
+            curves[name] = [(float(x), _mean(held, "accuracy")) for x, held in enumerate(own)]
+    return Curves(title, across, evenly(map(str, places)), curves)
 
 
 def _rows() -> list[dict[str, Any]]:
     """Networks that are asked together as a mender of their own."""
     rows = load("informed")["rows"]
     return [r | {"mender": "together"} if r.get("model") == "together" else r for r in rows]
-
-
-def _one(rows: list[dict[str, Any]], name: str, **of: Any) -> Any:
-    return next(r[name] for r in rows if all(r[k] == v for k, v in of.items()))
 
 
 def _mean(rows: list[dict[str, Any]], name: str) -> float:

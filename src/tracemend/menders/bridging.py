@@ -22,15 +22,14 @@ Floats = NDArray[np.float64]
 TINY = 1e-290
 #: Extensions that are looked at, for each hypothesis that is kept.
 TRIED = 4
-#: Events of the longest context.
-LONGEST = 64
 
 
 class Model(NamedTuple):
     """An n-gram model as arrays. shorter_C, start_C, event_E, goto_E: of ``Contexts``. p(v | h) = own_E of the pair, if
     there is one, + back_C[h] p(v | h'). last_C: the latest event of a context, V of the empty one. short: how many
     contexts have one event or none, and p_VV: p of them by that event, V for none. near_VV: which of the contexts A
-    (they come first) one is in after two events; goto_A: the same after each of their pairs."""
+    (they come first) one is in after two events; goto_A: the same after each of their pairs. longest: events of the
+    longest context."""
 
     shorter_C: Small
     start_C: Small
@@ -43,6 +42,7 @@ class Model(NamedTuple):
     p_VV: Floats
     near_VV: Small
     goto_A: Small
+    longest: int
 
 
 class Lattice(NamedTuple):
@@ -218,7 +218,7 @@ def _forward(model: Model, start: int, guide_LA: Floats, n: int, width: int) -> 
     weight, state = np.zeros(width), np.zeros(width, np.int64)
     weight[0], state[0] = 1.0, start
     p_WV, score_WV, to_WV = np.empty((width, v)), np.empty((width, v)), np.empty((width, v), np.int32)
-    chain, scale = np.empty(LONGEST, np.int64), np.empty(LONGEST)
+    chain, scale = np.empty(model.longest, np.int64), np.empty(model.longest)
     behind, worth, first = np.empty(most, np.int64), np.empty(most), np.empty(most + 1, np.int64)
     for i in range(n):
         guide = guide_LA[min(n - 1 - i, len(guide_LA) - 1)]

@@ -74,8 +74,9 @@ class NGram(Proposer):
         shorter, start, event, goto, last_C, near, cut = (
             x.astype(np.int32) for x in whole
         )  # half as much to go through
-        p_VV = self._p_near(last)
-        return Model(shorter, start, event, goto, self.own_E, self.back_C, last_C, 1 + len(ones), p_VV, near, cut)
+        chances = self.own_E, self.back_C
+        short = 1 + len(ones), self._p_near(last)
+        return Model(shorter, start, event, goto, *chances, last_C, *short, near, cut, model.longest)
 
     def _p_near(self, last_C: Ints) -> Floats:
         """p(v | u) of all events u (rows), and p(v) in a row behind them."""

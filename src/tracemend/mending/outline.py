@@ -19,6 +19,7 @@ from tracemend.trace.pieces import Piece
 COLUMNS = 1 << 13
 #: Cpus of which events are counted.
 MOST_CPUS = 1 << 10
+#: What stands for the line of an event that isn't there.
 _NO_LINE = -1
 
 

@@ -22,7 +22,6 @@ from tracemend.whole import whole_file
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
 
 #: Candidates of a position, at most: those that all experts together hold likeliest.
 CANDIDATES = 16
