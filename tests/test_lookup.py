@@ -161,7 +161,8 @@ def test_a_match_in_the_examples_ranks_behind_one_that_is_little_shorter() -> No
     low=st.integers(-9, 0),
 )
 def test_sites_of_both_sides_stand_once_and_in_order(sites: list[int], others: list[int], low: int) -> None:
-    found = united(*(np.sort(np.array(x, np.int64)) for x in (sites, others)), low, 20)
+    held, beside = (np.sort(np.array(x, np.int64)) for x in (sites, others))
+    found = united(held, beside, low, 20)
     assert found.tolist() == sorted({x for x in (*sites, *others) if low <= x < 20})
 
 
