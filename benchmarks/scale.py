@@ -26,11 +26,12 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from enlarge import enlarge, enlarge_ctf
 
 GB = 1e9
+MEND = ["mend", "{trace}", "-o", "{out}", "--merged", "--perfetto", "--force", "--quiet", "--jobs", "{jobs}"]
 WORDS = {
     "scan": ["scan", "{trace}", "--quiet"],
     "advise": ["advise", "{trace}", "--quiet"],
-    "mend": ["mend", "{trace}", "-o", "{out}", "--merged", "--perfetto", "--force", "--quiet", "--jobs", "{jobs}"],
-    "lookup": ["mend", "{trace}", "-o", "{out}", "--force", "--quiet", "--model", "lookup", "--jobs", "{jobs}"],
+    "mend": MEND,
+    "lookup": [*MEND, "--model", "lookup"],
     "strip": ["strip", "{out}", "-o", "{back}", "--force"],
     "figures": ["figures", "{trace}", "--quiet", "--jobs", "{jobs}"],
 }
