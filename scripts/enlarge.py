@@ -11,6 +11,7 @@ import argparse
 import re
 import shutil
 import struct
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -70,13 +71,15 @@ def enlarge_ctf(source: Path, out: Path, size: int) -> int:
         (out / metadata.parent.relative_to(source)).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(metadata, out / metadata.relative_to(source))
     for file, held in packets.items():
-        discarded = PACKET.unpack_from(held[-1][2])[9]
+        counts = [PACKET.unpack_from(packet)[9] for _, _, packet in held]
+        # at times LTTng leaves a 0 behind another count, which is none
+        none = [count == 0 and before > 0 for before, count in zip(accumulate(counts, max), counts, strict=True)]
         with open(out / file.relative_to(source), "wb") as to:
             for k in range(times):
-                for begin, end, packet in held:
+                for (begin, end, packet), uncounted in zip(held, none, strict=True):
                     head = list(PACKET.unpack_from(packet))
                     head[8] += k * len(held)
-                    head[9] += k * discarded
+                    head[9] += 0 if uncounted else k * max(counts)
                     moved = bytearray(packet)
                     for high in {begin >> 32, end >> 32}:  # of times that stand in full
                         _move(moved, high, (begin, end), k * step)

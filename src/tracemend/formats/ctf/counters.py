@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 
 
 def step(before: int | None, after: int | None, size: int) -> int:
@@ -14,40 +15,48 @@ def step(before: int | None, after: int | None, size: int) -> int:
     return (after - before + half) % (2 * half) - half
 
 
-def growth(counters: Sequence[int | None], size: int, whole: bool) -> list[tuple[range, int]]:
+def growth(counters: Iterable[int | None], size: int, whole: bool) -> Iterator[tuple[range, int]]:
     """Where a counter of ``size`` bits grew, and by how much: at one of these packets. ``whole``: it was 0 before them.
+
+    counters: are gone through several times.
 
     It only ever grows, but LTTng-UST leaves a 0 in one packet of seventy, and the next one goes on from where it was: a
     0 behind another count is none. Of the rest the largest part counts in which no count falls, the higher one of two.
     """
-    start = last = 0 if whole else next((c for c in counters if c is not None), 0)
-    total, totals = start, []
-    for c in counters:
-        known = None if c == 0 and last else c
-        total += step(last, known, size)
-        totals.append(None if known is None else total)
-        last = last if known is None else known
-    found, before, since = [], start, 0
-    for k in _rising([(k, t) for k, t in enumerate(totals) if t is not None and t >= start]):
-        grown = (totals[k] or 0) - before
-        if grown:
-            found.append((range(since, k + 1), grown))
-        before, since = before + grown, k + 1
-    return found
+    start = 0 if whole else next((c for c in counters if c is not None), 0)
+    rising = all(a <= b for a, b in pairwise(chain([start], (t for _, t in _totals(counters, start, size)))))
+    before, since = start, 0
+    # there may be millions of them, and hardly ever one that falls
+    for k, total in _totals(counters, start, size) if rising else _risen(_totals(counters, start, size), start):
+        if total > before:
+            yield range(since, k + 1), total - before
+        before, since = total, k + 1
 
 
-def _rising(totals: Sequence[tuple[int, int]]) -> list[int]:
-    """The most of the places, in order, whose totals never fall."""
+def _totals(counters: Iterable[int | None], start: int, size: int) -> Iterator[tuple[int, int]]:
+    """The packets that have a count, and the counter's value there as if it never ran around."""
+    total = last = start
+    for k, c in enumerate(counters):
+        if c is None or (c == 0 and last):
+            continue
+        total += step(last, c, size)
+        yield k, total
+        last = c
+
+
+def _risen(totals: Iterable[tuple[int, int]], start: int) -> list[tuple[int, int]]:
+    """The most of them from ``start`` up, in order, that never fall."""
+    held = [(k, total) for k, total in totals if total >= start]
     ends: list[int] = []  # of the best run of each length, from the last place on: its total, negative so that it rises
     at: list[int] = []  # and its place
-    following: dict[int, int | None] = {}
-    for k, total in reversed(totals):
-        i = bisect_right(ends, -total)
-        following[k] = at[i - 1] if i else None
-        ends[i : i + 1], at[i : i + 1] = [-total], [k]
-    found: list[int] = []
-    k_or_none = at[-1] if at else None
-    while k_or_none is not None:
-        found.append(k_or_none)
-        k_or_none = following[k_or_none]
+    following = [-1] * len(held)
+    for i, (_, total) in reversed(list(enumerate(held))):
+        length = bisect_right(ends, -total)
+        following[i] = at[length - 1] if length else -1
+        ends[length : length + 1], at[length : length + 1] = [-total], [i]
+    found = []
+    i = at[-1] if at else -1
+    while i >= 0:
+        found.append(held[i])
+        i = following[i]
     return found

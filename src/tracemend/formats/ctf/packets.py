@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tracemend.formats.ctf.folders import METADATA, stream_files
 from tracemend.formats.ctf.metadata import INFERRED_EVENTS, Clock, EventClass, Metadata
 from tracemend.formats.ctf.metadata_file import MERGED, unpack
 from tracemend.formats.ctf.names import PACKET_CONTEXT, PACKET_HEADER, shown_name
+from tracemend.formats.ctf.packet_table import Packet, PacketTable
 from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.formats.ctf.types import Integer, Refused, Structure, Type, Varint
 from tracemend.formats.ctf.values import DAMAGED, Damage, complaint
@@ -48,28 +48,6 @@ def drop(mapped: mmap.mmap) -> None:
 
 
 @dataclass(slots=True)
-class Packet:
-    """One packet of a file: ``at`` and ``size`` in bytes, ``content`` (of the header's begin on) in bits.
-
-    Times are values of the stream's clock, the counters what the tracer noted when it closed the packet; None where it
-    notes no such thing. body: the bit at which the events begin. cut: what follows in it, or behind it in its file,
-    can't be read.
-    """
-
-    file: Path
-    at: int
-    size: int
-    content: int
-    begin: int | None
-    end: int | None
-    sequence: int | None
-    discarded: int | None
-    cpu: int
-    body: int = 0
-    cut: bool = False
-
-
-@dataclass(slots=True)
 class Stream:
     """The packets of one stream in their order; ``number`` is what tells it apart in a trace (``number_streams``).
 
@@ -79,7 +57,7 @@ class Stream:
     trace: Packets
     decoder: Decoder
     clock: Clock
-    packets: list[Packet]
+    packets: PacketTable
     instance: int | None = None
     copy: bool = False
     number: int = -1
@@ -103,12 +81,12 @@ class Stream:
 
     def lasted(self, k: int) -> int:
         """How long packet ``k`` was open, in cycles of the clock."""
-        begin, end = self.packets[k].begin, self.packets[k].end
+        begin, end = self.packets.times(k)
         return 0 if begin is None or end is None else end - begin
 
     def span(self, k: int) -> tuple[int, int]:
         """Begin and end of packet ``k`` in nanoseconds; 0 where nothing tells them."""
-        begin, end = self.packets[k].begin, self.packets[k].end
+        begin, end = self.packets.times(k)
         first = 0 if begin is None else self.ns(begin)
         return first, first if end is None else self.ns(end)
 
@@ -209,17 +187,20 @@ class Packets:
 
     def streams(self) -> list[Stream]:
         """All streams with their packets in order, but for inferred ones; raises TraceError where one is damaged."""
-        files: dict[Key, list[list[Packet]]] = {}
+        files: dict[Key, list[PacketTable]] = {}
         for file in stream_files(self.folder):
-            of_file: dict[Key, list[Packet]] = {}
+            of_file: dict[Key, PacketTable] = {}
+            damaged = False
             for key, packet in self._of_file(file):
-                of_file.setdefault(key, []).append(packet)
+                if key not in of_file:
+                    of_file[key] = PacketTable()
+                of_file[key].append(packet)
+                damaged = packet.cut
             if not of_file:
                 self.unread.append(file)
-            if any(packets[-1].cut for packets in of_file.values()):
-                for packets in of_file.values():  # nobody knows whose packets come then
-                    packets[-1].cut = True
             for key, packets in of_file.items():
+                if damaged:  # nobody knows whose packets come then
+                    packets.cut_last()
                 files.setdefault(key, []).append(packets)
         found = []
         for (number, instance), parts in files.items():
@@ -229,7 +210,9 @@ class Packets:
                 self.builder.inferred += count if isinstance(count, int) else 0
                 continue
             parts.sort(key=lambda p: p[0].begin or 0)
-            packets = [p for part in parts for p in part]
+            packets = parts.pop(0)
+            for part in parts:
+                packets.extend(part)
             known = instance.instance if isinstance(instance, _Id) and not instance.other else None
             found.append(Stream(self, decoder, self._clock(decoder), packets, known))
         return found
@@ -246,24 +229,27 @@ class Packets:
 
     def _of_file(self, file: Path) -> Iterator[tuple[Key, Packet]]:
         at, before = 0, 0
-        packet: Packet | None = None
+        last: tuple[Key, Packet] | None = None
         with open(file, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             while at < len(mapped):
                 try:
-                    key, packet = self._packet(file, mapped, at, before)
+                    following = self._packet(file, mapped, at, before)
                 except DAMAGED as e:
                     self.builder.bad(0, f"byte {at}: {complaint(e)}", file)
-                    if packet is not None:
-                        packet.cut = True
-                    return
+                    last = last and (last[0], last[1]._replace(cut=True))
+                    break
+                if last is not None:
+                    yield last
                 self.count += 1
                 if self.count % DROPPED_AFTER == 0:
                     drop(mapped)
                 if self.count > MOST_PACKETS:
                     raise TraceError(file, 0, f"byte {at}: more than {MOST_PACKETS:,} packets")
-                yield key, packet
+                _, packet = last = following
                 at += packet.size
                 before = packet.end or packet.begin or before
+        if last is not None:
+            yield last
 
     def _packet(self, file: Path, mapped: mmap.mmap, at: int, before: int) -> tuple[Key, Packet]:
         try:
@@ -303,18 +289,20 @@ class Packets:
         """
         _, heads = self.kind(stream.decoder.stream.id)
         size = heads.sizes.get("packet_seq_num", 64)
-        following = [*(p.begin for p in stream.packets[1:]), None]
-        found = [Lost(k, None, None, following[k], unread=True) for k, p in enumerate(stream.packets) if p.cut]
-        found += [
-            Lost(k, None, p.end, q.begin)
-            for k, (p, q) in enumerate(pairwise(stream.packets))
-            if step(p.sequence, q.sequence, size) > 1
-        ]
-        counters = [p.discarded for p in stream.packets]
+        packets, found = stream.packets, []
+        p: Packet | None = None
+        for k, q in enumerate(packets):
+            if p is not None and p.cut:
+                found.append(Lost(k - 1, None, None, q.begin, unread=True))
+            if p is not None and step(p.sequence, q.sequence, size) > 1:
+                found.append(Lost(k - 1, None, p.end, q.begin))
+            p = q
+        if p is not None and p.cut:
+            found.append(Lost(len(packets) - 1, None, None, None, unread=True))
         size = heads.sizes.get("events_discarded", 64)
-        for packets, grown in growth(counters, size, whole=not stream.packets[0].sequence):
-            k = max(packets, key=lambda k: (stream.lasted(k), k))
-            p = stream.packets[k]
+        for places, grown in growth(packets.discarded, size, whole=not packets[0].sequence):
+            k = max(places, key=lambda k: (stream.lasted(k), k))
+            p = packets[k]
             if grown >= MOST_LOST:
                 self.builder.bad(0, f"byte {p.at}: a loss of {grown} events can't be true", p.file)
             found.append(Lost(k, None if grown >= MOST_LOST else grown, None, p.end))

@@ -16,7 +16,7 @@ from tracemend.formats.ctf import operations
 from tracemend.formats.ctf.batches import Batch, Place
 from tracemend.formats.ctf.decode import Decoder
 from tracemend.formats.ctf.kernel import decode
-from tracemend.formats.ctf.packets import Packet
+from tracemend.formats.ctf.packet_table import Packet
 from tracemend.formats.ctf.table import Table
 from tracemend.formats.ctf.types import Refused
 

@@ -102,7 +102,9 @@ class _Reader:
                 i = part.stream
                 begin, seen[i] = seen[i], seen[i] + len(part)
                 until = events[i].until
-                for lost in events[i].lost[told[i] :]:
+                losses = events[i].lost
+                while told[i] < len(losses):
+                    lost = losses[told[i]]
                     if lost.after >= len(until) or until[lost.after] >= seen[i]:
                         break
                     told[i] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from array import array
 from bisect import insort
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
@@ -19,7 +20,8 @@ from tracemend.formats.base import Builder
 from tracemend.formats.ctf.batches import WIDTH, Batch, Place, Rows
 from tracemend.formats.ctf.decode import Env
 from tracemend.formats.ctf.metadata import NS
-from tracemend.formats.ctf.packets import DROPPED_AFTER, Lost, Packet, Stream, drop
+from tracemend.formats.ctf.packet_table import Packet
+from tracemend.formats.ctf.packets import DROPPED_AFTER, Lost, Stream, drop
 from tracemend.formats.ctf.values import DAMAGED, complaint
 from tracemend.formats.text import decode
 
@@ -94,7 +96,7 @@ class Events:
         self.builder, self.maps, self.comms, self.quick = shared
         self.wanted: set[int] | None = None
         self.held: dict[int, Rows] = {}  # rows of packets that were decoded ahead
-        self.until: list[int] = []  # events up to and with each packet
+        self.until = array("q")  # events up to and with each packet
         self.cuts: list[int] = []
         self.lost: list[Lost] = stream.trace.losses(stream)
         self.stored = 0

@@ -89,7 +89,7 @@ def _joined(parts: list[Stream]) -> list[Stream]:
         if before.end is None or after.begin is None:
             result.append(s)
         elif (after.begin, step(before.sequence, after.sequence, 64)) > (before.end, 0):
-            first.packets += s.packets
+            first.packets.extend(s.packets)
         else:
             s.copy = True
             result.append(s)

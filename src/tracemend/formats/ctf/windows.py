@@ -78,5 +78,5 @@ def _edges(stream: Stream) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """When the stream's packets begin and end, in ns; both in order, none earlier or later than it can be."""
     if not stream.decoder.timed or any(p.begin is None or p.end is None for p in stream.packets):
         raise TraceError(stream.file, 0, "packets don't tell their times, so it can only be read whole")
-    times = np.array([stream.span(k) for k in range(len(stream.packets))], np.int64)
+    times = np.fromiter((stream.span(k) for k in range(len(stream.packets))), np.dtype((np.int64, 2)))
     return np.minimum.accumulate(times[::-1, 0])[::-1], np.maximum.accumulate(times[:, 1])
