@@ -7,10 +7,10 @@ JSON, of which ``json_fields`` makes the same types and ``json_metadata`` the sa
 Code that reads: ``source``, ``chunks``, ``names`` and ``fields`` write it for types, it calls ``values``, and
 ``decode`` makes of it what reads a packet's header and events.
 
-Events: ``packets`` finds the packets (``packet_table`` holds them) and what was lost, by their ``counters``; ``streams``
-joins and numbers their streams, ``stream_events`` decodes one, ``batches`` merges them, ``event_names`` knows system
-calls. ``windows`` chooses the packets around losses, ``glance`` needs none of their events, ``reader`` makes a Trace of
-it all.
+Events: ``packets`` finds the packets (``packet_table`` holds them) and what was lost, by their ``counters``;
+``streams`` joins and numbers their streams, ``stream_events`` decodes one, ``batches`` merges them, ``event_names``
+knows system calls. ``windows`` chooses the packets around losses, ``glance`` needs none of their events, ``reader``
+makes a Trace of it all.
 """
 
 from __future__ import annotations
