@@ -13,7 +13,8 @@ from tracemend.menders import hidden_runs
 from tracemend.menders.lookup import Lookup
 from tracemend.menders.matching import match, united
 from tracemend.menders.places import CONTEXT, ORDERS, Places, of_runs, prefixes
-from tracemend.trace.windows import GONE, Stream, window
+from tracemend.menders.voting import Sites, thread_votes, votes
+from tracemend.trace.windows import GONE, SLOTS, UNKNOWN_THREAD, Stream, slots_by_recency, to_slots, window
 
 small = st.lists(st.integers(3, 6), min_size=1, max_size=80)
 
@@ -177,3 +178,65 @@ def test_of_a_common_run_some_places_are_taken_all_over() -> None:
     for most in (1, 2, 7, 599):
         some = places.behind(1, key, most)
         assert some.tolist() == every[np.linspace(0, 599, most).astype(int)].tolist()
+
+
+@given(
+    parts=st.lists(small, min_size=1, max_size=3),
+    sites=st.lists(st.tuples(st.integers(0, 999), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=6),
+    n=st.integers(1, 12),
+)
+def test_votes_are_those_of_the_definition(parts: list[list[int]], sites: list[tuple[int, int, int]], n: int) -> None:
+    places = Places([stream(p) for p in parts[:1]], [stream(p) for p in parts[1:]])
+    place, left, right = np.array(sites).T
+    place = place % (len(places.ids_S) + n - 1) + 1 - n
+    for p, site in enumerate(place.tolist()):  # what matches is there
+        left[p] *= site > 0 and places.ids_S[site - 1] >= 0
+        right[p] *= site + n < len(places.ids_S) and places.ids_S[site + n] >= 0
+    end, begin = places.stretch_end(np.maximum(place - 1, 0)), places.stretch_begin(place + n)
+    sure = places.whole(place, n) & (np.minimum(left, right) >= 2)
+    heard = Sites(place, np.log1p(left), np.log1p(right), sure, end, begin)
+    vote_PN, named, sum_NU = votes(places.ids_S, heard, n, 3.0, 50.0, places.foreign, 0.1)
+    expected: list[dict[int, float]] = [{} for _ in range(n)]
+    for p, site in enumerate(place.tolist()):
+        for i in range(n):
+            at = site + i
+            if not 0 <= at < len(places.ids_S) or places.ids_S[at] < 0:
+                assert vote_PN[p, i] == 0
+                continue
+            to_the_left, to_the_right = places.ids_S[max(site, 1) - 1 : at + 1], places.ids_S[at : site + n + 1]
+            evidence = 0.0
+            if left[p] and (to_the_left[1:] >= 0).all():
+                evidence += np.log1p(left[p]) / (1 if sure[p] else 1 + i / 50)
+            if right[p] and (to_the_right[:-1] >= 0).all():
+                evidence += np.log1p(right[p]) / (1 if sure[p] else 1 + (n - 1 - i) / 50)
+            vote = np.expm1(3 * evidence) * (1 if at < places.foreign else 0.1)
+            assert vote_PN[p, i] == pytest.approx(vote)
+            if vote:
+                expected[i][int(places.ids_S[at])] = expected[i].get(int(places.ids_S[at]), 0) + vote
+    assert named.tolist() == sorted({event for votes_of in expected for event in votes_of})
+    for i, votes_of in enumerate(expected):
+        assert sum_NU[i] == pytest.approx([votes_of.get(event, 0) for event in named.tolist()])
+
+
+@given(
+    tids=st.lists(st.integers(-1, 20), min_size=1, max_size=60),
+    sites=st.lists(st.integers(-9, 59), min_size=1, max_size=4),
+    n=st.integers(1, 12),
+    depth=st.tuples(st.integers(1, 9), st.integers(0, 9)),
+    ranks=st.integers(1, SLOTS),
+)
+def test_threads_are_ranked_as_windows_rank_them(
+    tids: list[int], sites: list[int], n: int, depth: tuple[int, int], ranks: int
+) -> None:
+    tids_S, here = np.array(tids, np.int32), np.arange(ranks)[::-1].copy()
+    here[0] = UNKNOWN_THREAD
+    place, vote_PN = np.array(sites), 1 + np.arange(len(sites) * n, dtype=float).reshape(len(sites), n)
+    expected = np.zeros((n, SLOTS))
+    for p, site in enumerate(sites):
+        left = tids_S[max(site - depth[0], 0) : max(site, 0)]
+        right = tids_S[site + n : site + n + depth[1]] if site + n >= 0 else tids_S[:0]
+        own = np.array([tids[at] if 0 <= at < len(tids) else -1 for at in range(site, site + n)])
+        rank = to_slots(own, slots_by_recency(left, right))
+        slot = np.where(rank < ranks, here[np.minimum(rank, ranks - 1)], UNKNOWN_THREAD)
+        expected[np.arange(n), slot] += vote_PN[p]
+    assert thread_votes(tids_S, place, vote_PN, depth, here).tolist() == expected.tolist()

@@ -1,7 +1,6 @@
 """Two-sided context lookup: places that look like the gap's surroundings vote for what stood in it.
 
-Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), U distinct ids,
-T thread slots.
+Axis legend: S positions of the indexed streams, N hidden positions, P sites (places of the index), U distinct ids.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from tracemend.menders import calibration
 from tracemend.menders.base import CANDIDATES, Proposal, Proposer
 from tracemend.menders.places import Places
 from tracemend.menders.runs import Run, hidden_runs, joined
-from tracemend.trace.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency, to_slots
+from tracemend.trace.windows import SLOTS, UNKNOWN_THREAD, Stream, Window, slots_by_recency
 
 Ints = NDArray[np.int64]
 
@@ -58,58 +57,35 @@ class Lookup(Proposer):
         return [self._propose(w) for w in windows]
 
     def _propose(self, window: Window) -> Proposal:
-        return joined([self._run(run, window) for run in hidden_runs(window)])
+        return joined([self._run(run) for run in hidden_runs(window)])
 
-    def _run(self, run: Run, window: Window) -> Proposal:
+    def _run(self, run: Run) -> Proposal:
         n = len(run)
         places = self.places
         room = int(np.clip(400_000 // n, 8, self.most_sites))
         sites, left, right, both = places.best(run, room, -np.log(self.trust) / self.power)
         if not len(sites):
             return self._nothing(n)
-        offset = np.arange(n)
-        at = sites[:, None] + offset
-        inside = (at >= 0) & (at < len(places.ids_S))
-        at = np.where(inside, at, 0)
-        # a one-sided vote holds only on its own stretch of events
-        from_left = (left > 0)[:, None] & inside & (at < places.stretch_end(np.maximum(sites - 1, 0))[:, None])
-        last = np.minimum(sites + n, len(places.ids_S) - 1)
-        from_right = (right > 0)[:, None] & inside & (places.stretch_end(at) >= places.stretch_end(last)[:, None])
-        sure = both[:, None] & (np.minimum(left, right) >= 2)[:, None]
-        fade_left = np.where(sure, 1.0, 1 / (1 + offset / self.reach))
-        fade_right = np.where(sure, 1.0, 1 / (1 + (n - 1 - offset) / self.reach))
-        evidence = from_left * np.log1p(left)[:, None] * fade_left + from_right * np.log1p(right)[:, None] * fade_right
-        vote = np.where((from_left | from_right) & (places.ids_S[at] >= 0), np.expm1(self.power * evidence), 0.0)
-        vote *= np.where(at >= places.foreign, self.trust, 1.0)
-        distinct, inverse = np.unique(places.ids_S[at], return_inverse=True)
-        inverse = inverse.reshape(at.shape)
-        table = np.zeros((n, len(distinct)))
-        np.add.at(table, (np.broadcast_to(offset, at.shape), inverse), vote)
-        table[:, distinct < 0] = 0
-        support = table.sum(axis=1)
-        m = min(CANDIDATES, len(distinct))
-        order = np.argsort(-table, axis=1, kind="stable")[:, :m]
-        p = np.take_along_axis(table, order, 1) / (support + self.doubt)[:, None]
-        events = np.where(p > 0, distinct[order], -1)
-        threads = self._threads(run, window, sites, at, vote)
-        return self._padded(events, p, threads)
+        from tracemend.menders.voting import Sites, votes
 
-    def _threads(
-        self, run: Run, window: Window, sites: Ints, at: Ints, vote: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
+        # a one-sided vote holds only on its own stretch of events
+        end, begin = places.stretch_end(np.maximum(sites - 1, 0)), places.stretch_begin(sites + n)
+        sure = both & (np.minimum(left, right) >= 2)
+        heard = Sites(sites, np.log1p(left), np.log1p(right), sure, end, begin)
+        vote_PN, named, sum_NU = votes(places.ids_S, heard, n, self.power, self.reach, places.foreign, self.trust)
+        order = np.argsort(-sum_NU, axis=1, kind="stable")[:, :CANDIDATES]
+        p = np.take_along_axis(sum_NU, order, 1) / (sum_NU.sum(axis=1) + self.doubt)[:, None]
+        events = np.where(p > 0, named[order], -1)
+        return self._padded(events, p, self._threads(run, sites, vote_PN))
+
+    def _threads(self, run: Run, sites: Ints, vote_PN: NDArray[np.float64]) -> NDArray[np.float64]:
         """Votes for thread slots: ranked by recency at a site and here, equal ranks stand for each other."""
-        n = len(run)
-        depth_left, depth_right = max(len(run.left), 1), len(run.right)
-        threads = np.zeros((n, SLOTS))
+        from tracemend.menders.voting import thread_votes
+
         here = _ranks(run.left_threads, run.right_threads)
-        best = np.argsort(-vote.sum(axis=1), kind="stable")[:24]
-        for s in best.tolist():
-            site = int(sites[s])
-            left = self.places.tids[max(site - depth_left, 0) : max(site, 0)]
-            right = self.places.tids[site + n : site + n + depth_right] if site + n >= 0 else self.places.tids[:0]
-            rank = to_slots(self.places.tids[at[s]], slots_by_recency(left, right))
-            slot = np.where(rank < len(here), here[np.minimum(rank, len(here) - 1)], UNKNOWN_THREAD)
-            threads[np.arange(n), slot] += vote[s]
+        best = np.argsort(-vote_PN.sum(axis=1), kind="stable")[:24]
+        depth = max(len(run.left), 1), len(run.right)
+        threads = thread_votes(self.places.tids, sites[best], vote_PN[best], depth, here)
         if len(here) > 1:
             threads[:, here[1]] += 1e-3 + self.doubt * (threads.sum(axis=1) == 0)
         else:

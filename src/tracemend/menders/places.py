@@ -130,6 +130,11 @@ class Places:
         """The ends of the stretches of events that some positions lie in."""
         return np.asarray(self._ends[np.searchsorted(self._ends, at, "right")])
 
+    def stretch_begin(self, at: Ints) -> Ints:
+        """Where the stretches of events begin that some positions lie in, or behind the last of which they lie."""
+        last = np.searchsorted(self._ends, np.minimum(at, len(self.ids_S) - 1), "right") - 1
+        return np.where(last < 0, 0, self._ends[np.maximum(last, 0)])
+
     def whole(self, sites_P: Ints, n: int) -> NDArray[np.bool_]:
         """Do ``n`` events of one stretch stand at each site?"""
         return np.asarray((sites_P >= 0) & (self.stretch_end(np.maximum(sites_P, 0)) >= sites_P + n))
