@@ -24,6 +24,7 @@ from tracemend.judging.metrics import (
     bin_name,
     calibration_error,
     edit_similarity,
+    error_by_chance,
     interval,
     perfect,
     rouge_l,
@@ -74,6 +75,16 @@ def test_calibration_error_by_hand() -> None:
     right = np.array([True, True, True, False])
     assert calibration_error(confidence, right) == pytest.approx((2 * 0.05 + 2 * 0.05) / 4)
     assert calibration_error(np.ones(5), np.ones(5, bool)) == 0
+
+
+def test_so_much_of_a_calibration_error_is_chance() -> None:
+    """One event of a half: off by a half, whatever happens. Two: none, one or both are right. None of a certainty."""
+    rng = np.random.default_rng(0)
+    assert error_by_chance(np.array([[1.0], [0.5], [1.0]]), rng) == pytest.approx(0.5)
+    assert error_by_chance(np.array([[2.0], [1.0], [0.0]]), rng, 10_000) == pytest.approx(0.25, abs=0.01)
+    assert error_by_chance(np.array([[9.0, 0.0], [9.0, 0.0], [0.0, 0.0]]), rng) == 0
+    many = np.array([[1e6], [3e5], [0.0]])
+    assert error_by_chance(many, rng) < 0.001
 
 
 def test_bins_cover_every_length_once() -> None:

@@ -113,8 +113,9 @@ def confidence() -> str:
         p: {c["length"]: c for c in lost.by_length([r for r in of_part(rows, p) if r["mender"] == ALL])} for p in PARTS
     }
     names = lost.lengths([c for held in cells.values() for c in held.values()])
-    show = _percent("calibration_error")
-    body = [[name, *(show(held[name]) if name in held else "" for held in cells.values())] for name in names]
+    error, chance = _percent("calibration_error"), _percent("error_by_chance")
+    shown = {p: {n: f"{error(c)} ({chance(c)})" for n, c in held.items()} for p, held in cells.items()}
+    body = [[name, *(held.get(name, "") for held in shown.values())] for name in names]
     return markdown_table(["events lost in the gap", *cells], body) + end if body else "Not run.\n"
 
 

@@ -23,7 +23,7 @@ from tracemend.judging.evaluate import PARTS, TRAINED, part_of_mend
 from tracemend.judging.gaps import MEANS, GapScore, judge
 from tracemend.judging.grid import read_tables
 from tracemend.judging.likelihood import Likelihood, held_out
-from tracemend.judging.metrics import LENGTH_BINS, bin_name, confidence_bins, error_of_bins, interval
+from tracemend.judging.metrics import LENGTH_BINS, bin_name, confidence_bins, error_by_chance, error_of_bins, interval
 from tracemend.judging.report import markdown_table, triple
 from tracemend.judging.results import Row
 from tracemend.menders import MENDERS, NGram
@@ -225,7 +225,8 @@ def _counted(scores: Sequence[GapScore], lengths: tuple[int, int]) -> list[list[
 
 def by_length(rows: Sequence[Row], seed: int = 0) -> list[Row]:
     """One cell a mender (with its model) and bin of length, and "all": means over gaps, the accuracy with its 95 %
-    bootstrap interval over recordings, and the expected calibration error over events."""
+    bootstrap interval over recordings, and the calibration error over events, with what of it would be there by
+    chance."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for r in rows:
         groups.setdefault((r["mender"], r["model"]), []).append(r)
@@ -246,7 +247,9 @@ def by_length(rows: Sequence[Row], seed: int = 0) -> list[Row]:
             rng = np.random.default_rng(seed)
             cell["interval"] = interval(values["accuracy"][within], rng, group_G=recording[within])
             bins = [b for r in held for n, b in r["confidence"].items() if cell["length"] in ("all", n)]
-            cell["calibration_error"] = error_of_bins(np.sum(bins, axis=0))
+            counts = np.sum(bins, axis=0)
+            cell["calibration_error"] = error_of_bins(counts)
+            cell["error_by_chance"] = error_by_chance(counts, rng)
             cells.append(cell)
     return cells
 

@@ -79,6 +79,15 @@ def error_of_bins(counts: NDArray[np.float64]) -> float:
     return float(np.abs(confidence - right).sum() / max(1.0, count.sum()))
 
 
+def error_by_chance(counts: NDArray[np.float64], rng: Generator, draws: int = 500) -> float:
+    """The calibration error to be expected where every confidence is true: of few events so many are never right as
+    should be. Events count as independent; those of one gap aren't, so by chance it may be larger."""
+    count, confidence, _ = counts
+    true = np.clip(confidence / np.maximum(count, 1), 0, 1)
+    right = rng.binomial(count.round().astype(np.int64), true, (draws, len(count)))
+    return float(np.mean([error_of_bins(np.stack([count, confidence, r])) for r in right]))
+
+
 def interval(
     values_G: NDArray[np.float64],
     rng: Generator,
