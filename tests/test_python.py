@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ import tracemend
 from tracemend.diffusion.gaps import lose
 from tracemend.mending.mended import INFERRED, Fill
 from tracemend.reckoning.fills import OverFills
+from tracemend.reckoning.reading import table
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.notebook import COLOURS, KINDS, LANES, timeline
 
@@ -87,6 +89,29 @@ def test_everything_public_is_one_short_line(real: Real) -> None:
         assert len(repr(thing).replace(str(real.lossy), "")) < 300, name
     kinds = {n for n in tracemend.__all__ if isinstance(getattr(tracemend, n), type)}
     assert {n for n in kinds if not n.endswith("Error")} - {"Mender"} == held.keys()
+
+
+def test_figures_are_printed_as_tables(real: Real) -> None:
+    figures = real.mended.figures("thread")
+    head, *tables = str(figures).split("\n\n")
+    assert head == repr(figures)
+    made = table(figures, "calls", 12)
+    title, columns, *lines = tables[0].splitlines()
+    assert title == made.title
+    assert columns.split() == list(made.columns)
+    assert len(lines) == len(made.rows) <= 14
+    assert len({len(line) for line in (columns, *lines)}) == 1  # numbers end below one another
+    for line, row in zip(lines, made.rows, strict=True):
+        assert [cell for cell in re.split("  +", line.strip()) if cell] == [cell for cell in row if cell]
+    evil = replace(made, rows=[["\x1b[31m\u202e\n", *row[1:]] for row in made.rows])
+    assert not re.search(r"[\x1b\u202e]", str(evil))
+    assert str(evil).count("\n") == len(made.rows) + 1
+
+
+def test_advice_tells_what_was_missing(real: Real) -> None:
+    found = tracemend.advise(real.lossy)
+    missing = math.ceil(sum(a.missing_bytes for a in found) / 1024)
+    assert f"{missing:,} KiB missing" in repr(found)
 
 
 def parsed(html: str) -> ElementTree.Element:

@@ -12,6 +12,7 @@ import numpy as np
 from tracemend.formats import in_pieces
 from tracemend.losses.suspect import ENTER_BYTES, EXIT_BYTES
 from tracemend.trace.events import ENTER, EXIT, Gap, Trace, by_cpu
+from tracemend.trace.evidence import plural
 from tracemend.trace.pieces import Piece
 
 #: Bytes of a ring-buffer record that is no raw_syscalls event: a middling guess.
@@ -58,6 +59,11 @@ class Advice:
 
 class Advices(list[Advice]):
     """The advice for each cpu, which a notebook shows as a table."""
+
+    def __repr__(self) -> str:
+        least = "" if all(a.complete for a in self) else "at least "
+        missing = math.ceil(sum(a.missing_bytes for a in self) / 1024)
+        return f"<Advice for {plural(len(self), 'cpu')}: {least}{missing:,} KiB missing>"
 
     def _repr_html_(self) -> str:
         from tracemend.trace.notebook import box, said, table

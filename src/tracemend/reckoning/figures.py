@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Figures by their columns in a tally; those of ns are times.
 FIGURES = {"calls": CALLS, "time_ns": TIME, "cpu_ns": CPU, "errors": ERRORS, "events": EVENTS}
 
+#: Rows of each figure that are printed.
+PRINTED = 12
+
 #: One row a figure of a key. ``by``: what figures are by; ``total`` in a row of all keys together, whose key is empty.
 #: ``key``: the call, the command of the thread or process, the number of the cpu or of the slice of time; ``tid``,
 #: ``pid``, ``cpu``, ``begin_ns`` and ``end_ns`` (the last ns) are there where figures are by thread, process, cpu and
@@ -106,6 +109,12 @@ class Figures:
         drawn = f"from {plural(self.about['draws'], 'draw')}" if self.about["lost"] else "as recorded"
         sure = "exact" if self.exact else drawn
         return f"<Figures by {self.by}: {', '.join(self.names) or 'none'} of {keys:,}, {sure}>"
+
+    def __str__(self) -> str:
+        """One line, and the largest of each figure as a table."""
+        from tracemend.reckoning.reading import shown, table
+
+        return "\n\n".join([repr(self), *(str(table(self, name, PRINTED)) for name in shown(self))])
 
     def _repr_html_(self) -> str:
         from tracemend.reckoning.reading import explained, shown, table

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from tracemend.reckoning.figures import Figures
 from tracemend.trace.evidence import duration
+from tracemend.untrusted import printable
 
 TITLES = {"calls": "Calls", "time_ns": "Time in calls", "cpu_ns": "Cpu time", "errors": "Errors", "events": "Events"}
 #: Which figures are shown, in this order; the last one that there is where there are none of these.
@@ -44,6 +45,14 @@ class Table:
     title: str
     columns: tuple[str, ...]
     rows: list[list[str]]
+
+    def __str__(self) -> str:
+        """Plain text: the title, and columns side by side, numbers to the right."""
+        lines = [[printable(cell) for cell in line] for line in (self.columns, *self.rows)]
+        wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        sides = [str.ljust if c < len(KEYS[self.by]) else str.rjust for c in range(len(wide))]
+        laid = ["  ".join(f(cell, n) for f, cell, n in zip(sides, line, wide, strict=True)) for line in lines]
+        return "\n".join([self.title, *(line.rstrip() for line in laid)])
 
 
 def shown(made: Figures) -> list[str]:
