@@ -240,3 +240,13 @@ def test_threads_are_ranked_as_windows_rank_them(
         slot = np.where(rank < ranks, here[np.minimum(rank, ranks - 1)], UNKNOWN_THREAD)
         expected[np.arange(n), slot] += vote_PN[p]
     assert thread_votes(tids_S, place, vote_PN, depth, here).tolist() == expected.tolist()
+
+
+@given(parts=st.lists(small, min_size=1, max_size=3), around=st.lists(st.integers(3, 6), min_size=8, max_size=20))
+def test_the_best_sites_are_the_first_of_all(parts: list[list[int]], around: list[int]) -> None:
+    places = Places([stream(p) for p in parts])
+    gap = hidden_runs(window(stream(around[:4]), stream(around[4:]), 2))[0]
+    every = places.best(gap, 1 << 20, 0.5)
+    for most in range(1, len(every[0]) + 1):
+        for some, column in zip(places.best(gap, most, 0.5), every, strict=True):
+            assert some.tolist() == column[:most].tolist()

@@ -116,7 +116,10 @@ class Places:
         both = self.whole(sites, len(run)) & (left > 0) & (right > 0)
         strength = np.log1p(left) + np.log1p(right) * np.where(both | (left == 0), 1.0, 0.0)
         strength -= np.where(sites >= self.foreign, discount, 0.0)
-        keep = np.argsort(-strength, kind="stable")[:most]
+        keep = np.arange(len(sites))
+        if len(sites) > most:  # sorting all of them takes longer than what is done with them
+            keep = np.flatnonzero(strength >= np.partition(strength, -most)[-most])
+        keep = keep[np.argsort(-strength[keep], kind="stable")[:most]]
         return sites[keep], left[keep], right[keep], both[keep]
 
     def matches(self, run: Run, sites_P: Ints) -> tuple[Ints, Ints]:
