@@ -110,6 +110,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "backbones": networks.backbones,
     "backbones short": networks.backbones_short,
     "informed windows": informed.windows,
+    "informed alone": informed.alone,
     "informed lost": informed.lost,
     "hypotheses": lost.hypotheses,
     "suits": lost.suits,

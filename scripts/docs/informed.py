@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from docs.common import load
+from docs.common import load, rows_of
 from docs.drawing import Curves, Panel
 from docs.pictures import evenly
-from tracemend.judging.report import markdown_table
+from tracemend.judging.report import by_gap, markdown_table
 
 #: Menders in the order of the tables, by what they are called there.
 NAMES = {
@@ -21,6 +21,8 @@ NAMES = {
     "together": "three of these together",
     "the best of all, chosen by the truth": "the best of all and of 8 drawn fills, chosen by the truth",
 }
+#: Networks that read no evidence, the study's four among them, and what to compare them with.
+ALONE = ("lstm-small", "masked-s4-small", "diffwave-small", "sssd-s4-small", "sssd-sa-small", "csdi-s4-small", "mixture")
 LOST = "lost"
 LOST_MENDERS = ("mosaic", "mixture", "informed")
 SHOWN = {name: NAMES[name] for name in ("mosaic", "mixture", "informed")} | {
@@ -48,6 +50,13 @@ def _window(rows: list[dict[str, Any]]) -> str:
         said += _more(rows)
     said += f" / {_mean(rows, 'perfect'):.1f}"
     return said if rows[0]["calibration_error"] is None else f"{said} / {_mean(rows, 'calibration_error') / 100:.3f}"
+
+
+def alone() -> str:
+    """The same windows, by networks that read the known events alone, and by the mixture."""
+    rows, end = rows_of("honest")
+    shown = [r for r in rows if (r["data"], r["length"]) == ("adfa", 200) and r["mender"] in ALONE]
+    return by_gap(shown, "unseen") + end
 
 
 def lost() -> str:
