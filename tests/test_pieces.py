@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import cache
@@ -252,6 +252,23 @@ def test_what_goes_wrong_is_raised_behind_what_was_given() -> None:
     assert next(results) == 1
     with pytest.raises(TraceError, match="broken"):
         next(results)
+
+
+def test_no_more_is_made_than_the_next() -> None:
+    begun: list[int] = []
+
+    def work(give: Callable[[int], None]) -> None:
+        for n in range(5):
+            begun.append(n)
+            give(n)
+
+    for n in ahead(work):
+        until = time.monotonic() + 60
+        while len(begun) < min(n + 2, 5):
+            assert time.monotonic() < until
+            time.sleep(0.001)
+        time.sleep(0.01)  # for one more, if there were
+        assert len(begun) == min(n + 2, 5)
 
 
 def test_a_damaged_trace_raises_in_pieces_as_a_whole(tmp_path: Path) -> None:

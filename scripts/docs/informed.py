@@ -22,7 +22,15 @@ NAMES = {
     "the best of all, chosen by the truth": "the best of all and of 8 drawn fills, chosen by the truth",
 }
 #: Networks that read no evidence, the study's four among them, and what to compare them with.
-ALONE = ("lstm-small", "masked-s4-small", "diffwave-small", "sssd-s4-small", "sssd-sa-small", "csdi-s4-small", "mixture")
+ALONE = (
+    "lstm-small",
+    "masked-s4-small",
+    "diffwave-small",
+    "sssd-s4-small",
+    "sssd-sa-small",
+    "csdi-s4-small",
+    "mixture",
+)
 LOST = "lost"
 LOST_MENDERS = ("mosaic", "mixture", "informed")
 SHOWN = {name: NAMES[name] for name in ("mosaic", "mixture", "informed")} | {

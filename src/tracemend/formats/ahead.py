@@ -1,4 +1,7 @@
-"""Work that hands its results on one by one, as an iterator: it goes on in a thread, one result ahead."""
+"""Work that hands its results on one by one, as an iterator: it goes on in a thread, one result ahead.
+
+Results may be large: there are never more of them than the one that is looked at, and the next.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ def ahead(work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
 
     def give(result: T) -> None:
         results.put(result)
+        results.join()  # only when it was taken the next one is begun
         if stopped.is_set():
             raise _Stopped
 
@@ -37,6 +41,7 @@ def ahead(work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
     thread.start()
     try:
         while (result := results.get()) is not None:
+            results.task_done()
             if isinstance(result, BaseException):
                 raise result
             yield result
@@ -45,3 +50,4 @@ def ahead(work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
         while thread.is_alive():
             with suppress(Empty):  # make room for what it has in hand
                 results.get(timeout=0.05)
+                results.task_done()
