@@ -21,7 +21,7 @@ NAMES = {
     "together": "three of these together",
     "the best of all, chosen by the truth": "the best of all and of 8 drawn fills, chosen by the truth",
 }
-#: Networks that read no evidence, the study's four among them, and what to compare them with.
+#: The study's networks; all that read no evidence, and what to compare them with.
 ALONE = (
     "lstm-small",
     "masked-s4-small",
