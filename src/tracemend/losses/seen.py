@@ -22,6 +22,7 @@ NEIGHBOURS = 32
 MOST_THREADS = PIECE
 
 Tids = NDArray[np.int32]
+Threads = tuple[int, ...]
 
 
 @dataclass
@@ -33,8 +34,9 @@ class Seen:
     end_ns: int = 0
     events: Counter[int] = field(default_factory=Counter)
     commands: dict[int, str | None] = field(default_factory=dict)
-    #: By gap the threads near it.
-    _near: dict[int, set[int]] = field(default_factory=dict)
+    #: By gap the threads near it, in order. There may be very many gaps, and few threads: those alike are kept once.
+    _near: dict[int, Threads] = field(default_factory=dict)
+    _alike: dict[Threads, Threads] = field(default_factory=dict)
     #: By cpu, its last events' threads, and the gaps that wait for so many events more.
     _behind: dict[int, Tids] = field(default_factory=dict)
     _waiting: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
@@ -88,11 +90,12 @@ class Seen:
             self._behind[cpu] = np.concatenate([behind, tids[-NEIGHBOURS:]])[-NEIGHBOURS:]
 
     def _concern(self, number: int, tids: Tids) -> None:
-        self._near.setdefault(number, set()).update(tid for tid in tids.tolist() if tid >= 0)
+        near = tuple(sorted({*self._near.get(number, ()), *(tid for tid in tids.tolist() if tid >= 0)}))
+        self._near[number] = self._alike.setdefault(near, near)
 
     def threads(self, number: int) -> list[int]:
         """Threads seen just before or behind a gap on its cpu."""
-        return sorted(self._near.get(number, ()))
+        return list(self._near.get(number, ()))
 
     def renumber(self, numbers: dict[int, int]) -> None:
         """Gaps by their last numbers; those that have none are forgotten."""

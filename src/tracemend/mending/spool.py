@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -63,6 +65,15 @@ class _Kind:
     runs: list[Ints] = field(default_factory=list)
 
 
+class _InTime(NamedTuple):
+    """A part whose events are kept in order of time: every so many-th one's time, and the last one's."""
+
+    number: int
+    path: Path
+    times: Ints
+    last: int
+
+
 @dataclass
 class Spool:
     """The parts in a work folder, a few files each. ``marked``: gaps that are marked, before the suspected ones."""
@@ -72,6 +83,7 @@ class Spool:
     _inferred: _Kind = field(default_factory=lambda: _Kind("inferred", INFERRED))
     _drawn: _Kind = field(default_factory=lambda: _Kind("drawn", HYPOTHESES))
     _shown: list[Path] = field(default_factory=list)
+    _in_time: list[_InTime] = field(default_factory=list)
 
     @staticmethod
     def pack(mended: Mended) -> dict[str, pa.Buffer]:
@@ -122,29 +134,38 @@ class Spool:
 
     def in_time(self, gaps: Sequence[Gap]) -> Iterator[pa.Table]:
         """All inferred events as they follow each other, some at a time: no more than a few parts have of one time."""
-        edges, parts = Edges.of(gaps), list[tuple[Path, Ints]]()
-        for number, table in enumerate(self.parts()):
-            time_ns = table["time_ns"].to_numpy()
-            row = edges.rows(table)
-            order = np.lexsort((row, time_ns))
-            path = self.folder / f"{number}.in_time"
-            kept = table.take(pa.array(order)).append_column("row", pa.array(row[order]))
-            write_table(kept, path)
-            parts.append((path, time_ns[order][:: AT_ONCE // 4].copy()))  # a view would hold all of them
-        bounds = np.unique(np.concatenate([np.empty(0, np.int64), *(times for _, times in parts)]))
-        for begin, end in zip(bounds, np.append(bounds[1:], np.iinfo(np.int64).max), strict=True):
+        if not self._in_time:
+            self._in_time = list(self._sorted(gaps))
+        bounds = np.unique(np.concatenate([np.empty(0, np.int64), *(p.times for p in self._in_time)]))
+        later = deque(sorted(self._in_time, key=lambda p: int(p.times[0])))
+        held: list[tuple[_InTime, pa.Table]] = []
+        for begin, end in zip(bounds.tolist(), [*bounds[1:].tolist(), np.iinfo(np.int64).max], strict=True):
+            while later and later[0].times[0] < end:
+                held.append((later[0], read_table(later.popleft().path)))
+            held = sorted(((p, table) for p, table in held if p.last >= begin), key=lambda h: h[0].number)
             found = []
-            for path, times in parts:
-                if len(times) and times[0] < end:
-                    table = read_table(path)
-                    time_ns = table["time_ns"]
-                    first, last = _bisect(time_ns, begin), _bisect(time_ns, end)
-                    if first < last:
-                        found.append(table.slice(first, last - first))
+            for _, table in held:
+                first, last = (_bisect(table["time_ns"], at) for at in (begin, end))
+                if first < last:
+                    found.append(table.slice(first, last - first))
             if found:
                 table = pa.concat_tables(found).unify_dictionaries()
                 order = np.lexsort((table["row"].to_numpy(), table["time_ns"].to_numpy()))
                 yield table.take(pa.array(order)).select(INFERRED.names)
+
+    def _sorted(self, gaps: Sequence[Gap]) -> Iterator[_InTime]:
+        """Keep each part's events in order of time, too."""
+        edges = Edges.of(gaps)
+        for number, table in enumerate(self.parts()):
+            time_ns = table["time_ns"].to_numpy()
+            row = edges.rows(table)
+            order = np.lexsort((row, time_ns))
+            kept = table.take(pa.array(order)).append_column("row", pa.array(row[order]))
+            path = self.folder / f"{number}.in_time"
+            write_table(kept, path)
+            if len(order):  # a view of the times would hold all of them
+                times = time_ns[order]
+                yield _InTime(number, path, times[:: AT_ONCE // 4].copy(), int(times[-1]))
 
     def show(self, piece: int, recorded: pa.Table) -> None:
         """Keep those of a piece's recorded events that can be shown. Raises OSError."""
