@@ -35,8 +35,9 @@ from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.mending.mended import Mended
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write
-from tracemend.outputs.ctf.extra import NAME, cycles
+from tracemend.outputs.ctf.extra import NAME
 from tracemend.outputs.ctf.kinds import INCOMPLETE
+from tracemend.outputs.ctf.records import cycles
 
 WORD = Int(64, True, True, 10, 8)
 #: How the tracers of these tests spell what is inferred.

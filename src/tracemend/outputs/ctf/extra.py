@@ -13,60 +13,34 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import chain, groupby, islice
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 
 from tracemend.errors import OutputError
 from tracemend.formats.ctf.decode import COMMS, TIDS
-from tracemend.formats.ctf.metadata import INFERRED, NS, Clock
+from tracemend.formats.ctf.metadata import INFERRED, Clock
 from tracemend.formats.ctf.names import shown_name
 from tracemend.formats.ctf.packets import MAGIC, Packets, Stream
 from tracemend.formats.ctf.types import Integer
-from tracemend.outputs.ctf.kinds import Class, Spelling, Spelt
+from tracemend.outputs.ctf.kinds import Class
 from tracemend.outputs.ctf.layout import Bits, Unfit, quoted
-from tracemend.outputs.known import UNKNOWN, flat, known
-from tracemend.trace.events import PHASES
+from tracemend.outputs.ctf.records import STEP, Layout, Records, Spellings
+from tracemend.outputs.known import UNKNOWN
 
 #: The file of the stream.
 NAME = "tracemend_inferred"
 #: The context of an event that says how sure each of its inferred fields is.
 FIELDS = "tracemend_fields"
-#: Bits to whose multiples events, and packets' contexts, are aligned at least.
-STEP = 64
 #: Events of a packet, at most.
 PACKET_EVENTS = 512
-MOST_CYCLES = (1 << 64) - 1
 
 _BYTE, _WORD, _LONG = (f"integer {{ size = {n}; align = 8; signed = false; }}" for n in (8, 32, 64))
 _SIGNED = "integer { size = 32; align = 8; signed = true; }"
 _FLOAT = "floating_point { exp_dig = 8; mant_dig = 24; align = 8; }"
 _CHARACTER = "integer { size = 8; align = 8; signed = false; encoding = UTF8; }"
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An inferred event; ``time`` in cycles of the clock."""
-
-    spelt: Spelt
-    time: int
-    stream: Stream
-    gap: int
-    tid: int
-    comm: bytes
-    confidence: float
-
-
-def cycles(clock: Clock, time_ns: int) -> int:
-    """The clock's first value that is no earlier than a time in nanoseconds.
-
-    So an event between two of the clock's values, as ``Clock.ns`` rounds them, doesn't leave them.
-    """
-    value = -((clock.offset_s * NS - time_ns) * clock.frequency // NS) - clock.offset
-    return min(max(value, 0), MOST_CYCLES)
 
 
 class Extra:
@@ -83,21 +57,19 @@ class Extra:
         self.clock = self._clock()
         self.id = self._unused_id()
         self.cpus = all(s.cpu >= 0 for s in lossy.values())
-        self.spelling = {
-            s.decoder.stream.id: Spelling(s.decoder.stream, arch, self.metadata.little) for s in lossy.values()
-        }
+        self.spellings = Spellings(lossy, arch, self.metadata.little)
         self.count, longest = 0, 0
         self.classes: dict[Class, int] = {}
         for some in self._own():
             self.count += some.num_rows
             longest = max([longest, *(len((c or UNKNOWN).encode()) for c in some["comm"].unique().to_pylist())])
-            for event in self._events(self._differing(some)):
-                self.classes.setdefault(event.spelt.event_class, len(self.classes))
+            for spelt in self.spellings(some)[0]:
+                self.classes.setdefault(spelt.event_class, len(self.classes))
         self.tid, self.comm = self._context_named(TIDS), self._context_named(COMMS)
         self.comm_size = 1 + longest
-        comm = f"{self.comm_size}s" if self.comm else ""
+        size = self.comm_size if self.comm else 0
+        self.layout = Layout(self.metadata.little, self.tid is not None, size, self.classes)
         order = "<" if self.metadata.little else ">"
-        self.head = struct.Struct(f"{order}IQBBfii{'i' if self.tid else ''}{comm}")
         self.context = struct.Struct(f"{order}QQQQ{'I' if self.cpus else ''}")
 
     def _clock(self) -> Clock:
@@ -131,26 +103,6 @@ class Extra:
             if own.num_rows:
                 yield own
 
-    def _differing(self, events: pa.Table) -> pa.Table:
-        """Of events of which nothing is known the first one of each name, phase and stream, and all others."""
-        columns = [events[c].combine_chunks() for c in ("name", "phase")]
-        name, phase = (np.asarray(c.indices, np.int64) for c in columns)
-        some = np.diff(flat(events).starts) > 0
-        of_one = np.where(some, np.arange(len(some)), -1)
-        _, first = np.unique(np.stack([name, phase, events["cpu"].to_numpy(), of_one]), axis=1, return_index=True)
-        return events.take(pa.array(np.sort(first)))
-
-    def _events(self, inferred: pa.Table) -> Iterator[Event]:
-        columns = (inferred[c].to_pylist() for c in ("name", "phase", "time_ns", "cpu", "gap", "tid"))
-        comms = ((comm or UNKNOWN).encode() for comm in inferred["comm"].to_pylist())
-        sure = np.round(inferred["confidence"].to_numpy().astype(np.float64), 4).tolist()
-        rows = zip(*columns, comms, sure, known(inferred), strict=True)
-        for name, phase, time, number, gap, tid, comm, confidence, fields in rows:
-            stream = self.lossy[number]
-            spelling = self.spelling[stream.decoder.stream.id]
-            spelt = spelling.spelt(name, PHASES.index(phase), tid, fields)
-            yield Event(spelt, cycles(self.clock, time), stream, gap, tid, comm, confidence)
-
     # the metadata
 
     def tsdl(self, env: Mapping[str, str | int]) -> str:
@@ -173,8 +125,8 @@ class Extra:
     def _structures(self) -> Iterator[tuple[str, list[str], int]]:
         stamp = f"integer {{ size = 64; align = 8; signed = false; map = clock.{self.clock.name}.value; }}"
         packet = [f"{stamp} timestamp_begin", f"{stamp} timestamp_end", f"{_LONG} content_size", f"{_LONG} packet_size"]
-        yield "packet.context", packet + ([f"{_WORD} cpu_id"] if self.cpus else []), STEP
-        yield "event.header", [f"{_WORD} id", f"{stamp} timestamp"], STEP
+        yield "packet.context", packet + ([f"{_WORD} cpu_id"] if self.cpus else []), 8 * STEP
+        yield "event.header", [f"{_WORD} id", f"{stamp} timestamp"], 8 * STEP
         streams = ", ".join(f"{quoted(s.file.name)} = {n}" for n, s in self.lossy.items())
         context = [
             f"{_BYTE} {INFERRED}",
@@ -192,10 +144,19 @@ class Extra:
     def packets(self) -> Iterator[bytes]:
         """The stream file's bytes."""
         header = self._packet_header()
-        events = chain.from_iterable(map(self._events, self._own()))
-        for _, same in groupby(events, key=lambda e: e.stream.cpu):
-            while some := list(islice(same, PACKET_EVENTS)):
-                yield self._packet(header, some)
+        packet = _Packet()
+        for some in self._own():
+            records = self.spellings.records(some, self.clock, self.layout)
+            edges = np.flatnonzero(np.diff(records.cpu_N)) + 1
+            for begin, end in pairwise([0, *edges.tolist(), len(records.cpu_N)]):
+                at = begin
+                while at < end:
+                    if packet.events == PACKET_EVENTS or (packet.events and packet.cpu != records.cpu_N[at]):
+                        yield self._packet(header, packet)
+                        packet = _Packet()
+                    at = packet.take(records, at, end)
+        if packet.events:
+            yield self._packet(header, packet)
 
     def _packet_header(self) -> bytes:
         bits = Bits()
@@ -205,27 +166,36 @@ class Extra:
             bits.fields(self.metadata.packet_header, given)
         except Unfit as e:
             raise OutputError(f"{self.metadata.path}: a packet header that depends on {e}; not merged") from None
-        bits.align(STEP)
+        bits.align(8 * STEP)
         return bits.data
 
-    def _packet(self, header: bytes, events: list[Event]) -> bytes:
-        data = bytearray(len(header) + self.context.size)
-        content = 0
-        order = "<" if self.metadata.little else ">"
-        for e in events:
-            data.extend(bytes(-len(data) % (STEP >> 3)))
-            data += self.head.pack(*self._head(e))
-            data += struct.pack(f"{order}{len(e.spelt.confidence)}f", *e.spelt.confidence)
-            data += e.spelt.fields
-            content = len(data) * 8
-        data.extend(bytes(-len(data) % (STEP >> 3)))
-        cpu = [events[0].stream.cpu] if self.cpus else []
-        context = self.context.pack(events[0].time, events[-1].time, content, len(data) * 8, *cpu)
-        data[: len(header) + len(context)] = header + context
-        return bytes(data)
+    def _packet(self, header: bytes, packet: _Packet) -> bytes:
+        front = len(header) + self.context.size
+        front += -front % STEP
+        size = front + len(packet.data)
+        bits = (size - packet.filled) * 8, size * 8
+        context = self.context.pack(packet.first, packet.last, *bits, *([packet.cpu] if self.cpus else []))
+        return (header + context).ljust(front, b"\0") + packet.data
 
-    def _head(self, e: Event) -> list[Any]:
-        whose: list[Any] = ([e.tid] if self.tid else []) + ([e.comm] if self.comm else [])
-        told = min(len(e.spelt.confidence), 255)
-        event_class = self.classes[e.spelt.event_class]
-        return [event_class, e.time, 1, told, e.confidence, e.gap, e.stream.number, *whose]
+
+@dataclass(slots=True)
+class _Packet:
+    """Events of a packet that is being filled: their bytes, of which the last so many fill up the last one; the first
+    and the last one's time."""
+
+    cpu: int = -1
+    events: int = 0
+    data: bytearray = field(default_factory=bytearray)
+    first: int = 0
+    last: int = 0
+    filled: int = 0
+
+    def take(self, records: Records, begin: int, end: int) -> int:
+        """Take as many of some events of one cpu as there is room for; returns where the others begin."""
+        end = min(end, begin + PACKET_EVENTS - self.events)
+        if not self.events:
+            self.cpu, self.first = int(records.cpu_N[begin]), int(records.time_N[begin])
+        self.data += records.data[records.begin_N[begin] : records.begin_N[end]]
+        self.events += end - begin
+        self.last, self.filled = int(records.time_N[end - 1]), int(records.filled_N[end - 1])
+        return end
