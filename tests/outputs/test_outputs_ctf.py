@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import uuid
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -35,9 +36,10 @@ from tracemend.formats.ctf.tsdl import read_metadata
 from tracemend.mending.mended import Mended
 from tracemend.mending.run import mend_trace
 from tracemend.outputs import strip, write
-from tracemend.outputs.ctf.extra import NAME
+from tracemend.outputs.ctf import _open
+from tracemend.outputs.ctf.extra import NAME, PACKET_EVENTS, Extra
 from tracemend.outputs.ctf.kinds import INCOMPLETE
-from tracemend.outputs.ctf.records import cycles
+from tracemend.outputs.ctf.records import all_cycles, cycles
 
 WORD = Int(64, True, True, 10, 8)
 #: How the tracers of these tests spell what is inferred.
@@ -590,6 +592,34 @@ def test_times_stay_in_their_gap(
     assert time <= clock.ns(cycles(clock, time)) <= high
     if frequency >= 10**9:
         assert clock.ns(cycles(clock, time)) == time
+
+
+@given(
+    frequency=st.sampled_from([1, 10**6, 10**9, 2_994_123_457]),
+    offset_s=st.integers(-(2**31), 2 * 10**9),
+    offset=st.integers(-(10**12), 10**12),
+    times=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**61), max_size=4),
+)
+def test_many_times_are_cycles_as_each_is(frequency: int, offset_s: int, offset: int, times: list[int]) -> None:
+    clock = Clock("c", frequency, offset_s, offset)
+    assert all_cycles(clock, np.array(times, np.int64)).tolist() == [cycles(clock, time) for time in times]
+
+
+@pytest.mark.parametrize("little", [True, False])
+def test_the_bytes_are_the_same_however_many_events_come_at_once(tmp_path: Path, little: bool) -> None:
+    (some,) = mended(record(kernel(little), tmp_path / "trace")).in_time()
+    whole = pa.concat_tables([some] * (1200 // len(some)))
+    assert len(whole) > 2 * PACKET_EVENTS
+
+    def packets(most: int) -> bytes:
+        def inferred() -> Iterator[pa.Table]:
+            return (whole.slice(at, most) for at in range(0, len(whole), most))
+
+        traces, streams = _open(tmp_path / "trace", "x86_64")
+        extra = Extra(traces[0], {s.number: s for s in streams}, inferred, "x86_64")
+        return b"".join(extra.packets())
+
+    assert len({packets(most) for most in (1, 7, 300, len(whole))}) == 1
 
 
 # refusals
