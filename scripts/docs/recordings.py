@@ -52,7 +52,7 @@ def scale(trace: str = "") -> str:
     """Time and memory of whole commands by the size of the trace; of all traces, or of a kind as it is usual."""
     d = load("scale")
     head = ["command", "trace", "GB", "workers", "CPU seconds", "seconds", "largest process, MB"]
-    order = {name: k for k, name in enumerate(("scan", "mend", "strip"))}
+    order = {name: k for k, name in enumerate(("scan", "advise", "mend", "figures", "strip"))}
     asked = [r for r in d["runs"] if not trace or (r["trace"] == trace and as_usual(r))]
     runs = sorted(asked, key=lambda r: (order.get(r["command"], 9), r["trace"], r["gb"], r["jobs"]))
     rows = [
@@ -65,7 +65,9 @@ def scale(trace: str = "") -> str:
     # where it was worked tells nothing
     commands = ", ".join(f"`{c.partition(' --work')[0]}`" for c in d["commands"])
     commits = ", ".join(f"`{c[:10]}`" for c in dict.fromkeys(r["commit"] for r in runs))
-    return table(head, rows) + f"\nFrom `benchmarks/results/scale.json`: {commands}; commit {commits}.\n"
+    notes = [f"{r['command']}, {r['trace']}, {r['gb']:g} GB: {r['note']}." for r in runs if "note" in r]
+    said = "".join(f"\n{note}\n" for note in notes)
+    return table(head, rows) + said + f"\nFrom `benchmarks/results/scale.json`: {commands}; commit {commits}.\n"
 
 
 def draws() -> str:

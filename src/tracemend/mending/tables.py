@@ -16,17 +16,27 @@ from tracemend.mending.wakes import settled
 from tracemend.trace.events import PHASES
 
 
-def drawn_table(run: Filling, drawn: Sequence[Sequence[Filled]], fields: Fields, counted: bool) -> pa.Table:
+def drawn_table(run: Filling, drawn: list[list[Filled]], fields: Fields, counted: bool) -> pa.Table:
     """The hypotheses of each gap as a table (HYPOTHESES): the first ones of all gaps belong together, and so on.
-    counted: only with the fields that figures are made of."""
+    counted: only with the fields that figures are made of. They are taken out of ``drawn``: they take much memory."""
     if not drawn:
         return HYPOTHESES.empty_table()
-    kinds = list(zip(*drawn, strict=True))
-    table = pa.concat_tables(_table(run, parts, fields, counted) for parts in kinds).drop_columns("confidence")
-    number = np.repeat(np.arange(len(kinds)), [sum(len(f.ids) for f in parts) for parts in kinds])
-    gap = np.concatenate([np.repeat(np.arange(len(parts)), [len(f.ids) for f in parts]) for parts in kinds])
-    table = table.add_column(1, HYPOTHESES.field("hypothesis"), pa.array(number, pa.int32()))
-    return table.take(pa.array(np.lexsort((number, gap))))
+    hypotheses = len(drawn[0])
+    lengths = np.array([len(others[0].ids) for others in drawn])
+    tables = []
+    while drawn[0]:  # there may be many: each is let go once its table is made
+        tables.append(_table(run, [others.pop(0) for others in drawn], fields, counted).drop_columns("confidence"))
+    table = pa.concat_tables(tables)
+    del tables
+    gap = np.tile(np.repeat(np.arange(len(lengths)), lengths), hypotheses)
+    number = np.repeat(np.arange(hypotheses), lengths.sum())
+    order = pa.array(np.lexsort((number, gap)))
+    columns = [*table.columns[:1], pa.chunked_array([pa.array(number, pa.int32())]), *table.columns[1:]]
+    del table, gap, number
+    for k, column in enumerate(columns):  # one by one, so that none is there twice for long
+        columns[k] = column.take(order)
+        del column
+    return pa.Table.from_arrays(columns, schema=HYPOTHESES)
 
 
 def inferred_table(run: Filling, parts: Sequence[Filled], fields: Fields) -> pa.Table:
