@@ -6,7 +6,9 @@ Axis legend: H draws.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -42,24 +44,23 @@ class Count:
         if mended is not None and any(f.counted for f in mended.fills):
             unfilled = {f.gap for f in mended.fills if f.status != "filled"}
             undrawn = {f.gap for f in mended.fills if not f.counted}
-            fills = [(mended.inferred, unfilled), *((draw, undrawn) for draw in drawn(mended, self.draws))]
+            draws = ((draw, undrawn) for draw in drawn(mended, self.draws))
             document["fills"] = [
-                Tally.of(surviving.events(fill, still_open), self.asked, nested).as_dict() for fill, still_open in fills
+                Tally.of(surviving.events(fill, still_open), self.asked, nested).as_dict()
+                for fill, still_open in chain([(mended.inferred, unfilled)], draws)
             ]
         return pa.py_buffer(json.dumps(document).encode())
 
 
-def drawn(mended: Mended, draws: int) -> list[pa.Table]:
-    """The inferred events of each draw, a table a draw (of HYPOTHESES, or of INFERRED); a gap that was filled without
-    draws has the events of its fill in all of them."""
+def drawn(mended: Mended, draws: int) -> Iterator[pa.Table]:
+    """The inferred events of each draw, a table a draw (of HYPOTHESES, or of INFERRED), one by one; a gap that was
+    filled without draws has the events of its fill in all of them."""
     table = HYPOTHESES.empty_table() if mended.hypotheses is None else mended.hypotheses
     own = pc.is_in(mended.inferred["gap"], pc.unique(table["gap"]))
     bare = INFERRED.remove(INFERRED.get_field_index("confidence")).names
     same = mended.inferred.filter(pc.invert(own)).select(bare)
-    return [
-        pa.concat_tables([table.filter(pc.equal(table["hypothesis"], h)).select(bare), same]).unify_dictionaries()
-        for h in range(draws)
-    ]
+    for h in range(draws):
+        yield pa.concat_tables([table.filter(pc.equal(table["hypothesis"], h)).select(bare), same]).unify_dictionaries()
 
 
 @dataclass
