@@ -8,6 +8,7 @@ import numpy as np
 
 from docs.common import load, rows_of
 from docs.drawing import Curves, Panel
+from docs.honest import STUDIED
 from docs.pictures import evenly
 from tracemend.judging.report import by_gap, markdown_table
 
@@ -21,16 +22,8 @@ NAMES = {
     "together": "three of these together",
     "the best of all, chosen by the truth": "the best of all and of 8 drawn fills, chosen by the truth",
 }
-#: The study's networks; all that read no evidence, and what to compare them with.
-ALONE = (
-    "lstm-small",
-    "masked-s4-small",
-    "diffwave-small",
-    "sssd-s4-small",
-    "sssd-sa-small",
-    "csdi-s4-small",
-    "mixture",
-)
+#: Networks that read no evidence, the study's four among them, and what to compare them with.
+ALONE = ("lstm-small", "masked-s4-small", *STUDIED, "mixture")
 LOST = "lost"
 LOST_MENDERS = ("mosaic", "mixture", "informed")
 SHOWN = {name: NAMES[name] for name in ("mosaic", "mixture", "informed")} | {
