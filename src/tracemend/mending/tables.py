@@ -30,7 +30,7 @@ def drawn_table(run: Filling, drawn: list[list[Filled]], fields: Fields, counted
     del tables
     gap = np.tile(np.repeat(np.arange(len(lengths)), lengths), hypotheses)
     number = np.repeat(np.arange(hypotheses), lengths.sum())
-    order = pa.array(np.lexsort((number, gap)))
+    order = pa.array(np.argsort(gap, kind="stable"))
     columns = [*table.columns[:1], pa.chunked_array([pa.array(number, pa.int32())]), *table.columns[1:]]
     del table, gap, number
     for k, column in enumerate(columns):  # one by one, so that none is there twice for long
