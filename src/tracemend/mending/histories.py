@@ -28,9 +28,10 @@ AHEAD = 1 << 40
 
 
 #: The columns of an event: its time, twice its row (a gap's edge lies between two), its cpu, the thread's state after
-#: it and the one that it asks for before it; and further those of a fill's: its thread, its place, and the fills beside
-#: it there, -1 where there is none.
-TIME, ROW, CPU, STATE, REQUIRED, THREAD, PLACE, BEFORE, BEHIND = range(9)
+#: it and the one that it asks for before it.
+TIME, ROW, CPU, STATE, REQUIRED = range(5)
+#: Of a fill's: its place, where others have their time, and the fill before it there, -1 if there is none.
+PLACE, BEFORE = TIME, 5
 
 
 class History(NamedTuple):
@@ -45,6 +46,19 @@ class History(NamedTuple):
     starts: Ints
     events: Ints
     latest: Small
+
+
+class Hung(NamedTuple):
+    """The fills' calls, as narrow as can be, since many histories stand side by side: times (F,) and what else is known
+    of them (F, columns)."""
+
+    times: Ints
+    calls: Small
+
+    @classmethod
+    def empty(cls, calls: int) -> Hung:
+        """Room for so many calls. What isn't written to takes no memory."""
+        return cls(np.empty(calls, np.int64), np.empty((calls, BEFORE + 1), np.int32))
 
 
 class Conflicts(NamedTuple):
@@ -75,6 +89,12 @@ class Span(NamedTuple):
 
 
 @compiled
+def _wide(value: np.int32) -> int:
+    """The same number. (Compiled code takes a narrow one for another kind.)"""
+    return int(np.int64(value))
+
+
+@compiled
 def _first_behind(events: Ints, least: int, most: int, time: int, row: int) -> int:
     """The first of some events [least, most) behind a moment, or the end of them. (One at a moment is behind that with
     the row before: no two events have the same.)"""
@@ -101,13 +121,14 @@ def _first_above(sorted_N: Ints, value: int) -> int:
 
 
 @compiled
-def _prior(history: History, hung: Ints, u: int, event: int) -> int:
+def _prior(history: History, hung: Hung, u: int, event: int) -> int:
     """The event before another one of thread u, NONE before the first. A fill f is the event -1 - f; the end of the
     thread's events counts as one that survived."""
     if event >= 0:
-        fill, survived = np.int64(history.latest[event + u]), event - 1
+        fill, survived = _wide(history.latest[event + u]), event - 1
     else:
-        fill, survived = hung[-1 - event, BEFORE], hung[-1 - event, PLACE] - u - 1
+        call = hung.calls[-1 - event]
+        fill, survived = _wide(call[BEFORE]), _wide(call[PLACE]) - u - 1
     if fill >= 0:
         return int(-1 - fill)
     return int(survived) if survived >= history.starts[u] else NONE
@@ -124,7 +145,7 @@ def _doubled(rows: Ints) -> Ints:
 
 
 @compiled
-def _seen(history: History, hung: Ints, u: int, span: Span) -> tuple[Ints, int]:
+def _seen(history: History, hung: Hung, u: int, span: Span) -> tuple[Ints, int]:
     """The thread's events from its last one before the gap to its first one behind it, the latest first (rows, TIME to
     REQUIRED), and how many they are. Where there is none its time is NONE."""
     events = history.events
@@ -146,20 +167,21 @@ def _seen(history: History, hung: Ints, u: int, span: Span) -> tuple[Ints, int]:
         if event == NONE:
             seen[n, TIME] = NONE
             return seen, n + 1
-        time = hung[-1 - event, TIME] if event < 0 else events[event, TIME]
-        row = hung[-1 - event, ROW] if event < 0 else events[event, ROW]
+        time = hung.times[-1 - event] if event < 0 else events[event, TIME]
+        row = _wide(hung.calls[-1 - event, ROW]) if event < 0 else events[event, ROW]
         before = time < span.begin_ns or (time == span.begin_ns and row <= span.begin_row)
         if not before and n == 1 and (time > span.end_ns or (time == span.end_ns and row >= span.end_row)):
             n = 0  # nearer to the gap than what was taken for the first one behind it
-        for c in range(REQUIRED + 1):
-            seen[n, c] = hung[-1 - event, c] if event < 0 else events[event, c]
+        seen[n, TIME] = time
+        for c in range(ROW, REQUIRED + 1):
+            seen[n, c] = _wide(hung.calls[-1 - event, c]) if event < 0 else events[event, c]
         n += 1
         if before:
             return seen, n
 
 
 @compiled
-def _stretches(history: History, hung: Ints, u: int, span: Span, nominal: Ints) -> tuple[Ints, int]:
+def _stretches(history: History, hung: Hung, u: int, span: Span, nominal: Ints) -> tuple[Ints, int]:
     """The stretches of the gap in which a thread may be here (R, columns), the likeliest first, of the others only
     those in which it has something to settle; and how many they are."""
     seen, n = _seen(history, hung, u, span)
@@ -255,7 +277,7 @@ def _anywhere(tid: int, count: int) -> tuple[Ints, int]:
 
 
 @compiled
-def stretches(history: History, hung: Ints, tids: Ints, others: Ints, span: Span, nominal: Ints) -> Ints:
+def stretches(history: History, hung: Hung, tids: Ints, others: Ints, span: Span, nominal: Ints) -> Ints:
     """All stretches (R, columns) of the threads ``tids`` but the first, and those of ``others`` (indices) in which
     these have something to settle. nominal: times (N,) of the positions."""
     found = np.empty((len(tids) + len(others), HIGH + 1), np.int64)
@@ -293,48 +315,55 @@ def stretches(history: History, hung: Ints, tids: Ints, others: Ints, span: Span
 
 
 @compiled
-def hang(history: History, hung: Ints, conflicts: Conflicts, first: int, end: int) -> Ints:
-    """Put fills [first, end) in their places, and pass over the conflicts that they settle.
+def hang(history: History, hung: Hung, conflicts: Conflicts, first: int, threads: Ints) -> Ints:
+    """Put the fills from the first one on, of these threads, in their places, and pass over the conflicts that they
+    settle.
 
     Returns what else has changed: the time, row and thread of an event, the event itself (a thread can have several
     fills at one moment), and whether it is in conflict with the one before, which is another one now.
     """
+    times, calls = hung.times, hung.calls
+    end = first + len(threads)
+    behind_fills = np.empty(len(threads), np.int64)
     for f in range(first, end):
-        u, time, row = hung[f, THREAD], hung[f, TIME], hung[f, ROW]
+        u, time, row = threads[f - first], times[f], calls[f, ROW]
         place = _first_behind(history.events, history.starts[u], history.starts[u + 1], time, row) + u
-        behind, ahead = -1, int(np.int64(history.latest[place]))
-        while ahead >= 0 and (hung[ahead, TIME] > time or (hung[ahead, TIME] == time and hung[ahead, ROW] > row)):
-            behind, ahead = ahead, int(hung[ahead, BEFORE])
-        hung[f, PLACE], hung[f, BEFORE], hung[f, BEHIND] = place, ahead, behind
+        behind, ahead = -1, _wide(history.latest[place])
+        while ahead >= 0 and (times[ahead] > time or (times[ahead] == time and calls[ahead, ROW] > row)):
+            behind, ahead = ahead, _wide(calls[ahead, BEFORE])
+        calls[f, PLACE], calls[f, BEFORE] = place, ahead
+        behind_fills[f - first] = behind
         if behind >= 0:
-            hung[behind, BEFORE] = f
+            calls[behind, BEFORE] = f
         else:
             history.latest[place] = f
-        if ahead >= 0:
-            hung[ahead, BEHIND] = f
-    changed = np.empty((2 * (end - first), 5), np.int64)
+        if ahead >= first:
+            behind_fills[ahead - first] = f
+    changed = np.empty((2 * len(threads), 5), np.int64)
     n = 0
     for f in range(first, end):
-        u, behind = hung[f, THREAD], hung[f, BEHIND]
+        u, behind = threads[f - first], behind_fills[f - first]
         before = _prior(history, hung, u, -1 - f)
         if before != NONE:
-            state = hung[-1 - before, STATE] if before < 0 else history.events[before, STATE]
-            if need(state, hung[f, REQUIRED]):
-                changed[n, 0], changed[n, 1], changed[n, 2] = hung[f, TIME], hung[f, ROW], u
+            state = _wide(calls[-1 - before, STATE]) if before < 0 else int(history.events[before, STATE])
+            if need(state, _wide(calls[f, REQUIRED])):
+                changed[n, 0], changed[n, 1], changed[n, 2] = times[f], calls[f, ROW], u
                 changed[n, 3], changed[n, 4] = -1 - f, 1
                 n += 1
-        survived = hung[f, PLACE] - u
+        survived = _wide(calls[f, PLACE]) - u
         if behind >= first or (behind < 0 and survived == history.starts[u + 1]):
             continue  # one of them itself, or none
-        event = hung[behind] if behind >= 0 else history.events[survived]
-        broken = need(hung[f, STATE], event[REQUIRED]) > 0
-        at = _place(conflicts, event[TIME], event[ROW]) - 1
-        same = at >= 0 and conflicts.times[at] == event[TIME] and conflicts.rows[at] == event[ROW]
+        time = int(times[behind] if behind >= 0 else history.events[survived, TIME])
+        row = _wide(calls[behind, ROW]) if behind >= 0 else int(history.events[survived, ROW])
+        required = _wide(calls[behind, REQUIRED]) if behind >= 0 else int(history.events[survived, REQUIRED])
+        broken = need(_wide(calls[f, STATE]), required) > 0
+        at = _place(conflicts, time, row) - 1
+        same = at >= 0 and conflicts.times[at] == time and conflicts.rows[at] == row
         if same and conflicts.following[at] == at:
             if not broken:
                 conflicts.following[at] = at + 1
             continue
-        changed[n, 0], changed[n, 1], changed[n, 2] = event[TIME], event[ROW], u
+        changed[n, 0], changed[n, 1], changed[n, 2] = time, row, u
         changed[n, 3], changed[n, 4] = -1 - behind if behind >= 0 else survived, broken
         n += 1
     return changed[:n]

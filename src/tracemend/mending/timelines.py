@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from tracemend.mending.histories import Span
 
 Ints = NDArray[np.int64]
-#: Later than all times and all rows.
+#: Later than all times.
 LATE = 1 << 62
+#: Behind all rows, twice a row as it is: what is known of fills is narrow (``histories.Hung``).
+LAST = (1 << 31) - 1
 
 
 class Timelines:
     """All threads of a trace. ids (E,): of its events."""
 
     def __init__(self, trace: Trace, ids: Ints, rules: Rules) -> None:
-        from tracemend.mending.histories import BEHIND, REQUIRED, ROW, TIME, Conflicts, History
+        from tracemend.mending.histories import REQUIRED, ROW, TIME, Conflicts, History, Hung
 
         self.trace, self.rules = trace, rules
         phase = rules.phase[ids]
@@ -51,7 +53,7 @@ class Timelines:
             events[:, k] = column
         self._history = History(tids, starts, events, np.full(len(calls) + len(tids), -1, np.int32))
         #: The fills' calls (room for more is kept behind them), and how many they are.
-        self._hung = np.empty((0, BEHIND + 1), np.int64)
+        self._hung = Hung.empty(0)
         self._fills = 0
         self._late, self._needs = _conflicts(events, starts)
         late = events[self._late]
@@ -75,7 +77,7 @@ class Timelines:
         other = copy(self)
         other._history = self._history._replace(latest=self._history.latest.copy())
         other._conflicts = self._conflicts._replace(following=self._conflicts.following.copy())
-        other._hung, other._made = self._hung.copy(), []
+        other._made = []
         return other
 
     def threads_of(self, gap: Gap, tids: Ints, times: Ints, wait_ns: int | None = None) -> tuple[Threads, Ints]:
@@ -167,7 +169,7 @@ class Timelines:
 
     def remember(self, filled: Filled) -> None:
         """Make a fill part of its threads' history."""
-        from tracemend.mending.histories import hang
+        from tracemend.mending.histories import CPU, REQUIRED, ROW, STATE, Hung, hang
 
         tids, phase = self._history.tids, self.rules.phase[filled.ids]
         if not len(tids):
@@ -175,19 +177,19 @@ class Timelines:
         threads = np.minimum(np.searchsorted(tids, filled.tids), len(tids) - 1)
         known = np.flatnonzero(((phase == ENTER) | (phase == EXIT)) & (tids[threads] == filled.tids))
         first, end = self._fills, self._fills + len(known)
-        if end > len(self._hung):
-            more = np.empty((2 * end, self._hung.shape[1]), np.int64)  # what isn't written to takes no memory
-            more[:first] = self._hung[:first]
+        if end > len(self._hung.times):
+            more = Hung.empty(2 * end)
+            more.times[:first], more.calls[:first] = self._hung.times[:first], self._hung.calls[:first]
             self._hung = more
         ids, times = filled.ids[known], filled.times[known]
         (_, after_begin), (end_ns, before_end) = filled.gap.edges
-        rows = np.where(times == end_ns, _twice(before_end), _twice(after_begin))
-        cpus = np.full(len(ids), filled.gap.cpu)
-        columns = (times, rows, cpus, self.rules.after[ids], self.rules.required[ids], threads[known])
-        for k, column in enumerate(columns):
-            self._hung[first:end, k] = column
+        calls = self._hung.calls[first:end]
+        self._hung.times[first:end], calls[:, CPU] = times, filled.gap.cpu
+        calls[:, ROW] = np.where(times == end_ns, _twice(before_end), _twice(after_begin))
+        calls[:, STATE], calls[:, REQUIRED] = self.rules.after[ids], self.rules.required[ids]
         self._fills = end
-        for time, row, thread, event, there in hang(self._history, self._hung, self._conflicts, first, end).tolist():
+        changed = hang(self._history, self._hung, self._conflicts, first, threads[known])
+        for time, row, thread, event, there in changed.tolist():
             conflict = time, row, thread, event
             at = bisect.bisect_left(self._made, conflict)
             known_one = self._made[at : at + 1] == [conflict]
@@ -215,7 +217,7 @@ def _conflicts(events: Ints, starts: Ints) -> tuple[Ints, Ints]:
 
 def _twice(row: float) -> int:
     """A row, or an edge between two, as a whole number."""
-    return LATE if row == float("inf") else int(2 * row)
+    return LAST if row == float("inf") else int(2 * row)
 
 
 def _behind(times: Ints, rows: Ints, time: int, row: int) -> int:
