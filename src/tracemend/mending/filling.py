@@ -133,7 +133,7 @@ class Filling:
         """A fill, whose confidence is what is believed so far, as sure as such fills have proven right. events, p: what
         was proposed (N, M); believed: what else says how sure each event is, by itself."""
         if not self.weighs:
-            return filled
+            return replace(filled, confidence=np.broadcast_to(np.float32(0), len(filled.ids)))
         if believed:
             events, p = believed.events, believed.p
         alone = np.where(events == filled.ids[:, None], p, 0).max(axis=1, initial=0).astype(np.float32)

@@ -245,7 +245,7 @@ def _filled(
         for history, other in zip(histories, others, strict=True):
             history.remember(other)
         if options.kept:
-            drawn.append(others[: options.kept])
+            drawn.append([other.narrow() for other in others[: options.kept]])
         if gap.number in plan.fills:
             continue
         agreement = None

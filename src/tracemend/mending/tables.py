@@ -18,21 +18,24 @@ from tracemend.trace.events import PHASES
 
 def drawn_table(run: Filling, drawn: list[list[Filled]], fields: Fields, counted: bool) -> pa.Table:
     """The hypotheses of each gap as a table (HYPOTHESES): the first ones of all gaps belong together, and so on.
-    counted: only with the fields that figures are made of. They are taken out of ``drawn``: they take much memory."""
-    if not drawn:
+
+    counted: only with the fields that figures are made of, and one history behind the other. They are taken out of
+    ``drawn``: they take much memory.
+    """
+    tables: list[pa.Table] = []
+    while drawn and drawn[0]:  # there may be many: each is let go once its table is made
+        table = _table(run, [others.pop(0) for others in drawn], fields, counted).drop_columns("confidence")
+        number = pa.array(np.full(len(table), len(tables), np.int32))
+        tables.append(table.add_column(1, HYPOTHESES.field("hypothesis"), number))
+    if not tables:
         return HYPOTHESES.empty_table()
-    hypotheses = len(drawn[0])
-    lengths = np.array([len(others[0].ids) for others in drawn])
-    tables = []
-    while drawn[0]:  # there may be many: each is let go once its table is made
-        tables.append(_table(run, [others.pop(0) for others in drawn], fields, counted).drop_columns("confidence"))
     table = pa.concat_tables(tables)
     del tables
-    gap = np.tile(np.repeat(np.arange(len(lengths)), lengths), hypotheses)
-    number = np.repeat(np.arange(hypotheses), lengths.sum())
-    order = pa.array(np.argsort(gap, kind="stable"))
-    columns = [*table.columns[:1], pa.chunked_array([pa.array(number, pa.int32())]), *table.columns[1:]]
-    del table, gap, number
+    if counted:
+        return table
+    order = pa.array(np.argsort(table["gap"].to_numpy(), kind="stable"))
+    columns = table.columns
+    del table
     for k, column in enumerate(columns):  # one by one, so that none is there twice for long
         columns[k] = column.take(order)
         del column
