@@ -30,6 +30,8 @@ from tracemend.trace.pieces import Piece
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tracemend.mending.tables import Draws
+
 #: Fields of an inferred event by their names, as the kernel has them: each a text, and how sure it is. What nobody can
 #: know is not among them.
 FIELDS = pa.map_(
@@ -260,7 +262,7 @@ class Mended(Result):
 
     ``provenance`` holds: tracemend (version), model (name), model_sha256, seed, input (path), input_sha256, format,
     options (dict); familiar (tracemend.familiarity), if there were examples. ``hypotheses`` (of the schema HYPOTHESES):
-    other fills of the same gaps, if any were asked for.
+    other fills of the same gaps, if any were asked for. ``to_count``: such fills that only figures are made of.
     """
 
     trace: Trace
@@ -268,6 +270,7 @@ class Mended(Result):
     fills: tuple[Fill, ...]
     provenance: dict[str, Any]
     hypotheses: pa.Table | None = None
+    to_count: Draws | None = None
 
     @cached_property
     def outline(self) -> Outline:
@@ -307,10 +310,11 @@ class Mended(Result):
             if table is not None:
                 filled = pa.array([f.gap for f in self.fills if f.status == "filled"], pa.int32())
                 table = table.filter(pc.and_(pc.less(table["hypothesis"], number), pc.is_in(table["gap"], filled)))
-            return replace(self, hypotheses=table)
+            return replace(self, hypotheses=table, to_count=None)
         options = {k: v for k, v in self.provenance["options"].items() if k != "hypotheses"}
         fills = tuple(replace(f, agreement=None) for f in self.fills)
-        return replace(self, hypotheses=None, fills=fills, provenance={**self.provenance, "options": options})
+        provenance = {**self.provenance, "options": options}
+        return replace(self, hypotheses=None, to_count=None, fills=fills, provenance=provenance)
 
     @cached_property
     def order(self) -> NDArray[np.int64]:

@@ -31,7 +31,7 @@ from tracemend.mending.fields import Fields
 from tracemend.mending.filling import LONGEST_FILL, SHORT_FILL, TIMES_AS_LONG, Filling
 from tracemend.mending.mended import Fill, Mended
 from tracemend.mending.options import DEFAULTS, Options
-from tracemend.mending.tables import drawn_table, inferred_table
+from tracemend.mending.tables import Draws, Tables
 from tracemend.trace.events import Gap, Trace
 from tracemend.trace.syscalls import DEFAULT_ARCH
 from tracemend.trace.vocabulary import Vocabulary, universal
@@ -190,10 +190,12 @@ def mend_trace(
     del crew  # tables take memory, and so does what copies
     pa.default_memory_pool().release_unused()  # freed memory is the system's only when it is given back
     fills = tuple(plan.fills[g.number] for g in trace.gaps)
-    fields = Fields(trace, run.around.ids, run.vocabulary)
-    inferred = inferred_table(run, parts, fields)
-    hypotheses = drawn_table(run, drawn, fields, not options.hypotheses) if options.kept else None
-    return Mended(trace, inferred, fills, provenance, hypotheses)
+    tables = Tables(Fields(trace, run.around.ids, run.vocabulary), run.vocabulary, run.scheduled)
+    del run
+    inferred = tables.inferred(parts)
+    if options.hypotheses or not options.counted:
+        return Mended(trace, inferred, fills, provenance, tables.hypotheses(drawn) if options.hypotheses else None)
+    return Mended(trace, inferred, fills, provenance, to_count=Draws(tables, drawn))
 
 
 def _filled(

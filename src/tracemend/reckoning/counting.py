@@ -55,12 +55,16 @@ class Count:
 def drawn(mended: Mended, draws: int) -> Iterator[pa.Table]:
     """The inferred events of each draw, a table a draw (of HYPOTHESES, or of INFERRED), one by one; a gap that was
     filled without draws has the events of its fill in all of them."""
-    table = HYPOTHESES.empty_table() if mended.hypotheses is None else mended.hypotheses
-    own = pc.is_in(mended.inferred["gap"], pc.unique(table["gap"]))
     bare = INFERRED.remove(INFERRED.get_field_index("confidence")).names
+    if mended.to_count is not None and mended.to_count.gaps:
+        gaps, tables = pa.array(mended.to_count.gaps, pa.int32()), iter(mended.to_count)
+    else:
+        table = HYPOTHESES.empty_table() if mended.hypotheses is None else mended.hypotheses
+        gaps, tables = pc.unique(table["gap"]), (table.filter(pc.equal(table["hypothesis"], h)) for h in range(draws))
+    own = pc.is_in(mended.inferred["gap"], gaps)
     same = mended.inferred.filter(pc.invert(own)).select(bare)
-    for h in range(draws):
-        yield pa.concat_tables([table.filter(pc.equal(table["hypothesis"], h)).select(bare), same]).unify_dictionaries()
+    for one in tables:
+        yield pa.concat_tables([one.select(bare), same]).unify_dictionaries()
 
 
 @dataclass
