@@ -434,6 +434,7 @@ def test_what_writers_are_sent_is_the_same_and_small(recording: Path, tmp_path: 
 
 
 def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
+    inferred = 0
     for name in ("discard", "overwrite"):
         path = lttng_recordings[name]
         trace = read(path)
@@ -448,10 +449,12 @@ def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path
             write(mended, tmp_path / name, ["overlay", "report", "merged"])
         again = read(tmp_path / name / "merged")
         assert again.table.equals(trace.table)
-        assert mended.events == sum(f.events for f in mended.fills) > 0
-        assert again.warnings[-1].startswith(f"{mended.events} inferred events")
+        assert mended.events == sum(f.events for f in mended.fills)
+        assert again.warnings[-1].startswith(f"{mended.events} inferred event")
         strip(tmp_path / name, tmp_path / f"{name}-back")
         assert sha256(tmp_path / f"{name}-back") == trace.provenance["sha256"]
+        inferred += mended.events
+    assert inferred  # what was overwritten may have been so little that none is estimated
 
 
 @pytest.mark.long
