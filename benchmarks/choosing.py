@@ -31,6 +31,7 @@ from tracemend.diffusion.training import keep_memory
 from tracemend.judging.provenance import provenance
 from tracemend.menders import Mosaic
 from tracemend.menders.calibration import Calibration, Weight
+from tracemend.mending.beliefs import Whole
 from tracemend.mending.blocks import hypotheses, propose
 from tracemend.mending.filling import Filling
 from tracemend.mending.run import DRAWN
@@ -114,7 +115,7 @@ class Times:
         return float(-(off**2) / (2 * spread) - np.log(spread) / 2)
 
 
-def _channels(w: Window, events: Ints, tids: Ints, steps: Floats) -> Ints:
+def _channels(w: Window, events: Whole, tids: Whole, steps: Floats) -> Ints:
     """A fill as a window shows it (N, 3)."""
     slot = {int(t): k for k, t in enumerate(w.tids) if t >= 0}
     slots = [min(slot.get(int(t), 0), SLOTS - 1) for t in tids]
