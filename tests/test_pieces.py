@@ -232,24 +232,26 @@ def test_advice_is_the_same_in_pieces(size: Size) -> None:
 # the thread that reads ahead
 
 
-def test_reading_stops_where_nobody_wants_more() -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_reading_stops_where_nobody_wants_more(jobs: int) -> None:
     path = readable()["lossy.txt"].path
     assert path is not None
     before = threading.active_count()
-    some = pieces(path, cuts=Size(100, 10))
+    some = pieces(path, cuts=Size(100, 10), jobs=jobs)
     assert isinstance(some, Generator)
     next(some)
     some.close()
     assert threading.active_count() == before
 
 
-def test_what_goes_wrong_is_raised_behind_what_was_given() -> None:
+@pytest.mark.parametrize("in_step", [False, True])
+def test_what_goes_wrong_is_raised_behind_what_was_given(in_step: bool) -> None:
     def work(give: object) -> None:
         assert callable(give)
         give(1)
         raise TraceError(Path("a"), 2, "broken")
 
-    results: Iterator[int] = ahead(work)
+    results: Iterator[int] = ahead(work, in_step)
     assert next(results) == 1
     with pytest.raises(TraceError, match="broken"):
         next(results)
@@ -270,6 +272,19 @@ def test_no_more_is_made_than_the_next() -> None:
             time.sleep(0.001)
         time.sleep(0.01)  # for one more, if there were
         assert len(begun) == min(n + 2, 5)
+
+
+def test_in_step_none_is_made_before_the_last_one_is_done_with() -> None:
+    begun: list[int] = []
+
+    def work(give: Callable[[int], None]) -> None:
+        for n in range(5):
+            begun.append(n)
+            give(n)
+
+    for n in ahead(work, in_step=True):
+        time.sleep(0.01)  # for one more, if there were
+        assert begun == list(range(n + 1))
 
 
 def test_a_damaged_trace_raises_in_pieces_as_a_whole(tmp_path: Path) -> None:

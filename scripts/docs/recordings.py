@@ -45,7 +45,7 @@ def ctf() -> str:
 
 def as_usual(run: dict[str, Any], cores: int = 2) -> bool:
     """Whether a command was run as it is on a machine with so many cores if nobody says anything."""
-    return bool(run["jobs"] == (cores if run["command"] == "mend" else 1))
+    return bool(run["jobs"] == (cores if run["command"] in ("mend", "figures") else 1))
 
 
 def scale(trace: str = "") -> str:
@@ -53,7 +53,8 @@ def scale(trace: str = "") -> str:
     d = load("scale")
     head = ["command", "trace", "GB", "workers", "CPU seconds", "seconds", "largest process, MB"]
     order = {name: k for k, name in enumerate(("scan", "advise", "mend", "figures", "strip"))}
-    asked = [r for r in d["runs"] if not trace or (r["trace"] == trace and as_usual(r))]
+    usual = ("scan", "mend", "figures", "strip")
+    asked = [r for r in d["runs"] if not trace or (r["trace"] == trace and r["command"] in usual and as_usual(r))]
     runs = sorted(asked, key=lambda r: (order.get(r["command"], 9), r["trace"], r["gb"], r["jobs"]))
     rows = [
         [

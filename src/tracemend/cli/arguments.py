@@ -118,7 +118,9 @@ def read_trace(path: Path, format: str | None, arch: str, strict: bool, quiet: b
     return trace
 
 
-def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: bool = False) -> Iterator[Piece]:
+def read_pieces(
+    path: Path, format: str | None, arch: str, strict: bool, quiet: bool = False, jobs: int | None = None
+) -> Iterator[Piece]:
     """A trace piece by piece, with its progress shown. Raises as ``read_trace`` does."""
     from tracemend.formats import pieces, size
 
@@ -128,7 +130,7 @@ def read_pieces(path: Path, format: str | None, arch: str, strict: bool, quiet: 
     try:
         with progress(f"reading {path}", quiet) as update:
             whole = size(copy)
-            for piece in pieces(copy, format, arch=arch, strict=strict):
+            for piece in pieces(copy, format, arch=arch, strict=strict, jobs=jobs):
                 update(*in_bytes(piece.taken, whole))
                 yield piece
         warn(path, piece.trace.warnings)

@@ -112,9 +112,10 @@ def figures(
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
         way = how(options=Options(seed or 0), examples=others, alone=alone, library=False)
         own = own_examples(library and not alone)
-        way = replace(way, library=own, engine=chosen_engine("local", None, jobs, cores()))
+        workers = chosen_engine("local", None, jobs, cores())
+        way = replace(way, library=own, engine=workers)
     with TemporaryDirectory(prefix="tracemend-") as folder, progress("counting", quiet) as update:
-        pieces = read_pieces(source, format, arch, strict, quiet=True)
+        pieces = read_pieces(source, format, arch, strict, quiet=True, jobs=1 if workers.alone else None)
         told = partial(_tell_far, update, size(source))
         reckoned = reckon(pieces, way, count, lambda: Path(folder), told)
         made = reckoned.figures(by, slices)

@@ -188,7 +188,7 @@ def mend(
             context = max(CONTEXT, network.context if network else 0)
             pieces = [Piece.whole(read_windows(source, context, format, arch, strict))]
         else:
-            pieces = read_pieces(source, format, arch, strict, quiet=True)
+            pieces = read_pieces(source, format, arch, strict, quiet=True, jobs=1 if workers.alone else None)
         others = [read_trace(p, None, arch, strict, quiet=True) for p in examples or []]
         own = own_examples(library and not alone)
         way = replace(

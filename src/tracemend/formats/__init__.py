@@ -176,7 +176,8 @@ def pieces(
     """Read a trace piece by piece, in bounded memory where its format is ``in_pieces``: others are read as a whole and
     then cut.
 
-    Reading goes on in a thread, a piece ahead; it stops where the caller does. ``cuts``: how large pieces are.
+    Reading goes on in a thread, a piece ahead, with one of ``jobs`` only while a piece is awaited; it stops where the
+    caller does. ``cuts``: how large pieces are.
     Raises as ``read`` does.
     """
     path, options = Path(path), _options(arch, strict, jobs)
@@ -190,7 +191,7 @@ def pieces(
         trace = _read(path, found, replace(options, sink=sink))
         take(replace(sink.rest or Piece.whole(trace), trace=trace))
 
-    yield from ahead(fill)
+    yield from ahead(fill, in_step=options.jobs == 1)
 
 
 def read_windows(

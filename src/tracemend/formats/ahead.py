@@ -1,4 +1,4 @@
-"""Work that hands its results on one by one, as an iterator: it goes on in a thread, one result ahead.
+"""Work that hands its results on one by one, as an iterator: it goes on in a thread, one result ahead, or in step.
 
 Results may be large: there are never more of them than the one that is looked at, and the next.
 """
@@ -18,15 +18,15 @@ class _Stopped(BaseException):
     """Nobody wants the results any more."""
 
 
-def ahead(work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
+def ahead(work: Callable[[Callable[[T], None]], None], in_step: bool = False) -> Iterator[T]:
     """What ``work`` gives to the function that it is called with. What it raises is raised here; where the iterator is
-    given up it is stopped at its next result."""
+    given up it is stopped at its next result. in_step: it goes on only while a result is awaited."""
     results: Queue[T | BaseException | None] = Queue(1)
     stopped = Event()
 
     def give(result: T) -> None:
         results.put(result)
-        results.join()  # only when it was taken the next one is begun
+        results.join()  # only when this one is taken, or in step done with, the next one is begun
         if stopped.is_set():
             raise _Stopped
 
@@ -39,14 +39,23 @@ def ahead(work: Callable[[Callable[[T], None]], None]) -> Iterator[T]:
 
     thread = Thread(target=run, daemon=True)
     thread.start()
+    held = False
     try:
         while (result := results.get()) is not None:
-            results.task_done()
             if isinstance(result, BaseException):
                 raise result
+            held = in_step
+            if not held:
+                results.task_done()
             yield result
+            del result
+            if held:
+                results.task_done()
+                held = False
     finally:
         stopped.set()
+        if held:
+            results.task_done()
         while thread.is_alive():
             with suppress(Empty):  # make room for what it has in hand
                 results.get(timeout=0.05)
