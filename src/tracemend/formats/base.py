@@ -120,6 +120,8 @@ class Builder:
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
     processes: dict[int, int] = field(default_factory=dict)
+    #: Whether the reader never asks for its marks again: there may be very many.
+    once: bool = False
     rows: int = 0
     #: Bytes that were read by now, unpacked, where the reader counts them.
     taken: int = 0
@@ -131,6 +133,8 @@ class Builder:
     _unended: int = 0
     _batches: list[list[pa.Array]] = field(default_factory=list)
     _latest: dict[int, int] = field(default_factory=dict)
+    #: Marks that were handed on.
+    _marked: int = 0
     #: The first row that is held.
     _first: int = 0
     _cutting: Cutting = field(default_factory=Cutting)
@@ -331,7 +335,10 @@ class Builder:
         """The events from the first that was not handed on up to row ``until`` (None: all that is left) as a piece, of
         which only what later ones will show stays here."""
         facts = Trace(self.path, self.format, self.held(), nested=self.nested, processes=self.processes.copy())
-        piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks)
+        piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks[self._marked :])
+        if self.once:
+            self.marks.clear()
+        self._marked = len(self.marks)
         while self._batches and self._first + len(self._batches[0][0]) <= keep:
             self._first += len(self._batches.pop(0)[0])
         return replace(piece, taken=self.taken)

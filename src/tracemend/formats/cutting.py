@@ -26,8 +26,7 @@ class Cutting:
     own: int = 0
     _span_ns: tuple[int, int] | None = None
     _placing: Placing = field(default_factory=Placing)
-    #: Marks that were placed, or come too early for that.
-    _marked: int = 0
+    #: Marks that come too early to be placed.
     _early: list[Mark] = field(default_factory=list)
     #: Gaps that were handed on, as far as pieces to come may show them.
     _recent: list[Gap] = field(default_factory=list)
@@ -41,14 +40,14 @@ class Cutting:
         self, held: Trace, first_held: int, until: int | None, size: Size, marks: Sequence[Mark]
     ) -> tuple[Piece, int]:
         """The events from ``own`` up to row ``until`` (None: all that is left) as a piece; and the first row that later
-        ones will show. ``held``: the events from row ``first_held`` on."""
+        ones will show. ``held``: the events from row ``first_held`` on; ``marks``: new ones."""
         own, rows = self.own, first_held + len(held)
         first, stop = max(first_held, own - size.margin), rows if until is None else until
         end = min(stop + size.margin, rows)
         table = held.table.slice(first - first_held, end - first)
         cpu, time_ns = table["cpu"].to_numpy(), table["time_ns"].to_numpy()
-        known = [*self._early, *marks[self._marked :]]
-        self._marked, self._early = len(marks), [m for m in known if m.row > end]
+        known = [*self._early, *marks]
+        self._early = [m for m in known if m.row > end]
         around = Held(cpu, time_ns, first, self._span_ns or (0, 0))
         gaps, waiting = self._placing.place([m for m in known if m.row <= end], around, own, until)
         shown = sorted((*self._recent, *gaps, *waiting), key=lambda g: g.number)

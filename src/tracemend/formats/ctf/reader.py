@@ -31,13 +31,15 @@ if TYPE_CHECKING:
 DECODED, LEAST_BATCH, MOST_BATCH = 1 << 19, 1 << 8, 1 << 14
 #: Bytes of events from which on they are read by the compiled loop.
 LARGE = 10 << 20
+#: Losses that were told are let go so many at a time.
+LET_GO = 1 << 10
 
 
 class _Reader:
     """Reads all traces in a folder into one builder."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        self.builder = Builder(path, "ctf", options, pieces="packets")
+        self.builder = Builder(path, "ctf", options, pieces="packets", once=True)
         self.kinds = Kinds(self.builder)
         self.traces = open_traces(path, self.builder, self.kinds)
         self.streams = all_streams(self.traces)
@@ -110,6 +112,9 @@ class _Reader:
                     told[i] += 1
                     self._mark(i, lost, base + int(rank[at + until[lost.after] - begin]), until[lost.after])
                 at += len(part)
+                if told[i] >= LET_GO:
+                    del losses[: told[i]]
+                    told[i] = 0
         for i, e in enumerate(events):
             for lost in e.lost[told[i] :]:
                 self._mark(i, lost, self.builder.rows, e.until[lost.after])
