@@ -107,8 +107,8 @@ def threads_on_cpus(rng: Generator, events: int, *, threads: int = 4, cpus: int 
 
 def right(whole: Trace, lossy: Trace, lost: list[NDArray[np.int64]]) -> Mended:
     """The mended trace whose fills are what was lost."""
-    table = whole.table.take(np.concatenate(lost))
-    gap = np.repeat(np.arange(len(lost)), [len(x) for x in lost])
+    table = whole.table.take(np.concatenate([np.empty(0, np.int64), *lost]))
+    gap = np.repeat(np.arange(len(lost)), np.array([len(x) for x in lost], np.int64))
     columns = {name: table[name] for name in ("cpu", "time_ns", "tid", "comm", "name", "phase")}
     columns |= {"gap": pa.array(gap, pa.int32()), "confidence": pa.array(np.ones(len(gap)), pa.float32())}
     columns["fields"] = pa.array([()] * len(gap), FIELDS)
