@@ -257,7 +257,8 @@ def test_what_goes_wrong_is_raised_behind_what_was_given(in_step: bool) -> None:
         next(results)
 
 
-def test_no_more_is_made_than_the_next() -> None:
+def counting() -> tuple[list[int], Callable[[Callable[[int], None]], None]]:
+    """Work that gives 0 to 4, and those that it has begun."""
     begun: list[int] = []
 
     def work(give: Callable[[int], None]) -> None:
@@ -265,6 +266,11 @@ def test_no_more_is_made_than_the_next() -> None:
             begun.append(n)
             give(n)
 
+    return begun, work
+
+
+def test_no_more_is_made_than_the_next() -> None:
+    begun, work = counting()
     for n in ahead(work):
         until = time.monotonic() + 60
         while len(begun) < min(n + 2, 5):
@@ -275,13 +281,7 @@ def test_no_more_is_made_than_the_next() -> None:
 
 
 def test_in_step_none_is_made_before_the_last_one_is_done_with() -> None:
-    begun: list[int] = []
-
-    def work(give: Callable[[int], None]) -> None:
-        for n in range(5):
-            begun.append(n)
-            give(n)
-
+    begun, work = counting()
     for n in ahead(work, in_step=True):
         time.sleep(0.01)  # for one more, if there were
         assert begun == list(range(n + 1))
@@ -449,7 +449,6 @@ def test_what_writers_are_sent_is_the_same_and_small(recording: Path, tmp_path: 
 
 
 def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path) -> None:
-    inferred = 0
     for name in ("discard", "overwrite"):
         path = lttng_recordings[name]
         trace = read(path)
@@ -464,12 +463,10 @@ def test_a_ctf_trace_in_pieces(lttng_recordings: dict[str, Path], tmp_path: Path
             write(mended, tmp_path / name, ["overlay", "report", "merged"])
         again = read(tmp_path / name / "merged")
         assert again.table.equals(trace.table)
-        assert mended.events == sum(f.events for f in mended.fills)
-        assert again.warnings[-1].startswith(f"{mended.events} inferred event")
+        assert mended.events == sum(f.events for f in mended.fills) > 0
+        assert again.warnings[-1].startswith(f"{mended.events} inferred events")
         strip(tmp_path / name, tmp_path / f"{name}-back")
         assert sha256(tmp_path / f"{name}-back") == trace.provenance["sha256"]
-        inferred += mended.events
-    assert inferred  # what was overwritten may have been so little that none is estimated
 
 
 @pytest.mark.long

@@ -1,6 +1,6 @@
 """Work that hands its results on one by one, as an iterator: it goes on in a thread, one result ahead, or in step.
 
-Results may be large: there are never more of them than the one that is looked at, and the next.
+Results may be large: there are never more of them than the one that is looked at and the next, in step only the one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from queue import Empty, Queue
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,11 +22,11 @@ def ahead(work: Callable[[Callable[[T], None]], None], in_step: bool = False) ->
     """What ``work`` gives to the function that it is called with. What it raises is raised here; where the iterator is
     given up it is stopped at its next result. in_step: it goes on only while a result is awaited."""
     results: Queue[T | BaseException | None] = Queue(1)
-    stopped = Event()
+    further, stopped = Semaphore(0), Event()
 
     def give(result: T) -> None:
         results.put(result)
-        results.join()  # only when this one is taken, or in step done with, the next one is begun
+        further.acquire()
         if stopped.is_set():
             raise _Stopped
 
@@ -39,24 +39,19 @@ def ahead(work: Callable[[Callable[[T], None]], None], in_step: bool = False) ->
 
     thread = Thread(target=run, daemon=True)
     thread.start()
-    held = False
     try:
         while (result := results.get()) is not None:
             if isinstance(result, BaseException):
                 raise result
-            held = in_step
-            if not held:
-                results.task_done()
+            if not in_step:
+                further.release()
             yield result
             del result
-            if held:
-                results.task_done()
-                held = False
+            if in_step:
+                further.release()
     finally:
         stopped.set()
-        if held:
-            results.task_done()
+        further.release()
         while thread.is_alive():
             with suppress(Empty):  # make room for what it has in hand
                 results.get(timeout=0.05)
-                results.task_done()

@@ -120,8 +120,8 @@ class Builder:
     doubts: list[Doubt] = field(default_factory=list)
     stored: dict[int, int] = field(default_factory=dict)
     processes: dict[int, int] = field(default_factory=dict)
-    #: Whether the reader never asks for its marks again: there may be very many.
-    once: bool = False
+    #: Whether marks go once they are handed on: there may be very many.
+    forgets_marks: bool = False
     rows: int = 0
     #: Bytes that were read by now, unpacked, where the reader counts them.
     taken: int = 0
@@ -336,7 +336,7 @@ class Builder:
         which only what later ones will show stays here."""
         facts = Trace(self.path, self.format, self.held(), nested=self.nested, processes=self.processes.copy())
         piece, keep = self._cutting.piece(facts, self._first, until, sink.size, self.marks[self._marked :])
-        if self.once:
+        if self.forgets_marks:
             self.marks.clear()
         self._marked = len(self.marks)
         while self._batches and self._first + len(self._batches[0][0]) <= keep:

@@ -193,9 +193,9 @@ def mend_trace(
     tables = Tables(Fields(trace, run.around.ids, run.vocabulary), run.vocabulary, run.scheduled)
     del run
     inferred = tables.inferred(parts)
-    if options.hypotheses or not options.counted:
-        return Mended(trace, inferred, fills, provenance, tables.hypotheses(drawn) if options.hypotheses else None)
-    return Mended(trace, inferred, fills, provenance, to_count=Draws(tables, drawn))
+    if options.hypotheses:
+        return Mended(trace, inferred, fills, provenance, tables.hypotheses(drawn))
+    return Mended(trace, inferred, fills, provenance, to_count=Draws(tables, drawn) if options.counted else None)
 
 
 def _filled(

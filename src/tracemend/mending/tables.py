@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from tracemend.mending.beliefs import Filled
 from tracemend.mending.fields import Fields
@@ -26,6 +28,15 @@ class Tables:
     vocabulary: Vocabulary
     scheduled: Scheduled | None
 
+    @cached_property
+    def _kinds(self) -> tuple[pa.Array, NDArray[np.int32], NDArray[np.int8]]:
+        """The names that there are, and by id which of them and the phase."""
+        entries = [self.vocabulary.entry(i) or ("unknown", 2) for i in range(len(self.vocabulary))]
+        names = list(dict.fromkeys(n for n, _ in entries))
+        place = {n: i for i, n in enumerate(names)}
+        name_of = np.array([place[n] for n, _ in entries], np.int32)
+        return pa.array(names, pa.string()), name_of, np.array([p for _, p in entries], np.int8)
+
     def inferred(self, parts: Sequence[Filled], *, counted: bool = False) -> pa.Table:
         """The events of some fills, one after the other (INFERRED). counted: only with the fields that figures are made
         of."""
@@ -37,11 +48,7 @@ class Tables:
             inferred = settled(inferred, self.scheduled.running, switches, wakeups)
         comm = self.fields.comms(inferred)
         lengths = [len(f.ids) for f in parts]
-        entries = [self.vocabulary.entry(i) or ("unknown", 2) for i in range(len(self.vocabulary))]
-        names = list(dict.fromkeys(n for n, _ in entries))
-        place = {n: i for i, n in enumerate(names)}
-        name_of = np.array([place[n] for n, _ in entries], np.int32)
-        phase_of = np.array([p for _, p in entries], np.int8)
+        names, name_of, phase_of = self._kinds
         columns = [
             pa.array(np.repeat([f.gap.number for f in parts], lengths), pa.int32()),
             pa.array(inferred.cpus, pa.int32()),
@@ -50,7 +57,7 @@ class Tables:
             pa.DictionaryArray.from_arrays(
                 pa.array(np.maximum(comm, 0), pa.int32(), mask=comm < 0), pa.array(self.fields.names.known, pa.string())
             ),
-            pa.DictionaryArray.from_arrays(pa.array(name_of[inferred.ids], pa.int32()), pa.array(names, pa.string())),
+            pa.DictionaryArray.from_arrays(pa.array(name_of[inferred.ids], pa.int32()), names),
             pa.DictionaryArray.from_arrays(pa.array(phase_of[inferred.ids], pa.int8()), pa.array(PHASES, pa.string())),
             pa.array(np.clip(inferred.confidence, 0, 1), pa.float32()),
             self.fields.counted(inferred, comm) if counted else self.fields.of(inferred, comm),

@@ -31,15 +31,13 @@ if TYPE_CHECKING:
 DECODED, LEAST_BATCH, MOST_BATCH = 1 << 19, 1 << 8, 1 << 14
 #: Bytes of events from which on they are read by the compiled loop.
 LARGE = 10 << 20
-#: Losses that were told are let go so many at a time.
-LET_GO = 1 << 10
 
 
 class _Reader:
     """Reads all traces in a folder into one builder."""
 
     def __init__(self, path: Path, options: Options) -> None:
-        self.builder = Builder(path, "ctf", options, pieces="packets", once=True)
+        self.builder = Builder(path, "ctf", options, pieces="packets", forgets_marks=True)
         self.kinds = Kinds(self.builder)
         self.traces = open_traces(path, self.builder, self.kinds)
         self.streams = all_streams(self.traces)
@@ -94,7 +92,6 @@ class _Reader:
 
     def _events(self, events: list[Events]) -> None:
         seen = [0] * len(events)
-        told = [0] * len(events)
         for parts in merge([e.batches() for e in events]):
             base = self.builder.rows
             self.builder.taken = sum(e.stored for e in events)
@@ -105,18 +102,12 @@ class _Reader:
                 begin, seen[i] = seen[i], seen[i] + len(part)
                 until = events[i].until
                 losses = events[i].lost
-                while told[i] < len(losses):
-                    lost = losses[told[i]]
-                    if lost.after >= len(until) or until[lost.after] >= seen[i]:
-                        break
-                    told[i] += 1
+                while losses and losses[0].after < len(until) and until[losses[0].after] < seen[i]:
+                    lost = losses.popleft()
                     self._mark(i, lost, base + int(rank[at + until[lost.after] - begin]), until[lost.after])
                 at += len(part)
-                if told[i] >= LET_GO:
-                    del losses[: told[i]]
-                    told[i] = 0
         for i, e in enumerate(events):
-            for lost in e.lost[told[i] :]:
+            for lost in e.lost:
                 self._mark(i, lost, self.builder.rows, e.until[lost.after])
 
     def _mark(self, i: int, lost: Lost, row: int, survived: int) -> None:

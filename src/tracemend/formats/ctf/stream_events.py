@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from array import array
 from bisect import insort
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Generator, Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -87,7 +87,8 @@ class Events:
     """Decodes one stream, batch by batch, and knows how many events stand before the end of each of its packets.
 
     ``wanted``: the packets to decode, all if None; ``cuts`` then are the events in front of which others were not.
-    ``lost``: what the tracer says that it lost, and what is lost because it can't be decoded, by their packets.
+    ``lost``: what the tracer says that it lost, and what is lost because it can't be decoded, by their packets; whoever
+    has placed one takes it out, since there may be very many.
     ``stored``: bytes of what was decoded.
     """
 
@@ -98,7 +99,7 @@ class Events:
         self.held: dict[int, Rows] = {}  # rows of packets that were decoded ahead
         self.until = array("q")  # events up to and with each packet
         self.cuts: list[int] = []
-        self.lost: list[Lost] = stream.trace.losses(stream)
+        self.lost = deque(stream.trace.losses(stream))
         self.stored = 0
         self.count = 0
         self.latest = 0  # the clock at the last event
