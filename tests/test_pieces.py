@@ -19,6 +19,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +37,7 @@ from tracemend.formats import FORMATS, pieces, read, sha256
 from tracemend.formats.ahead import ahead
 from tracemend.formats.base import Builder
 from tracemend.formats.base import Options as Reading
-from tracemend.formats.cutting import Sink
+from tracemend.formats.cutting import Cutting, Sink
 from tracemend.losses.advice import Backlogs, advise
 from tracemend.losses.scanning import scan, scan_pieces
 from tracemend.menders.examples import Example
@@ -285,6 +286,22 @@ def test_in_step_none_is_made_before_the_last_one_is_done_with() -> None:
     for n in ahead(work, in_step=True):
         time.sleep(0.01)  # for one more, if there were
         assert begun == list(range(n + 1))
+
+
+def test_with_one_job_nothing_is_read_before_it_is_wanted(recording: Path) -> None:
+    cut: list[int] = []
+    real = Cutting.piece
+
+    def counted(self: Cutting, *args: Any) -> tuple[Piece, int]:
+        cut.append(len(cut))
+        return real(self, *args)
+
+    with mock.patch.object(Cutting, "piece", counted):
+        some = pieces(recording, cuts=Size(400, 50), jobs=1)
+        for n in range(1, 4):
+            next(some)
+            time.sleep(0.01)  # for one more, if there were
+            assert len(cut) == n
 
 
 def test_a_damaged_trace_raises_in_pieces_as_a_whole(tmp_path: Path) -> None:
