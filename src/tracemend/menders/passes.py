@@ -24,7 +24,7 @@ from tracemend.menders.chain import Chain, Floats, Index, Ints
 
 TINY = 1e-280
 #: Numbers of the forward pass that are held at once; what is beyond is computed a second time.
-HELD = 1 << 23
+HELD = 1 << 22
 #: In gaps of up to so many events the copied place is the likeliest one, in longer ones one of the likeliest state: of
 #: the many places that a copy may have come to by then none is likely, but their threads are alike.
 SHORT = 40

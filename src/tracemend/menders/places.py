@@ -46,7 +46,8 @@ class Places:
     def __init__(self, streams: Sequence[Stream], examples: Sequence[Stream] = ()) -> None:
         every = (*streams, *examples)
         self.foreign = CONTEXT + sum(len(s) + CONTEXT for s in streams)
-        self._streams, self._examples = streams, examples
+        #: Their threads and the examples; the streams themselves are held by nobody then.
+        self._tids, self._examples = _narrow([s.tids for s in streams]), examples
         self.ids_S = _narrow([s.ids for s in every])
         self.steps_F = np.concatenate(_apart([s.steps for s in streams]))
         real = self.ids_S >= 0
@@ -76,7 +77,7 @@ class Places:
     def same_thread(self) -> tuple[Narrow, Narrow]:
         """How far back the event before, and how far ahead the next one, of the same thread and stretch stands (S,);
         0: none."""
-        own = _same_thread(_narrow([s.tids for s in self._streams]))
+        own = _same_thread(self._tids)
         others = self.others.same_thread or _same_thread(_narrow([s.tids for s in self._examples])[CONTEXT:])
         back, ahead = (np.concatenate(both) for both in zip(own, others, strict=True))
         self.others.same_thread = back[self.foreign :], ahead[self.foreign :]  # they are kept once
@@ -85,7 +86,7 @@ class Places:
     @cached_property
     def tids(self) -> Narrow:
         """Their threads (S,), -1 between streams."""
-        return _narrow([s.tids for s in (*self._streams, *self._examples)])
+        return np.concatenate([self._tids, _narrow([s.tids for s in self._examples])[CONTEXT:]])
 
     def behind(self, k: int, key: np.uint64, most: int) -> Ints:
         """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over

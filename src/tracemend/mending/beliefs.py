@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracemend.trace.events import Gap
 
 Ints = NDArray[np.int64]
-Whole = NDArray[np.int64] | NDArray[np.int32]
+Whole = NDArray[np.int64] | NDArray[np.int32] | NDArray[np.uint16]
 
 #: So many candidates are left where others are told.
 LIKELIEST = 3
@@ -57,4 +57,6 @@ class Filled:
     def narrow(self) -> Filled:
         """The same in less memory, to be kept beside many others."""
         following = self.following if self.following.strides == (0,) else self.following.astype(np.int32)
-        return replace(self, ids=self.ids.astype(np.int32), tids=self.tids.astype(np.int32), following=following)
+        few = self.ids.max(initial=0) <= np.iinfo(np.uint16).max
+        ids: Whole = self.ids.astype(np.uint16) if few else self.ids.astype(np.int32)
+        return replace(self, ids=ids, tids=self.tids.astype(np.int32), following=following)

@@ -167,7 +167,10 @@ def mend_part(
     """Mend a piece (``late``: in a hurry). Raises as ``mend_trace``."""
     mended, count = (how.hurried() if late else how).counted(piece, progress)
     packed = Spool.pack(mended) | ({} if count is None else {COUNT: count})
-    return Part(number, mended.fills, mended.provenance, len(piece)), packed
+    part = Part(number, mended.fills, mended.provenance, len(piece))
+    del mended
+    pa.default_memory_pool().release_unused()  # before the next piece is read
+    return part, packed
 
 
 def mend_sent(how: How, number: int, late: bool, sent: Sent) -> Made:

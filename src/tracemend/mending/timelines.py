@@ -52,8 +52,9 @@ class Timelines:
         for k, column in enumerate(columns):
             events[:, k] = column
         self._history = History(tids, starts, events, np.full(len(calls) + len(tids), -1, np.int32))
-        #: The fills' calls (room for more is kept behind them), and how many they are.
+        #: The fills' calls, behind which room is kept for more, and how many they are.
         self._hung = Hung.empty(0)
+        self._room = sum(g.count or 0 for g in trace.gaps)  # taken at once: what grows leaves holes in memory
         self._fills = 0
         self._late, self._needs = _conflicts(events, starts)
         late = events[self._late]
@@ -178,7 +179,7 @@ class Timelines:
         known = np.flatnonzero(((phase == ENTER) | (phase == EXIT)) & (tids[threads] == filled.tids))
         first, end = self._fills, self._fills + len(known)
         if end > len(self._hung.times):
-            more = Hung.empty(2 * end)
+            more = Hung.empty(max(2 * end, self._room))
             more.times[:first], more.calls[:first] = self._hung.times[:first], self._hung.calls[:first]
             self._hung = more
         ids, times = filled.ids[known], filled.times[known]
