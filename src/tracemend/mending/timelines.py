@@ -26,6 +26,8 @@ Ints = NDArray[np.int64]
 LATE = 1 << 62
 #: Behind all rows, twice a row as it is: what is known of fills is narrow (``histories.Hung``).
 LAST = (1 << 31) - 1
+#: Room for so many fills' calls is taken before they are there, at most.
+MOST_ROOM = 1 << 18
 
 
 class Timelines:
@@ -54,7 +56,8 @@ class Timelines:
         self._history = History(tids, starts, events, np.full(len(calls) + len(tids), -1, np.int32))
         #: The fills' calls, behind which room is kept for more, and how many they are.
         self._hung = Hung.empty(0)
-        self._room = sum(g.count or 0 for g in trace.gaps)  # taken at once: what grows leaves holes in memory
+        # taken at once, as what grows leaves holes in memory; but a count may be anything
+        self._room = min(sum(g.count or 0 for g in trace.gaps), MOST_ROOM)
         self._fills = 0
         self._late, self._needs = _conflicts(events, starts)
         late = events[self._late]
