@@ -120,16 +120,16 @@ def test_one_of_two_calls_at_a_moment_is_settled() -> None:
 def test_what_a_tracer_counts_is_no_measure_of_memory() -> None:
     """Made up: a gap that is said to have lost more events than any memory holds."""
     trace = make_trace([(0, 0, 4, "tick", 2), (9, 0, 4, "tick", 2)])
-    trace = trace.with_gaps((Gap(0, 0, 1, 1 << 60, 0, 9, None, "uncounted", 1),))
+    trace = trace.with_gaps((Gap(0, 0, 0, 1, 0, 9, 1 << 60, "counted", 1),))
     vocabulary = universal().extended(trace)
     timelines = Timelines(trace, vocabulary.encode(trace).astype(np.int64), rules(vocabulary))
-    fill = np.array([vocabulary.id("write", ENTER)])
-    timelines.remember(Filled(trace.gaps[0], fill, np.array([4]), np.array([5]), np.ones(1, np.float32), -fill))
+    enter, tid, time, nobody = (np.array([value]) for value in (vocabulary.id("write", ENTER), 4, 5, -1))
+    timelines.remember(Filled(trace.gaps[0], enter, tid, time, np.ones(1, np.float32), nobody))
 
 
 @pytest.mark.parametrize("most", [7, 1 << 15, (1 << 16) - 1, 1 << 16, 1 << 20])
 def test_fills_are_kept_narrow_and_stay_the_same(most: int) -> None:
-    gap = Gap(0, 0, 1, 2, 0, 9, None, "counted", 1)
+    gap = Gap(0, 0, 0, 1, 0, 9, 2, "counted", 1)
     ids, tids = np.array([3, most]), np.array([4, 1 << 30])
     filled = Filled(gap, ids, tids, np.array([1, 2]), np.ones(2, np.float32), np.array([-1, 5]))
     narrow = filled.narrow()

@@ -78,7 +78,7 @@ class Places:
         """How far back the event before, and how far ahead the next one, of the same thread and stretch stands (S,);
         0: none."""
         own = _same_thread(self._tids)
-        others = self.others.same_thread or _same_thread(_narrow([s.tids for s in self._examples])[CONTEXT:])
+        others = self.others.same_thread or _same_thread(self._examples_tids())
         back, ahead = (np.concatenate(both) for both in zip(own, others, strict=True))
         self.others.same_thread = back[self.foreign :], ahead[self.foreign :]  # they are kept once
         return back, ahead
@@ -86,7 +86,10 @@ class Places:
     @cached_property
     def tids(self) -> Narrow:
         """Their threads (S,), -1 between streams."""
-        return np.concatenate([self._tids, _narrow([s.tids for s in self._examples])[CONTEXT:]])
+        return np.concatenate([self._tids, self._examples_tids()])
+
+    def _examples_tids(self) -> Narrow:
+        return _narrow([s.tids for s in self._examples])[CONTEXT:]
 
     def behind(self, k: int, key: np.uint64, most: int) -> Ints:
         """The positions behind the runs of k events of this hash, in order; of more than ``most`` so many, evenly over

@@ -178,7 +178,7 @@ def mend_trace(
     those that the trace is like (alone if there is no copier). Another Mender works alone; None is the copier alone.
     Raises ModelError for a mender that can't draw hypotheses.
     """
-    pa.default_memory_pool().release_unused()  # of the piece before
+    pa.default_memory_pool().release_unused()  # what reading left
     crew = _proposers(trace, model, copier, examples, shipped)
     if options.draws and not isinstance(crew.mender, Mosaic):
         raise ModelError(f"{crew.mender.name} has no hypotheses, only {MOSAIC} has")
